@@ -1,0 +1,166 @@
+"""The agent: it acts by its online network and learns from samples, for K seeds in lock step."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dqn.backup import Backup
+from dqn.network import QNetwork, flatten
+from dqn.seeding import Uniforms, integer, stream
+from dqn.types import Array, Batch, EnvSpec, Floats, Integers, Positive, Probability, Update
+
+State = dict[str, Any]
+MakeNetwork = Callable[..., QNetwork]
+
+
+class Policy:
+    """A Q-network of K seeds and how it acts: all that evaluation needs.
+
+    Args:
+        network: makes the Q-network.
+        spec: observations and actions.
+        seeds: each draws its parameters from its own stream.
+        device: where the network computes.
+    """
+
+    def __init__(
+        self, *, network: MakeNetwork, spec: EnvSpec, seeds: Sequence[int], device: torch.device
+    ) -> None:
+        generators = [torch.Generator().manual_seed(integer(seed, "parameters")) for seed in seeds]
+        self.network = network(spec=spec, generators=generators)
+        self.parameters = flatten(self.network, device)
+        self.num_actions = spec.num_actions
+        self.device = device
+
+    @torch.inference_mode()
+    def q_values(self, obs: Array) -> Floats:
+        """Return the action values [K, E, A] of observations [K, E, ...]."""
+        values: Floats = self.network(torch.from_numpy(obs).to(self.device)).mean().cpu().numpy()
+        return values
+
+    def act(self, obs: Array, epsilon: float, uniforms: Floats) -> Integers:
+        """Return epsilon-greedy actions [K, E]: any of all actions with probability epsilon, else the best.
+
+        Args:
+            obs: observations [K, E, ...].
+            epsilon: the probability.
+            uniforms: two numbers in [0, 1) for each, [K, E, 2]: whether to explore, and where.
+        """
+        explores = uniforms[..., 0] < epsilon
+        anywhere = (uniforms[..., 1] * self.num_actions).astype(np.int64)
+        if explores.all():
+            return anywhere
+        return np.where(explores, anywhere, self.q_values(obs).argmax(-1))
+
+    def state_dict(self) -> State:
+        return {name: leaf.detach() for name, leaf in self.network.named_parameters()}
+
+    def load_state_dict(self, state: State) -> None:
+        copy_leaves(self.network, state)
+
+
+class Agent:
+    """Deep Q-learning: Mnih et al. (2015), with the backup and the return distribution that it is given.
+
+    Args:
+        network: makes the Q-network, online and target.
+        backup: how the next state is valued.
+        optimizer: makes an optimizer of the parameters of all seeds; it must be elementwise.
+        lr: its learning rate.
+        gamma: discount of one step.
+        max_grad_norm: each seed's gradient is scaled down to this norm; None: never.
+        spec: observations and actions.
+        seeds: the K seeds.
+        num_envs: environments per seed, E.
+        device: where the networks compute.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: MakeNetwork,
+        backup: Backup,
+        optimizer: Callable[..., torch.optim.Optimizer],
+        lr: Positive,
+        gamma: Probability,
+        max_grad_norm: Positive | None,
+        spec: EnvSpec,
+        seeds: Sequence[int],
+        num_envs: int,
+        device: torch.device,
+    ) -> None:
+        self.policy = Policy(network=network, spec=spec, seeds=seeds, device=device)
+        target = Policy(network=network, spec=spec, seeds=seeds, device=device)
+        self.online, self.target = self.policy.network, target.network.requires_grad_(False)
+        self._parameters, self._target_parameters = self.policy.parameters, target.parameters.value
+        self.backup = backup
+        self.gamma = gamma
+        self.max_grad_norm = max_grad_norm
+        self.exploration = Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2))
+        leaf = nn.Parameter(self._parameters.value)
+        leaf.grad = self._parameters.gradient
+        self.optimizer = optimizer([leaf], lr=lr)
+
+    def act(self, obs: Array, epsilon: float) -> Integers:
+        """Return actions [K, E] for observations [K, E, ...]."""
+        return self.policy.act(obs, epsilon, self.exploration.next())
+
+    def update(self, batch: Batch) -> Update:
+        """Take one optimizer step on each seed's mean loss."""
+        loss, q = self.losses(batch)
+        leaves, gradients = self._parameters.leaves, self._parameters.gradients
+        for gradient, fresh in zip(gradients, torch.autograd.grad(loss.sum(), leaves), strict=True):
+            gradient.copy_(fresh)
+        norm = torch.linalg.vector_norm(self._parameters.gradient, dim=1)
+        if self.max_grad_norm is not None:
+            scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+            self._parameters.gradient.mul_(scale.unsqueeze(1))
+        self.optimizer.step()
+        report = torch.stack((loss.detach(), q, norm)).cpu().numpy()
+        return Update(*report)
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return each seed's mean loss [K] and the mean value of its taken actions [K]."""
+        prediction = self.online(batch.obs).at(batch.action)
+        with torch.no_grad():
+            following = self.target(batch.next_obs)
+            policy = self.backup(batch, following.mean(), self.online)
+            target = following.mix(policy).shift(batch.reward, batch.discount)
+            q = prediction.mean().mean(-1)
+        return prediction.loss(target).mean(-1), q
+
+    def sync_target(self, tau: float) -> None:
+        """Move the target network to tau * online + (1 - tau) * target; at tau = 1 that is a copy."""
+        self._target_parameters.lerp_(self._parameters.value, tau)
+
+    def state_dict(self) -> State:
+        """Return what learning needs beyond the policy."""
+        return {
+            "target": {name: leaf.detach() for name, leaf in self.target.named_parameters()},
+            "optimizer": self.optimizer.state_dict(),
+            "exploration": self.exploration.state_dict(),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        copy_leaves(self.target, state["target"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.exploration.load_state_dict(state["exploration"])
+
+
+@torch.no_grad()
+def copy_leaves(network: nn.Module, state: State) -> None:
+    """Copy the tensors of `state` into the parameters of the same names.
+
+    Raises:
+        ValueError: a name or a shape is not the network's.
+    """
+    leaves = dict(network.named_parameters())
+    shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+    stored = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if shapes != stored:
+        raise ValueError(f"parameters {stored} do not fit a network of {shapes}")
+    for name, leaf in leaves.items():
+        leaf.copy_(state[name])

@@ -1,0 +1,104 @@
+"""A checked configuration to a runner."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Predicate
+from hydra.utils import instantiate
+
+from dqn.agent import Policy
+from dqn.checkpoint import Checkpoint
+from dqn.env import Environments
+from dqn.evaluate import Evaluator
+from dqn.logger import Logger
+from dqn.runner import Clock, Runner
+from dqn.runs import RunFolder
+from dqn.schedule import Schedule
+from dqn.types import NonNegativeInt, PositiveInt
+
+Config = dict[str, Any]
+
+RUN_TIME = frozenset(
+    {
+        *("spec", "seeds", "num_envs", "device", "gamma", "ring", "network", "purpose", "params"),
+        *("generators", "layer", "torso", "head", "in_shape", "in_features", "out_features", "num_actions"),
+    }
+)
+"""Arguments that parts get when they are built, beside those of conf/."""
+
+FolderName = Annotated[str, Predicate(lambda name: name not in ("", ".", "..") and "/" not in name)]
+
+
+def experiment(
+    *,
+    name: FolderName,
+    seed: NonNegativeInt,
+    num_seeds: PositiveInt,
+    device: Literal["auto", "cpu", "cuda"],
+    num_threads: PositiveInt,
+    env: Callable[..., Environments],
+    network: Callable[..., Any],
+    memory: Callable[..., Any],
+    schedule: Schedule,
+    runner: Clock,
+    agent: Callable[..., Any],
+    folder: RunFolder,
+) -> Runner:
+    """Return the runner of a configuration whose groups are already objects."""
+    seeds = range(seed, seed + num_seeds)
+    torch.set_num_threads(num_threads)
+    environments = env(seeds=seeds, purpose="environment")
+    common: Config = {
+        "spec": environments.spec,
+        "seeds": seeds,
+        "num_envs": environments.num_envs,
+        "device": find_device(device),
+    }
+    learner = agent(network=network, **common)
+    evaluator = None
+    if runner.eval_episodes:
+        evaluator = Evaluator(
+            make_env=env,
+            seeds=seeds,
+            episodes=runner.eval_episodes,
+            epsilon=runner.eval_epsilon,
+            purpose="periodic evaluation",
+        )
+    return Runner(
+        clock=runner,
+        env=environments,
+        agent=learner,
+        memory=memory(gamma=learner.gamma, **common),
+        epsilon=schedule,
+        evaluator=evaluator,
+        logger=Logger(folder=folder.path, seeds=seeds, num_envs=environments.num_envs),
+        checkpoint=Checkpoint(folder.path),
+        on_progress=lambda progress: folder.update_status(progress=progress),
+    )
+
+
+def build(config: Config, folder: RunFolder) -> Runner:
+    """Return the runner of a checked configuration."""
+    parts = {
+        key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
+        for key, value in config.items()
+    }
+    return experiment(**parts, folder=folder)
+
+
+def build_policy(config: Config) -> tuple[Policy, Callable[..., Environments], range]:
+    """Return the policy of a run, what makes its environments, and its seeds; memory is not read."""
+    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    torch.set_num_threads(config["num_threads"])
+    make_env = instantiate(config["env"], _convert_="all")
+    network = instantiate(config["network"], _convert_="all")
+    spec = make_env(seeds=seeds, purpose="evaluation").spec
+    policy = Policy(network=network, spec=spec, seeds=seeds, device=find_device(config["device"]))
+    return policy, make_env, seeds
+
+
+def find_device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

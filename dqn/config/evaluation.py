@@ -1,0 +1,81 @@
+"""The evaluation of a run folder by its policy alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqn.checkpoint import Checkpoint
+from dqn.config.build import build_policy
+from dqn.config.check import check
+from dqn.config.trust import load_config
+from dqn.errors import UserError
+from dqn.evaluate import Evaluator
+from dqn.runs import RunFolder
+from dqn.stats import interquartile_mean
+
+OPTIONS: dict[str, Any] = {"episodes": 100, "epsilon": 0.0, "stream": 0}
+
+
+def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> dict[str, Any]:
+    """Return the returns of fresh episodes of every seed, their statistics, and a text that tells them.
+
+    Args:
+        path: the run folder.
+        options: episodes per seed, epsilon, and stream, which chooses the episodes.
+        trust: packages of the user's own that the run may name.
+
+    Raises:
+        UserError: the folder or an option is not as it should be.
+    """
+    given = check_options(options)
+    folder = RunFolder(path)
+    config = load_config(folder, trust)
+    check(config).raise_if_any()
+    policy, make_env, seeds = build_policy(config)
+    checkpoint = Checkpoint(folder.path)
+    try:
+        policy.load_state_dict(checkpoint.load("policy"))
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{checkpoint.folder}: the policy is not of this run ({error})") from None
+    evaluator = Evaluator(
+        make_env=make_env,
+        seeds=seeds,
+        episodes=given["episodes"],
+        epsilon=given["epsilon"],
+        purpose="evaluation",
+    )
+    returns = evaluator(policy, given["stream"])
+    means = {str(seed): float(mean) for seed, mean in zip(seeds, returns.mean(-1), strict=True)}
+    lines = [
+        f"{returns.size} episodes of {config['env']['id']} after iteration {checkpoint.iteration()},"
+        f" epsilon {given['epsilon']}:",
+        f"  mean {returns.mean():.2f}, standard deviation {returns.std():.2f},"
+        f" lowest {returns.min():.2f}, highest {returns.max():.2f}",
+        f"  interquartile mean over seeds {interquartile_mean(list(means.values())):.2f}",
+        *(f"  seed {seed}: mean {mean:.2f}" for seed, mean in means.items()),
+    ]
+    return {
+        "text": "\n".join(lines),
+        **given,
+        "iteration": checkpoint.iteration(),
+        "mean": float(returns.mean()),
+        "std": float(returns.std()),
+        "interquartile_mean": interquartile_mean(list(means.values())),
+        "seed_means": means,
+        "returns": {str(seed): row.tolist() for seed, row in zip(seeds, np.asarray(returns), strict=True)},
+    }
+
+
+def check_options(options: dict[str, Any]) -> dict[str, Any]:
+    given = OPTIONS | options
+    unknown = options.keys() - OPTIONS.keys()
+    if unknown:
+        raise UserError(f"{', '.join(sorted(unknown))}: no such option; there are {', '.join(OPTIONS)}")
+    for key, least in (("episodes", 1), ("stream", 0)):
+        if not isinstance(given[key], int) or isinstance(given[key], bool) or given[key] < least:
+            raise UserError(f"{key}={given[key]}: should be a whole number of at least {least}")
+    if not isinstance(given["epsilon"], int | float) or not 0 <= given["epsilon"] <= 1:
+        raise UserError(f"epsilon={given['epsilon']}: should be between 0 and 1")
+    return given

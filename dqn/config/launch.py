@@ -1,0 +1,144 @@
+"""One run in its folder: adopt what is there, go on, and leave a status that tells what happened."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from dqn.config.trust import leaves
+from dqn.errors import UserError
+from dqn.runs import RunFolder, environment, git_revision
+
+log = logging.getLogger(__name__)
+TOTALS = ("runner.total_steps", "runner.total_episodes")
+
+
+def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warnings: list[str]) -> float:
+    """Train the run of `folder` to its end and return its result.
+
+    Args:
+        config: resolved and checked.
+        folder: new, or that of a run with the same configuration (or a smaller total), which then goes on.
+        overrides: the words of the command, for the record.
+        warnings: shown to the user.
+
+    Raises:
+        UserError: the folder is another run's or in use, or the run failed; its status says so too.
+    """
+    with folder.locked():
+        if finished(config, folder):
+            return tell(folder)
+        adopt(config, folder, overrides)
+        for warning in warnings:
+            log.warning("warning: %s", warning)
+        log.info("run folder: %s", folder.path)
+        with status_of(folder), termination_as_interrupt():
+            from dqn.config.build import build
+
+            runner = build(config, folder)
+            result = runner.run()
+            folder.update_status(
+                state="finished",
+                result=result,
+                evaluation=runner.logger.evaluation,
+                progress=runner.progress(),
+            )
+        return tell(folder)
+
+
+def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
+    """Record the configuration in a new folder, or go on with that of an old one."""
+    versions = environment()
+    if folder.config_file.exists():
+        refuse_differences(config, folder)
+        before = folder.stored_status().get("versions") or {}
+        changed = {k: f"{before.get(k)} -> {v}" for k, v in versions.items() if before.get(k, v) != v}
+        if changed:
+            listed = ", ".join(f"{key} {change}" for key, change in changed.items())
+            log.warning("warning: not exactly the run that was interrupted, for this has changed: %s", listed)
+        if folder.read_config() != config:
+            folder.write_config(config, overrides)
+    else:
+        folder.write_config(config, overrides)
+    folder.update_status(state="running", error=None, versions=versions, git=git_revision())
+
+
+def refuse_differences(config: dict[str, Any], folder: RunFolder) -> None:
+    """Raise UserError unless `config` is the folder's own, or it with a larger total."""
+    old, new = dict(leaves(folder.read_config())), dict(leaves(config))
+    changes = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if key in TOTALS and isinstance(before, int) and isinstance(after, int) and after >= before:
+            continue
+        if before != after or (key in old) != (key in new):
+            changes.append(f"{key}: {before} there, {after} here")
+    if changes:
+        advice = "only a larger total may be given; another hydra.run.dir makes a new run"
+        raise UserError(
+            "\n  ".join([f"{folder.path}: a run with another configuration ({advice}):", *changes])
+        )
+
+
+def finished(config: dict[str, Any], folder: RunFolder) -> bool:
+    status = folder.stored_status()
+    return (
+        status.get("state") == "finished" and folder.config_file.exists() and folder.read_config() == config
+    )
+
+
+def tell(folder: RunFolder) -> float:
+    """Say what a finished run reached and what can be done next; return its result."""
+    status = folder.stored_status()
+    kind = "evaluation" if status.get("evaluation") else "latest training"
+    log.info("finished: interquartile mean of the %s returns over seeds: %.2f", kind, status["result"])
+    log.info("  tensorboard --logdir %s", folder.path)
+    log.info("  python scripts/evaluate.py %s episodes=100", folder.path)
+    return float(status["result"])
+
+
+@contextmanager
+def status_of(folder: RunFolder) -> Iterator[None]:
+    """Record how the body ends."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        leave(folder, state="interrupted")
+        log.info("interrupted; it goes on with: python scripts/resume.py %s", folder.path)
+        raise
+    except UserError as error:
+        leave(folder, state="failed", error=str(error))
+        raise
+    except OSError as error:
+        leave(folder, state="failed", error=str(error))
+        raise UserError(f"{folder.path}: {error}; the last checkpoint stays") from None
+    except BaseException as error:
+        leave(folder, state="failed", error=f"{type(error).__name__}: {error}")
+        raise
+
+
+def leave(folder: RunFolder, **values: Any) -> None:
+    try:
+        folder.update_status(**values)
+    except OSError as error:
+        log.error("%s: the status could not be written (%s)", folder.path, error)
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM (a scheduler's request to stop) end the run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,222 @@
+"""Environments of all seeds as arrays [K, E, ...], each seeded for itself, made anew in every iteration."""
+
+import importlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+
+from dqn.errors import UserError
+from dqn.seeding import integer
+from dqn.types import Array, Bools, EnvSpec, Finite, Floats, Integers, ObsSpec, Positive, PositiveInt
+
+EXTRAS = {"box2d": "box2d"}
+"""Which extra of this package brings what an environment's module needs."""
+
+
+class Step(NamedTuple):
+    """What one step of all environments gave, [K, E, ...]."""
+
+    next_obs: Array
+    raw_reward: Floats
+    reward: Floats
+    """As learning sees it: clipped, then scaled."""
+    terminated: Bools
+    truncated: Bools
+
+
+class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment that can wait for others: paused, it repeats its last observation and is not stepped.
+
+    `reset(options={"pause": True})` pauses it, any other reset wakes it.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._paused = False
+        self._last: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        self._paused = bool(options and options.get("pause"))
+        if self._paused:
+            return self._last, {}
+        return self.env.reset(seed=seed)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self._paused:
+            return self._last, 0.0, False, False, {}
+        self._last, reward, terminated, truncated, _ = self.env.step(action)
+        return self._last, reward, terminated, truncated, {}
+
+
+class Environments:
+    """E environments for each of K seeds, stepped together.
+
+    An ended environment stays as it is until `reset`, so `step` returns the true last observation.
+
+    Args:
+        id: a registered id, or "package:id".
+        module: a package to import before, which registers the id.
+        kwargs: for gymnasium.make.
+        num_envs: E.
+        vectorization: "sync" steps them in turn, "async" in a process each.
+        reward_scale: learning sees reward * reward_scale.
+        reward_clip: the raw reward is clipped to [-reward_clip, reward_clip] before; None: not.
+        time_limit_is_terminal: a truncation of the environment's counts as termination. Pardo et al. (2018).
+        seeds: the K seeds.
+        purpose: names the stream that seeds the environments.
+    """
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        module: str | None,
+        kwargs: dict[str, Any],
+        num_envs: PositiveInt,
+        vectorization: Literal["sync", "async"],
+        reward_scale: Finite,
+        reward_clip: Positive | None,
+        time_limit_is_terminal: bool,
+        seeds: Sequence[int],
+        purpose: str,
+    ) -> None:
+        self.spec, self._first_action = inspect(id=id, module=module, kwargs=kwargs)
+        self.num_envs = num_envs
+        self._make = partial(make_pausable, id=id, module=module, kwargs=kwargs)
+        self._vectorization = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[vectorization]
+        self._reward_scale, self._reward_clip = reward_scale, reward_clip
+        self._time_limit_is_terminal = time_limit_is_terminal
+        self._seeds, self._purpose = seeds, purpose
+        self._shape = (len(seeds), num_envs)
+        self._vector: Any = None
+
+    def reset(self, iteration: int) -> Array:
+        """Make all environments anew, seeded for `iteration`, and return their first observations."""
+        self.close()
+        count = len(self._seeds) * self.num_envs
+        self._vector = self._vectorization(
+            [self._make] * count, copy=False, autoreset_mode=AutoresetMode.DISABLED
+        )
+        seeds = [
+            integer(seed, self._purpose, iteration, env)
+            for seed in self._seeds
+            for env in range(self.num_envs)
+        ]
+        obs, _ = self._vector.reset(seed=seeds)
+        return self._obs(obs)
+
+    def step(self, action: Integers) -> Step:
+        """Step every environment that is neither ended nor paused by its action [K, E]."""
+        obs, raw, terminated, truncated, _ = self._vector.step(action.ravel() + self._first_action)
+        raw = raw.reshape(self._shape).copy()
+        clipped = raw if self._reward_clip is None else raw.clip(-self._reward_clip, self._reward_clip)
+        reward = (clipped * self._reward_scale).astype(np.float32)
+        if self._time_limit_is_terminal:
+            terminated = terminated | truncated
+        truncated = (truncated & ~terminated).reshape(self._shape)
+        terminated = terminated.reshape(self._shape).copy()
+        return Step(self._obs(obs), raw, reward, terminated, truncated)
+
+    def restart(self, where: Bools) -> Array:
+        """Begin a new episode in the environments `where` [K, E]; return all current observations."""
+        return self._reset_some(where, {})
+
+    def pause(self, where: Bools) -> Array:
+        """Let the ended environments `where` [K, E] wait; return all current observations."""
+        return self._reset_some(where, {"pause": True})
+
+    def _reset_some(self, where: Bools, options: dict[str, Any]) -> Array:
+        obs, _ = self._vector.reset(options={"reset_mask": where.ravel(), **options})
+        return self._obs(obs)
+
+    def _obs(self, obs: Array) -> Array:
+        """Return a copy in the shape and type of the spec."""
+        return obs.reshape(*self._shape, *self.spec.obs.shape).astype(self.spec.obs.dtype)
+
+    def close(self) -> None:
+        if self._vector is not None:
+            self._vector.close()
+            self._vector = None
+
+
+def make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Return one environment whose observations are numbers or arrays: composite ones are flattened."""
+    if module is not None:
+        importlib.import_module(module)
+    env = gymnasium.make(id, disable_env_checker=True, **kwargs)
+    space = env.observation_space
+    if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
+        env = gymnasium.wrappers.FlattenObservation(env)
+    if isinstance(env.observation_space, spaces.Discrete) and env.observation_space.start != 0:
+        start = int(env.observation_space.start)
+        space = spaces.Discrete(int(env.observation_space.n))
+        env = gymnasium.wrappers.TransformObservation(env, lambda obs: obs - start, space)
+    return env
+
+
+def make_pausable(*, id: str, module: str | None, kwargs: dict[str, Any]) -> Pausable:
+    return Pausable(make(id=id, module=module, kwargs=kwargs))
+
+
+def inspect(*, id: str, module: str | None, kwargs: dict[str, Any]) -> tuple[EnvSpec, int]:
+    """Return the spec of an environment and the number of its first action.
+
+    Raises:
+        UserError: it cannot be made, or its spaces are not supported; the text begins with the key.
+    """
+    env = try_to_make(id=id, module=module, kwargs=kwargs)
+    try:
+        actions, time_limit = env.action_space, env.spec.max_episode_steps if env.spec else None
+        if not isinstance(actions, spaces.Discrete):
+            raise UserError(f"env.id={id}: its actions are {actions}; Q-learning needs a Discrete space")
+        obs = obs_spec(env.observation_space, id)
+        return EnvSpec(obs, int(actions.n), time_limit), int(actions.start)
+    finally:
+        env.close()
+
+
+def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
+    """Return how observations of `space` are stored and read."""
+    if isinstance(space, spaces.Discrete):
+        return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0)
+    if isinstance(space, spaces.MultiBinary):
+        return ObsSpec(space.shape, np.dtype(np.int8), 0, 1.0)
+    if not isinstance(space, spaces.Box) or space.dtype is None:
+        raise UserError(
+            f"env.id={id}: its observations are {space}; supported are Box, Discrete, MultiBinary,"
+            " MultiDiscrete, and Dict and Tuple of these"
+        )
+    dtype, scale = space.dtype, 1.0
+    if dtype == np.uint8 and space.high.max(initial=0) == 255:
+        scale = 1 / 255
+    elif np.issubdtype(dtype, np.integer) and space.is_bounded():
+        low, high = np.min_scalar_type(space.low.min()), np.min_scalar_type(space.high.max())
+        dtype = np.result_type(low, high)
+    elif dtype.itemsize > 4:
+        dtype = np.dtype(np.float32)
+    return ObsSpec(space.shape, dtype, 0, scale)
+
+
+def try_to_make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Make an environment; what goes wrong is told as a mistake of the configuration."""
+    try:
+        return make(id=id, module=module, kwargs=kwargs)
+    except gymnasium.error.DependencyNotInstalled as error:
+        spec = gymnasium.registry.get(id)
+        extra = next((e for word, e in EXTRAS.items() if spec and word in str(spec.entry_point)), None)
+        command = f'pip install "dqn[{extra}]"' if extra else "install what it names"
+        raise UserError(f"env.id={id}: a package is missing ({error}): {command}") from None
+    except gymnasium.error.UnregisteredEnv as error:
+        raise UserError(f"env.id={id}: should be a registered environment ({error})") from None
+    except ModuleNotFoundError as error:
+        key = f"env.module={module}" if module is not None and error.name == module else f"env.id={id}"
+        raise UserError(f"{key}: no such package can be imported ({error})") from None
+    except TypeError as error:
+        raise UserError(f"env.kwargs={kwargs}: {id} does not take them ({error})") from None
+    except Exception as error:
+        raise UserError(f"env.id={id}: cannot be made ({type(error).__name__}: {error})") from None

@@ -1,0 +1,8 @@
+"""Replay memory: a ring of rows, a reader of samples, a sampler of their starts."""
+
+from dqn.memory.reader import NStep
+from dqn.memory.replay import ReplayMemory
+from dqn.memory.ring import Ring
+from dqn.memory.sampler import Uniform
+
+__all__ = ["NStep", "ReplayMemory", "Ring", "Uniform"]

@@ -1,0 +1,43 @@
+"""Readers: what a sample is, from the row where it starts."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dqn.memory.ring import GOES_ON, TERMINATED, Ring
+from dqn.types import Floats, Integers, PositiveInt
+
+
+class Transitions(NamedTuple):
+    reward: Floats  # [K, B], float32
+    discount: Floats  # [K, B], float32
+    following: Integers  # [K, B], place of the row with the next observation
+
+
+class NStep:
+    """The sum of up to n rewards and the state after them. Sutton (1988); Hessel et al. (2018), eq. 2.
+
+    A sample of m <= n steps ends early where its episode does: its discount is gamma^m after a truncation
+    (bootstrapped from the real last observation) and 0 after a termination.
+
+    Args:
+        n_step: n.
+        gamma: discount of one step.
+    """
+
+    def __init__(self, *, n_step: PositiveInt, gamma: float) -> None:
+        self.span = n_step
+        self.gamma = gamma
+
+    def __call__(self, ring: Ring, start: Integers) -> Transitions:
+        """Read the samples that start at the places `start` [K, B]."""
+        last = start
+        reward = ring.reward[start].astype(np.float64)
+        discount = np.full(start.shape, self.gamma)
+        for _ in range(self.span - 1):
+            goes_on = ring.end[last] == GOES_ON
+            last = np.where(goes_on, ring.after(last), last)
+            reward += np.where(goes_on, discount * ring.reward[last], 0.0)
+            discount = np.where(goes_on, discount * self.gamma, discount)
+        discount[ring.end[last] == TERMINATED] = 0.0
+        return Transitions(reward.astype(np.float32), discount.astype(np.float32), ring.after(last))

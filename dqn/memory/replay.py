@@ -1,0 +1,98 @@
+"""Replay memory: NumPy rows go in, torch batches come out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqn.memory.reader import NStep
+from dqn.memory.ring import Ring
+from dqn.memory.sampler import Uniform
+from dqn.types import Array, Batch, EnvSpec, Integers, PositiveInt, Row
+
+
+class ReplayMemory:
+    """The latest rows of each seed, read by `reader` at the starts that `sampler` draws.
+
+    Lin (1992); Mnih et al. (2015).
+
+    Args:
+        capacity: rows per seed, closing rows included.
+        reader: makes the reader, given gamma.
+        sampler: makes the sampler, given the ring and the seeds.
+        gamma: discount of one step.
+        spec: observations and actions.
+        seeds: the K seeds.
+        num_envs: environments per seed, E.
+        device: where batches go.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: PositiveInt,
+        reader: Callable[..., NStep],
+        sampler: Callable[..., Uniform],
+        gamma: float,
+        spec: EnvSpec,
+        seeds: Sequence[int],
+        num_envs: int,
+        device: torch.device,
+    ) -> None:
+        self.reader = reader(gamma=gamma)
+        self.ring = Ring(
+            capacity=capacity, span=self.reader.span, num_seeds=len(seeds), num_envs=num_envs, spec=spec
+        )
+        self.sampler = sampler(ring=self.ring, seeds=seeds)
+        self.device = device
+        self._can_sample = False
+
+    @property
+    def can_sample(self) -> bool:
+        """Return whether every seed has a transition; once it has, newer ones replace it."""
+        self._can_sample = self._can_sample or len(self) > 0
+        return self._can_sample
+
+    def push(self, row: Row) -> None:
+        """Store one step of every active environment."""
+        self.ring.push(row)
+
+    @property
+    def stored(self) -> Integers:
+        """Return how many transitions each seed has ever stored [K]."""
+        counts: Integers = self.ring.stored.reshape(-1, self.ring.num_envs).sum(-1)
+        return counts
+
+    def sample(self, batch_size: int) -> Batch:
+        """Return `batch_size` transitions of each seed, independent and with replacement."""
+        start = self.sampler.sample(batch_size)
+        reward, discount, following = self.reader(self.ring, start)
+        return Batch(
+            obs=self._obs(start),
+            action=self._tensor(self.ring.action[start].astype(np.int64)),
+            reward=self._tensor(reward),
+            discount=self._tensor(discount),
+            next_obs=self._obs(following),
+        )
+
+    def _obs(self, places: Integers) -> Tensor:
+        return self._tensor(self.ring.obs.take(places, axis=0))
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def __len__(self) -> int:
+        """Return the number of transitions that can be sampled now, of the seed that has the fewest."""
+        return int(self.ring.is_start.reshape(self.ring.num_seeds, -1).sum(-1).min())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "ring": self.ring.state_dict(),
+            "sampler": self.sampler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.ring.load_state_dict(state["ring"])
+        self.sampler.load_state_dict(state["sampler"])

@@ -1,0 +1,63 @@
+"""Samplers: at which rows the samples of a batch start."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dqn.memory.ring import Ring
+from dqn.seeding import get_states, set_states, stream
+from dqn.types import Array, Integers
+
+
+class Uniform:
+    """Every start of a seed is equally likely, drawn with replacement.
+
+    Rows are drawn until they are starts: few are not (closing rows and, with n steps, the newest n - 1).
+    """
+
+    ROUNDS = 8
+
+    def __init__(self, *, ring: Ring, seeds: Sequence[int]) -> None:
+        self.ring = ring
+        self.streams = [stream(seed, "sampling") for seed in seeds]
+        self._first = np.arange(len(seeds))[:, None] * ring.num_envs * ring.rows
+
+    def sample(self, batch_size: int) -> Integers:
+        """Return the places [K, B] of the starts; each seed must have one."""
+        ring = self.ring
+        uniform = np.empty((len(self.streams), batch_size))
+        for row, generator in zip(uniform, self.streams, strict=True):
+            generator.random(out=row)
+        filled = ring.filled.reshape(-1, ring.num_envs).max(-1, keepdims=True)  # [K, 1]
+        places = self._places(uniform, filled, self._first)
+        rejected = ~ring.is_start[places]
+        for k in np.flatnonzero(rejected.any(-1)).tolist():
+            places[k, rejected[k]] = self._redraw(k, filled[k], int(rejected[k].sum()))
+        return places
+
+    def _places(self, uniform: Array, filled: Array, first: Array) -> Integers:
+        """Return the rows that numbers in [0, 1) choose among the `filled` first ones of each environment."""
+        env, row = np.divmod((uniform * (filled * self.ring.num_envs)).astype(np.int64), filled)
+        places: Integers = first + env * self.ring.rows + row
+        return places
+
+    def _redraw(self, k: int, filled: Array, count: int) -> Integers:
+        """Return `count` starts of seed k; where they are rare, from the list of them all."""
+        is_start, first, generator = self.ring.is_start, self._first[k], self.streams[k]
+        found: list[Integers] = []
+        for _ in range(self.ROUNDS):
+            places = self._places(generator.random(count), filled, first)
+            found.append(places[is_start[places]])
+            count -= found[-1].size
+            if count == 0:
+                return np.concatenate(found)
+        starts = first + np.flatnonzero(is_start[first[0] :][: self.ring.num_envs * self.ring.rows])
+        found.append(starts[(generator.random(count) * starts.size).astype(np.int64)])
+        return np.concatenate(found)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"streams": get_states(self.streams)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        set_states(self.streams, state["streams"])

@@ -1,0 +1,45 @@
+"""The Q-network: observation, torso, head."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dqn.network.layers import Layer
+from dqn.types import EnvSpec
+from dqn.value import ReturnDistribution
+
+
+class QNetwork(nn.Module):
+    """Observations [K, B, ...] to the return distributions of all actions [K, B, A]."""
+
+    def __init__(
+        self,
+        *,
+        torso: Callable[..., nn.Module],
+        head: Callable[..., nn.Module],
+        layer: Layer,
+        spec: EnvSpec,
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        super().__init__()
+        self.obs = spec.obs
+        in_shape = (self.obs.num_categories,) if self.obs.num_categories else self.obs.shape
+        self.torso = torso(layer=layer, in_shape=in_shape, generators=generators)
+        self.head = head(
+            layer=layer,
+            in_features=self.torso.out_features,
+            num_actions=spec.num_actions,
+            generators=generators,
+        )
+
+    def forward(self, obs: Tensor) -> ReturnDistribution:
+        distribution: ReturnDistribution = self.head(self.torso(self.encode(obs)))
+        return distribution
+
+    def encode(self, obs: Tensor) -> Tensor:
+        """Return what the torso reads, float32: one-hot for discrete observations, else scaled numbers."""
+        if self.obs.num_categories:
+            return nn.functional.one_hot(obs.long(), self.obs.num_categories).float()
+        x = obs.float()
+        return x if self.obs.scale == 1 else x * self.obs.scale

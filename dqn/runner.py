@@ -1,0 +1,282 @@
+"""The loop: act, store, learn, and between iterations log, evaluate and save."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dqn.agent import Agent
+from dqn.checkpoint import Checkpoint
+from dqn.env import Environments
+from dqn.errors import UserError
+from dqn.evaluate import Evaluator
+from dqn.logger import Logger
+from dqn.memory import ReplayMemory
+from dqn.schedule import Schedule
+from dqn.stats import interquartile_mean
+from dqn.types import Bools, NonNegativeInt, PositiveInt, PositiveProbability, Probability, Row
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock(ABC):
+    """A run's one clock: what a tick is, how many there are, and everything that counts them.
+
+    The keys are explained in conf/runner.
+    """
+
+    iteration_length: PositiveInt
+    batch_size: PositiveInt
+    learning_starts: NonNegativeInt
+    train_period: PositiveInt
+    updates_per_train: PositiveInt
+    target_period: PositiveInt
+    target_tau: PositiveProbability
+    eval_period: NonNegativeInt
+    eval_episodes: NonNegativeInt
+    eval_epsilon: Probability
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """Return the name of a tick."""
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """Return the ticks of the whole run."""
+
+    @abstractmethod
+    def ticks(self, waiting: Bools) -> int:
+        """Return how many ticks pass now; if any do, the environments that wait begin new episodes.
+
+        Args:
+            waiting: [K, E], True where the episode has ended.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodesClock(Clock):
+    """A tick is one episode of every seed; a seed that has finished its episode waits for the others."""
+
+    total_episodes: PositiveInt
+    unit = "episode"
+
+    @property
+    def total(self) -> int:
+        return self.total_episodes
+
+    def ticks(self, waiting: Bools) -> int:
+        return int(waiting.all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsClock(Clock):
+    """A tick is one environment step of every seed."""
+
+    total_steps: PositiveInt
+    unit = "step"
+
+    @property
+    def total(self) -> int:
+        return self.total_steps
+
+    def ticks(self, waiting: Bools) -> int:
+        return int(waiting.shape[1])
+
+
+class Runner:
+    """Trains K seeds in lock step, from the last checkpoint of its folder if there is one.
+
+    A run is a row of iterations. Each begins on freshly made and seeded environments, and between two of them
+    everything else is in the checkpoint: so a run that was killed and resumed is the run that was not.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        env: Environments,
+        agent: Agent,
+        memory: ReplayMemory,
+        epsilon: Schedule,
+        evaluator: Evaluator | None,
+        logger: Logger,
+        checkpoint: Checkpoint,
+        on_progress: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.clock, self.env, self.agent, self.memory = clock, env, agent, memory
+        self.epsilon, self.evaluator = epsilon, evaluator
+        self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
+        self.iteration = 0
+        self.tick = 0
+
+    def run(self) -> float:
+        """Train to the end and return the interquartile mean over seeds of the final evaluation's returns.
+
+        Without evaluation: of the mean of each seed's latest training returns.
+
+        Raises:
+            UserError: the loss is not finite, or a file could not be written; the last checkpoint stays.
+        """
+        try:
+            self.restore()
+            while self.tick < self.clock.total:
+                self.train()
+                self.iteration += 1
+                if self.evaluates() and self.evaluator is not None:
+                    self.logger.evaluated(self.evaluator(self.agent.policy, self.iteration))
+                self.report(self.logger.end_iteration())
+                self.save()
+            if not self.evaluates():
+                self.final_evaluation()
+        finally:
+            self.env.close()
+            self.logger.close()
+        return self.result()
+
+    def train(self) -> None:
+        """Play and learn for one iteration."""
+        self.logger.start_iteration()
+        obs = self.env.reset(self.iteration)
+        waiting = np.zeros(obs.shape[:2], bool)
+        active = ~waiting
+        stop = self.tick + self.clock.iteration_length
+        while self.tick < stop:
+            epsilon = self.epsilon(self.tick)
+            action = self.agent.act(obs, epsilon)
+            step = self.env.step(action)
+            truncated, ended = step.truncated, step.terminated | step.truncated
+            waiting |= ended
+            ticks = self.clock.ticks(waiting)
+            if self.tick + ticks == stop:  # the iteration's end cuts every episode
+                truncated = active & ~step.terminated
+            self.memory.push(Row(obs, action, step.reward, step.next_obs, step.terminated, truncated, active))
+            self.logger.transitions(raw_reward=step.raw_reward, active=active, ended=ended, epsilon=epsilon)
+            obs = step.next_obs
+            if ticks:
+                self.tick += ticks
+                self.learn(ticks)
+                if waiting.any() and self.tick < stop:
+                    obs = self.env.restart(waiting)
+                    waiting = np.zeros_like(waiting)
+                    active = ~waiting
+            elif ended.any():
+                obs = self.env.pause(ended)
+                active = ~waiting
+
+    def learn(self, ticks: int) -> None:
+        """Do the updates and the target syncs that the latest `ticks` made due."""
+        clock = self.clock
+        trainings = self.due(clock.train_period, ticks)
+        if trainings and self.memory.can_sample and self.memory.stored.min() >= clock.learning_starts:
+            for _ in range(trainings * clock.updates_per_train):
+                self.update()
+        if self.due(clock.target_period, ticks):
+            self.agent.sync_target(clock.target_tau)
+
+    def due(self, period: int, ticks: int) -> int:
+        """Return how many multiples of `period` the latest `ticks` have crossed."""
+        return self.tick // period - (self.tick - ticks) // period
+
+    def update(self) -> None:
+        update = self.agent.update(self.memory.sample(self.clock.batch_size))
+        self.logger.update(update)
+        if not np.isfinite(update.loss).all():
+            seeds = [
+                seed for seed, loss in zip(self.logger.seeds, update.loss, strict=True) if loss - loss != 0
+            ]
+            raise UserError(
+                f"the loss of seed {', '.join(map(str, seeds))} is not finite in update"
+                f" {self.logger.updates}; a smaller agent.lr or agent.max_grad_norm may help"
+            )
+
+    def evaluates(self) -> bool:
+        """Return whether an evaluation is due after the present iteration."""
+        return self.clock.eval_period > 0 and self.iteration % self.clock.eval_period == 0
+
+    def final_evaluation(self) -> None:
+        """Evaluate the finished run where no periodic evaluation did; only its status tells of it.
+
+        A longer total, given later, then still gives the metrics of a run that had it from the start.
+        """
+        if self.evaluator is not None:
+            self.logger.keep_evaluation(self.evaluator(self.agent.policy, self.iteration))
+
+    def result(self) -> float:
+        """Return the interquartile mean over seeds of the latest evaluation or, without one, of training."""
+        if self.logger.evaluation is not None:
+            return interquartile_mean([float(np.mean(r)) for r in self.logger.evaluation.values()])
+        returns = self.logger.recent_returns()
+        return interquartile_mean(returns) if returns else float("nan")
+
+    def report(self, steps_per_second: float) -> None:
+        """Tell the log and the run folder how far the run is."""
+        total, returns = self.clock.total, self.logger.recent_returns()
+        parts = [f"{self.clock.unit} {self.tick:>{len(str(total))}} of {total}"]
+        if returns:
+            spread = f" ({min(returns):.1f} to {max(returns):.1f})" if len(returns) > 1 else ""
+            parts.append(f"return {interquartile_mean(returns):6.1f}{spread}")
+        parts.append(f"epsilon {self.epsilon(self.tick):.3f}")
+        if self.evaluates() and self.logger.evaluation is not None:
+            parts.append(f"evaluation {self.result():6.1f}")
+        parts.append(f"{steps_per_second:,.0f} steps/s")
+        log.info(" | ".join(parts))
+        self.on_progress(self.progress())
+
+    def progress(self) -> dict[str, Any]:
+        return {
+            "unit": self.clock.unit,
+            "tick": self.tick,
+            "total": self.clock.total,
+            "iteration": self.iteration,
+            "updates": self.logger.updates,
+            "steps": self.logger.steps.tolist(),
+            "episodes": self.logger.episodes.tolist(),
+        }
+
+    def save(self) -> None:
+        """Write a checkpoint of everything."""
+        files = self.logger.files()
+        learner = {
+            "agent": self.agent.state_dict(),
+            "logger": self.logger.state_dict(),
+            "files": files,
+            "tick": self.tick,
+            "iteration": self.iteration,
+        }
+        parts = {
+            "policy": self.agent.policy.state_dict(),
+            "learner": learner,
+            "memory": self.memory.state_dict(),
+        }
+        self.checkpoint.save(self.iteration, parts)
+
+    def restore(self) -> None:
+        """Go to where the checkpoint is, or to the start if there is none.
+
+        Raises:
+            UserError: the checkpoint is damaged or of another run.
+        """
+        if not self.checkpoint.exists():
+            self.logger.open(None)
+            return
+        policy, learner, memory = (self.checkpoint.load(part) for part in ("policy", "learner", "memory"))
+        try:
+            self.agent.policy.load_state_dict(policy)
+            self.agent.load_state_dict(learner["agent"])
+            self.memory.load_state_dict(memory)
+            self.logger.load_state_dict(learner["logger"])
+            self.tick, self.iteration = learner["tick"], learner["iteration"]
+            files = learner["files"]
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"{self.checkpoint.folder}: the checkpoint is not of this run ({reason})"
+            ) from None
+        self.logger.open(files)
+        log.info("resumed after %s %d", self.clock.unit, self.tick)

@@ -1,0 +1,154 @@
+"""The run folder: its lock, its status, its configuration. Reads and writes plain files, no torch."""
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import yaml
+
+from dqn.errors import UserError
+from dqn.files import replace_file
+
+PACKAGES = ("dqn", "torch", "numpy", "gymnasium")
+State = dict[str, Any]
+
+
+class RunFolder:
+    """A folder that holds one run.
+
+    `.hydra/config.yaml` is its complete configuration, `status.json` says how far it is, `checkpoint/` lets
+    it go on, and `seed=N/` holds the metrics of seed N. Whoever writes into it holds `.lock`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.config_file = self.path / ".hydra" / "config.yaml"
+        self.status_file = self.path / "status.json"
+        self._lock = filelock.FileLock(self.path / ".lock", thread_local=False)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder's lock; the folder is made if it is missing.
+
+        Raises:
+            UserError: another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UserError(f"{self.path}: in use by another process") from None
+        except (OSError, NotImplementedError) as error:
+            raise UserError(f"{self.path}: cannot be written ({error})") from None
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def in_use(self) -> bool:
+        """Return whether a living process holds the lock; nothing is written to find out."""
+        if not (self.path / ".lock").exists():
+            return False
+        try:
+            with self._lock.acquire(timeout=0):
+                return False
+        except filelock.Timeout:
+            return True
+        except OSError:
+            return False
+
+    def status(self) -> State:
+        """Return the status; without a living process a "running" one is "interrupted"."""
+        status = self.stored_status()
+        if status.get("state") == "running" and not self.in_use():
+            status["state"] = "interrupted"
+        return status
+
+    def stored_status(self) -> State:
+        try:
+            status = json.loads(self.status_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return status if isinstance(status, dict) else {}
+
+    def update_status(self, **values: Any) -> None:
+        """Change some of the status and leave the rest."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        status = {"created": now} | self.stored_status() | values | {"updated": now}
+        replace_file(self.status_file, json.dumps(status, indent=2) + "\n")
+
+    def write_config(self, config: State, overrides: list[str]) -> None:
+        """Record the resolved configuration and the words of the command that gave it."""
+        self.config_file.parent.mkdir(exist_ok=True)
+        replace_file(self.config_file.with_name("overrides.yaml"), yaml.safe_dump(overrides))
+        replace_file(self.config_file, yaml.safe_dump(config, sort_keys=False))
+
+    def write_evaluation(self, evaluation: State) -> None:
+        """Write evaluation.json.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            replace_file(self.path / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"{self.path}: evaluation.json cannot be written ({error})") from None
+
+    def read_config(self) -> State:
+        """Return the recorded configuration as plain data; no tag, alias or interpolation is followed.
+
+        Raises:
+            UserError: there is none, or it is not plain data.
+        """
+        try:
+            text = self.config_file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{self.path}: not a run folder, {self.config_file} cannot be read ({error})"
+            ) from None
+        try:
+            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+                raise UserError(f"{self.config_file}: has YAML aliases; a run's own has none")
+            config = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{self.config_file}: not plain YAML ({reason})") from None
+        if not isinstance(config, dict):
+            raise UserError(f"{self.config_file}: not a configuration")
+        return config
+
+
+def environment() -> State:
+    """Return what an exact repetition depends on, as plain text."""
+    versions = {package: version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), "machine": machine(), **versions}
+
+
+def machine() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{platform.machine()} {names[0] if names else platform.processor()}"
+
+
+def git_revision() -> str | None:
+    """Return the revision of the checkout that this package runs from ("+": changed), None elsewhere."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

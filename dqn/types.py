@@ -1,0 +1,80 @@
+"""The data that travels between the parts, and the value types of the configuration.
+
+Shape letters, used in every docstring: K seeds in lock step, E environments per seed, B batch, A actions,
+N atoms or quantiles, P parameters, * any leading axes.
+"""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
+Positive = Annotated[float, Gt(0), Lt(math.inf)]
+Probability = Annotated[float, Ge(0), Le(1)]
+PositiveProbability = Annotated[float, Gt(0), Le(1)]
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+
+Array = NDArray[Any]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+
+
+class ObsSpec(NamedTuple):
+    """One observation as memory keeps it and as the network reads it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    num_categories: int
+    """Values of a discrete observation, one-hot in the network; 0 where the observation is numeric."""
+    scale: float
+    """The network reads obs * scale: 1/255 for bytes that span 0 to 255."""
+
+
+class EnvSpec(NamedTuple):
+    """What the other parts must know of an environment."""
+
+    obs: ObsSpec
+    num_actions: int
+    time_limit: int | None
+    """Steps after which an episode is truncated, where the environment says so."""
+
+
+class Row(NamedTuple):
+    """One step of all environments of all seeds, NumPy arrays [K, E, ...]."""
+
+    obs: Array
+    action: Integers
+    reward: Floats
+    """As learning sees it: clipped and scaled."""
+    next_obs: Array
+    """What the step really returned, before any reset."""
+    terminated: Bools
+    truncated: Bools
+    active: Bools
+    """False where the environment waits for the others; such a column is not stored."""
+
+
+class Batch(NamedTuple):
+    """A sample of transitions for every seed."""
+
+    obs: "Tensor"  # [K, B, ...]
+    action: "Tensor"  # [K, B], int64
+    reward: "Tensor"  # [K, B], sum of gamma^i r_i over the n steps
+    discount: "Tensor"  # [K, B], gamma^m after m steps; 0 where the episode terminated
+    next_obs: "Tensor"  # [K, B, ...]
+
+
+class Update(NamedTuple):
+    """What one update reports of each seed."""
+
+    loss: Floats  # [K], mean over the batch
+    q: Floats  # [K], mean value of the taken actions
+    grad_norm: Floats  # [K], Euclidean norm before clipping
