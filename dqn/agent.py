@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dqn.backup import Backup
 from dqn.network import QNetwork, flatten
 from dqn.seeding import Uniforms, integer, stream
-from dqn.types import Array, Batch, EnvSpec, Floats, Integers, Positive, Probability, Update
+from dqn.types import Array, Batch, Bools, EnvSpec, Floats, Integers, Positive, Probability, Update
 
 State = dict[str, Any]
 MakeNetwork = Callable[..., QNetwork]
@@ -104,9 +104,9 @@ class Agent:
         leaf.grad = self._parameters.gradient
         self.optimizer = optimizer([leaf], lr=lr)
 
-    def act(self, obs: Array, epsilon: float) -> Integers:
-        """Return actions [K, E] for observations [K, E, ...]."""
-        return self.policy.act(obs, epsilon, self.exploration.next())
+    def act(self, obs: Array, epsilon: float, active: Bools) -> Integers:
+        """Return actions [K, E] for observations [K, E, ...]; a seed that waits draws nothing."""
+        return self.policy.act(obs, epsilon, self.exploration.next(active[:, 0]))
 
     def update(self, batch: Batch) -> Update:
         """Take one optimizer step on each seed's mean loss."""

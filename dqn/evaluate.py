@@ -7,7 +7,7 @@ import numpy as np
 from dqn.agent import Policy
 from dqn.env import Environments
 from dqn.seeding import Uniforms, stream
-from dqn.types import Floats, Probability
+from dqn.types import Array, Floats, Probability
 
 MAX_COLUMNS = 32
 """Environments per seed at once."""
@@ -47,23 +47,24 @@ class Evaluator:
             place: tells this evaluation's streams from another's, such as the iteration.
         """
         env = self._make_env(num_envs=self.columns, seeds=self.seeds, purpose=self.purpose)
-        streams = [stream(seed, self.purpose + " exploration", place) for seed in self.seeds]
-        uniforms = Uniforms(streams, (self.columns, 2))
         try:
-            rounds = [self._round(env, policy, env.reset(place), uniforms)]
+            rounds = [self._round(env, policy, env.reset(place), place, 0)]
             while len(rounds) * self.columns < self.episodes:
                 obs = env.restart(np.ones_like(rounds[-1], bool))
-                rounds.append(self._round(env, policy, obs, uniforms))
+                rounds.append(self._round(env, policy, obs, place, len(rounds)))
         finally:
             env.close()
         return np.concatenate(rounds, axis=-1)[:, : self.episodes]
 
-    def _round(self, env: Environments, policy: Policy, obs: Floats, uniforms: Uniforms) -> Floats:
+    def _round(self, env: Environments, policy: Policy, obs: Array, *place: int) -> Floats:
         """Play one episode in each column; return their returns [K, columns]."""
+        streams = [stream(seed, self.purpose + " exploration", *place) for seed in self.seeds]
+        uniforms = Uniforms(streams, (self.columns, 2))
+        all_seeds = np.ones(len(self.seeds), bool)
         returns = np.zeros((len(self.seeds), self.columns))
         waiting = np.zeros(returns.shape, bool)
         while not waiting.all():
-            step = env.step(policy.act(obs, self.epsilon, uniforms.next()))
+            step = env.step(policy.act(obs, self.epsilon, uniforms.next(all_seeds)))
             returns += step.raw_reward
             ended = step.terminated | step.truncated
             obs = step.next_obs

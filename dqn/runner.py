@@ -148,7 +148,7 @@ class Runner:
         stop = self.tick + self.clock.iteration_length
         while self.tick < stop:
             epsilon = self.epsilon(self.tick)
-            action = self.agent.act(obs, epsilon)
+            action = self.agent.act(obs, epsilon, active)
             step = self.env.step(action)
             truncated, ended = step.truncated, step.terminated | step.truncated
             waiting |= ended

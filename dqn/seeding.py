@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dqn.types import Floats
+from dqn.types import Bools, Floats
 
 State = dict[str, Any]
 
@@ -32,39 +32,41 @@ def integer(seed: int, purpose: str, *place: int) -> int:
 class Uniforms:
     """Numbers in [0, 1) of several seeds, drawn many at a time because a draw costs more than its numbers.
 
-    `next()` returns them as [K, *shape], float64.
+    Each seed goes through its own numbers at its own pace.
     """
 
     BLOCK = 256
 
     def __init__(self, streams: Sequence[np.random.Generator], shape: tuple[int, ...]) -> None:
         self.streams = streams
+        self._rows = np.arange(len(streams))
         self._block = np.empty((len(streams), self.BLOCK, *shape))
-        self._states: list[State] = []
-        self._used = self.BLOCK
+        self._states = get_states(streams)
+        self._used = np.full(len(streams), self.BLOCK)
 
-    def next(self) -> Floats:
-        if self._used == self.BLOCK:
-            self._draw()
-        self._used += 1
-        return self._block[:, self._used - 1]
+    def next(self, using: Bools) -> Floats:
+        """Return the next numbers of each seed [K, *shape]; only the seeds `using` [K] use them up."""
+        if self._used.max() == self.BLOCK:
+            for k in np.flatnonzero(self._used == self.BLOCK).tolist():
+                self._draw(k)
+        numbers: Floats = self._block[self._rows, self._used]
+        self._used += using
+        return numbers
 
-    def _draw(self) -> None:
-        self._states = get_states(self.streams)
-        for row, generator in zip(self._block, self.streams, strict=True):
-            generator.random(out=row)
-        self._used = 0
+    def _draw(self, k: int) -> None:
+        self._states[k] = get_states(self.streams[k : k + 1])[0]
+        self.streams[k].random(out=self._block[k])
+        self._used[k] = 0
 
     def state_dict(self) -> State:
-        """Return the streams as they were before the present block, and how much of it is used."""
-        return {"streams": self._states or get_states(self.streams), "used": self._used}
+        """Return each stream as it was before its present block, and how much of the block is used."""
+        return {"streams": list(self._states), "used": self._used.tolist()}
 
     def load_state_dict(self, state: State) -> None:
         set_states(self.streams, state["streams"])
-        self._states = []
-        if state["used"] < self.BLOCK:
-            self._draw()
-        self._used = state["used"]
+        for k in range(len(self.streams)):
+            self._draw(k)
+        self._used[:] = state["used"]
 
 
 def get_states(streams: Sequence[np.random.Generator]) -> list[State]:

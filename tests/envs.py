@@ -1,0 +1,131 @@
+"""Environments that the tests register: `env.module=envs`."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Recorder(gymnasium.Env):
+    """Episodes of 1 to 7 steps that end in every way, each step written to a file of its own environment.
+
+    No two observations of one process are equal, so a sample tells which step it is.
+    """
+
+    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = spaces.Discrete(3)
+
+    def __init__(self, folder: str) -> None:
+        self.file = Path(folder) / f"{uuid.uuid4().hex}.jsonl"
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.name = seed % 4093
+        self.length = int(self.np_random.integers(1, 8))
+        self.terminates = bool(self.np_random.random() < 0.5)
+        self.t = 0
+        return self._obs(), {}
+
+    def _obs(self) -> Any:
+        self.obs = np.array([self.name, self.t, self.np_random.random()], np.float32)
+        return self.obs
+
+    def step(self, action: int) -> Any:
+        before = self.obs
+        self.t += 1
+        reward = float(self.np_random.normal())
+        ended = self.t == self.length
+        terminated, truncated = ended and self.terminates, ended and not self.terminates
+        self._obs()
+        record = [before.tolist(), int(action), reward, self.obs.tolist(), terminated, truncated]
+        with self.file.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        return self.obs, reward, terminated, truncated, {}
+
+
+class Chain(gymnasium.Env):
+    """A slippery walk over seven states; the ends terminate with rewards, so its values are known exactly.
+
+    Action 1 moves right with probability 0.8 and left otherwise, action 0 the other way round. Leaving at the
+    left gives 0.3, at the right 1; each step costs 0.05.
+    """
+
+    STATES = 7
+    SUCCESS, LEFT, RIGHT, COST = 0.8, 0.3, 1.0, 0.05
+    observation_space = spaces.Discrete(STATES)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[int, Any]:
+        super().reset(seed=seed)
+        self.state = int(self.np_random.integers(self.STATES))
+        return self.state, {}
+
+    def step(self, action: int) -> Any:
+        right = (self.np_random.random() < self.SUCCESS) == bool(action)
+        following = self.state + (1 if right else -1)
+        if following in (-1, self.STATES):
+            reward = self.RIGHT if right else self.LEFT
+            return self.state, reward - self.COST, True, False, {}
+        self.state = following
+        return self.state, -self.COST, False, False, {}
+
+    @classmethod
+    def optimal_values(cls, gamma: float) -> Any:
+        """Return the optimal action values [states, actions] by value iteration."""
+        q = np.zeros((cls.STATES, 2))
+        for _ in range(2000):
+            v = q.max(1)
+            left = np.concatenate(([cls.LEFT], gamma * v[:-1])) - cls.COST
+            right = np.concatenate((gamma * v[1:], [cls.RIGHT])) - cls.COST
+            q = np.stack(
+                (
+                    cls.SUCCESS * left + (1 - cls.SUCCESS) * right,
+                    cls.SUCCESS * right + (1 - cls.SUCCESS) * left,
+                ),
+                axis=1,
+            )
+        return q
+
+
+class Spaces(gymnasium.Env):
+    """Two steps of any observation space, which gives samples of itself."""
+
+    SPACES: ClassVar[dict[str, spaces.Space]] = {
+        "box": spaces.Box(-1, 1, (2, 3), np.float64),
+        "bytes": spaces.Box(0, 255, (4, 4, 1), np.uint8),
+        "small": spaces.Box(-3, 300, (2,), np.int64),
+        "unbounded": spaces.Box(-(2**62), 2**62, (2,), np.int64),
+        "discrete": spaces.Discrete(5, start=3),
+        "binary": spaces.MultiBinary(4),
+        "multi": spaces.MultiDiscrete([3, 2]),
+        "dict": spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Box(0, 1, (2,), np.float32)}),
+        "tuple": spaces.Tuple((spaces.MultiBinary(2), spaces.Dict({"c": spaces.MultiDiscrete([2, 2])}))),
+        "text": spaces.Text(4),
+        "sequence": spaces.Dict({"s": spaces.Sequence(spaces.Discrete(2))}),
+    }
+
+    def __init__(self, name: str, start: int = 0) -> None:
+        self.observation_space = self.SPACES[name]
+        self.action_space = spaces.Discrete(3, start=start)
+        self.observed: list[Any] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action: int) -> Any:
+        assert self.action_space.contains(action), action
+        self.t += 1
+        return self.observation_space.sample(), float(action), self.t == 2, False, {}
+
+
+gymnasium.register("Recorder-v0", Recorder)
+gymnasium.register("Chain-v0", Chain, max_episode_steps=100)
+gymnasium.register("Spaces-v0", Spaces)

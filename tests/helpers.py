@@ -1,0 +1,48 @@
+"""What many tests need: a composed configuration and its runner."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from dqn.config.build import build
+from dqn.config.check import check
+from dqn.config.cli import resolved
+from dqn.config.paths import CONF
+from dqn.runner import Runner
+from dqn.runs import RunFolder
+
+TINY_STEPS = [
+    "runner=steps",
+    "runner.total_steps=400",
+    "runner.iteration_length=200",
+    "runner.learning_starts=50",
+    "runner.train_period=4",
+    "runner.target_period=40",
+    "runner.batch_size=16",
+    "runner.eval_episodes=0",
+    "network.torso.hidden_sizes=[16]",
+]
+TINY_EPISODES = [
+    "runner=episodes",
+    "runner.total_episodes=20",
+    "runner.iteration_length=10",
+    "runner.learning_starts=50",
+    "runner.batch_size=16",
+    "runner.eval_episodes=0",
+    "network.torso.hidden_sizes=[16]",
+]
+
+
+def config_of(words: list[str]) -> dict[str, Any]:
+    """Return the resolved configuration of a command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return resolved(compose("config", overrides=words))
+
+
+def make_runner(folder: Path, words: list[str]) -> Runner:
+    """Return the runner of a command line, checked, in `folder`."""
+    config = config_of(words)
+    check(config).raise_if_any()
+    folder.mkdir(parents=True, exist_ok=True)
+    return build(config, RunFolder(folder))

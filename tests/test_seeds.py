@@ -1,0 +1,82 @@
+"""A seed alone is that seed in a stack, bit for bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import TINY_EPISODES, make_runner
+
+from dqn.runner import Runner
+
+STEPS = [
+    *("runner=steps", "runner.total_steps=10000", "runner.iteration_length=5000", "runner.eval_episodes=3"),
+    *("runner.learning_starts=500", "runner.train_period=8", "runner.batch_size=64"),
+]
+
+
+def run(folder: Path, words: list[str]) -> tuple[Runner, list[np.ndarray]]:
+    runner = make_runner(folder, words)
+    actions: list[np.ndarray] = []
+    act = runner.agent.act
+
+    def recording(obs: np.ndarray, epsilon: float, active: np.ndarray) -> np.ndarray:
+        actions.append(act(obs, epsilon, active))
+        return actions[-1]
+
+    runner.agent.act = recording
+    runner.run()
+    return runner, actions
+
+
+def assert_seed_equal(alone: Runner, stack: Runner, k: int) -> None:
+    for name in ("policy", "target"):
+        ours = alone.agent.policy.state_dict() if name == "policy" else alone.agent.state_dict()["target"]
+        theirs = stack.agent.policy.state_dict() if name == "policy" else stack.agent.state_dict()["target"]
+        for leaf in ours:
+            assert torch.equal(ours[leaf][0], theirs[leaf][k]), (name, leaf)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        STEPS,
+        [*STEPS, "env.num_envs=2", "memory.reader.n_step=3", "agent=double", "agent.max_grad_norm=0.01"],
+        [*STEPS, "agent/optimizer=rmsprop", "network.torso.hidden_sizes=[120,84]", "memory.capacity=3000"],
+    ],
+    ids=["dqn", "double, 3 steps, 2 environments, clipped", "rmsprop, two layers, full memory"],
+)
+def test_seed_alone_equals_seed_in_a_stack(tmp_path, words):
+    stack, together = run(tmp_path / "stack", [*words, "seed=3", "num_seeds=4"])
+    for k in (0, 1, 3):
+        alone, single = run(tmp_path / f"alone{k}", [*words, f"seed={3 + k}"])
+        np.testing.assert_array_equal(np.stack(single)[:, 0], np.stack(together)[:, k])
+        assert_seed_equal(alone, stack, k)
+        assert alone.logger.evaluation[str(3 + k)] == stack.logger.evaluation[str(3 + k)]
+        lines = [
+            (tmp_path / d / f"seed={3 + k}" / "metrics.jsonl").read_text() for d in ("stack", f"alone{k}")
+        ]
+        assert without_times(lines[0]) == without_times(lines[1])
+
+
+def without_times(text: str) -> list[str]:
+    return [line.partition(', "time/')[0] for line in text.splitlines()]
+
+
+def test_seed_alone_equals_seed_in_a_stack_by_episodes(tmp_path):
+    """Learning starts for all at once on this clock; from 0 that is the same moment for each."""
+    words = [*TINY_EPISODES, "runner.learning_starts=0", "runner.total_episodes=40"]
+    words += ["runner.eval_episodes=40", "runner.eval_epsilon=0.3"]
+    stack, _ = run(tmp_path / "stack", [*words, "num_seeds=3"])
+    for k in range(3):
+        alone, _ = run(tmp_path / f"alone{k}", [*words, f"seed={k}"])
+        assert alone.logger.steps[0] == stack.logger.steps[k]
+        assert_seed_equal(alone, stack, k)
+        assert alone.logger.evaluation[str(k)] == stack.logger.evaluation[str(k)]
+
+
+def test_seeds_differ(tmp_path):
+    stack, together = run(tmp_path, [*STEPS, "runner.total_steps=5000", "num_seeds=2"])
+    assert not np.array_equal(np.stack(together)[:, 0], np.stack(together)[:, 1])
+    for leaf in stack.agent.policy.state_dict().values():
+        assert not torch.equal(leaf[0], leaf[1])
