@@ -191,15 +191,18 @@ def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
             f"env.id={id}: its observations are {space}; supported are Box, Discrete, MultiBinary,"
             " MultiDiscrete, and Dict and Tuple of these"
         )
-    dtype, scale = space.dtype, 1.0
-    if dtype == np.uint8 and space.high.max(initial=0) == 255:
-        scale = 1 / 255
-    elif np.issubdtype(dtype, np.integer) and space.is_bounded():
-        low, high = np.min_scalar_type(space.low.min()), np.min_scalar_type(space.high.max())
-        dtype = np.result_type(low, high)
-    elif dtype.itemsize > 4:
-        dtype = np.dtype(np.float32)
-    return ObsSpec(space.shape, dtype, 0, scale)
+    scale = 1 / 255 if space.dtype == np.uint8 and space.high.max(initial=0) == 255 else 1.0
+    return ObsSpec(space.shape, stored_dtype(space), 0, scale)
+
+
+def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
+    """Return the smallest type that keeps what the network, which computes in float32, can tell apart."""
+    if np.issubdtype(space.dtype, np.integer):
+        low, high = int(space.low.min(initial=0)), int(space.high.max(initial=0))
+        for dtype in (np.uint8, np.int8, np.int16, np.int32):
+            if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+                return np.dtype(dtype)
+    return np.dtype(np.float32) if space.dtype is None or space.dtype.itemsize > 4 else space.dtype
 
 
 def try_to_make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:

@@ -42,7 +42,8 @@ class Uniforms:
         self._rows = np.arange(len(streams))
         self._block = np.empty((len(streams), self.BLOCK, *shape))
         self._states = get_states(streams)
-        self._used = np.full(len(streams), self.BLOCK)
+        self._used = np.zeros(len(streams), np.int64)
+        self._draw_all()
 
     def next(self, using: Bools) -> Floats:
         """Return the next numbers of each seed [K, *shape]; only the seeds `using` [K] use them up."""
@@ -52,6 +53,10 @@ class Uniforms:
         numbers: Floats = self._block[self._rows, self._used]
         self._used += using
         return numbers
+
+    def _draw_all(self) -> None:
+        for k in range(len(self.streams)):
+            self._draw(k)
 
     def _draw(self, k: int) -> None:
         self._states[k] = get_states(self.streams[k : k + 1])[0]
@@ -64,8 +69,7 @@ class Uniforms:
 
     def load_state_dict(self, state: State) -> None:
         set_states(self.streams, state["streams"])
-        for k in range(len(self.streams)):
-            self._draw(k)
+        self._draw_all()
         self._used[:] = state["used"]
 
 

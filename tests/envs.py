@@ -49,14 +49,14 @@ class Recorder(gymnasium.Env):
 
 
 class Chain(gymnasium.Env):
-    """A slippery walk over seven states; the ends terminate with rewards, so its values are known exactly.
+    """A slippery walk over five states; the ends terminate with rewards, so its values are known exactly.
 
-    Action 1 moves right with probability 0.8 and left otherwise, action 0 the other way round. Leaving at the
-    left gives 0.3, at the right 1; each step costs 0.05.
+    Action 1 moves right with probability 0.9 and left otherwise, action 0 the other way round. Leaving at the
+    left gives 0.5, at the right 1.
     """
 
-    STATES = 7
-    SUCCESS, LEFT, RIGHT, COST = 0.8, 0.3, 1.0, 0.05
+    STATES = 5
+    SUCCESS, LEFT, RIGHT = 0.9, 0.5, 1.0
     observation_space = spaces.Discrete(STATES)
     action_space = spaces.Discrete(2)
 
@@ -69,10 +69,9 @@ class Chain(gymnasium.Env):
         right = (self.np_random.random() < self.SUCCESS) == bool(action)
         following = self.state + (1 if right else -1)
         if following in (-1, self.STATES):
-            reward = self.RIGHT if right else self.LEFT
-            return self.state, reward - self.COST, True, False, {}
+            return self.state, self.RIGHT if right else self.LEFT, True, False, {}
         self.state = following
-        return self.state, -self.COST, False, False, {}
+        return self.state, 0.0, False, False, {}
 
     @classmethod
     def optimal_values(cls, gamma: float) -> Any:
@@ -80,8 +79,8 @@ class Chain(gymnasium.Env):
         q = np.zeros((cls.STATES, 2))
         for _ in range(2000):
             v = q.max(1)
-            left = np.concatenate(([cls.LEFT], gamma * v[:-1])) - cls.COST
-            right = np.concatenate((gamma * v[1:], [cls.RIGHT])) - cls.COST
+            left = np.concatenate(([cls.LEFT], gamma * v[:-1]))
+            right = np.concatenate((gamma * v[1:], [cls.RIGHT]))
             q = np.stack(
                 (
                     cls.SUCCESS * left + (1 - cls.SUCCESS) * right,
@@ -99,7 +98,7 @@ class Spaces(gymnasium.Env):
         "box": spaces.Box(-1, 1, (2, 3), np.float64),
         "bytes": spaces.Box(0, 255, (4, 4, 1), np.uint8),
         "small": spaces.Box(-3, 300, (2,), np.int64),
-        "unbounded": spaces.Box(-(2**62), 2**62, (2,), np.int64),
+        "wide": spaces.Box(-(2**40), 2**40, (2,), np.int64),
         "discrete": spaces.Discrete(5, start=3),
         "binary": spaces.MultiBinary(4),
         "multi": spaces.MultiDiscrete([3, 2]),

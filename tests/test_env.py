@@ -1,0 +1,171 @@
+"""Environments as columns: spaces, rewards, ends, pauses, seeds."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from envs import Spaces
+
+from dqn.env import Environments, inspect
+from dqn.errors import UserError
+
+COMMON: dict[str, Any] = {
+    "module": None,
+    "kwargs": {},
+    "num_envs": 2,
+    "vectorization": "sync",
+    "reward_scale": 1.0,
+    "reward_clip": None,
+    "time_limit_is_terminal": False,
+    "seeds": [0, 1, 2],
+    "purpose": "environment",
+}
+
+
+def make(id: str = "CartPole-v1", **changes: Any) -> Environments:
+    return Environments(id=id, **(COMMON | changes))
+
+
+def play(env: Environments, steps: int = 60) -> list[np.ndarray]:
+    """Return the observations of a fixed sequence of actions, ended environments restarted."""
+    obs = [env.reset(4)]
+    for step in range(steps):
+        result = env.step(np.full((3, 2), step % 2))
+        obs.append(result.next_obs)
+        ended = result.terminated | result.truncated
+        if ended.any():
+            obs.append(env.restart(ended))
+    env.close()
+    return obs
+
+
+def test_async_equals_sync():
+    for ours, theirs in zip(play(make()), play(make(vectorization="async")), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_every_column_has_a_seed_of_its_own_and_keeps_it_in_any_stack():
+    columns = play(make())[0]
+    assert len({tuple(obs) for obs in columns.reshape(-1, 4).tolist()}) == 6
+    alone = make(seeds=[1])
+    np.testing.assert_array_equal(alone.reset(4)[0], columns[1])
+    assert not np.array_equal(alone.reset(5)[0], columns[1])
+    alone.close()
+
+
+def test_step_returns_the_true_last_observation():
+    """CartPole ends where the pole leans or the cart leaves; a reset observation does neither."""
+    env = make()
+    env.reset(0)
+    for _ in range(30):
+        step = env.step(np.ones((3, 2), int))
+        ended = step.terminated
+        for obs in step.next_obs[ended]:
+            assert abs(obs[2]) > 0.2 or abs(obs[0]) > 2.4
+        if ended.any():
+            fresh = env.restart(ended)
+            assert (abs(fresh[ended]) <= 0.05).all()
+            np.testing.assert_array_equal(fresh[~ended], step.next_obs[~ended])
+    env.close()
+
+
+def test_paused_columns_stay_as_they_are():
+    env = make(num_envs=1)
+    env.reset(0)
+    waiting = np.zeros((3, 1), bool)
+    last = np.zeros((3, 1, 4), np.float32)
+    for tick in range(200):
+        step = env.step(np.array([[1], [tick % 2], [0]]))
+        assert not (step.terminated & waiting).any()
+        assert (step.raw_reward[waiting] == 0).all()
+        np.testing.assert_array_equal(step.next_obs[waiting], last[waiting])
+        ended = step.terminated
+        last[ended] = step.next_obs[ended]
+        waiting |= ended
+        if waiting.all():
+            break
+        if ended.any():
+            env.pause(ended)
+    assert waiting.all()
+    assert (abs(env.restart(waiting)) <= 0.05).all()
+    env.close()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_time_limit(terminal):
+    env = make(kwargs={"max_episode_steps": 5}, time_limit_is_terminal=terminal)
+    env.reset(0)
+    steps = [env.step(np.full((3, 2), step % 2)) for step in range(5)]
+    env.close()
+    assert not any((step.terminated | step.truncated).any() for step in steps[:-1])
+    assert (steps[-1].terminated == terminal).all()
+    assert (steps[-1].truncated != terminal).all()
+
+
+def test_rewards_are_clipped_then_scaled_and_returns_raw():
+    env = make("Spaces-v0", kwargs={"name": "box", "start": -3}, reward_clip=2.0, reward_scale=10.0)
+    env.reset(0)
+    step = env.step(np.array([[0, 1], [2, 2], [2, 1]]))
+    env.close()
+    assert step.raw_reward.tolist() == [[-3, -2], [-1, -1], [-1, -2]]
+    assert step.reward.tolist() == [[-20, -20], [-10, -10], [-10, -20]]
+    assert step.reward.dtype == np.float32
+
+
+KWARGS = {"name": "box"}
+EXPECTED = {
+    "box": ((2, 3), np.float32, 0, 1.0),
+    "bytes": ((4, 4, 1), np.uint8, 0, 1 / 255),
+    "small": ((2,), np.int16, 0, 1.0),
+    "wide": ((2,), np.float32, 0, 1.0),
+    "discrete": ((), np.uint8, 5, 1.0),
+    "binary": ((4,), np.int8, 0, 1.0),
+    "multi": ((5,), np.uint8, 0, 1.0),
+    "dict": ((5,), np.float32, 0, 1.0),
+    "tuple": ((6,), np.uint8, 0, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_observation_spaces(name, vectorization):
+    env = make("Spaces-v0", kwargs={"name": name}, vectorization=vectorization, num_envs=1, seeds=[7])
+    assert env.spec.obs == EXPECTED[name]
+    obs = env.reset(0)
+    step = env.step(np.array([[1]]))
+    env.close()
+    assert obs.dtype == step.next_obs.dtype == env.spec.obs.dtype
+    assert obs.shape == (1, 1, *env.spec.obs.shape)
+    assert_is_the_flat_sample(name, obs[0, 0], env)
+
+
+def assert_is_the_flat_sample(name: str, obs: np.ndarray, env: Environments) -> None:
+    """The stored numbers are those of the space's own sample, flattened by Gymnasium."""
+    from dqn.seeding import integer
+
+    space = Spaces.SPACES[name]
+    space.seed(integer(7, "environment", 0, 0))
+    sample = space.sample()
+    if name == "discrete":
+        assert obs == sample - 3
+    elif name in ("multi", "dict", "tuple"):
+        np.testing.assert_allclose(obs, gymnasium.spaces.flatten(space, sample), rtol=1e-6)
+    else:
+        np.testing.assert_allclose(obs, sample, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["text", "sequence"])
+def test_other_spaces_are_refused(name):
+    with pytest.raises(UserError, match=r"env\.id=Spaces-v0: its observations are"):
+        inspect(id="Spaces-v0", module=None, kwargs={"name": name})
+
+
+def test_continuous_actions_are_refused():
+    with pytest.raises(UserError, match=r"env\.id=Pendulum-v1.*Discrete"):
+        inspect(id="Pendulum-v1", module=None, kwargs={})
+
+
+def test_spec_of_cartpole():
+    spec, first = inspect(id="CartPole-v1", module=None, kwargs={})
+    assert (spec.obs.shape, spec.num_actions, spec.time_limit, first) == ((4,), 2, 500, 0)

@@ -1,0 +1,99 @@
+"""Networks with the seed axis, against torch's own layers for each seed."""
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from dqn.network import MLP, ExpectedHead, Linear, QNetwork, flatten
+from dqn.network.parameters import ALIGNMENT
+from dqn.types import EnvSpec, ObsSpec
+
+
+def generators(count: int = 3) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(k) for k in range(count)]
+
+
+def network(spec: EnvSpec, count: int = 3, sizes: tuple[int, ...] = (7, 5)) -> QNetwork:
+    torso = partial(MLP, hidden_sizes=list(sizes))
+    head = partial(ExpectedHead, huber_delta=1.0)
+    return QNetwork(torso=torso, head=head, layer=Linear, spec=spec, generators=generators(count))
+
+
+def spec_of(
+    shape: tuple[int, ...], dtype: type = np.float32, categories: int = 0, scale: float = 1.0
+) -> EnvSpec:
+    return EnvSpec(ObsSpec(shape, np.dtype(dtype), categories, scale), 2, None)
+
+
+def test_each_seed_computes_what_torch_layers_compute():
+    stacked = network(spec_of((4,)))
+    x = torch.randn(3, 6, 4)
+    for k in range(3):
+        plain = torch.nn.Sequential(
+            *(torch.nn.Linear(4, 7), torch.nn.ReLU(), torch.nn.Linear(7, 5), torch.nn.ReLU()),
+            torch.nn.Linear(5, 2),
+        )
+        leaves = [leaf[k].squeeze(0) for leaf in stacked.parameters()]
+        for leaf, stored in zip(plain.parameters(), leaves, strict=True):
+            leaf.data = stored.detach()
+        torch.testing.assert_close(stacked(x).mean()[k], plain(x[k]))
+
+
+def test_gradients_equal_those_of_vmap():
+    """torch.func.vmap over single networks is the oracle for values and gradients."""
+    stacked = network(spec_of((4,)))
+    single = network(spec_of((4,)), count=1)
+    x = torch.randn(3, 6, 4)
+    stacked(x).mean().square().sum().backward()
+    leaves = {name: leaf.detach().unsqueeze(1) for name, leaf in stacked.named_parameters()}
+
+    def loss(parameters, x):
+        call = torch.func.functional_call(single, parameters, (x.unsqueeze(0),))
+        return call.mean().square().sum()
+
+    oracle = torch.func.vmap(torch.func.grad(loss))(leaves, x)
+    for name, leaf in stacked.named_parameters():
+        torch.testing.assert_close(leaf.grad, oracle[name].squeeze(1))
+
+
+def test_initial_parameters_are_uniform_within_torchs_bound():
+    layer = Linear(in_features=100, out_features=300, generators=generators(2))
+    for leaf in (layer.weight, layer.bias):
+        assert leaf.abs().max() <= 0.1
+        assert leaf.abs().max() > 0.099
+        assert abs(leaf.mean()) < 0.01
+    assert not torch.equal(layer.weight[0], layer.weight[1])
+    alone = Linear(in_features=100, out_features=300, generators=[torch.Generator().manual_seed(1)])
+    assert torch.equal(alone.weight[0], layer.weight[1])
+
+
+def test_flat_parameters_are_the_networks_own():
+    net = network(spec_of((4,)))
+    before = [leaf.detach().clone() for leaf in net.parameters()]
+    flat = flatten(net, torch.device("cpu"))
+    assert flat.value.shape[1] % ALIGNMENT == 0
+    for leaf, old in zip(net.parameters(), before, strict=True):
+        assert torch.equal(leaf, old)
+        assert all(leaf[k].data_ptr() % (4 * ALIGNMENT) == 0 for k in range(3))
+    flat.value.zero_()
+    assert all((leaf == 0).all() for leaf in net.parameters())
+
+
+def test_observations_are_encoded():
+    """One-hot for discrete observations, bytes divided by 255, other numbers as they are."""
+    discrete = network(spec_of((), np.uint8, categories=4))
+    assert discrete.encode(torch.tensor([[2, 0]], dtype=torch.uint8)).tolist() == [
+        [[0, 0, 1, 0], [1, 0, 0, 0]]
+    ]
+    pixels = network(spec_of((1, 2), np.uint8, scale=1 / 255))
+    torch.testing.assert_close(
+        pixels.encode(torch.tensor([[[255, 51]]], dtype=torch.uint8)), torch.tensor([[[1, 0.2]]])
+    )
+    assert network(spec_of((2, 3))).encode(torch.ones(3, 1, 2, 3)).equal(torch.ones(3, 1, 2, 3))
+
+
+def test_no_hidden_layer_is_a_linear_map():
+    net = network(spec_of((2, 3)), sizes=())
+    assert [tuple(leaf.shape) for leaf in net.parameters()] == [(3, 2, 6), (3, 1, 2)]
+    assert net(torch.ones(3, 5, 2, 3)).mean().shape == (3, 5, 2)
