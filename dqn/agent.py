@@ -50,10 +50,11 @@ class Policy:
             uniforms: two numbers in [0, 1) for each, [K, E, 2]: whether to explore, and where.
         """
         explores = uniforms[..., 0] < epsilon
-        anywhere = (uniforms[..., 1] * self.num_actions).astype(np.int64)
+        anywhere: Integers = (uniforms[..., 1] * self.num_actions).astype(np.int64)
         if explores.all():
             return anywhere
-        return np.where(explores, anywhere, self.q_values(obs).argmax(-1))
+        best: Integers = self.q_values(obs).argmax(-1)
+        return np.where(explores, anywhere, best) if explores.any() else best
 
     def state_dict(self) -> State:
         return {name: leaf.detach() for name, leaf in self.network.named_parameters()}

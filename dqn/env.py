@@ -1,14 +1,14 @@
 """Environments of all seeds as arrays [K, E, ...], each seeded for itself, made anew in every iteration."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from dqn.errors import UserError
 from dqn.seeding import integer
@@ -53,6 +53,38 @@ class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._last, reward, terminated, truncated, {}
 
 
+class SyncColumns:
+    """Environments stepped in turn, with the interface of Gymnasium's AsyncVectorEnv that is used here.
+
+    Gymnasium's SyncVectorEnv checks, stacks and copies at every step; that costs more than CartPole.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> None:
+        self._envs = [make() for make in makers]
+        space = self._envs[0].observation_space
+        self._obs = np.zeros((len(makers), *(space.shape or ())), space.dtype)
+
+    def reset(
+        self, *, seed: Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        options = dict(options or {})
+        mask = options.pop("reset_mask", np.ones(len(self._envs), np.bool_))
+        for i in np.flatnonzero(mask).tolist():
+            self._obs[i], _ = self._envs[i].reset(seed=seed[i] if seed else None, options=options)
+        return self._obs, {}
+
+    def step(self, actions: Integers) -> tuple[Array, Floats, Bools, Bools, dict[str, Any]]:
+        results = [env.step(action) for env, action in zip(self._envs, actions.tolist(), strict=True)]
+        for i, result in enumerate(results):
+            self._obs[i] = result[0]
+        _, reward, terminated, truncated, _ = zip(*results, strict=True)
+        return self._obs, np.array(reward, np.float64), np.array(terminated), np.array(truncated), {}
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+
+
 class Environments:
     """E environments for each of K seeds, stepped together.
 
@@ -88,7 +120,7 @@ class Environments:
         self.spec, self._first_action = inspect(id=id, module=module, kwargs=kwargs)
         self.num_envs = num_envs
         self._make = partial(make_pausable, id=id, module=module, kwargs=kwargs)
-        self._vectorization = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}[vectorization]
+        self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": async_columns}[vectorization]
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
         self._seeds, self._purpose = seeds, purpose
@@ -99,9 +131,7 @@ class Environments:
         """Make all environments anew, seeded for `iteration`, and return their first observations."""
         self.close()
         count = len(self._seeds) * self.num_envs
-        self._vector = self._vectorization(
-            [self._make] * count, copy=False, autoreset_mode=AutoresetMode.DISABLED
-        )
+        self._vector = self._vectorize([self._make] * count)
         seeds = [
             integer(seed, self._purpose, iteration, env)
             for seed in self._seeds
@@ -113,14 +143,12 @@ class Environments:
     def step(self, action: Integers) -> Step:
         """Step every environment that is neither ended nor paused by its action [K, E]."""
         obs, raw, terminated, truncated, _ = self._vector.step(action.ravel() + self._first_action)
-        raw = raw.reshape(self._shape).copy()
-        clipped = raw if self._reward_clip is None else raw.clip(-self._reward_clip, self._reward_clip)
-        reward = (clipped * self._reward_scale).astype(np.float32)
         if self._time_limit_is_terminal:
             terminated = terminated | truncated
-        truncated = (truncated & ~terminated).reshape(self._shape)
-        terminated = terminated.reshape(self._shape).copy()
-        return Step(self._obs(obs), raw, reward, terminated, truncated)
+        clipped = raw if self._reward_clip is None else raw.clip(-self._reward_clip, self._reward_clip)
+        reward = (clipped * self._reward_scale).astype(np.float32)
+        arrays = (raw, reward, terminated, truncated & ~terminated)
+        return Step(self._obs(obs), *(array.reshape(self._shape) for array in arrays))
 
     def restart(self, where: Bools) -> Array:
         """Begin a new episode in the environments `where` [K, E]; return all current observations."""
@@ -142,6 +170,11 @@ class Environments:
         if self._vector is not None:
             self._vector.close()
             self._vector = None
+
+
+def async_columns(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> AsyncVectorEnv:
+    """Return Gymnasium's environments in processes of their own, none reset but by mask."""
+    return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:

@@ -43,13 +43,17 @@ class Uniforms:
         self._block = np.empty((len(streams), self.BLOCK, *shape))
         self._states = get_states(streams)
         self._used = np.zeros(len(streams), np.int64)
+        self._left = self.BLOCK
+        """Calls before which no seed's block can be used up."""
         self._draw_all()
 
     def next(self, using: Bools) -> Floats:
         """Return the next numbers of each seed [K, *shape]; only the seeds `using` [K] use them up."""
-        if self._used.max() == self.BLOCK:
+        if self._left == 0:
             for k in np.flatnonzero(self._used == self.BLOCK).tolist():
                 self._draw(k)
+            self._left = self.BLOCK - int(self._used.max())
+        self._left -= 1
         numbers: Floats = self._block[self._rows, self._used]
         self._used += using
         return numbers
@@ -71,6 +75,7 @@ class Uniforms:
         set_states(self.streams, state["streams"])
         self._draw_all()
         self._used[:] = state["used"]
+        self._left = self.BLOCK - int(self._used.max())
 
 
 def get_states(streams: Sequence[np.random.Generator]) -> list[State]:

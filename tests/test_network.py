@@ -36,7 +36,7 @@ def test_each_seed_computes_what_torch_layers_compute():
         )
         leaves = [leaf[k].squeeze(0) for leaf in stacked.parameters()]
         for leaf, stored in zip(plain.parameters(), leaves, strict=True):
-            leaf.data = stored.detach()
+            leaf.data = stored.detach().T if stored.dim() == 2 else stored.detach()
         torch.testing.assert_close(stacked(x).mean()[k], plain(x[k]))
 
 
@@ -95,5 +95,5 @@ def test_observations_are_encoded():
 
 def test_no_hidden_layer_is_a_linear_map():
     net = network(spec_of((2, 3)), sizes=())
-    assert [tuple(leaf.shape) for leaf in net.parameters()] == [(3, 2, 6), (3, 1, 2)]
+    assert [tuple(leaf.shape) for leaf in net.parameters()] == [(3, 6, 2), (3, 1, 2)]
     assert net(torch.ones(3, 5, 2, 3)).mean().shape == (3, 5, 2)

@@ -27,4 +27,4 @@ class ExpectedHead(nn.Module):
         self.value = layer(in_features=in_features, out_features=num_actions, generators=generators)
 
     def forward(self, features: Tensor) -> Expected:
-        return Expected(self.value(features), self.huber_delta)
+        return Expected(self.value.forward(features), self.huber_delta)

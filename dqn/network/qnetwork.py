@@ -34,7 +34,8 @@ class QNetwork(nn.Module):
         )
 
     def forward(self, obs: Tensor) -> ReturnDistribution:
-        distribution: ReturnDistribution = self.head(self.torso(self.encode(obs)))
+        # .forward, here and below: at this size a module's __call__ costs as much as its products
+        distribution: ReturnDistribution = self.head.forward(self.torso.forward(self.encode(obs)))
         return distribution
 
     def encode(self, obs: Tensor) -> Tensor:

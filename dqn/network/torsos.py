@@ -33,5 +33,5 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(2)
         for layer in self.layers:
-            x = torch.relu(layer(x))
+            x = torch.relu(layer.forward(x))
         return x
