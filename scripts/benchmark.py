@@ -1,0 +1,192 @@
+"""What things cost, in CPU seconds of one thread, each beside what it is compared with, in one run.
+
+python scripts/benchmark.py [update] [default] [seeds] [--repeats 5] [--quick]
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parent
+LIGHT = ["+experiment=cartpole_cleanrl", "runner.eval_episodes=0"]
+
+
+def cpu_of(command: Sequence[str], folder: str) -> tuple[float, str]:
+    """Run a command to its end; return its CPU seconds and what it printed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    words = [sys.executable, *command]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, done.stdout
+
+
+def tell(name: str, ours: list[float], theirs: list[float], unit: str, target: float) -> None:
+    """Print both sides' medians and the ratio pair by pair."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
+    print(
+        f"{name}: ours {statistics.median(ours):.4g}, theirs {statistics.median(theirs):.4g} {unit};"
+        f" ratio {middle:.2f} ({low:.2f} to {high:.2f}, {len(ratios)} pairs), target {target}",
+        flush=True,
+    )
+
+
+def update(repeats: int, quick: bool) -> None:
+    """One update of 4-120-84-2, batch 128, one seed, against the plain PyTorch update."""
+    import numpy as np
+    import torch
+
+    from dqn.agent import Agent
+    from dqn.backup import Greedy
+    from dqn.network import MLP, ExpectedHead, Linear, QNetwork
+    from dqn.types import Batch, EnvSpec, ObsSpec
+
+    torch.set_num_threads(1)
+    agent = Agent(
+        network=partial(
+            QNetwork,
+            torso=partial(MLP, hidden_sizes=[120, 84]),
+            head=partial(ExpectedHead, huber_delta=1.0),
+            layer=Linear,
+        ),
+        backup=Greedy(),
+        optimizer=partial(torch.optim.Adam, fused=True),
+        lr=2.5e-4,
+        gamma=0.99,
+        max_grad_norm=None,
+        spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 2, 500),
+        seeds=[0],
+        num_envs=1,
+        device=torch.device("cpu"),
+    )
+    obs, next_obs = torch.randn(2, 1, 128, 4)
+    action, done = torch.randint(2, (1, 128)), torch.rand(1, 128) < 0.05
+    batch = Batch(obs, action, torch.ones(1, 128), 0.99 * ~done, next_obs)
+
+    def net() -> torch.nn.Sequential:
+        sizes = torch.nn.Linear(4, 120), torch.nn.Linear(120, 84), torch.nn.Linear(84, 2)
+        return torch.nn.Sequential(sizes[0], torch.nn.ReLU(), sizes[1], torch.nn.ReLU(), sizes[2])
+
+    online, target = net(), net()
+    optimizer = torch.optim.Adam(online.parameters(), lr=2.5e-4)
+
+    def plain() -> float:
+        with torch.no_grad():
+            best = target(next_obs[0]).max(dim=1).values
+            y = torch.ones(128) + 0.99 * best * ~done[0]
+        q = online(obs[0]).gather(1, action[0].unsqueeze(1)).squeeze(1)
+        loss = torch.nn.functional.smooth_l1_loss(q, y)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss.item()
+
+    def time_of(call: Callable[[], object], count: int = 100 if quick else 500) -> float:
+        start = time.process_time()
+        for _ in range(count):
+            call()
+        return (time.process_time() - start) / count * 1e6
+
+    pairs = [(time_of(lambda: agent.update(batch)), time_of(plain)) for _ in range(2 * repeats + 1)][1:]
+    ours, theirs = map(list, zip(*pairs, strict=True))
+    tell("update, 4-120-84-2, batch 128, K = 1", ours, theirs, "us", 1.2)
+
+
+def default(repeats: int, quick: bool) -> None:
+    """The default experiment against the document's loop, whole processes, per environment step."""
+    episodes = 300 if quick else 3000
+    ours, theirs = [], []
+    for seed in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            words = [f"runner.total_episodes={episodes}", f"seed={seed}", "hydra.run.dir=run"]
+            cpu, _ = cpu_of([str(SCRIPTS / "train.py"), *words], folder)
+            lines = (Path(folder) / "run" / f"seed={seed}" / "metrics.jsonl").read_bytes().splitlines()
+            ours.append(cpu / steps_of(lines[-1].decode()) * 1e6)
+        loop = str(SCRIPTS / "document_loop.py")
+        cpu, text = cpu_of([loop, "2", str(seed), str(episodes)], folder=str(SCRIPTS))
+        last = text.splitlines()[-1]
+        theirs.append(cpu / int(last.rsplit(" ", 1)[1]) * 1e6)
+    tell(f"default run, {episodes} episodes, per environment step", ours, theirs, "us", 0.5)
+
+
+def steps_of(line: str) -> int:
+    import json
+
+    return int(json.loads(line)["step"])
+
+
+def seeds(repeats: int, quick: bool) -> None:
+    """Eight seeds in lock step against eight runs of one; whole processes, and the loops alone."""
+    steps = 10_000 if quick else 30_000
+    words = [*LIGHT, f"runner.total_steps={steps}"]
+    whole: tuple[list[float], list[float]] = ([], [])
+    loops: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            sums = [0.0, 0.0]
+            for seed in range(8):
+                cpu, loop = run_and_time([*words, f"seed={seed}"], folder, f"alone{seed}")
+                sums = [sums[0] + cpu, sums[1] + loop]
+            cpu, loop = run_and_time([*words, "num_seeds=8"], folder, "stack")
+        for (ours, theirs), one, eight in ((whole, cpu, sums[0]), (loops, loop, sums[1])):
+            ours.append(one)
+            theirs.append(eight)
+    tell(f"8 seeds, {steps} steps, whole processes", *whole, "s", 0.3)
+    tell(f"8 seeds, {steps} steps, the loops alone", *loops, "s", 0.45)
+
+
+def run_and_time(words: list[str], folder: str, name: str) -> tuple[float, float]:
+    """Train in a process of its own; return the CPU seconds of all of it and of its loop."""
+    cpu, text = cpu_of([__file__, "--loop", *words, f"hydra.run.dir={name}"], folder)
+    return cpu, float(text.splitlines()[-1])
+
+
+def timed_training(words: list[str]) -> None:
+    """Train as scripts/train.py does, and print the CPU seconds of the loop."""
+    from dqn import runner
+    from dqn.config.cli import train
+
+    run = runner.Runner.run
+    spent = []
+
+    def timed(self: runner.Runner) -> float:
+        start = time.process_time()
+        result = run(self)
+        spent.append(time.process_time() - start)
+        return result
+
+    runner.Runner.run = timed  # type: ignore[method-assign]
+    sys.argv[1:] = words
+    train()
+    print(spent[0])
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--loop"]:
+        timed_training(sys.argv[2:])
+        return
+    parts = {"update": update, "default": default, "seeds": seeds}
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(parts)}; all if none")
+    parser.add_argument("--repeats", type=int, default=3, help="pairs of whole processes")
+    parser.add_argument("--quick", action="store_true", help="smaller runs, to see that everything works")
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(parts)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    for name in arguments.parts or parts:
+        parts[name](1 if arguments.quick else arguments.repeats, arguments.quick)
+
+
+if __name__ == "__main__":
+    main()
