@@ -19,6 +19,7 @@ check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n auto -m "not slow and not process"
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .
