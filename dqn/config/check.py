@@ -1,33 +1,15 @@
-"""Everything that can be wrong with a configuration, found before anything is made or changed.
+"""Everything that can be wrong with a configuration, found before anything is made or changed."""
 
-The annotated signature of what a `_target_` names is the schema of its keys, so a user's own part is checked
-like the built-in ones.
-"""
-
-import inspect
-import typing
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import get_object
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from hydra.utils import instantiate
 
-from dqn.config.build import RUN_TIME, Config, experiment
-from dqn.env import inspect as inspect_env
+from dqn.config.build import Config, experiment
+from dqn.config.composition import mistakes
+from dqn.config.schema import Problem, check_keys, is_special
+from dqn.env import inspect
 from dqn.errors import UserError
-
-HYDRA_KEYS = {"_target_", "_partial_"}
-GROUPS = ("env", "network", "memory", "schedule", "runner", "agent")
-
-
-class Problem(NamedTuple):
-    key: str
-    value: Any
-    should: str
-
-    def __str__(self) -> str:
-        return f"{self.key}={shown(self.value)}: {self.should}"
 
 
 class Report(NamedTuple):
@@ -37,109 +19,23 @@ class Report(NamedTuple):
     def raise_if_any(self) -> None:
         """Raise all problems as one UserError."""
         if self.problems:
-            count = f"{len(self.problems)} mistake{'s' * (len(self.problems) > 1)} in the configuration"
-            raise UserError("\n  ".join([f"{count}:", *map(str, self.problems)]))
+            raise mistakes(self.problems, "the configuration")
 
 
-def check(config: Config) -> Report:
+def check(config: Config, *, learns: bool = True) -> Report:
     """Return what is wrong with a resolved configuration and what deserves a warning.
 
-    Whole numbers written as floats (5e4) are replaced by integers in `config`.
+    Whole numbers written as floats (5e4) are replaced by integers in `config`. Without `learns` no optimizer
+    is tried, which would take a second.
     """
     problems: list[Problem] = []
-    check_node(config, experiment, "", problems)
+    check_keys(config, experiment, "", problems)
     warnings: list[str] = []
-    Contradictions(config, problems, warnings).find()
+    contradictions = Contradictions(config, problems, warnings)
+    contradictions.find()
+    if learns:
+        contradictions.optimizer()
     return Report(problems, warnings)
-
-
-def check_node(node: Config, target: Callable[..., Any], path: str, problems: list[Problem]) -> None:
-    """Check the keys of `node` against the signature of `target`, and those of the nodes below it."""
-    parameters = inspect.signature(target).parameters
-    hints = type_hints(target)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    for name, value in node.items():
-        key = f"{path}{name}"
-        if name in HYDRA_KEYS:
-            continue
-        if name not in parameters and not open_ended:
-            problems.append(
-                Problem(key, value, f"no such key; {path.rstrip('.') or 'there'} {known(parameters)}")
-            )
-        elif isinstance(value, dict) and "_target_" in value:
-            check_target(value, f"{key}.", problems)
-        elif path == "" and name in GROUPS:
-            problems.append(Problem(key, value, f"should be chosen by {name}=OPTION"))
-        else:
-            node[name] = check_value(key, value, hints.get(name, Any), problems)
-    for name, parameter in parameters.items():
-        required = parameter.default is parameter.empty and parameter.kind is parameter.KEYWORD_ONLY
-        if required and name not in node and name not in RUN_TIME | {"folder"}:
-            problems.append(Problem(f"{path}{name}", None, "missing"))
-
-
-def check_target(node: Config, path: str, problems: list[Problem]) -> None:
-    try:
-        target = get_object(node["_target_"])
-        inspect.signature(target)
-    except Exception as error:
-        reason = f"should name a class or a function ({str(error).splitlines()[0]})"
-        problems.append(Problem(f"{path}_target_", node["_target_"], reason))
-    else:
-        check_node(node, target, path, problems)
-
-
-def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a callable's parameters, with their value types."""
-    of = target.__init__ if inspect.isclass(target) else target
-    try:
-        return typing.get_type_hints(of, include_extras=True)
-    except (NameError, TypeError):
-        return {}
-
-
-def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any:
-    """Return `value` as `hint` wants it, or report what it should be."""
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticSchemaGenerationError:
-        return value
-    try:
-        converted = adapter.validate_python(value)
-    except ValidationError as error:
-        should = {one["msg"].replace("Input should be", "should be") for one in error.errors()}
-        problems.append(Problem(key, value, " or ".join(sorted(should))))
-        return value
-    if not same_kind(value, converted):
-        problems.append(Problem(key, value, f"should be {kind(converted)}, not {kind(value)}"))
-        return value
-    return value if isinstance(value, list) else converted
-
-
-def same_kind(before: Any, after: Any) -> bool:
-    """Return whether a conversion kept text as text and truth values as such."""
-    if isinstance(before, list) and isinstance(after, list | tuple):
-        return all(map(same_kind, before, after))
-    return isinstance(before, str) == isinstance(after, str) and isinstance(before, bool) == isinstance(
-        after, bool
-    )
-
-
-def kind(value: Any) -> str:
-    return {"bool": "true or false", "str": "text", "int": "a whole number", "float": "a number"}.get(
-        type(value).__name__, type(value).__name__
-    )
-
-
-def known(parameters: Any) -> str:
-    names = [name for name in parameters if name not in RUN_TIME | {"folder"}]
-    return f"has {', '.join(names)}" if names else "has no keys"
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is written on the command line."""
-    plain = {True: "true", False: "false", None: "null"}
-    return plain[value] if value is None or isinstance(value, bool) else str(value)
 
 
 class Contradictions:
@@ -156,6 +52,11 @@ class Contradictions:
             node = node.get(part) if isinstance(node, dict) else None
         return None if key in self._wrong else node
 
+    def number(self, key: str) -> Any:
+        """Return a number, None where there is none."""
+        value = self.get(key)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
     def add(self, key: str, should: str) -> None:
         self.problems.append(Problem(key, self.get(key), should))
 
@@ -168,33 +69,27 @@ class Contradictions:
 
     def environment(self) -> None:
         id, module, kwargs = (self.get(f"env.{key}") for key in ("id", "module", "kwargs"))
-        if id is None or kwargs is None or "env.module" in self._wrong:
+        if not isinstance(id, str) or not isinstance(kwargs, dict) or "env.module" in self._wrong:
             return
         try:
-            spec, _ = inspect_env(id=id, module=module, kwargs=kwargs)
+            spec, _ = inspect(id=id, module=module, kwargs=kwargs)
         except UserError as error:
-            key, _, rest = str(error).partition("=")
-            self.problems.append(Problem(key, self.get(key), rest.partition(": ")[2]))
+            key = str(error).partition("=")[0]
+            self.add(key, str(error).removeprefix(f"{key}={self.get(key)}: "))
             return
-        if self.get("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
+        if self.number("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
             self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values have no bound")
-        length, envs = self.get("runner.iteration_length"), self.get("env.num_envs")
-        if (
-            self.get("runner.total_steps")
-            and length
-            and envs
-            and spec.time_limit
-            and length // envs < spec.time_limit
-        ):
+        length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
+        if self.number("runner.total_steps") and length and envs and length // envs < (spec.time_limit or 0):
             self.warnings.append(
                 f"runner.iteration_length={length} cuts every episode after {length // envs} steps of its"
                 f" environment, fewer than the {spec.time_limit} of its time limit"
             )
 
     def memory(self) -> None:
-        capacity, batch = self.get("memory.capacity"), self.get("runner.batch_size")
-        starts, n_step = self.get("runner.learning_starts"), self.get("memory.reader.n_step")
-        envs = self.get("env.num_envs") or 1
+        capacity, batch = self.number("memory.capacity"), self.number("runner.batch_size")
+        starts, n_step = self.number("runner.learning_starts"), self.number("memory.reader.n_step")
+        envs = self.number("env.num_envs") or 1
         if capacity is None:
             return
         if batch and batch > capacity:
@@ -206,12 +101,23 @@ class Contradictions:
             self.add("memory.capacity", f"should be at least {least}")
 
     def clock(self) -> None:
-        length, envs = self.get("runner.iteration_length"), self.get("env.num_envs")
+        length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
         for key in ("runner.total_steps", "runner.total_episodes"):
-            total = self.get(key)
+            total = self.number(key)
             if total and length and total % length:
                 self.add(key, f"should be a multiple of runner.iteration_length={length}")
-        if envs and self.get("runner.total_steps") and length and length % envs:
+        if envs and self.number("runner.total_steps") and length and length % envs:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
-        if envs and envs > 1 and self.get("runner.total_episodes"):
+        if envs and envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
+
+    def optimizer(self) -> None:
+        """Try an optimizer: what its numbers may be, only its own code says."""
+        node, lr = self.get("agent.optimizer"), self.number("agent.lr") or 1.0
+        if not isinstance(node, dict) or any(key.startswith("agent.optimizer") for key in self._wrong):
+            return
+        try:
+            instantiate(node, _convert_="all")([torch.zeros(1, requires_grad=True)], lr=lr)
+        except Exception as error:
+            values = {key: value for key, value in node.items() if not is_special(key)}
+            self.problems.append(Problem("agent.optimizer", values, f"cannot be made ({error})"))

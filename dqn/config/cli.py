@@ -2,24 +2,28 @@
 
 import argparse
 import logging
+import os
 import secrets
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dqn.config.composition import check_words, first_line, mistakes
 from dqn.config.paths import CONF
+from dqn.config.trust import leaves
 from dqn.errors import UserError
 from dqn.runs import RunFolder
 
@@ -38,21 +42,29 @@ def resolved(cfg: DictConfig) -> Config:
     """Return a composed configuration as plain data.
 
     Raises:
-        UserError: an interpolation leads nowhere, or a value is missing.
+        UserError: interpolations lead nowhere, or values are missing.
     """
+    raw: Config = {str(key): value for key, value in container(cfg, resolve=False).items() if key != "hydra"}
+    problems = [problem for key, value in leaves(raw) if (problem := unresolved(cfg, key, value))]
+    if problems:
+        raise mistakes(problems, "the configuration")
+    return {key: container(cfg[key], resolve=True) for key in raw}
 
-    def plain(key: str) -> Any:
-        value = cfg[key]
-        return (
-            OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-            if OmegaConf.is_config(value)
-            else value
-        )
 
-    try:
-        return {str(key): plain(str(key)) for key in cfg if key != "hydra"}
-    except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from None
+def container(node: Any, *, resolve: bool) -> Any:
+    return OmegaConf.to_container(node, resolve=resolve) if OmegaConf.is_config(node) else node
+
+
+def unresolved(cfg: DictConfig, key: str, value: Any) -> str | None:
+    """Return what is wrong with a value as it was composed, if it stands for none."""
+    if value == "???":
+        return f"{key}=???: should be given"
+    if isinstance(value, str) and "${" in value:
+        try:
+            OmegaConf.select(cfg, key, throw_on_resolution_failure=True)
+        except OmegaConfBaseException as error:
+            return f"{key}={value}: {first_line(error)}"
+    return None
 
 
 def verified(config: Config, folder: RunFolder) -> list[str]:
@@ -77,17 +89,42 @@ class Check(Callback):
     """Stops a bad single run before Hydra makes its folder; in a multirun each job checks itself."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        try:
-            folder = Path(config.hydra.run.dir)
+        with exit_on_mistake():
+            folder = folder_of(config, "hydra.run.dir")
             verified(resolved(config), RunFolder(folder))
-            folder.mkdir(parents=True, exist_ok=True)
-        except UserError as error:
-            sys.exit(str(error))
-        except OSError as error:
-            sys.exit(f"hydra.run.dir={config.hydra.run.dir}: cannot be made ({error})")
-        except Exception:  # Hydra would go on after a callback's exception
-            traceback.print_exc()
-            sys.exit(1)
+            make_folder(folder, "hydra.run.dir")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        with exit_on_mistake():
+            make_folder(folder_of(config, "hydra.sweep.dir"), "hydra.sweep.dir")
+
+
+@contextmanager
+def exit_on_mistake() -> Iterator[None]:
+    """End the process where Hydra would go on after a callback's exception."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(str(error))
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def folder_of(config: DictConfig, key: str) -> Path:
+    try:
+        return Path(OmegaConf.select(config, key, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}: should be a folder ({first_line(error)})") from None
+
+
+def make_folder(folder: Path, key: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{key}={folder}: cannot be made ({error})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{key}={folder}: cannot be written")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -97,14 +134,15 @@ def hydra_job(cfg: DictConfig) -> float:
 
     job = HydraConfig.get()
     folder = RunFolder(Path(job.runtime.output_dir))
-    config = resolved(cfg)
     try:
+        config = resolved(cfg)
         return launch(config, folder, list(job.overrides.task), verified(config, folder))
     except UserError as error:
-        if job.mode == RunMode.MULTIRUN:
-            logging.getLogger(__name__).error("job %s: %s", job.job.num, error)
-            remove_if_empty(folder.path)
-        raise HydraException(str(error)) from None
+        if job.mode != RunMode.MULTIRUN:
+            sys.exit(str(error))
+        logging.getLogger(__name__).error("job %s: %s", job.job.num, error)
+        remove_if_empty(folder.path)
+        raise CompactHydraException(str(error)) from None  # SystemExit would end the other jobs
 
 
 def remove_if_empty(folder: Path) -> None:
@@ -114,78 +152,102 @@ def remove_if_empty(folder: Path) -> None:
 
 def train() -> None:
     """Run `python scripts/train.py`."""
+    words = sys.argv[1:]
+    flags = {word for word in words if word.startswith("-")}
     try:
+        if flags <= {"-m", "--multirun"}:
+            check_words([word for word in words if word not in flags], multirun=bool(flags))
         hydra_job()
+    except UserError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def resume() -> None:
     """Run `python scripts/resume.py RUN [KEY=VALUE ...]`."""
-    parser = argparse.ArgumentParser(
-        prog="resume.py", description="Go on with an interrupted run, exactly where its last checkpoint is."
+    arguments = run_arguments(
+        "Go on with an interrupted run, exactly where its last checkpoint is.",
+        "a larger runner.total_steps or runner.total_episodes",
     )
-    parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument(
-        "options", nargs="*", metavar="KEY=VALUE", help="a larger runner.total_steps or runner.total_episodes"
-    )
-    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=TRUST)
-    arguments = parser.parse_args()
     with plain_errors():
+        options = parse(arguments.options)
         from dqn.config.launch import launch
         from dqn.config.trust import load_config
 
         folder = RunFolder(arguments.run)
         config = load_config(folder, arguments.trust)
-        overridden = OmegaConf.create(config)
-        for key, value in parse(arguments.options).items():
-            if OmegaConf.select(overridden, key, default=parse) is parse:
-                raise UserError(f"{key}={value}: {folder.path} has no such key")
-            OmegaConf.update(overridden, key, value)
-        config = resolved(overridden)
+        replace_values(config, options)
         launch(config, folder, arguments.options, verified(config, folder))
-
-
-TRUST = "a package of your own that the run may import"
 
 
 def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
-    parser = argparse.ArgumentParser(
-        prog="evaluate.py", description="Play fresh episodes with a run's policy; writes RUN/evaluation.json."
+    arguments = run_arguments(
+        "Play fresh episodes with a run's policy; writes RUN/evaluation.json.",
+        "episodes=100 (per seed), epsilon=0.0, stream=0 (another number plays other episodes)",
     )
-    parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument(
-        "options",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="episodes=100 (per seed), epsilon=0.0, stream=0 (another number plays other episodes)",
-    )
-    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=TRUST)
-    arguments = parser.parse_args()
     with plain_errors():
+        options = parse(arguments.options)
         from dqn.config.evaluation import evaluate_run
 
-        evaluation = evaluate_run(arguments.run, parse(arguments.options), arguments.trust)
+        evaluation = evaluate_run(arguments.run, options, arguments.trust)
         print(evaluation.pop("text"))
         RunFolder(arguments.run).write_evaluation(evaluation)
+
+
+def run_arguments(description: str, options: str) -> argparse.Namespace:
+    """Return the arguments of a command about a run: the folder, KEY=VALUE words, and whom to trust."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help=options)
+    trust = "a package of your own that the run may import"
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)
+    return parser.parse_intermixed_args()
 
 
 def parse(options: Sequence[str]) -> Config:
     """Return KEY=VALUE words as a dict, values in Hydra's grammar.
 
     Raises:
-        UserError: a word is none.
+        UserError: some words are none.
     """
-    try:
-        overrides = OverridesParser.create().parse_overrides(list(options))
-    except HydraException as error:
-        raise UserError(f"options should be KEY=VALUE ({str(error).splitlines()[0]})") from None
-    for override in overrides:
-        if not override.is_add() and not override.is_delete() and not override.is_sweep_override():
+    parser = OverridesParser.create()
+    values: Config = {}
+    problems = []
+    for word in options:
+        try:
+            override = parser.parse_overrides([word])[0]
+        except HydraException as error:
+            problems.append(f"{word}: should be KEY=VALUE ({first_line(error)})")
             continue
-        raise UserError(f"{override.input_line}: should be KEY=VALUE")
-    return {override.key_or_group: override.value() for override in overrides}
+        if override.is_add() or override.is_delete() or override.is_sweep_override():
+            problems.append(f"{word}: should be KEY=VALUE")
+        else:
+            values[override.key_or_group] = override.value()
+    if problems:
+        raise mistakes(problems, "the command")
+    return values
+
+
+def replace_values(config: Config, values: Config) -> None:
+    """Replace values of a configuration by their dotted keys.
+
+    Raises:
+        UserError: it has no such keys.
+    """
+    problems = []
+    for key, value in values.items():
+        *path, name = key.split(".")
+        node: Any = config
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict) and name in node:
+            node[name] = value
+        else:
+            problems.append(f"{key}={value}: the run has no such key")
+    if problems:
+        raise mistakes(problems, "the command")
 
 
 class plain_errors:

@@ -9,6 +9,7 @@ import numpy as np
 from dqn.checkpoint import Checkpoint
 from dqn.config.build import build_policy
 from dqn.config.check import check
+from dqn.config.composition import mistakes
 from dqn.config.trust import load_config
 from dqn.errors import UserError
 from dqn.evaluate import Evaluator
@@ -32,7 +33,7 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
     given = check_options(options)
     folder = RunFolder(path)
     config = load_config(folder, trust)
-    check(config).raise_if_any()
+    check(config, learns=False).raise_if_any()
     policy, make_env, seeds = build_policy(config)
     checkpoint = Checkpoint(folder.path)
     try:
@@ -69,13 +70,25 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
 
 
 def check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return all options, the given ones and the others.
+
+    Raises:
+        UserError: there is no such option, or a value is not possible.
+    """
     given = OPTIONS | options
-    unknown = options.keys() - OPTIONS.keys()
-    if unknown:
-        raise UserError(f"{', '.join(sorted(unknown))}: no such option; there are {', '.join(OPTIONS)}")
+    problems = [
+        f"{key}={options[key]}: no such option; there are {', '.join(OPTIONS)}"
+        for key in options.keys() - OPTIONS.keys()
+    ]
     for key, least in (("episodes", 1), ("stream", 0)):
-        if not isinstance(given[key], int) or isinstance(given[key], bool) or given[key] < least:
-            raise UserError(f"{key}={given[key]}: should be a whole number of at least {least}")
-    if not isinstance(given["epsilon"], int | float) or not 0 <= given["epsilon"] <= 1:
-        raise UserError(f"epsilon={given['epsilon']}: should be between 0 and 1")
+        value = given[key]
+        if isinstance(value, float) and value.is_integer():  # 1e3
+            given[key] = int(value)
+        if not isinstance(given[key], int) or isinstance(value, bool) or value < least:
+            problems.append(f"{key}={value}: should be a whole number of at least {least}")
+    epsilon = given["epsilon"]
+    if not isinstance(epsilon, int | float) or isinstance(epsilon, bool) or not 0 <= epsilon <= 1:
+        problems.append(f"epsilon={epsilon}: should be between 0 and 1")
+    if problems:
+        raise mistakes(problems, "the command")
     return given

@@ -1,0 +1,145 @@
+"""The words of a command that Hydra cannot compose, all in one message and without importing torch.
+
+Hydra itself tells the first one only, and in a multirun after it has made the folder.
+"""
+
+import re
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dqn.config.paths import CONF
+from dqn.errors import UserError
+
+CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
+
+
+def mistakes(lines: Sequence[object], where: str) -> UserError:
+    """Return all mistakes as one error."""
+    count = f"{len(lines)} mistake{'s' * (len(lines) > 1)} in {where}"
+    return UserError("\n  ".join([f"{count}:", *map(str, lines)]))
+
+
+def check_words(words: Sequence[str], *, multirun: bool) -> None:
+    """Check that the overrides of a command compose.
+
+    Raises:
+        UserError: some do not; its text names each of them.
+    """
+    problems: list[str] = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        parser = OverridesParser.create(config_loader=loader)
+        overrides: list[Override] = []
+        for word in words:
+            try:
+                override = parser.parse_overrides([word])[0]
+            except HydraException as error:
+                problems.append(f"{word}: should be KEY=VALUE in Hydra's grammar ({first_line(error)})")
+                continue
+            problem = wrong_choice(override, loader, multirun)
+            if problem is None:
+                overrides += representative(override, parser)
+            else:
+                problems.append(problem)
+        problems += find_uncomposable(overrides)
+    if problems:
+        raise mistakes(problems, "the command")
+
+
+def wrong_choice(override: Override, loader: ConfigLoader, multirun: bool) -> str | None:
+    """Return what is wrong with the value of an override as far as it needs no composition."""
+    if override.is_sweep_override() and not multirun:
+        return f"{override.input_line}: should be one value; several need -m, a text with commas needs quotes"
+    options = loader.get_group_options(override.key_or_group)
+    if not options or override.is_delete():
+        return None
+    wrong = [value for value in chosen(override) if value not in options and not composed_later(value)]
+    if not wrong:
+        return None
+    shown = ",".join("null" if value is None else str(value) for value in wrong)
+    return f"{override.key_or_group}={shown}: should be one of {', '.join(options)}"
+
+
+def chosen(override: Override) -> list[object]:
+    """Return the options that an override of a group chooses."""
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+    value = override.value()
+    return list(value) if isinstance(value, list) else [value]
+
+
+def composed_later(value: object) -> bool:
+    """Return whether only a composition shows if there is such an option."""
+    return isinstance(value, str) and ("/" in value or "$" in value)
+
+
+def representative(override: Override, parser: OverridesParser) -> list[Override]:
+    """Return an override that composes if `override` does: of a sweep the first value."""
+    if not override.is_sweep_override():
+        return [override]
+    if not override.is_discrete_sweep():
+        return []
+    first = next(iter(override.sweep_string_iterator()))
+    return parser.parse_overrides([f"{override.get_key_element()}={first}"])
+
+
+def find_uncomposable(overrides: list[Override]) -> list[str]:
+    """Return what is wrong with each override that does not compose with the others."""
+    failed: list[tuple[Override, Exception]] = []
+    left = list(overrides)
+    while True:
+        try:
+            config = compose("config", overrides=words_of(left))
+            return [explain(override, error, config) for override, error in failed]
+        except CANNOT_COMPOSE as error:
+            culprit = find_culprit(left, error)
+            if culprit is None:
+                return [*(first_line(known) for _, known in failed), first_line(error)]
+            failed.append((culprit, error))
+            left.remove(culprit)
+
+
+def find_culprit(overrides: list[Override], error: Exception) -> Override | None:
+    """Return the override that an error is about: its key is named or it fails alone."""
+    for override in overrides:
+        if re.search(f"'{re.escape(override.get_key_element().lstrip('+~'))}'", str(error)):
+            return override
+    for override in overrides:
+        try:
+            compose("config", overrides=words_of([override]))
+        except CANNOT_COMPOSE as alone:
+            if str(alone) == str(error):
+                return override
+    return None
+
+
+def words_of(overrides: list[Override]) -> list[str]:
+    return [str(override.input_line) for override in overrides]
+
+
+def explain(override: Override, error: Exception, config: DictConfig) -> str:
+    """Return an override that does not compose, and what would be right."""
+    if override.is_add() and "already at" in str(error):
+        return f"{override.input_line}: there is such a key; without the + its value is changed"
+    if "Could not override" not in str(error) and "does not exist" not in str(error):
+        return f"{override.input_line}: {first_line(error)}"
+    parent = override.key_or_group
+    while parent:
+        parent = parent.rpartition(".")[0]
+        node = OmegaConf.select(config, parent) if parent else config
+        if isinstance(node, DictConfig):
+            break
+    keys = ", ".join(str(key) for key in node if not str(key).startswith("_"))
+    return f"{override.input_line}: no such key; {parent or 'the configuration'} has {keys}"
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
