@@ -12,6 +12,10 @@ from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.runs import RunFolder
 
+ENVIRONMENTS = "env._target_"
+"""The one place of what makes environments: there `id` and `module`, which name code, are looked at."""
+
+PLAIN = (str, int, float, bool, list, dict, type(None))
 PLAIN_ID = re.compile(r"([\w-]+/)?[\w.-]+")
 
 
@@ -22,6 +26,13 @@ def shipped_targets() -> frozenset[str]:
     return frozenset(
         value for document in documents for key, value in leaves(document) if key.endswith("_target_")
     )
+
+
+@cache
+def shipped_environments() -> frozenset[str]:
+    """Return every `_target_` of conf/env."""
+    documents = (yaml.safe_load(path.read_text()) or {} for path in (CONF / "env").glob("*.yaml"))
+    return frozenset(str(document["_target_"]) for document in documents if "_target_" in document)
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -36,6 +47,15 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, node
 
 
+def entries(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the path, the key and the value of everything in nested dicts and lists."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        below = f"{path}.{key}" if path else str(key)
+        yield below, key, value
+        yield from entries(value, below)
+
+
 def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
     """Return the configuration of a run folder, if it names nothing that could run code or read this process.
 
@@ -44,37 +64,57 @@ def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
         trust: packages of the user's own, which the configuration may name too.
 
     Raises:
-        UserError: it names something else; nothing was imported to find out.
+        UserError: it names something else; nothing but trusted packages was imported to find out.
     """
     config = folder.read_config()
-    for key, value in leaves(config):
-        if "${" in key or (isinstance(value, str) and "${" in value):
-            raise refuse(folder, key, value, "a recorded configuration has no interpolations")
-        name = key.rsplit(".", 1)[-1]
-        if name == "_target_":
-            if value not in shipped_targets() and not (trusted(value, trust) and defined_in(value, trust)):
-                raise refuse(folder, key, value, f"not part of dqn; trust={package(value)} allows it")
-        elif re.fullmatch(r"_\w+_", name) and name != "_partial_":
-            raise refuse(folder, key, value, "not a key of a recorded configuration")
-    env = config.get("env")
-    if not isinstance(env, dict) or not isinstance(config.get("seed"), int):
+    links = [path for path in folder.path.rglob("*") if path.is_symlink()]
+    if links:
+        raise UserError(
+            f"{links[0]}: a symbolic link, which a run folder has none of; writing would follow it"
+        )
+    for path, key, value in entries(config):
+        if not isinstance(key, str | int) or not isinstance(value, PLAIN):
+            raise refuse(folder, path, value, "not plain data")
+        if any(isinstance(one, str) and ("${" in one or one == "???") for one in (key, value)):
+            raise refuse(folder, path, value, "a recorded configuration has no interpolations and no gaps")
+        if key == "_target_":
+            check_target(folder, path, value, trust)
+        elif isinstance(key, str) and re.fullmatch(r"_\w+_", key) and key != "_partial_":
+            raise refuse(folder, path, value, "not a key of a recorded configuration")
+    check_environment(folder, config.get("env"), trust)
+    if not isinstance(config.get("seed"), int):
         raise UserError(f"{folder.config_file}: not the configuration of a run")
-    if env.get("module") is not None and not trusted(env["module"], trust):
-        why = f"imports a package of its own; trust={package(env['module'])} allows it"
-        raise refuse(folder, "env.module", env["module"], why)
-    if not PLAIN_ID.fullmatch(str(env.get("id"))):
-        prefix = str(env.get("id")).partition(":")[0]
-        if not trusted(prefix, trust):
-            raise refuse(
-                folder,
-                "env.id",
-                env.get("id"),
-                f"imports a package of its own; trust={package(prefix)} allows it",
-            )
+    return config
+
+
+def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str]) -> None:
+    """Raise UserError unless a `_target_` is shipped with this package or the user's own."""
+    if not isinstance(value, str):
+        raise refuse(folder, path, value, "not a name")
+    if value in shipped_targets():
+        if value in shipped_environments() and path != ENVIRONMENTS:
+            raise refuse(folder, path, value, f"belongs to {ENVIRONMENTS}")
+    elif not trusted(value, trust):
+        raise refuse(folder, path, value, f"no part of dqn; {advice(value)}")
+    elif not defined_in(value, trust):
+        raise refuse(folder, path, value, f"only imported by {package(value)}, not defined there")
+
+
+def check_environment(folder: RunFolder, env: Any, trust: Sequence[str]) -> None:
+    """Raise UserError if environments would import a package that the user does not trust."""
+    if not isinstance(env, dict):
+        raise UserError(f"{folder.config_file}: not the configuration of a run")
+    module, id = env.get("module"), env.get("id")
+    if module is not None and not trusted(module, trust):
+        raise refuse(folder, "env.module", module, f"imports a package; {advice(module)}")
+    prefix, colon, name = str(id).rpartition(":")
+    if not PLAIN_ID.fullmatch(name):
+        raise refuse(folder, "env.id", id, "not the id of an environment")
+    if colon and not trusted(prefix, trust):
+        raise refuse(folder, "env.id", id, f"imports a package; {advice(prefix)}")
     for key, value in leaves(env.get("kwargs"), "env.kwargs"):
         if isinstance(value, str) and ":" in value and not trusted(value.partition(":")[0], trust):
-            raise refuse(folder, key, value, "could name code to import")
-    return config
+            raise refuse(folder, key, value, f"could name code to import; {advice(value.partition(':')[0])}")
 
 
 def trusted(name: Any, trust: Sequence[str]) -> bool:
@@ -88,7 +128,12 @@ def defined_in(name: str, trust: Sequence[str]) -> bool:
     try:
         return trusted(getattr(get_object(name), "__module__", None), trust)
     except Exception as error:
-        raise UserError(f"{name}: cannot be imported ({error})") from None
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UserError(f"{name}: cannot be imported ({reason})") from None
+
+
+def advice(name: Any) -> str:
+    return f"if {package(name)} is your own: --trust {package(name)}"
 
 
 def package(name: Any) -> str:
