@@ -110,8 +110,9 @@ class RunFolder:
         try:
             text = self.config_file.read_text()
         except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise UserError(
-                f"{self.path}: not a run folder, {self.config_file} cannot be read ({error})"
+                f"{self.path}: not a run folder, {self.config_file} cannot be read ({reason})"
             ) from None
         try:
             if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):

@@ -54,7 +54,8 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     versions = environment()
     if folder.config_file.exists():
         refuse_differences(config, folder)
-        before = folder.stored_status().get("versions") or {}
+        before = folder.stored_status().get("versions")
+        before = before if isinstance(before, dict) else {}
         changed = {k: f"{before.get(k)} -> {v}" for k, v in versions.items() if before.get(k, v) != v}
         if changed:
             listed = ", ".join(f"{key} {change}" for key, change in changed.items())
@@ -84,10 +85,10 @@ def refuse_differences(config: dict[str, Any], folder: RunFolder) -> None:
 
 
 def finished(config: dict[str, Any], folder: RunFolder) -> bool:
+    """Return whether the folder holds this run with its result."""
     status = folder.stored_status()
-    return (
-        status.get("state") == "finished" and folder.config_file.exists() and folder.read_config() == config
-    )
+    ended = status.get("state") == "finished" and isinstance(status.get("result"), float)
+    return ended and folder.config_file.exists() and folder.read_config() == config
 
 
 def tell(folder: RunFolder) -> float:
@@ -115,6 +116,10 @@ def status_of(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         leave(folder, state="failed", error=str(error))
         raise UserError(f"{folder.path}: {error}; the last checkpoint stays") from None
+    except MemoryError as error:
+        leave(folder, state="failed", error=f"out of memory: {error}")
+        advice = "a smaller memory.capacity, num_seeds or network may help"
+        raise UserError(f"{folder.path}: out of memory ({error}); {advice}") from None
     except BaseException as error:
         leave(folder, state="failed", error=f"{type(error).__name__}: {error}")
         raise
