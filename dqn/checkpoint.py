@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-import pickle
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ from dqn.files import replace_file, sync_folder
 
 FORMAT = 1
 """Raised whenever what the files hold changes; others are refused."""
-
-PART_NAME = re.compile(r"(policy|learner|memory)-\d+\.pt")
 
 
 class Checkpoint:
@@ -43,9 +41,11 @@ class Checkpoint:
             replace_file(
                 self.manifest, json.dumps({"format": FORMAT, "iteration": iteration, "files": files})
             )
+            self._remove_old()
         except OSError as error:
+            with suppress(OSError, UserError):  # makes room for the status, which tells of the failure
+                self._remove_old()
             raise UserError(f"{self.folder}: the checkpoint could not be written ({error})") from None
-        self._remove_all_but({file["name"] for file in files.values()})
 
     def _write(self, name: str, state: Any) -> dict[str, Any]:
         path = self.folder / name
@@ -54,13 +54,17 @@ class Checkpoint:
                 torch.save(to_tensors(state), file)
                 file.flush()
                 os.fsync(file.fileno())
-        except RuntimeError as error:  # what torch's zip writer makes of a failed write
-            raise OSError(str(error).splitlines()[0]) from None
+        except RuntimeError as error:
+            # torch's zip writer fails once more after a failed or interrupted write; the first reason counts
+            raise error.__context__ or OSError(first_line(error)) from None
         return {"name": name, "size": path.stat().st_size, "sha256": digest(path)}
 
-    def _remove_all_but(self, names: set[str]) -> None:
+    def _remove_old(self) -> None:
+        """Remove every file that the manifest does not name."""
+        files = self._read_manifest()["files"].values() if self.exists() else ()
+        names = {self.manifest.name, *(file["name"] for file in files)}
         for path in self.folder.iterdir():
-            if path.name not in names and path != self.manifest:
+            if path.name not in names:
                 path.unlink(missing_ok=True)
 
     def exists(self) -> bool:
@@ -77,30 +81,31 @@ class Checkpoint:
             UserError: there is no checkpoint, or it is damaged, of another format, or not a checkpoint.
         """
         entry = self._read_manifest()["files"].get(part)
-        if not isinstance(entry, dict) or not PART_NAME.fullmatch(str(entry.get("name"))):
+        if not isinstance(entry, dict) or not re.fullmatch(rf"{part}-\d+\.pt", str(entry.get("name"))):
             raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
         path = self.folder / entry["name"]
         try:
-            if path.stat().st_size != entry.get("size") or digest(path) != entry.get("sha256"):
-                raise UserError(f"{path}: damaged, its size or its content is not what was written")
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: not a readable part of a checkpoint ({reason})") from None
+            whole = path.stat().st_size == entry.get("size") and digest(path) == entry.get("sha256")
+            state = torch.load(path, map_location="cpu", weights_only=True) if whole else None
+        except Exception as error:  # torch.load may raise anything where the bytes are not its own
+            raise UserError(f"{path}: not a readable part of a checkpoint ({first_line(error)})") from None
+        if not whole:
+            raise UserError(f"{path}: damaged, its size or its content is not what was written")
+        return state
 
     def _read_manifest(self) -> dict[str, Any]:
         try:
             manifest: dict[str, Any] = json.loads(self.manifest.read_text())
-            if not isinstance(manifest["files"], dict) or not isinstance(manifest["iteration"], int):
-                raise TypeError
+            version = manifest["format"]
         except FileNotFoundError:
             raise UserError(f"{self.folder}: no checkpoint here") from None
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{self.manifest}: not a readable checkpoint manifest") from None
-        if manifest.get("format") != FORMAT:
-            raise UserError(
-                f"{self.manifest}: checkpoint format {manifest.get('format')}; this version reads {FORMAT}"
-            )
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = first_line(error)
+            raise UserError(f"{self.manifest}: not a readable checkpoint manifest ({reason})") from None
+        if version != FORMAT:
+            raise UserError(f"{self.manifest}: checkpoint format {version}; this version reads {FORMAT}")
+        if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("iteration"), int):
+            raise UserError(f"{self.manifest}: not a readable checkpoint manifest")
         return manifest
 
 
@@ -118,3 +123,8 @@ def to_tensors(state: Any) -> Any:
 def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's text, or its name where it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

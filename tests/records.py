@@ -1,0 +1,112 @@
+"""What a run leaves behind, read back: its metrics and events, and everything that it still holds."""
+
+import json
+from collections import deque
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+
+from dqn.checkpoint import Checkpoint
+from dqn.runner import Runner
+
+Line = dict[str, float]
+
+
+def read_metrics(folder: Path, *, without: tuple[str, ...] = ("time/",)) -> dict[str, list[Line]]:
+    """Return the lines of every seed, but for the tags that begin with one of `without`."""
+    return {
+        path.parent.name: [
+            {tag: x for tag, x in json.loads(line).items() if not tag.startswith(without)}
+            for line in path.read_text().splitlines()
+        ]
+        for path in sorted(folder.glob("seed=*/metrics.jsonl"))
+    }
+
+
+def read_events(seed_folder: Path) -> list[Event]:
+    """Return the events of all files as they were written; nothing is purged."""
+    return [
+        Event.FromString(record)
+        for path in sorted(seed_folder.glob("events.out.tfevents.*"))
+        for record in RawEventFileLoader(str(path)).Load()
+    ]
+
+
+def scalars_of(events: list[Event]) -> dict[tuple[int, str], list[float]]:
+    """Return by step and tag all values that were ever written for it."""
+    found: dict[tuple[int, str], list[float]] = {}
+    for event in events:
+        for value in event.summary.value:
+            found.setdefault((event.step, value.tag), []).append(value.simple_value)
+    return found
+
+
+def check_records(folder: Path) -> None:
+    """Assert that no step occurs twice, and that metrics and events tell the same numbers."""
+    for seed, lines in read_metrics(folder, without=("nothing/",)).items():
+        steps = [line["step"] for line in lines]
+        assert all(before < after for before, after in pairwise(steps)), seed
+        told = {(int(line["step"]), tag): x for line in lines for tag, x in line.items() if "/" in tag}
+        written = scalars_of(read_events(folder / seed))
+        assert {key: [np.float32(x)] for key, x in told.items()} == written
+        accumulator = EventAccumulator(str(folder / seed), size_guidance={"scalars": 0})
+        accumulator.Reload()
+        shown = {
+            (event.step, tag): [event.value]
+            for tag in accumulator.Tags()["scalars"]
+            for event in accumulator.Scalars(tag)
+        }
+        assert shown == written
+
+
+def contents(runner: Runner) -> dict[str, Any]:
+    """Return all that a runner holds at its end, read from its parts and not from their `state_dict`."""
+    agent, memory, logger = runner.agent, runner.memory, runner.logger
+    everyone = np.ones(len(logger.seeds), bool)
+    return {
+        "online": dict(agent.online.named_parameters()),
+        "target": dict(agent.target.named_parameters()),
+        "optimizer": agent.optimizer.state_dict(),
+        "ring": {name: x for name, x in vars(memory.ring).items() if isinstance(x, np.ndarray)},
+        "sampling": [stream.bit_generator.state for stream in memory.sampler.streams],
+        "steps": logger.steps,
+        "episodes": logger.episodes,
+        "updates": logger.updates,
+        "recent": logger.recent,
+        "evaluation": logger.evaluation,
+        "tick": runner.tick,
+        "iteration": runner.iteration,
+        "exploration": [agent.exploration.next(everyone).copy() for _ in range(300)],
+    }
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    """Return the checkpoint of a run, but for the sizes of its other files."""
+    parts = {part: Checkpoint(folder).load(part) for part in ("policy", "learner", "memory")}
+    del parts["learner"]["files"]
+    return parts
+
+
+def same(one: Any, other: Any, path: str = "") -> None:
+    """Assert that two nested values are equal, bit for bit."""
+    if isinstance(one, torch.Tensor):
+        one, other = one.detach().numpy(), other.detach().numpy()
+    if isinstance(one, np.ndarray):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape), path
+        assert one.tobytes() == other.tobytes(), f"{path}: {np.sum(one != other)} of {one.size} differ"
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            same(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list | tuple | deque):
+        assert len(one) == len(other), path
+        for index, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+            same(mine, theirs, f"{path}[{index}]")
+    else:
+        assert one == other, path
