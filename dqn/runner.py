@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,10 +135,18 @@ class Runner:
                 self.save()
             if not self.evaluates():
                 self.final_evaluation()
-        finally:
-            self.env.close()
-            self.logger.close()
+        except BaseException:
+            with suppress(Exception):  # such as of workers that the same signal has ended: the cause counts
+                self.close()
+            raise
+        self.close()
         return self.result()
+
+    def close(self) -> None:
+        try:
+            self.env.close()
+        finally:
+            self.logger.close()
 
     def train(self) -> None:
         """Play and learn for one iteration."""
@@ -272,11 +281,10 @@ class Runner:
             self.memory.load_state_dict(memory)
             self.logger.load_state_dict(learner["logger"])
             self.tick, self.iteration = learner["tick"], learner["iteration"]
-            files = learner["files"]
+            self.logger.open(learner["files"])
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(
                 f"{self.checkpoint.folder}: the checkpoint is not of this run ({reason})"
             ) from None
-        self.logger.open(files)
         log.info("resumed after %s %d", self.clock.unit, self.tick)
