@@ -1,11 +1,13 @@
 """What a run tells: metrics.jsonl and TensorBoard events, one folder per seed."""
 
 import json
+import math
 import os
 import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +16,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from dqn.errors import UserError
+from dqn.files import sync_folder
 from dqn.types import Array, Bools, Floats, Update
 
 RECENT = 100
@@ -32,24 +36,27 @@ class SeedLog:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self._earlier: dict[str, int] = dict(state.get("events", {}))
+        metrics = folder / "metrics.jsonl"
+        metrics.touch()
+        cut(metrics, state.get("metrics", 0))
         for path in folder.glob("events.out.tfevents.*"):
             if path.name in self._earlier:
                 cut(path, self._earlier[path.name])
             else:
                 path.unlink()
-        self._metrics = (folder / "metrics.jsonl").open("ab")
-        self._metrics.truncate(state.get("metrics", 0))
         self._lines: list[dict[str, float]] = []
+        self._metrics = metrics.open("ab")
         self._events, self._writer = self._open_events(state.get("step", 0))
+        sync_folder(folder)
 
     def _open_events(self, step: int) -> tuple[IO[bytes], RecordWriter]:
         stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         file = (self.folder / stem).open("xb")
         writer = RecordWriter(file)
         writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        if self._earlier:  # a TensorBoard that has seen what was cut off drops it
-            start = SessionLog(status=SessionLog.START)
-            writer.write(Event(wall_time=time.time(), step=step + 1, session_log=start).SerializeToString())
+        # a TensorBoard that has seen what was cut off drops it
+        start = SessionLog(status=SessionLog.START)
+        writer.write(Event(wall_time=time.time(), step=step + 1, session_log=start).SerializeToString())
         return file, writer
 
     def add(self, values: dict[str, float]) -> None:
@@ -60,11 +67,15 @@ class SeedLog:
             self._lines.append(values)
 
     def flush(self, keep: int = 0) -> None:
-        """Write all lines but the `keep` latest ones, which may still grow."""
+        """Write all lines but the `keep` latest ones, which may still grow.
+
+        A value that is not finite is left out: JSON has no word for it.
+        """
         ready = self._lines[: len(self._lines) - keep]
         self._lines = self._lines[len(ready) :]
         now = time.time()
-        for line in ready:
+        for values in ready:
+            line = {tag: x for tag, x in values.items() if math.isfinite(x)}
             self._metrics.write(json.dumps(line).encode() + b"\n")
             scalars = [Summary.Value(tag=tag, simple_value=x) for tag, x in line.items() if "/" in tag]
             event = Event(wall_time=now, step=int(line["step"]), summary=Summary(value=scalars))
@@ -81,8 +92,8 @@ class SeedLog:
         return {"metrics": self._metrics.tell(), "events": events}
 
     def close(self) -> None:
-        self._metrics.close()
-        self._events.close()
+        with self._metrics, self._events:  # the second is closed also where the first fails on a full disk
+            pass
 
 
 class Logger:
@@ -196,8 +207,9 @@ class Logger:
         return [log.state_dict() for log in self._logs]
 
     def close(self) -> None:
-        for log in self._logs:
-            log.close()
+        with ExitStack() as stack:
+            for log in self._logs:
+                stack.callback(log.close)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -223,6 +235,11 @@ class Logger:
 
 
 def cut(path: Path, size: int) -> None:
-    """Truncate a file to `size` bytes."""
-    with path.open("r+b") as file:
-        file.truncate(size)
+    """Truncate a file to `size` bytes.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    if path.stat().st_size < size:
+        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
+    os.truncate(path, size)
