@@ -40,10 +40,7 @@ class SeedLog:
         metrics.touch()
         cut(metrics, state.get("metrics", 0))
         for path in folder.glob("events.out.tfevents.*"):
-            if path.name in self._earlier:
-                cut(path, self._earlier[path.name])
-            else:
-                path.unlink()
+            cut(path, self._earlier.get(path.name, 0))  # a TensorBoard would stay with a file that is gone
         self._lines: list[dict[str, float]] = []
         self._metrics = metrics.open("ab")
         self._events, self._writer = self._open_events(state.get("step", 0))
@@ -92,8 +89,10 @@ class SeedLog:
         return {"metrics": self._metrics.tell(), "events": events}
 
     def close(self) -> None:
-        with self._metrics, self._events:  # the second is closed also where the first fails on a full disk
-            pass
+        try:
+            self._metrics.close()
+        finally:  # closing writes what is left, which may fail
+            self._events.close()
 
 
 class Logger:

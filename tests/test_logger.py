@@ -1,0 +1,359 @@
+"""What a run tells: one line for each environment step that has something to tell, and the same as events."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import make_runner
+from records import check_records, read_events, read_metrics, scalars_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.event_pb2 import SessionLog
+
+import dqn.logger
+from dqn.errors import UserError
+from dqn.logger import Logger, SeedLog
+from dqn.types import Update
+
+COUNTERS = {"step", "episode", "update"}
+EPISODE = {"train/return", "train/length", "train/epsilon"}
+LEARNING = {"train/loss", "train/q", "train/grad_norm"}
+TAGS = EPISODE | LEARNING | {"eval/return", "time/steps_per_second"}
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return what opens a logger of two seeds; all are closed at the end."""
+    loggers = []
+
+    def make(states: Any = None, counts: Any = None, num_envs: int = 1, seeds: Any = (3, 4)) -> Logger:
+        logger = Logger(folder=tmp_path, seeds=seeds, num_envs=num_envs)
+        if counts is not None:
+            logger.load_state_dict(counts)
+        logger.open(states)
+        logger.start_iteration()
+        loggers.append(logger)
+        return logger
+
+    yield make
+    for logger in loggers:
+        logger.close()
+
+
+def step(logger: Logger, ended: Any = False, *, reward: Any = 1.0, active: Any = True) -> None:
+    """Log one step of all environments."""
+    shape = logger._returns.shape
+    logger.transitions(
+        raw_reward=np.broadcast_to(reward, shape) * np.broadcast_to(active, shape),
+        active=np.broadcast_to(active, shape),
+        ended=np.broadcast_to(ended, shape),
+        epsilon=0.25,
+    )
+
+
+def update(logger: Logger, *values: float) -> None:
+    """Log an update of which each seed reports loss, q and grad_norm, the second seed ten times as much."""
+    scale = np.array([1.0, 10.0])[: len(logger.seeds)]
+    logger.update(Update(*(value * scale for value in values)))
+
+
+def lines_of(folder: Path, seed: int = 3) -> list[dict[str, float]]:
+    return read_metrics(folder, without=("nothing/",))[f"seed={seed}"]
+
+
+def test_lines_of_a_run(tmp_path):
+    """A line has its counters and, of the tags, those that its step has news of."""
+    words = [
+        *("runner=steps", "runner.total_steps=400", "runner.iteration_length=100", "num_seeds=2", "seed=7"),
+        *("runner.learning_starts=150", "runner.batch_size=8", "network.torso.hidden_sizes=[8]"),
+        *("runner.eval_period=2", "runner.eval_episodes=3", "env.num_envs=2", "memory.capacity=300"),
+    ]
+    runner = make_runner(tmp_path, words)
+    runner.run()
+    assert list(read_metrics(tmp_path)) == ["seed=7", "seed=8"]
+    check_records(tmp_path)
+    for k, lines in enumerate(read_metrics(tmp_path, without=("nothing/",)).values()):
+        for line in lines:
+            assert list(line)[:3] == ["step", "episode", "update"]
+            assert all(type(line[name]) is int for name in COUNTERS)
+            tags = line.keys() - COUNTERS
+            assert tags
+            assert tags <= TAGS
+            assert not tags & EPISODE or tags >= EPISODE
+            assert not tags & LEARNING or tags >= LEARNING
+            assert ("time/steps_per_second" in tags) == (line["step"] % 100 == 0)
+            assert ("eval/return" in tags) == (line["step"] % 200 == 0)
+        episodes = [line for line in lines if line.keys() >= EPISODE]
+        assert [line["episode"] for line in episodes] == list(range(1, runner.logger.episodes[k] + 1))
+        assert all(line["train/return"] == line["train/length"] for line in episodes), "so in CartPole"
+        assert all(line["train/epsilon"] == runner.epsilon((line["step"] - 1) // 2 * 2) for line in episodes)
+        assert lines[-1]["step"] == 400
+        assert lines[-1]["update"] == runner.logger.updates == (400 - 150) // 4 + 1
+        assert lines[-1]["eval/return"] == np.mean(runner.logger.evaluation[str(7 + k)])
+
+
+def test_the_document_s_clock_counts_steps_too(tmp_path):
+    words = [
+        *("runner.total_episodes=8", "runner.iteration_length=4", "num_seeds=3", "runner.eval_period=1"),
+        *("network.torso.hidden_sizes=[8]", "runner.eval_episodes=1"),
+    ]
+    runner = make_runner(tmp_path, words)
+    runner.run()
+    check_records(tmp_path)
+    for k, lines in enumerate(read_metrics(tmp_path).values()):
+        episodes = [line for line in lines if "train/return" in line]
+        assert [line["step"] for line in episodes] == np.cumsum(
+            [e["train/length"] for e in episodes]
+        ).tolist()
+        assert [line["step"] for line in lines if "eval/return" in line] == [
+            episodes[3]["step"],
+            episodes[7]["step"],
+        ]
+        assert lines[-1]["step"] == runner.logger.steps[k]
+
+
+def test_step_numbers_with_several_environments(make, tmp_path):
+    """Environment e of E has its transition at the steps before, plus e + 1."""
+    logger = make(num_envs=3)
+    step(logger, [[False] * 3, [True, False, True]])
+    step(logger, [[True] * 3, [False, True, False]], reward=2.0)
+    logger.files()
+    assert [(x["step"], x["episode"], x["train/return"], x["train/length"]) for x in lines_of(tmp_path)] == [
+        (4, 1, 3.0, 2),
+        (5, 2, 3.0, 2),
+        (6, 3, 3.0, 2),
+    ]
+    assert [(x["step"], x["train/return"], x["train/length"]) for x in lines_of(tmp_path, 4)] == [
+        (1, 1.0, 1),
+        (3, 1.0, 1),
+        (5, 3.0, 2),
+    ]
+    assert logger.steps.tolist() == [6, 6]
+    assert logger.episodes.tolist() == [3, 3]
+
+
+def test_a_waiting_environment_takes_no_step(make, tmp_path):
+    logger = make()
+    step(logger, [[True], [False]])
+    for _ in range(4):
+        step(logger, active=[[False], [True]])
+    step(logger, [[False], [True]], active=[[False], [True]])
+    logger.start_iteration()
+    step(logger, ended=True)
+    logger.files()
+    assert [(x["step"], x["train/length"]) for x in lines_of(tmp_path)] == [(1, 1), (2, 1)]
+    assert [(x["step"], x["train/length"]) for x in lines_of(tmp_path, 4)] == [(6, 6), (7, 1)]
+
+
+def test_means_since_the_line_before(make, tmp_path):
+    logger = make()
+    update(logger, 1.0, 2.0, 3.0)
+    update(logger, 3.0, 4.0, 7.0)
+    step(logger, [[True], [False]])
+    update(logger, 5.0, 6.0, 7.0)
+    step(logger, [[True], [True]])
+    step(logger, [[True], [False]])
+    logger.files()
+    first, second, third = lines_of(tmp_path)
+    assert {tag: first[tag] for tag in LEARNING} == {"train/loss": 2, "train/q": 3, "train/grad_norm": 5}
+    assert {tag: second[tag] for tag in LEARNING} == {"train/loss": 5, "train/q": 6, "train/grad_norm": 7}
+    assert not third.keys() & LEARNING
+    assert [line["update"] for line in (first, second, third)] == [2, 3, 3]
+    (other,) = lines_of(tmp_path, 4)
+    assert other["train/loss"] == 30
+
+
+def test_one_line_of_a_step(make, tmp_path):
+    logger = make()
+    step(logger, ended=True)
+    logger.evaluated(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    update(logger, 1.0, 1.0, 1.0)
+    logger.end_iteration()
+    logger.files()
+    (line,) = lines_of(tmp_path)
+    assert line.keys() == COUNTERS | TAGS
+    assert line["eval/return"] == 1.5
+    assert line["update"] == 1
+    check_records(tmp_path)
+
+
+def test_a_cut_episode_is_no_return(make, tmp_path):
+    logger = make()
+    step(logger)
+    logger.end_iteration()
+    logger.start_iteration()
+    step(logger, ended=True)
+    logger.files()
+    assert [line.get("train/return") for line in lines_of(tmp_path)] == [None, 1.0]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_left_out(make, tmp_path, bad):
+    logger = make()
+    update(logger, 1.0, bad, 2.0)
+    step(logger, ended=True, reward=bad)
+    logger.files()
+    text = (tmp_path / "seed=3" / "metrics.jsonl").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    (line,) = lines_of(tmp_path)
+    assert line.keys() == COUNTERS | EPISODE - {"train/return"} | LEARNING - {"train/q"}
+    check_records(tmp_path)
+
+
+def test_numbers_are_exact(make, tmp_path):
+    logger = make()
+    step(logger, ended=True, reward=0.1)
+    step(logger, ended=True, reward=1e300 / 3)
+    logger.files()
+    assert [line["train/return"] for line in lines_of(tmp_path)] == [0.1, 1e300 / 3]
+
+
+def test_lines_reach_the_disk_while_the_run_goes_on(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(dqn.logger, "FLUSH_SECONDS", -1.0)
+    logger = make()
+    for _ in range(3):
+        step(logger, ended=True)
+    assert [line["step"] for line in lines_of(tmp_path)] == [1, 2], "the latest line may still grow"
+
+
+def interrupted(make: Any, tmp_path: Path) -> tuple[Any, Any]:
+    """Log steps 1 to 20, take the state, and log 21 to 30 in vain; return the state."""
+    logger = make()
+    for _ in range(20):
+        step(logger, ended=True)
+    states, counts = logger.files(), logger.state_dict()
+    for _ in range(10):
+        step(logger, ended=True, reward=-1.0)
+    logger.files()
+    logger.close()
+    assert len(lines_of(tmp_path)) == 30
+    return states, counts
+
+
+def test_reopening_cuts_what_came_later(make, tmp_path):
+    states, counts = interrupted(make, tmp_path)
+    before = (tmp_path / "seed=3" / "metrics.jsonl").read_bytes()[: states[0]["metrics"]]
+    with (tmp_path / "seed=3" / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 31, "epis')
+    for _ in range(2):  # the second time, the events of the first are cut off as a whole
+        logger = make(states, counts)
+        assert (tmp_path / "seed=3" / "metrics.jsonl").read_bytes() == before
+        for _ in range(10):
+            step(logger, ended=True)
+        again = logger.files()
+        logger.close()
+        assert [line["step"] for line in lines_of(tmp_path)] == list(range(1, 31))
+        assert {line["train/return"] for line in lines_of(tmp_path)} == {1.0}
+        check_records(tmp_path)
+    logger = make(again, logger.state_dict())
+    step(logger, ended=True)
+    logger.files()
+    assert [line["step"] for line in lines_of(tmp_path)] == list(range(1, 32))
+    check_records(tmp_path)
+
+
+def test_reopening_without_a_state_begins_anew(make, tmp_path):
+    interrupted(make, tmp_path)
+    logger = make()
+    step(logger, ended=True)
+    logger.files()
+    assert len(lines_of(tmp_path)) == 1
+    check_records(tmp_path)
+
+
+def test_events_announce_where_a_resumed_run_goes_on(make, tmp_path):
+    states, counts = interrupted(make, tmp_path)
+    make(states, counts).files()
+    versions = [event.file_version for event in read_events(tmp_path / "seed=3") if event.file_version]
+    assert versions == ["brain.Event:2"] * 2
+    starts = [
+        event.step
+        for event in read_events(tmp_path / "seed=3")
+        if event.session_log.status == SessionLog.START
+    ]
+    assert starts == [1, 21]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_tensorboard_that_looks_on_sees_each_step_once(make, tmp_path, saved):
+    """It drops what it has seen and was cut off, with and without a checkpoint to go on from."""
+    logger = make()
+    for _ in range(20):
+        step(logger, ended=True)
+    states, counts = logger.files(), logger.state_dict()
+    for _ in range(10):
+        step(logger, ended=True, reward=-1.0)
+    logger.files()
+    board = EventAccumulator(str(tmp_path / "seed=3"), size_guidance={"scalars": 0})
+    board.Reload()
+    assert len(board.Scalars("train/return")) == 30
+    logger.close()
+    logger = make(states, counts) if saved else make()
+    for _ in range(5):
+        step(logger, ended=True)
+    logger.files()
+    board.Reload()
+    seen = [(event.step, event.value) for event in board.Scalars("train/return")]
+    assert seen == [(step, 1.0) for step in range(1, 26 if saved else 6)]
+
+
+def test_a_shortened_file_is_refused(make, tmp_path):
+    states, counts = interrupted(make, tmp_path)
+    for pattern in ("metrics.jsonl", "events*"):
+        (path,) = (tmp_path / "seed=3").glob(pattern)
+        content = path.read_bytes()
+        path.write_bytes(content[:100])
+        with pytest.raises(UserError, match=f"{path}: damaged"):
+            make(states, counts)
+        path.write_bytes(content)
+
+
+def test_both_files_are_closed_where_one_cannot_be_written(tmp_path):
+    log = SeedLog(tmp_path / "seed=0", {})
+    log.add({"step": 1, "episode": 1, "update": 0, "train/return": 1.0})
+
+    class Full:
+        def close(self) -> None:
+            raise OSError("No space left on device")
+
+    metrics, log._metrics = log._metrics, Full()
+    with pytest.raises(OSError, match="No space"):
+        log.close()
+    assert log._events.closed
+    metrics.close()
+
+
+def test_counters_round_trip(make):
+    logger = make()
+    for _ in range(3):
+        step(logger, ended=True)
+    update(logger, 1.0, 2.0, 3.0)
+    logger.evaluated(np.ones((2, 2)))
+    update(logger, 1.0, 2.0, 3.0)
+    state = json.loads(json.dumps(logger.state_dict()))
+    other = make(logger.files(), state)
+    assert other.state_dict() == logger.state_dict()
+    assert other.recent_returns() == [1.0, 1.0]
+
+
+def test_recent_returns_leave_out_seeds_without_any(make):
+    logger = make()
+    assert logger.recent_returns() == []
+    step(logger, [[True], [False]])
+    assert logger.recent_returns() == [1.0]
+
+
+def test_scalars_of_counts_every_writing(make, tmp_path):
+    """The helper that the other tests trust sees a step that was written twice."""
+    logger = make()
+    step(logger, ended=True)
+    logger.files()
+    logger.steps[:] = 0
+    step(logger, ended=True)
+    logger.files()
+    assert scalars_of(read_events(tmp_path / "seed=3"))[1, "train/return"] == [1.0, 1.0]
+    with pytest.raises(AssertionError):
+        check_records(tmp_path)
