@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.backup import Backup
+from dqn.inference import numpy_forward
 from dqn.network import QNetwork, flatten
 from dqn.seeding import Uniforms, integer, stream
 from dqn.types import Array, Batch, Bools, EnvSpec, Floats, Integers, Positive, Probability, Update
@@ -34,10 +35,11 @@ class Policy:
         self.parameters = flatten(self.network, device)
         self.num_actions = spec.num_actions
         self.device = device
+        self.q_values = numpy_forward(self.network) or self._torch_forward
+        """Action values [K, E, A] of observations [K, E, ...]."""
 
     @torch.inference_mode()
-    def q_values(self, obs: Array) -> Floats:
-        """Return the action values [K, E, A] of observations [K, E, ...]."""
+    def _torch_forward(self, obs: Array) -> Floats:
         values: Floats = self.network(torch.from_numpy(obs).to(self.device)).mean().cpu().numpy()
         return values
 
@@ -50,11 +52,16 @@ class Policy:
             uniforms: two numbers in [0, 1) for each, [K, E, 2]: whether to explore, and where.
         """
         explores = uniforms[..., 0] < epsilon
+        count = np.count_nonzero(explores)
+        if count == 0:
+            return self.greedy(obs)
         anywhere: Integers = (uniforms[..., 1] * self.num_actions).astype(np.int64)
-        if explores.all():
-            return anywhere
+        return anywhere if count == explores.size else np.where(explores, anywhere, self.greedy(obs))
+
+    def greedy(self, obs: Array) -> Integers:
+        """Return the first of the best actions [K, E] for observations [K, E, ...]."""
         best: Integers = self.q_values(obs).argmax(-1)
-        return np.where(explores, anywhere, best) if explores.any() else best
+        return best
 
     def state_dict(self) -> State:
         return {name: leaf.detach() for name, leaf in self.network.named_parameters()}

@@ -27,6 +27,8 @@ class Step(NamedTuple):
     """As learning sees it: clipped, then scaled."""
     terminated: Bools
     truncated: Bools
+    ended: Bools
+    """Terminated or truncated."""
 
 
 class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -74,11 +76,11 @@ class SyncColumns:
         return self._obs, {}
 
     def step(self, actions: Integers) -> tuple[Array, Floats, Bools, Bools, dict[str, Any]]:
-        results = [env.step(action) for env, action in zip(self._envs, actions.tolist(), strict=True)]
-        for i, result in enumerate(results):
-            self._obs[i] = result[0]
-        _, reward, terminated, truncated, _ = zip(*results, strict=True)
-        return self._obs, np.array(reward, np.float64), np.array(terminated), np.array(truncated), {}
+        count = len(self._envs)
+        reward, terminated, truncated = np.empty(count), np.empty(count, np.bool_), np.empty(count, np.bool_)
+        for i, (env, action) in enumerate(zip(self._envs, actions.tolist(), strict=True)):
+            self._obs[i], reward[i], terminated[i], truncated[i], _ = env.step(action)
+        return self._obs, reward, terminated, truncated, {}
 
     def close(self) -> None:
         for env in self._envs:
@@ -125,6 +127,7 @@ class Environments:
         self._time_limit_is_terminal = time_limit_is_terminal
         self._seeds, self._purpose = seeds, purpose
         self._shape = (len(seeds), num_envs)
+        self._obs_shape = (*self._shape, *self.spec.obs.shape)
         self._vector: Any = None
 
     def reset(self, iteration: int) -> Array:
@@ -143,12 +146,15 @@ class Environments:
     def step(self, action: Integers) -> Step:
         """Step every environment that is neither ended nor paused by its action [K, E]."""
         obs, raw, terminated, truncated, _ = self._vector.step(action.ravel() + self._first_action)
+        shape = self._shape
+        raw = raw.reshape(shape)
+        terminated, truncated = terminated.reshape(shape), truncated.reshape(shape)
+        ended = terminated | truncated
         if self._time_limit_is_terminal:
-            terminated = terminated | truncated
+            terminated = ended
         clipped = raw if self._reward_clip is None else raw.clip(-self._reward_clip, self._reward_clip)
         reward = (clipped * self._reward_scale).astype(np.float32)
-        arrays = (raw, reward, terminated, truncated & ~terminated)
-        return Step(self._obs(obs), *(array.reshape(self._shape) for array in arrays))
+        return Step(self._obs(obs), raw, reward, terminated, ended > terminated, ended)
 
     def restart(self, where: Bools) -> Array:
         """Begin a new episode in the environments `where` [K, E]; return all current observations."""
@@ -164,7 +170,7 @@ class Environments:
 
     def _obs(self, obs: Array) -> Array:
         """Return a copy in the shape and type of the spec."""
-        return obs.reshape(*self._shape, *self.spec.obs.shape).astype(self.spec.obs.dtype)
+        return obs.reshape(self._obs_shape).astype(self.spec.obs.dtype)
 
     def close(self) -> None:
         if self._vector is not None:

@@ -18,7 +18,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dqn.errors import UserError
 from dqn.files import sync_folder
-from dqn.types import Array, Bools, Floats, Update
+from dqn.types import Array, Bools, Floats, Integers, Update
 
 RECENT = 100
 """Episodes in the running mean return."""
@@ -109,19 +109,26 @@ class Logger:
 
     def __init__(self, *, folder: Path, seeds: Sequence[int], num_envs: int) -> None:
         self.folder, self.seeds = folder, seeds
-        self.steps = np.zeros(len(seeds), np.int64)
         self.episodes = np.zeros(len(seeds), np.int64)
         self.updates = 0
         self.recent: list[deque[float]] = [deque(maxlen=RECENT) for _ in seeds]
         self.evaluation: dict[str, list[float]] | None = None
         """Returns of the latest evaluation's episodes, by seed."""
         self._returns = np.zeros((len(seeds), num_envs))
-        self._lengths = np.zeros((len(seeds), num_envs), np.int64)
+        self._transitions = np.zeros((len(seeds), num_envs), np.int64)
+        self._begun = np.zeros((len(seeds), num_envs), np.int64)
+        """What `_transitions` was when the present episodes began."""
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
         self._logs: list[SeedLog] = []
         self._flushed = time.monotonic()
         self._started, self._steps_before = 0.0, 0
+
+    @property
+    def steps(self) -> Integers:
+        """Return the environment steps of each seed [K]."""
+        steps: Integers = self._transitions.sum(-1)
+        return steps
 
     def open(self, states: Sequence[dict[str, Any]] | None) -> None:
         """Open each seed's folder, as `states` (from `files`) say or from nothing."""
@@ -132,27 +139,27 @@ class Logger:
     def start_iteration(self) -> None:
         """Forget the unfinished episodes: their environments are gone."""
         self._returns[:] = 0
-        self._lengths[:] = 0
+        self._begun[:] = self._transitions
         self._started = time.perf_counter()
         self._steps_before = int(self.steps.sum())
 
     def transitions(self, *, raw_reward: Floats, active: Bools, ended: Bools, epsilon: float) -> None:
         """Count one step of all active environments [K, E] and log the episodes that ended with it."""
         self._returns += raw_reward
-        self._lengths += active
-        if ended.any():
-            for k, e in np.argwhere(ended):
+        if np.count_nonzero(ended):
+            for k, e in np.argwhere(ended).tolist():
                 self._episode(k, e, epsilon)
-        self.steps += active.sum(-1)
+        self._transitions += active
 
     def _episode(self, k: int, e: int, epsilon: float) -> None:
         self.episodes[k] += 1
         self.recent[k].append(float(self._returns[k, e]))
         line = self._line(k, int(self.steps[k]) + int(e) + 1)
-        line |= {"train/return": float(self._returns[k, e]), "train/length": int(self._lengths[k, e])}
+        transitions = int(self._transitions[k, e]) + 1
+        length, self._begun[k, e] = transitions - int(self._begun[k, e]), transitions
+        line |= {"train/return": float(self._returns[k, e]), "train/length": length}
         self._add(k, line | {"train/epsilon": float(epsilon)})
         self._returns[k, e] = 0
-        self._lengths[k, e] = 0
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flush(keep=1)
 
@@ -212,7 +219,7 @@ class Logger:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "steps": self.steps.tolist(),
+            "transitions": self._transitions.tolist(),
             "episodes": self.episodes.tolist(),
             "updates": self.updates,
             "recent": [list(returns) for returns in self.recent],
@@ -222,7 +229,7 @@ class Logger:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.steps[:] = state["steps"]
+        self._transitions[:] = state["transitions"]
         self.episodes[:] = state["episodes"]
         self.updates = state["updates"]
         for mine, theirs in zip(self.recent, state["recent"], strict=True):

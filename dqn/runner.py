@@ -72,7 +72,7 @@ class EpisodesClock(Clock):
         return self.total_episodes
 
     def ticks(self, waiting: Bools) -> int:
-        return int(waiting.all())
+        return int(np.count_nonzero(waiting) == waiting.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ class Runner:
             epsilon = self.epsilon(self.tick)
             action = self.agent.act(obs, epsilon, active)
             step = self.env.step(action)
-            truncated, ended = step.truncated, step.terminated | step.truncated
+            ended, truncated = step.ended, step.truncated
             waiting |= ended
             ticks = self.clock.ticks(waiting)
             if self.tick + ticks == stop:  # the iteration's end cuts every episode
@@ -170,11 +170,11 @@ class Runner:
             if ticks:
                 self.tick += ticks
                 self.learn(ticks)
-                if waiting.any() and self.tick < stop:
+                if np.count_nonzero(waiting) and self.tick < stop:
                     obs = self.env.restart(waiting)
                     waiting = np.zeros_like(waiting)
                     active = ~waiting
-            elif ended.any():
+            elif np.count_nonzero(ended):
                 obs = self.env.pause(ended)
                 active = ~waiting
 

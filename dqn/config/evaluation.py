@@ -10,6 +10,7 @@ from dqn.checkpoint import Checkpoint
 from dqn.config.build import build_policy
 from dqn.config.check import check
 from dqn.config.composition import mistakes
+from dqn.config.schema import shown
 from dqn.config.trust import load_config
 from dqn.errors import UserError
 from dqn.evaluate import Evaluator
@@ -77,7 +78,7 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     """
     given = OPTIONS | options
     problems = [
-        f"{key}={options[key]}: no such option; there are {', '.join(OPTIONS)}"
+        f"{key}={shown(options[key])}: no such option; there are {', '.join(OPTIONS)}"
         for key in options.keys() - OPTIONS.keys()
     ]
     for key, least in (("episodes", 1), ("stream", 0)):
@@ -85,10 +86,10 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, float) and value.is_integer():  # 1e3
             given[key] = int(value)
         if not isinstance(given[key], int) or isinstance(value, bool) or value < least:
-            problems.append(f"{key}={value}: should be a whole number of at least {least}")
+            problems.append(f"{key}={shown(value)}: should be a whole number of at least {least}")
     epsilon = given["epsilon"]
     if not isinstance(epsilon, int | float) or isinstance(epsilon, bool) or not 0 <= epsilon <= 1:
-        problems.append(f"epsilon={epsilon}: should be between 0 and 1")
+        problems.append(f"epsilon={shown(epsilon)}: should be between 0 and 1")
     if problems:
         raise mistakes(problems, "the command")
     return given

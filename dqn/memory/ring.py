@@ -57,7 +57,8 @@ class Ring:
 
     def push(self, row: Row) -> None:
         """Store one step of every active column, and a closing row where an episode ended."""
-        columns = slice(None) if row.active.all() else np.flatnonzero(row.active)
+        everywhere = np.count_nonzero(row.active) == row.active.size
+        columns = slice(None) if everywhere else np.flatnonzero(row.active)
         at, following = self._at[columns], self._following[columns]
         shape = (-1, *self.obs.shape[1:])
         self.obs[at] = row.obs.reshape(shape)[columns]
@@ -72,9 +73,9 @@ class Ring:
         else:
             whole = self.stored[columns] - self.begun[columns] >= self.span
             self.is_start[self.before(at, self.span - 1)[whole]] = True
-        ended = (row.terminated | row.truncated) & row.active
-        if ended.any():
-            self._close(np.flatnonzero(ended), row.terminated.ravel())
+        ended = np.flatnonzero(row.terminated | row.truncated)
+        if ended.size:
+            self._close(ended, row.terminated.ravel())
         else:
             self._at[columns] = following
             self._following[columns] = self.after(following)
@@ -100,15 +101,16 @@ class Ring:
 
     def after(self, place: Integers) -> Integers:
         """Return the places of the rows that follow those at `place`."""
-        return self._wrapped(place, 1)
+        following = place + 1
+        wraps = following % self.rows == 0
+        if np.count_nonzero(wraps):
+            following[wraps] -= self.rows
+        return following
 
     def before(self, place: Integers, distance: int) -> Integers:
         """Return the places of the rows that lie `distance` rows before those at `place`."""
-        return self._wrapped(place, -distance)
-
-    def _wrapped(self, place: Integers, distance: int) -> Integers:
         position = place % self.rows
-        return place + ((position + distance) % self.rows - position)
+        return place + ((position - distance) % self.rows - position)
 
     @property
     def bytes_per_row(self) -> int:

@@ -37,4 +37,7 @@ def flatten(network: nn.Module, device: torch.device) -> Flat:
         leaf.data = view
         gradients.append(gradient[:, start : start + size].view(leaf.shape))
         start += step
+    for module in network.modules():
+        # nn.Module finds these by a slow path; as plain attributes they are the same objects
+        module.__dict__.update(module._parameters | module._modules)
     return Flat(value, leaves, gradient, gradients)

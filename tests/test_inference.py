@@ -1,0 +1,76 @@
+"""Acting in NumPy is the network itself, at every moment of training."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dqn.inference import numpy_forward
+from dqn.network import MLP, ExpectedHead, Linear, QNetwork, flatten
+from dqn.types import EnvSpec, ObsSpec
+
+SPECS = {
+    "numbers": ObsSpec((2, 3), np.dtype(np.float32), 0, 1.0),
+    "bytes": ObsSpec((6,), np.dtype(np.uint8), 0, 1 / 255),
+    "discrete": ObsSpec((), np.dtype(np.uint8), 5, 1.0),
+}
+
+
+def make(obs: ObsSpec, torso=MLP, sizes=(16, 8)) -> QNetwork:
+    return QNetwork(
+        torso=partial(torso, hidden_sizes=list(sizes)),
+        head=partial(ExpectedHead, huber_delta=1.0),
+        layer=Linear,
+        spec=EnvSpec(obs, 3, None),
+        generators=[torch.Generator().manual_seed(k) for k in range(2)],
+    )
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("sizes", [(), (16,), (16, 8)])
+def test_equals_torch_before_and_after_an_update(name, sizes):
+    spec = SPECS[name]
+    network = make(spec, sizes=sizes)
+    flat = flatten(network, torch.device("cpu"))
+    forward = numpy_forward(network)
+    rng = np.random.default_rng(0)
+    high = spec.num_categories or 255
+    obs = rng.integers(0, high, (2, 4, *spec.shape)).astype(spec.dtype)
+    for _ in range(2):
+        with torch.no_grad():
+            expected = network(torch.from_numpy(obs)).mean()
+        np.testing.assert_allclose(forward(obs), expected, rtol=1e-4, atol=1e-5)
+        assert forward(obs).dtype == np.float32
+        flat.value.add_(0.1)
+
+
+class Odd(MLP):
+    def forward(self, x):
+        return torch.erfinv(super().forward(x).tanh() / 2)
+
+
+def test_a_network_of_other_operations_stays_in_torch():
+    network = make(SPECS["numbers"], torso=Odd)
+    assert numpy_forward(network) is None
+
+
+def test_an_operation_with_keywords_stays_in_torch():
+    class Keywords(MLP):
+        def forward(self, x):
+            return torch.relu(input=super().forward(x))
+
+    assert numpy_forward(make(SPECS["numbers"], torso=Keywords)) is None
+
+
+def test_modules_of_torch_stay_in_torch():
+    class Normed(MLP):
+        def __init__(self, **words):
+            super().__init__(**words)
+            self.norm = nn.LayerNorm(self.out_features)
+
+        def forward(self, x):
+            return self.norm(super().forward(x))
+
+    assert numpy_forward(make(SPECS["numbers"], torso=Normed)) is None
