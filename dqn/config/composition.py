@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -44,20 +45,21 @@ def check_words(words: Sequence[str], *, multirun: bool) -> None:
             except HydraException as error:
                 problems.append(f"{word}: should be KEY=VALUE in Hydra's grammar ({first_line(error)})")
                 continue
-            problem = wrong_choice(override, loader, multirun)
-            if problem is None:
-                overrides += representative(override, parser)
-            else:
+            if problem := wrong_choice(override, loader):
                 problems.append(problem)
-        problems += find_uncomposable(overrides)
+            else:
+                overrides.append(override)
+        config, uncomposable = compose_most([one for all in overrides for one in representative(all, parser)])
+        problems += uncomposable
+    if not multirun and config.hydra.mode != RunMode.MULTIRUN:
+        sweeps = [override.input_line for override in overrides if override.is_sweep_override()]
+        problems += [f"{line}: should be one value; several need -m, or quotes in a text" for line in sweeps]
     if problems:
         raise mistakes(problems, "the command")
 
 
-def wrong_choice(override: Override, loader: ConfigLoader, multirun: bool) -> str | None:
-    """Return what is wrong with the value of an override as far as it needs no composition."""
-    if override.is_sweep_override() and not multirun:
-        return f"{override.input_line}: should be one value; several need -m, a text with commas needs quotes"
+def wrong_choice(override: Override, loader: ConfigLoader) -> str | None:
+    """Return which chosen options of a group there are not; that needs no composition."""
     options = loader.get_group_options(override.key_or_group)
     if not options or override.is_delete():
         return None
@@ -91,18 +93,18 @@ def representative(override: Override, parser: OverridesParser) -> list[Override
     return parser.parse_overrides([f"{override.get_key_element()}={first}"])
 
 
-def find_uncomposable(overrides: list[Override]) -> list[str]:
-    """Return what is wrong with each override that does not compose with the others."""
+def compose_most(overrides: list[Override]) -> tuple[DictConfig, list[str]]:
+    """Compose all overrides but those that do not compose; return what is wrong with these, too."""
     failed: list[tuple[Override, Exception]] = []
     left = list(overrides)
     while True:
         try:
-            config = compose("config", overrides=words_of(left))
-            return [explain(override, error, config) for override, error in failed]
+            config = compose("config", overrides=words_of(left), return_hydra_config=True)
+            return config, [explain(override, error, config) for override, error in failed]
         except CANNOT_COMPOSE as error:
             culprit = find_culprit(left, error)
             if culprit is None:
-                return [*(first_line(known) for _, known in failed), first_line(error)]
+                raise UserError(first_line(error)) from None
             failed.append((culprit, error))
             left.remove(culprit)
 
@@ -129,15 +131,15 @@ def explain(override: Override, error: Exception, config: DictConfig) -> str:
     """Return an override that does not compose, and what would be right."""
     if override.is_add() and "already at" in str(error):
         return f"{override.input_line}: there is such a key; without the + its value is changed"
-    if "Could not override" not in str(error) and "does not exist" not in str(error):
+    unknown = "Could not override" in str(error) or "does not exist" in str(error)
+    parent, _, name = override.key_or_group.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    if not unknown or (isinstance(node, DictConfig) and name in node):
         return f"{override.input_line}: {first_line(error)}"
-    parent = override.key_or_group
-    while parent:
+    while not isinstance(node, DictConfig):
         parent = parent.rpartition(".")[0]
         node = OmegaConf.select(config, parent) if parent else config
-        if isinstance(node, DictConfig):
-            break
-    keys = ", ".join(str(key) for key in node if not str(key).startswith("_"))
+    keys = ", ".join(str(key) for key in node if not str(key).startswith("_") and key != "hydra")
     return f"{override.input_line}: no such key; {parent or 'the configuration'} has {keys}"
 
 
