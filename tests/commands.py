@@ -1,0 +1,72 @@
+"""The scripts, run as processes or in this one, and what they leave behind."""
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+from dqn.config import cli
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+TINY = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=0"]
+
+
+class Result(NamedTuple):
+    code: int
+    text: str
+
+
+def start(script: str, *words: str, cwd: Path, python: list[str] | None = None) -> "subprocess.Popen[str]":
+    """Start a script; the tests' own modules can be imported by it."""
+    command = [sys.executable, *(python or []), str(SCRIPTS / f"{script}.py"), *words]
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"PYTHONPATH": path}
+    return subprocess.Popen(
+        command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def finish(process: "subprocess.Popen[str]") -> Result:
+    text, _ = process.communicate(timeout=120)
+    assert "Traceback" not in text, text
+    return Result(process.returncode, text)
+
+
+def run(script: str, *words: str, cwd: Path, python: list[str] | None = None) -> Result:
+    """Run a script to its end."""
+    return finish(start(script, *words, cwd=cwd, python=python))
+
+
+def call(script: str, *words: object) -> Result:
+    """Do in this process what a script does."""
+    function: Callable[[], None] = getattr(cli, script)
+    argv, sys.argv = sys.argv, [f"{script}.py", *map(str, words)]
+    out = io.StringIO()
+    code: object = 0
+    try:
+        with redirect_stdout(out), redirect_stderr(out):
+            function()
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.argv = argv
+    text = out.getvalue()
+    if isinstance(code, str):  # what the interpreter would print
+        code, text = 1, text + code
+    return Result(int(code or 0), text)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return everything below `folder`, with the digest of what is in it."""
+    return {str(path.relative_to(folder)): content(path) for path in sorted(folder.rglob("*"))}
+
+
+def content(path: Path) -> str:
+    if path.is_symlink():
+        return f"link to {path.readlink()}"
+    return "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()

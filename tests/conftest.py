@@ -1,0 +1,31 @@
+"""Fixtures that several test files share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import config_of
+
+from dqn.config.launch import launch
+from dqn.runs import RunFolder
+
+FINISHED = [
+    "runner.total_episodes=4",
+    "runner.iteration_length=2",
+    "runner.eval_episodes=0",
+    "network.torso.hidden_sizes=[4]",
+]
+"""The words of the run of `finished_run`."""
+
+
+@pytest.fixture(scope="session")
+def finished_template(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    launch(config_of(FINISHED), RunFolder(folder), FINISHED, [])
+    return folder
+
+
+@pytest.fixture
+def finished_run(finished_template, tmp_path) -> Path:
+    """Return a folder of one's own with a small run that has reached its end."""
+    return Path(shutil.copytree(finished_template, tmp_path / "run"))

@@ -1,0 +1,41 @@
+"""A user's own package, as the tests name it in configurations."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from dqn.backup import Greedy
+
+__all__ = ["Explosive", "Headless", "OwnBackup", "torch"]
+
+
+class OwnBackup(Greedy):
+    """A backup of the user's own."""
+
+
+class Headless(nn.Module):
+    """A torso that lacks the arguments of one."""
+
+    def __init__(self, *, generators: Any = None, in_shape: Any) -> None:
+        super().__init__()
+
+
+class Explosive(gymnasium.Env):
+    """Rewards whose squares are infinite."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: int) -> Any:
+        return self.observation_space.sample(), 1e30, False, False, {}
+
+
+gymnasium.register("Explosive-v0", Explosive, max_episode_steps=10)

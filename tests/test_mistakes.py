@@ -1,0 +1,403 @@
+"""What a user gets wrong: told in one message with key and value, nothing made, nothing changed."""
+
+import importlib.util
+import json
+import resource
+
+import pytest
+import torch
+from commands import TINY, call, finish, run, start, tree
+from conftest import FINISHED
+from helpers import config_of
+
+from dqn.config.cli import verified
+from dqn.config.composition import check_words
+from dqn.errors import UserError
+from dqn.runs import RunFolder
+
+STEPS = "runner=steps"
+
+VALUES = [
+    # words of the command, {what must be named: what would be right}
+    ("agent.lr=-1", {"agent.lr=-1": "greater than 0"}),
+    ("agent.lr=fast", {"agent.lr=fast": "a valid number"}),
+    ("agent.lr=nan", {"agent.lr=nan": "a finite number"}),
+    ("agent.lr=true", {"agent.lr=true": "a number, not true or false"}),
+    ("agent.lr='1'", {"agent.lr=1": "a number, not text"}),
+    ("agent.gamma=1.5", {"agent.gamma=1.5": "less than or equal to 1"}),
+    ("agent.gamma=nan", {"agent.gamma=nan": "a finite number"}),
+    ("agent.max_grad_norm=0", {"agent.max_grad_norm=0": "greater than 0"}),
+    ("schedule.start=2", {"schedule.start=2": "less than or equal to 1"}),
+    ("schedule=exponential schedule.end=0", {"schedule.end=0": "greater than 0"}),
+    ("num_seeds=0", {"num_seeds=0": "greater than 0"}),
+    ("num_seeds=true", {"num_seeds=true": "a whole number, not true or false"}),
+    ("num_seeds=1.5", {"num_seeds=1.5": "a valid integer"}),
+    ("seed=-1", {"seed=-1": "greater than or equal to 0"}),
+    ("device=tpu", {"device=tpu": "'auto', 'cpu' or 'cuda'"}),
+    ("name=a/b", {"name=a/b": "one folder"}),
+    ("name=..", {"name=..": "one folder"}),
+    ("network.torso.hidden_sizes=[0]", {"network.torso.hidden_sizes=[0]": "greater than 0"}),
+    ("network.torso.hidden_sizes=[8,1.5]", {"network.torso.hidden_sizes=[8, 1.5]": "a valid integer"}),
+    ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "a valid list"}),
+    ("network.head.huber_delta=-1", {"network.head.huber_delta=-1": "greater than 0"}),
+    ("env.reward_scale=inf", {"env.reward_scale=inf": "a finite number"}),
+    ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
+    ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
+    ("env.id=null", {"env.id=null": "a valid string"}),
+    # contradictions
+    (
+        "memory.capacity=10",
+        {"memory.capacity=10": "runner.batch_size=256", "runner.learning_starts=2000": "10"},
+    ),
+    ("runner.learning_starts=50001", {"runner.learning_starts=50001": "at most memory.capacity=50000"}),
+    ("runner.total_episodes=150", {"runner.total_episodes=150": "a multiple of runner.iteration_length=100"}),
+    (
+        f"{STEPS} runner.total_steps=7 runner.iteration_length=5",
+        {"runner.total_steps=7": "a multiple of runner.iteration_length=5"},
+    ),
+    (
+        f"{STEPS} env.num_envs=3 runner.total_steps=1000 runner.iteration_length=1000",
+        {"runner.iteration_length=1000": "a multiple of env.num_envs=3"},
+    ),
+    ("env.num_envs=2", {"env.num_envs=2": "1 with runner=episodes"}),
+    (
+        f"{STEPS} env.num_envs=100 runner.batch_size=2 runner.learning_starts=2 memory.capacity=250",
+        {"memory.capacity=250": "(memory.reader.n_step=1 + 2) * env.num_envs=100"},
+    ),
+    # environments
+    ("env.id=NoSuch-v0", {"env.id=NoSuch-v0": "a registered environment"}),
+    ("env.id=no_such_package:Env-v0", {"env.id=no_such_package:Env-v0": "no such package"}),
+    ("env.id=Pendulum-v1", {"env.id=Pendulum-v1": "a Discrete space"}),
+    ("env.module=no_such_package", {"env.module=no_such_package": "no such package"}),
+    ("+env.kwargs.nonsense=1", {"env.kwargs={'nonsense': 1}": "CartPole-v1 does not take them"}),
+    # keys
+    ("+agent.foo=1", {"agent.foo=1": "agent has backup, optimizer, lr, gamma, max_grad_norm"}),
+    ("+runner.foo=1", {"runner.foo=1": "total_episodes"}),
+    ("+foo=1", {"foo=1": "num_seeds"}),
+    ("~agent.lr", {"agent.lr is missing": "agent.lr=VALUE"}),
+    ("~agent.gamma ~env.num_envs", {"agent.gamma is missing": "=VALUE", "env.num_envs is missing": "=VALUE"}),
+    ("~seed ~memory", {"seed is missing": "seed=VALUE", "memory is missing": "memory=OPTION"}),
+    ("~network.torso", {"network.torso is missing": "network/torso=OPTION"}),
+    ("network.torso=5", {"network.torso=5": "network/torso=OPTION"}),
+    ("memory.reader=null", {"memory.reader=null": "a _target_ and its keys"}),
+    ("+memory.gamma=0.5", {"memory.gamma=0.5": "agent.gamma sets it"}),
+    (
+        "+memory.num_envs=2 +agent.seeds=[7]",
+        {"memory.num_envs=2": "env.num_envs", "agent.seeds=[7]": "num_seeds"},
+    ),
+    # parts
+    ("+agent.optimizer.lr=0.1", {"agent.optimizer.lr=0.1": "agent.lr sets it"}),
+    ("+agent.optimizer.nope=1", {"agent.optimizer.nope=1": "weight_decay"}),
+    ("agent.optimizer.betas=[2,3]", {"agent.optimizer={'betas': [2.0, 3.0]": "Invalid beta"}),
+    ("agent.optimizer.eps=small", {"agent.optimizer.eps=small": "a valid number"}),
+    ("agent.optimizer._target_=torch.optim.SGD", {"agent.optimizer.betas=": "momentum"}),
+    ("agent.backup._target_=no.such", {"agent.backup._target_=no.such": "No module named 'no'"}),
+    ("agent.backup._target_=dqn.backup.Nothing", {"agent.backup._target_=dqn.backup.Nothing": "a class"}),
+    ("agent.backup._target_=5", {"agent.backup._target_=5": "a class or a function"}),
+    ("agent.backup=5", {"agent.backup=5": "a _target_ and its keys"}),
+    ("agent._partial_=false", {"agent._partial_=false": "true"}),
+    ("+schedule._partial_=true", {"schedule._partial_=true": "false"}),
+    ("+agent.optimizer._args_=[1]", {"agent.optimizer._args_=[1]": "no such key"}),
+    ("network.torso._target_=parts.Headless", {"network.torso._target_=parts.Headless": "arguments layer"}),
+    ("runner._target_=no.such runner.batch_size=x", {"runner._target_=no.such": "No module named 'no'"}),
+    # interpolations
+    ("agent.lr=${nosuch} seed=???", {"agent.lr=${nosuch}": "'nosuch' not found", "seed=???": "be given"}),
+]
+if not torch.cuda.is_available():
+    VALUES.append(("device=cuda", {"device=cuda": "auto or cpu"}))
+if not importlib.util.find_spec("Box2D"):
+    VALUES.append(("env.id=LunarLander-v3", {"env.id=LunarLander-v3": 'pip install "dqn[box2d]"'}))
+
+COMPOSITION = [
+    ("nosuch=1", {"nosuch=1": "num_seeds"}),
+    ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr, gamma"}),
+    ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
+    ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
+    ("agent=nosuch", {"agent=nosuch": "double, dqn"}),
+    ("network/torso=nosuch", {"network/torso=nosuch": "mlp"}),
+    ("+experiment=nosuch", {"experiment=nosuch": "cartpole_cleanrl"}),
+    ("hydra/launcher=nosuch", {"hydra/launcher=nosuch": "basic"}),
+    ("schedule=null", {"schedule=null": "constant, exponential"}),
+    ("agent.lr=[1", {"agent.lr=[1": "KEY=VALUE"}),
+    ("agent.lr", {"agent.lr": "KEY=VALUE"}),
+    ("~agent.nosuch", {"~agent.nosuch": "agent has"}),
+    ("~agent.lr=7", {"~agent.lr=7": "0.0005 and not 7"}),
+    ("+agent.lr=1", {"+agent.lr=1": "without the +"}),
+    ("seed=1,2", {"seed=1,2": "-m"}),
+    ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
+    ("+agent=double", {"+agent=double": "Multiple values for agent"}),
+]
+
+
+def named(text: str, keys: dict[str, str]) -> None:
+    """Assert that each key begins a line that says what would be right."""
+    lines = [line.strip() for line in text.splitlines()]
+    for key, right in keys.items():
+        assert any(line.startswith(key) and right in line.removeprefix(key) for line in lines), (key, text)
+
+
+@pytest.mark.parametrize(("words", "keys"), VALUES, ids=[words for words, _ in VALUES])
+def test_values(words, keys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        verified(config_of(words.split()), RunFolder(tmp_path / "run"))
+    named(str(error.value), keys)
+    assert str(error.value).startswith(f"{str(error.value).count(chr(10))} mistake")
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("words", "keys"), COMPOSITION, ids=[words for words, _ in COMPOSITION])
+def test_composition(words, keys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("train", *words.split())
+    assert result.code == 1
+    named(result.text, keys)
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "multirun"),
+    [
+        ("agent=double seed=3 +experiment=cartpole_cleanrl +env.kwargs.render_mode=rgb_array", False),
+        ("agent=double,dqn seed=range(0,3) agent.lr=choice(1,2) name=a hydra/launcher=basic", True),
+        ("hydra.mode=MULTIRUN seed=1,2", False),
+        ("network.torso.hidden_sizes=[8,8] network/torso=mlp ~agent.lr ++agent.x=1", False),
+    ],
+)
+def test_words_that_compose(words, multirun):
+    check_words(words.split(), multirun=multirun)
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path):
+    config = config_of(["runner.total_episodes=1e2", "network.torso.hidden_sizes=[8.0]", "agent.lr=1"])
+    verified(config, RunFolder(tmp_path))
+    assert config["runner"]["total_episodes"] == 100
+    assert repr(config["network"]["torso"]["hidden_sizes"]) == "[8]"
+
+
+# Everything below runs the scripts as processes.
+
+QUICK = [
+    ("--help", 0, {"agent:": "double, dqn", "eval": "$(python scripts/train.py -sc install=bash)"}),
+    ("--cfg job", 0, {"lr:": "0.0005"}),
+    ("-sc query=bash", 0, {"agent.": ""}),
+    ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
+    ("agent=nosuch", 1, {"agent=nosuch": "double, dqn"}),
+    ("agent.lr=[1", 1, {"agent.lr=[1": "KEY=VALUE"}),
+    ("-m agent=dqn,foo nosuch=1,2 seed=range(0,1000)", 1, {"agent=foo": "double", "nosuch=1": "num_seeds"}),
+]
+WITHOUT_TORCH = """
+import atexit, runpy, sys
+atexit.register(lambda: print("torch:", "torch" in sys.modules))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("words", "code", "keys"), QUICK, ids=[words for words, *_ in QUICK])
+def test_quick_answers_need_no_torch(words, code, keys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "train.py agent")
+    monkeypatch.setenv("COMP_POINT", "14")
+    seconds = []
+    while not seconds or (
+        min(seconds) >= 1 and len(seconds) < 3
+    ):  # a busy machine counts more than there was
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        result = run("train", *words.split(), cwd=tmp_path, python=["-c", WITHOUT_TORCH])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 1
+    assert result.code == code
+    assert "torch: False" in result.text
+    for key, right in keys.items():
+        assert key in result.text
+        assert right in result.text
+    assert tree(tmp_path) == {}
+
+
+TOGETHER = [
+    (
+        "agent.lr=-1 agent.gamma=1.5 schedule.start=2 num_seeds=0 network.torso.hidden_sizes=[0]"
+        " memory.capacity=10 env.id=NoSuch-v0",
+        [
+            "agent.lr=-1",
+            "agent.gamma=1.5",
+            "schedule.start=2",
+            "num_seeds=0",
+            "network.torso.hidden_sizes=[0]",
+            "memory.capacity=10",
+            "runner.learning_starts=2000",
+            "env.id=NoSuch-v0",
+        ],
+    ),
+    (
+        "agent.lr=fast agent.optimizer.betas=[2,3] num_seeds=true runner.total_episodes=150"
+        " runner.learning_starts=60000 env.id=Pendulum-v1 +agent.foo=1 ~seed",
+        [
+            "agent.lr=fast",
+            "agent.optimizer=",
+            "num_seeds=true",
+            "runner.total_episodes=150",
+            "runner.learning_starts=60000",
+            "env.id=Pendulum-v1",
+            "agent.foo=1",
+            "seed is missing",
+        ],
+    ),
+    (
+        "nosuch=1 agent.lrr=2 agent=nosuch schedule.start=[1 +agent.lr=3 ~agent.foo seed=1,2",
+        [
+            "nosuch=1",
+            "agent.lrr=2",
+            "agent=nosuch",
+            "schedule.start=[1",
+            "+agent.lr=3",
+            "~agent.foo",
+            "seed=1,2",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "keys"), TOGETHER, ids=["values", "values and keys", "composition"])
+def test_all_mistakes_in_one_message(words, keys, tmp_path):
+    result = run("train", *words.split(), cwd=tmp_path)
+    assert result.code == 1
+    assert result.text.startswith(f"{len(keys)} mistakes in ")
+    assert len(result.text.splitlines()) == 1 + len(keys)
+    named(result.text, dict.fromkeys(keys, ": "))
+    assert tree(tmp_path) == {}
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    before = tree(tmp_path)
+    for words in (
+        ["hydra.run.dir=file/run"],
+        ["-m", "hydra.sweep.dir=file/runs"],
+        ["hydra.run.dir=${nosuch}"],
+    ):
+        result = run("train", *words, cwd=tmp_path)
+        assert result.code == 1
+        named(result.text, {words[-1].partition("=")[0]: ""})
+        assert tree(tmp_path) == before
+
+
+def test_folder_of_another_run(finished_run, tmp_path):
+    before = tree(tmp_path)
+    result = run("train", *FINISHED, "hydra.run.dir=run", "agent.lr=0.1", "agent=double", cwd=tmp_path)
+    assert result.code == 1
+    named(
+        result.text, {"agent.lr: 0.0005 there, 0.1 here": "", "agent.backup._target_: dqn.backup.Greedy": ""}
+    )
+    assert tree(tmp_path) == before
+
+
+def again(folder, *words):
+    """Do the run of `finished_run` once more, by its command and by resume.py."""
+    yield run("train", *FINISHED, f"hydra.run.dir={folder}", *words, cwd=folder.parent)
+    yield call("resume", folder, *words)
+
+
+def test_smaller_total(finished_run, tmp_path):
+    before = tree(tmp_path)
+    for result in again(finished_run, "runner.total_episodes=2"):
+        assert result.code == 1
+        named(result.text, {"runner.total_episodes: 4 there, 2 here": ""})
+        assert tree(tmp_path) == before
+
+
+def test_folder_in_use(finished_run, tmp_path):
+    with RunFolder(finished_run).locked():
+        before = tree(tmp_path)
+        for result in again(finished_run):
+            assert result.code == 1
+            assert f"{finished_run}: in use by another process" in result.text
+        assert tree(tmp_path) == before
+
+
+def test_finished_run_tells_its_result(finished_run, tmp_path, caplog):
+    caplog.set_level("INFO")
+    status = json.loads((finished_run / "status.json").read_text())
+    before = tree(tmp_path)
+    for result in again(finished_run):
+        assert result.code == 0
+        assert f"seeds: {status['result']:.2f}" in result.text + caplog.text
+        assert tree(tmp_path) == before
+
+
+def test_two_runs_started_together_have_folders_of_their_own(tmp_path):
+    processes = [start("train", *TINY, cwd=tmp_path) for _ in range(2)]
+    assert [finish(process).code for process in processes] == [0, 0]
+    assert len(list((tmp_path / "outputs" / "dqn").iterdir())) == 2
+
+
+def test_bad_job_does_not_stop_the_others(tmp_path):
+    result = run("train", "-m", "agent.lr=-1,1e-3", *TINY, "hydra.sweep.dir=runs", cwd=tmp_path)
+    assert result.code == 1
+    named(result.text, {"agent.lr=-1": "greater than 0"})
+    assert json.loads((tmp_path / "runs/1/status.json").read_text())["state"] == "finished"
+    assert not (tmp_path / "runs/0").exists()
+
+
+def test_infinite_loss_stops_the_run(tmp_path):
+    words = ["env.module=parts", "env.id=Explosive-v0", "hydra.run.dir=run", "runner=steps"]
+    words += ["runner.total_steps=100", "runner.iteration_length=50", "runner.learning_starts=60"]
+    words += ["runner.batch_size=4", "runner.train_period=1", "runner.eval_episodes=0"]
+    words += ["env.reward_scale=1.0", "network.head.huber_delta=null"]
+    result = run("train", *words, cwd=tmp_path)
+    assert result.code == 1
+    status = json.loads((tmp_path / "run/status.json").read_text())
+    assert status["state"] == "failed"
+    assert "in update 1;" in status["error"]
+    assert status["error"] in result.text.splitlines()
+    assert status["progress"]["tick"] == 50
+    assert json.loads((tmp_path / "run/checkpoint/manifest.json").read_text())["iteration"] == 1
+    assert call("evaluate", tmp_path / "run", "episodes=1", "--trust", "parts").code == 0
+
+
+RUN_MISTAKES = [
+    ("evaluate", "episodes=0", {"episodes=0": "at least 1"}),
+    (
+        "evaluate",
+        "episodes=x epsilon=2 foo=1",
+        {"episodes=x": "1", "epsilon=2": "between", "foo=1": "episodes,"},
+    ),
+    ("evaluate", "episodes=true stream=-1", {"episodes=true": "whole", "stream=-1": "at least 0"}),
+    (
+        "evaluate",
+        "episodes=[1 episodes ~episodes episodes=1,2",
+        dict.fromkeys(["episodes=[1", "~episodes"], ""),
+    ),
+    ("evaluate", "--nope", {"": "--nope"}),
+    (
+        "resume",
+        "runner.total_steps=100 agent.lrr=1",
+        dict.fromkeys(["runner.total_steps=100", "agent.lrr=1"], ""),
+    ),
+    ("resume", "agent.lr=0.1 seed=5", {"agent.lr: 0.0005 there, 0.1 here": "", "seed: 0 there, 5 here": ""}),
+    ("resume", "agent.max_grad_norm=1", {"agent.max_grad_norm: ": "1.0 here"}),
+    ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
+    ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
+    ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
+    ("resume", "runner.total_episodes=${oc.env:HOME}", {"runner.total_episodes=${oc.env:HOME}": "integer"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "keys"), RUN_MISTAKES, ids=[words for _, words, _ in RUN_MISTAKES]
+)
+def test_mistakes_about_a_run(script, words, keys, finished_run, capsys):
+    before = tree(finished_run)
+    result = call(script, finished_run, *words.split())
+    assert result.code != 0
+    named(result.text, keys)
+    assert tree(finished_run) == before
+
+
+@pytest.mark.parametrize("script", ["evaluate", "resume"])
+def test_no_such_run(script, tmp_path):
+    result = run(script, "nowhere", cwd=tmp_path)
+    assert result.code == 1
+    assert f"{tmp_path / 'nowhere'}: not a run folder" in result.text
+    assert tree(tmp_path) == {}
