@@ -254,6 +254,29 @@ def test_a_crash_between_any_two_operations(tmp_path, monkeypatch):
     assert set(held) == {1, 2}
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="learns by /proc what is synced")
+def test_all_is_durable_before_the_manifest_names_it(checkpoint, monkeypatch):
+    """A power failure may otherwise leave a manifest of files that never reached the disk."""
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def recorded_fsync(descriptor: int) -> None:
+        done.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def recorded_replace(path: Path, target: Path) -> Path:
+        done.append(f"replace {target.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
+    checkpoint.save(2, state(2))
+    assert done == [
+        *("sync policy-2.pt", "sync learner-2.pt", "sync memory-2.pt", "sync checkpoint"),
+        *("sync manifest.json.tmp", "replace manifest.json", "sync checkpoint"),
+    ]
+
+
 def test_a_crash_in_the_first_save_leaves_none(tmp_path, monkeypatch):
     for number in range(1, 9):
         checkpoint = Checkpoint(tmp_path / str(number))

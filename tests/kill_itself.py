@@ -1,0 +1,55 @@
+"""Run a script that kills its own process: python kill_itself.py update|checkpoint N SCRIPT [WORD ...].
+
+It comes to its end inside the N-th update, or with half of the N-th file of its checkpoints written.
+"""
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from dqn.checkpoint import Checkpoint
+
+
+def kill(place: str) -> None:
+    print(f"killed inside {place}", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_inside_update(number: int) -> None:
+    calls = []
+
+    def hook(*_: Any) -> None:  # the gradients are there, the parameters are as they were
+        calls.append(1)
+        if len(calls) == number:
+            kill(f"update {number}")
+
+    register_optimizer_step_pre_hook(hook)
+
+
+def kill_inside_checkpoint(number: int) -> None:
+    calls = []
+    write = Checkpoint._write
+
+    def half(self: Checkpoint, name: str, state: Any) -> dict[str, Any]:
+        entry = write(self, name, state)
+        calls.append(name)
+        if len(calls) == number:
+            path = self.folder / name
+            os.truncate(path, path.stat().st_size // 2)
+            kill(f"the writing of {name}")
+        return entry
+
+    Checkpoint._write = half  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    place, number, script = sys.argv[1:4]
+    {"update": kill_inside_update, "checkpoint": kill_inside_checkpoint}[place](int(number))
+    sys.argv = sys.argv[3:]
+    sys.path[0] = str(Path(script).parent)
+    runpy.run_path(script, run_name="__main__")

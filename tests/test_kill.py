@@ -1,0 +1,310 @@
+"""Real processes that end in the worst ways, resumed: the run is the one that nobody disturbed."""
+
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from helpers import config_of
+from records import check_records, read_metrics, same, stored
+
+from dqn.checkpoint import Checkpoint
+from dqn.config import cli
+from dqn.config.launch import launch
+from dqn.errors import UserError
+from dqn.runs import RunFolder
+
+SEED = int(os.environ.get("DQN_TEST_SEED", random.SystemRandom().randrange(10**6)))
+"""Of the random moments; tests print it."""
+TESTS = Path(__file__).parent
+SCRIPTS = TESTS.parent / "scripts"
+
+COMMON = [
+    *("network.torso.hidden_sizes=[16]", "runner.batch_size=16", "runner.learning_starts=50"),
+    *("runner.eval_period=3", "runner.eval_episodes=2", "memory.capacity=1000", "agent.max_grad_norm=1"),
+]
+STEPS = [
+    *("runner=steps", "runner.total_steps=1600", "runner.iteration_length=160", "runner.target_period=100"),
+    *("schedule.duration=1000", *COMMON),
+]
+EPISODES = [
+    *("runner=episodes", "runner.total_episodes=100", "runner.iteration_length=10", "schedule.start=0.5"),
+    *("runner.updates_per_train=3", *COMMON),
+]
+CONFIGURATIONS = {
+    "steps": [*STEPS, "num_seeds=1", "env.num_envs=2", "memory.reader.n_step=3"],
+    "steps of three seeds": [*STEPS, "num_seeds=3", "env.num_envs=2", "agent=double"],
+    "episodes": [*EPISODES, "num_seeds=1", "memory.reader.n_step=3", "agent=double"],
+    "episodes of three seeds": [*EPISODES, "num_seeds=3", "memory.reader.n_step=3"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Let processes that a test starts heed SIGINT, also where the tests' own was told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+class End(NamedTuple):
+    """What a finished run left."""
+
+    checkpoint: Any
+    metrics: Any
+    evaluation: Any
+
+
+class Process:
+    """A script at work in a group of processes of its own."""
+
+    def __init__(self, *command: object) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.text = ""
+
+    def wait_for(self, pattern: str) -> str:
+        """Read on until a line matches."""
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            self.text += line
+            if re.search(pattern, line):
+                return line
+        raise AssertionError(f"no {pattern!r} in:\n{self.text}")
+
+    def finish(self) -> int:
+        """Return the exit code, negative for a signal."""
+        text, _ = self.popen.communicate(timeout=120)
+        self.text += text
+        return self.popen.returncode
+
+    def signal(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+
+@contextmanager
+def started(*command: object) -> Iterator[Process]:
+    process = Process(*command)
+    try:
+        yield process
+    finally:
+        if process.popen.poll() is None:
+            process.popen.kill()
+        process.finish()
+
+
+def train(folder: Path, words: list[str]) -> list[object]:
+    return [SCRIPTS / "train.py", f"hydra.run.dir={folder}", *words]
+
+
+def resume(folder: Path) -> list[object]:
+    return [SCRIPTS / "resume.py", folder]
+
+
+def end_of(folder: Path) -> End:
+    """Return what a finished run left, and check what must hold of every one."""
+    check_records(folder)
+    status = RunFolder(folder).status()
+    assert status["state"] == "finished"
+    assert status["error"] is None
+    assert len(list((folder / "checkpoint").iterdir())) == 4
+    return End(stored(folder), read_metrics(folder), (status["evaluation"], status["result"]))
+
+
+def undisturbed(folder: Path, words: list[str]) -> End:
+    """Run in this process."""
+    launch(config_of(words), RunFolder(folder), words, [])
+    return end_of(folder)
+
+
+def check_torn(folder: Path) -> None:
+    """Assert what must hold right after a kill."""
+    assert json.loads((folder / "status.json").read_text())["state"] == "running"
+    assert RunFolder(folder).status()["state"] == "interrupted"
+    for path in folder.glob("seed=*/metrics.jsonl"):
+        *lines, _tail = path.read_text().split("\n")
+        steps = [json.loads(line)["step"] for line in lines]
+        assert steps == sorted(set(steps))
+
+
+def iterations(folder: Path) -> int:
+    """Return how many are in the checkpoint."""
+    checkpoint = Checkpoint(folder)
+    return checkpoint.iteration() if checkpoint.exists() else 0
+
+
+def kill_at_random(folder: Path, words: list[str], moments: random.Random) -> None:
+    """Start a run and kill it from outside, early enough to leave something for the other kills."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        with started(*train(folder, words)) as process:
+            line = process.wait_for(r"^(step|episode) ")
+            delay = moments.uniform(0, 0.4)
+            print(f"SIGKILL {delay:.3f} s after: {line.strip()}")
+            time.sleep(delay)
+            process.signal(signal.SIGKILL)
+            code = process.finish()
+        if code == -signal.SIGKILL and iterations(folder) <= 8:
+            return
+    raise AssertionError("the runs are too short to be killed")
+
+
+def kill_inside(place: str, number: int, *command: object) -> None:
+    with started(TESTS / "kill_itself.py", place, number, *command) as process:
+        assert process.finish() == -signal.SIGKILL, process.text
+    print(process.text.splitlines()[-1])
+    assert "killed inside" in process.text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("steps", marks=pytest.mark.slow),
+        "steps of three seeds",
+        "episodes",
+        pytest.param("episodes of three seeds", marks=pytest.mark.slow),
+    ],
+)
+def test_killed(tmp_path, name):
+    print(f"DQN_TEST_SEED={SEED}")
+    moments = random.Random(f"{SEED} {name}")
+    words, folder = CONFIGURATIONS[name], tmp_path / "killed"
+    expected = undisturbed(tmp_path / "undisturbed", words)
+
+    kill_at_random(folder, words, moments)
+    check_torn(folder)
+
+    updates = stored(folder)["learner"]["logger"]["updates"] if iterations(folder) else 0
+    left = expected.checkpoint["learner"]["logger"]["updates"] - updates
+    kill_inside("update", moments.randint(1, left // 2), *resume(folder))
+    check_torn(folder)
+
+    left = 10 - iterations(folder)
+    kill_inside("checkpoint", moments.randint(1, 3 * left), *train(folder, words))
+    check_torn(folder)
+
+    with started(*resume(folder)) as process:
+        assert process.finish() == 0, process.text
+    assert "resumed after" in process.text or iterations(folder) == 0
+    same(end_of(folder), expected)
+
+
+def test_asked_to_stop(tmp_path):
+    """SIGTERM, then SIGINT; meanwhile nobody else may go on with the run."""
+    words, folder = [*CONFIGURATIONS["steps"], "runner.total_steps=4800"], tmp_path / "stopped"
+    expected = undisturbed(tmp_path / "undisturbed", words)
+    for number, command in ((signal.SIGTERM, train(folder, words)), (signal.SIGINT, resume(folder))):
+        with started(*command) as process:
+            for _ in range(2):  # the checkpoint of the first follows its line
+                process.wait_for("^step ")
+            process.signal(signal.SIGSTOP)  # so that it lives on while we look
+            refused_while_in_use(folder, words)
+            process.signal(number)
+            process.signal(signal.SIGCONT)
+            assert process.finish() == 130
+        assert "Traceback" not in process.text
+        assert f"scripts/resume.py {folder}" in process.text
+        status = json.loads((folder / "status.json").read_text())
+        assert status["state"] == "interrupted"
+        assert 0 < iterations(folder) < 30
+    with started(*resume(folder)) as process:
+        assert process.finish() == 0, process.text
+    same(end_of(folder), expected)
+
+
+def refused_while_in_use(folder: Path, words: list[str]) -> None:
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert RunFolder(folder).status()["state"] == "running"
+    with pytest.raises(UserError, match=f"{folder}: in use"):
+        launch(config_of(words), RunFolder(folder), words, [])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sys, "argv", ["resume.py", str(folder)])
+        with pytest.raises(SystemExit, match=f"{folder}: in use"):
+            cli.resume()
+    assert files == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process is there and not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children by /proc")
+def test_environments_in_processes_end_with_the_run(tmp_path):
+    words, folder = [*CONFIGURATIONS["steps"], "runner.eval_episodes=0"], tmp_path / "killed"
+    expected = undisturbed(tmp_path / "undisturbed", [*words, "env.vectorization=sync"])
+    with started(*train(folder, [*words, "env.vectorization=async"])) as process:
+        process.wait_for("^step ")
+        for _ in range(1000):  # between two iterations there are none
+            workers = children(process.popen.pid)
+            if len(workers) == 2:
+                break
+        process.signal(signal.SIGKILL)
+        assert process.finish() == -signal.SIGKILL
+    assert len(workers) == 2
+    patience = time.monotonic() + 10
+    while (any(map(alive, workers)) or RunFolder(folder).in_use()) and time.monotonic() < patience:
+        time.sleep(0.05)
+    assert not any(map(alive, workers))
+    check_torn(folder)
+    with started(*resume(folder)) as process:
+        assert process.finish() == 0, process.text
+    same(end_of(folder), expected)
+
+
+@pytest.fixture
+def small_disk():
+    """Return a folder on a file system of its own of 260 kB, None where nothing may be mounted."""
+    folder = Path(tempfile.mkdtemp())
+    mount = ["mount", "-t", "tmpfs", "-o", "size=260k", "tmpfs", str(folder)]
+    mounted = shutil.which("mount") and not subprocess.run(mount, capture_output=True, check=False).returncode
+    yield folder if mounted else None
+    if mounted:
+        subprocess.run(["umount", folder], check=True)
+    folder.rmdir()
+
+
+def test_a_disk_that_is_full(tmp_path, small_disk):
+    words, folder = CONFIGURATIONS["steps of three seeds"], (small_disk or tmp_path) / "run"
+    expected = undisturbed(tmp_path / "undisturbed", words)
+    with started(*train(folder, words)) as process:
+        if small_disk is None:  # files that may not grow do as well
+            resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (40_000, 40_000))
+        assert process.finish() == 1
+    assert "Traceback" not in process.text
+    status = RunFolder(folder).status()
+    assert status["state"] == "failed"
+    for text in (process.text, status["error"]):
+        assert f"{folder}/checkpoint: the checkpoint could not be written" in text
+        assert ("No space left on device" if small_disk else "File too large") in text
+    assert 0 < iterations(folder) < 10
+    assert len(list((folder / "checkpoint").iterdir())) == 4
+    if small_disk is not None:
+        subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
+    with started(*resume(folder)) as process:
+        assert process.finish() == 0, process.text
+    same(end_of(folder), expected)
