@@ -119,7 +119,7 @@ class Environments:
         seeds: Sequence[int],
         purpose: str,
     ) -> None:
-        self.spec, self._first_action = inspect(id=id, module=module, kwargs=kwargs)
+        self.spec = inspect(id=id, module=module, kwargs=kwargs)
         self.num_envs = num_envs
         self._make = partial(make_pausable, id=id, module=module, kwargs=kwargs)
         self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": async_columns}[vectorization]
@@ -145,7 +145,7 @@ class Environments:
 
     def step(self, action: Integers) -> Step:
         """Step every environment that is neither ended nor paused by its action [K, E]."""
-        obs, raw, terminated, truncated, _ = self._vector.step(action.ravel() + self._first_action)
+        obs, raw, terminated, truncated, _ = self._vector.step(action.ravel())
         shape = self._shape
         raw = raw.reshape(shape)
         terminated, truncated = terminated.reshape(shape), truncated.reshape(shape)
@@ -184,17 +184,24 @@ def async_columns(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> As
 
 
 def make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Return one environment whose observations are numbers or arrays: composite ones are flattened."""
+    """Return one environment, composite observations flattened, discrete spaces counted from 0."""
     if module is not None:
         importlib.import_module(module)
     env = gymnasium.make(id, disable_env_checker=True, **kwargs)
     space = env.observation_space
     if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
         env = gymnasium.wrappers.FlattenObservation(env)
-    if isinstance(env.observation_space, spaces.Discrete) and env.observation_space.start != 0:
-        start = int(env.observation_space.start)
-        space = spaces.Discrete(int(env.observation_space.n))
-        env = gymnasium.wrappers.TransformObservation(env, lambda obs: obs - start, space)
+    if isinstance(space, spaces.Discrete) and space.start != 0:
+        first_obs = space.start
+        env = gymnasium.wrappers.TransformObservation(
+            env, lambda obs: obs - first_obs, spaces.Discrete(int(space.n))
+        )
+    actions = env.action_space
+    if isinstance(actions, spaces.Discrete) and actions.start != 0:
+        first_action = actions.start
+        env = gymnasium.wrappers.TransformAction(
+            env, lambda action: action + first_action, spaces.Discrete(int(actions.n))
+        )
     return env
 
 
@@ -202,8 +209,8 @@ def make_pausable(*, id: str, module: str | None, kwargs: dict[str, Any]) -> Pau
     return Pausable(make(id=id, module=module, kwargs=kwargs))
 
 
-def inspect(*, id: str, module: str | None, kwargs: dict[str, Any]) -> tuple[EnvSpec, int]:
-    """Return the spec of an environment and the number of its first action.
+def inspect(*, id: str, module: str | None, kwargs: dict[str, Any]) -> EnvSpec:
+    """Return the spec of an environment.
 
     Raises:
         UserError: it cannot be made, or its spaces are not supported; the text begins with the key.
@@ -214,7 +221,7 @@ def inspect(*, id: str, module: str | None, kwargs: dict[str, Any]) -> tuple[Env
         if not isinstance(actions, spaces.Discrete):
             raise UserError(f"env.id={id}: its actions are {actions}; Q-learning needs a Discrete space")
         obs = obs_spec(env.observation_space, id)
-        return EnvSpec(obs, int(actions.n), time_limit), int(actions.start)
+        return EnvSpec(obs, int(actions.n), time_limit)
     finally:
         env.close()
 
@@ -256,7 +263,8 @@ def try_to_make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymna
     except gymnasium.error.UnregisteredEnv as error:
         raise UserError(f"env.id={id}: should be a registered environment ({error})") from None
     except ModuleNotFoundError as error:
-        key = f"env.module={module}" if module is not None and error.name == module else f"env.id={id}"
+        own = module is not None and f"{module}.".startswith(f"{error.name}.")
+        key = f"env.module={module}" if own else f"env.id={id}"
         raise UserError(f"{key}: no such package can be imported ({error})") from None
     except TypeError as error:
         raise UserError(f"env.kwargs={kwargs}: {id} does not take them ({error})") from None

@@ -195,10 +195,9 @@ class Runner:
     def update(self) -> None:
         update = self.agent.update(self.memory.sample(self.clock.batch_size))
         self.logger.update(update)
-        if not np.isfinite(update.loss).all():
-            seeds = [
-                seed for seed, loss in zip(self.logger.seeds, update.loss, strict=True) if loss - loss != 0
-            ]
+        wrong = ~np.isfinite(update.loss)
+        if wrong.any():
+            seeds = [seed for seed, is_wrong in zip(self.logger.seeds, wrong, strict=True) if is_wrong]
             raise UserError(
                 f"the loss of seed {', '.join(map(str, seeds))} is not finite in update"
                 f" {self.logger.updates}; a smaller agent.lr or agent.max_grad_norm may help"

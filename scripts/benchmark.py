@@ -4,6 +4,7 @@ python scripts/benchmark.py [update] [default] [seeds] [--repeats 5] [--quick]
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -103,26 +104,30 @@ def update(repeats: int, quick: bool) -> None:
 
 
 def default(repeats: int, quick: bool) -> None:
-    """The default experiment against the document's loop, whole processes, per environment step."""
+    """The default experiment against the document's loop, whole processes: cost of a step, and returns."""
     episodes = 300 if quick else 3000
     ours, theirs = [], []
+    print("seed: best and last mean return of 100 episodes, ours; the document's loop", flush=True)
     for seed in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             words = [f"runner.total_episodes={episodes}", f"seed={seed}", "hydra.run.dir=run"]
             cpu, _ = cpu_of([str(SCRIPTS / "train.py"), *words], folder)
-            lines = (Path(folder) / "run" / f"seed={seed}" / "metrics.jsonl").read_bytes().splitlines()
-            ours.append(cpu / steps_of(lines[-1].decode()) * 1e6)
+            lines = (Path(folder) / "run" / f"seed={seed}" / "metrics.jsonl").read_text().splitlines()
+        metrics = [json.loads(line) for line in lines]
+        ours.append(cpu / metrics[-1]["step"] * 1e6)
+        best, last = best_and_last([line["train/return"] for line in metrics if "train/return" in line])
         loop = str(SCRIPTS / "document_loop.py")
         cpu, text = cpu_of([loop, "2", str(seed), str(episodes)], folder=str(SCRIPTS))
-        last = text.splitlines()[-1]
-        theirs.append(cpu / int(last.rsplit(" ", 1)[1]) * 1e6)
+        _, _, their_last, _, _, their_best, _, steps = text.split()[-8:]
+        theirs.append(cpu / int(steps) * 1e6)
+        print(f"{seed}: {best:.1f} {last:.1f}; {float(their_best):.1f} {float(their_last):.1f}", flush=True)
     tell(f"default run, {episodes} episodes, per environment step", ours, theirs, "us", 0.5)
 
 
-def steps_of(line: str) -> int:
-    import json
-
-    return int(json.loads(line)["step"])
+def best_and_last(returns: list[float], window: int = 100) -> tuple[float, float]:
+    """Return the best and the last mean of `window` successive returns."""
+    means = [statistics.fmean(returns[i : i + window]) for i in range(len(returns) - window + 1)]
+    return max(means), means[-1]
 
 
 def seeds(repeats: int, quick: bool) -> None:

@@ -147,7 +147,7 @@ def push(ring: Ring, obs: float, *, terminated: bool = False, truncated: bool = 
         *(full(obs, np.float32), full(0, np.int64), full(obs, np.float32), full(obs + 1, np.float32)),
         *(full(terminated, bool), full(truncated, bool), full(True, bool)),
     )
-    ring.push(row)
+    ring.push([row])
 
 
 def test_a_start_needs_its_whole_window():
@@ -173,7 +173,7 @@ def test_wrap_around_drops_the_oldest_first():
     for obs in range(8):
         push(ring, 10 * obs, truncated=obs == 3)
         held.append(sorted(ring.obs[ring.is_start].tolist()))
-    assert held[:4] == [[0], [0, 10], [0, 10, 20], [10, 20, 30]]
+    assert held[:4] == [[0], [0, 10], [0, 10, 20], [0, 10, 20, 30]]
     assert held[4:] == [[20, 30, 40], [30, 40, 50], [40, 50, 60], [40, 50, 60, 70]]
 
 
@@ -217,7 +217,7 @@ def test_columns_push_independently():
         active = np.array([[True], [step % 2 == 0]])
         obs = np.array([[step], [100 + step]], np.float32)
         ended = np.array([[step == 1], [False]])
-        ring.push(Row(obs, np.zeros((2, 1), int), obs, obs + 1, ended, np.zeros_like(ended), active))
+        ring.push([Row(obs, np.zeros((2, 1), int), obs, obs + 1, ended, np.zeros_like(ended), active)])
     assert ring.stored.tolist() == [5, 3]
     assert sorted(ring.obs[:6][ring.is_start[:6]].tolist()) == [1, 2, 3, 4]
     assert sorted(ring.obs[6:][ring.is_start[6:]].tolist()) == [100, 102, 104]

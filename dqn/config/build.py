@@ -19,14 +19,6 @@ from dqn.types import NonNegativeInt, PositiveInt
 
 Config = dict[str, Any]
 
-RUN_TIME = frozenset(
-    {
-        *("spec", "seeds", "num_envs", "device", "gamma", "ring", "network", "purpose", "params"),
-        *("generators", "layer", "torso", "head", "in_shape", "in_features", "out_features", "num_actions"),
-    }
-)
-"""Arguments that parts get when they are built, beside those of conf/."""
-
 FolderName = Annotated[str, Predicate(lambda name: name not in ("", ".", "..") and "/" not in name)]
 
 

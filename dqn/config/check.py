@@ -72,7 +72,7 @@ class Contradictions:
         if not isinstance(id, str) or not isinstance(kwargs, dict) or "env.module" in self._wrong:
             return
         try:
-            spec, _ = inspect(id=id, module=module, kwargs=kwargs)
+            spec = inspect(id=id, module=module, kwargs=kwargs)
         except UserError as error:
             key = str(error).partition("=")[0]
             self.add(key, str(error).removeprefix(f"{key}={self.get(key)}: "))

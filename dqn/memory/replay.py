@@ -29,6 +29,8 @@ class ReplayMemory:
         device: where batches go.
     """
 
+    MOST_PENDING = 256
+
     def __init__(
         self,
         *,
@@ -47,6 +49,8 @@ class ReplayMemory:
         )
         self.sampler = sampler(ring=self.ring, seeds=seeds)
         self.device = device
+        self._pending: list[Row] = []
+        self._most_pending = min(self.MOST_PENDING, self.ring.longest_push)
         self._can_sample = False
 
     @property
@@ -56,17 +60,27 @@ class ReplayMemory:
         return self._can_sample
 
     def push(self, row: Row) -> None:
-        """Store one step of every active environment."""
-        self.ring.push(row)
+        """Store one step of every active environment; its arrays are kept and must not change."""
+        self._pending.append(row)
+        if len(self._pending) == self._most_pending:
+            self._store()
+
+    def _store(self) -> None:
+        """Write what is pending: many steps at once cost little more than one."""
+        if self._pending:
+            self.ring.push(self._pending)
+            self._pending.clear()
 
     @property
     def stored(self) -> Integers:
         """Return how many transitions each seed has ever stored [K]."""
+        self._store()
         counts: Integers = self.ring.stored.reshape(-1, self.ring.num_envs).sum(-1)
         return counts
 
     def sample(self, batch_size: int) -> Batch:
         """Return `batch_size` transitions of each seed, independent and with replacement."""
+        self._store()
         start = self.sampler.sample(batch_size)
         reward, discount, following = self.reader(self.ring, start)
         return Batch(
@@ -85,9 +99,11 @@ class ReplayMemory:
 
     def __len__(self) -> int:
         """Return the number of transitions that can be sampled now, of the seed that has the fewest."""
+        self._store()
         return int(self.ring.is_start.reshape(self.ring.num_seeds, -1).sum(-1).min())
 
     def state_dict(self) -> dict[str, Any]:
+        self._store()
         return {
             "ring": self.ring.state_dict(),
             "sampler": self.sampler.state_dict(),

@@ -1,5 +1,6 @@
 """The rows of all seeds, each observation kept once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,51 +48,44 @@ class Ring:
         """Episodes of each column that have ended; each took one closing row."""
         self.begun = np.zeros(columns, np.int64)
         """What `stored` was when the present episode of each column began."""
-        self._at, self._following = self._heads()
+        self._first = np.arange(columns) * self.rows
 
-    def _heads(self) -> tuple[Integers, Integers]:
-        """Return the places of the next row of each column and of the one after it."""
-        first = np.arange(self.stored.size) * self.rows
-        head = self.stored + self.episodes
-        return first + head % self.rows, first + (head + 1) % self.rows
+    def push(self, steps: Sequence[Row]) -> None:
+        """Store successive steps of all active columns, and a closing row wherever an episode ended.
 
-    def push(self, row: Row) -> None:
-        """Store one step of every active column, and a closing row where an episode ended."""
-        everywhere = np.count_nonzero(row.active) == row.active.size
-        columns = slice(None) if everywhere else np.flatnonzero(row.active)
-        at, following = self._at[columns], self._following[columns]
-        shape = (-1, *self.obs.shape[1:])
-        self.obs[at] = row.obs.reshape(shape)[columns]
-        self.action[at] = row.action.ravel()[columns]
-        self.reward[at] = row.reward.ravel()[columns]
-        self.end[at] = GOES_ON
-        self.obs[following] = row.next_obs.reshape(shape)[columns]
-        self.is_start[following] = False
-        self.stored[columns] += 1
-        if self.span == 1:
-            self.is_start[at] = True
-        else:
-            whole = self.stored[columns] - self.begun[columns] >= self.span
-            self.is_start[self.before(at, self.span - 1)[whole]] = True
-        ended = np.flatnonzero(row.terminated | row.truncated)
-        if ended.size:
-            self._close(ended, row.terminated.ravel())
-        else:
-            self._at[columns] = following
-            self._following[columns] = self.after(following)
+        Args:
+            steps: at most `longest_push` of them.
+        """
+        fields = zip(*steps, strict=True)
+        row = Row(*(np.stack(arrays).reshape(len(steps), -1, *arrays[0].shape[2:]) for arrays in fields))
+        active, ended = row.active, row.terminated | row.truncated
+        transitions = self.stored + active.cumsum(0)  # [T, K * E], as all below: up to and with each step
+        episodes = self.episodes + ended.cumsum(0)
+        begun = np.maximum.accumulate(np.vstack((self.begun, np.where(ended, transitions, 0))))
+        position = (transitions - 1 + episodes - ended)[active]
+        first = np.broadcast_to(self._first, active.shape)[active]
+        at, following = first + position % self.rows, first + (position + 1) % self.rows
+        self.obs[at], self.obs[following] = row.obs[active], row.next_obs[active]
+        self.action[at], self.reward[at], self.end[at] = row.action[active], row.reward[active], GOES_ON
+        self.is_start[at] = self.is_start[following] = False
+        length = (transitions - begun[:-1])[active]
+        self.is_start[self.before(at, self.span - 1)[length >= self.span]] = True
+        if ended.any():
+            where = ended[active]
+            self._close(at[where], following[where], length[where], row.terminated[ended])
+        self.stored, self.episodes, self.begun = transitions[-1], episodes[-1], begun[-1]
 
-    def _close(self, columns: Integers, terminated: Bools) -> None:
-        """Mark the ends of episodes; the tails shorter than `span` become starts."""
-        at, following = self._at[columns], self._following[columns]
-        self.end[at] = np.where(terminated[columns], TERMINATED, TRUNCATED)
+    @property
+    def longest_push(self) -> int:
+        """Return how many steps may be pushed at once: so few that none overwrites what it continues."""
+        return max(1, (self.rows - self.span - 1) // 2)
+
+    def _close(self, at: Integers, following: Integers, length: Integers, terminated: Bools) -> None:
+        """Mark the ends of episodes; their tails shorter than `span` become starts."""
+        self.end[at] = np.where(terminated, TERMINATED, TRUNCATED)
         self.end[following] = CLOSING
-        length = self.stored[columns] - self.begun[columns]
         for back in range(self.span - 1):
             self.is_start[self.before(at, back)[back < length]] = True
-        self.episodes[columns] += 1
-        self.begun[columns] = self.stored[columns]
-        self._at, self._following = self._heads()
-        self.is_start[self._at[columns]] = False
 
     @property
     def filled(self) -> Integers:
@@ -101,11 +95,7 @@ class Ring:
 
     def after(self, place: Integers) -> Integers:
         """Return the places of the rows that follow those at `place`."""
-        following = place + 1
-        wraps = following % self.rows == 0
-        if np.count_nonzero(wraps):
-            following[wraps] -= self.rows
-        return following
+        return self.before(place, -1)
 
     def before(self, place: Integers, distance: int) -> Integers:
         """Return the places of the rows that lie `distance` rows before those at `place`."""
@@ -132,7 +122,6 @@ class Ring:
         for name in ARRAYS:
             stored = np.asarray(state[name])
             self._by_column(name)[:, : stored.shape[1]] = stored
-        self._at, self._following = self._heads()
 
     def _by_column(self, name: str) -> Array:
         """Return a view [K * E, rows, ...] of an array."""
