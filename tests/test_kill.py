@@ -215,6 +215,7 @@ def test_asked_to_stop(tmp_path):
             for _ in range(2):  # the checkpoint of the first follows its line
                 process.wait_for("^step ")
             process.signal(signal.SIGSTOP)  # so that it lives on while we look
+            os.waitid(os.P_PID, process.popen.pid, os.WSTOPPED)
             refused_while_in_use(folder, words)
             process.signal(number)
             process.signal(signal.SIGCONT)
