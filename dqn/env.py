@@ -1,6 +1,8 @@
 """Environments of all seeds as arrays [K, E, ...], each seeded for itself, made anew in every iteration."""
 
 import importlib
+import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -180,7 +182,16 @@ class Environments:
 
 def async_columns(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> AsyncVectorEnv:
     """Return Gymnasium's environments in processes of their own, none reset but by mask."""
+    makers = [partial(make_in_worker, make) for make in makers]
     return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def make_in_worker(make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any]:
+    """Make an environment in its process, which leaves signals to the run: that ends it."""
+    if multiprocessing.parent_process() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return make()
 
 
 def make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:

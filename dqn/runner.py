@@ -1,6 +1,7 @@
 """The loop: act, store, learn, and between iterations log, evaluate and save."""
 
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -113,6 +114,8 @@ class Runner:
         self.clock, self.env, self.agent, self.memory = clock, env, agent, memory
         self.epsilon, self.evaluator = epsilon, evaluator
         self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
+        self.stop = threading.Event()
+        """Ends the run at its next step, as an interrupt, when it is set."""
         self.iteration = 0
         self.tick = 0
 
@@ -156,6 +159,8 @@ class Runner:
         active = ~waiting
         stop = self.tick + self.clock.iteration_length
         while self.tick < stop:
+            if self.stop.is_set():
+                raise KeyboardInterrupt
             epsilon = self.epsilon(self.tick)
             action = self.agent.act(obs, epsilon, active)
             step = self.env.step(action)

@@ -31,14 +31,17 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
     with folder.locked():
         if finished(config, folder):
             return tell(folder)
-        adopt(config, folder, overrides)
-        for warning in warnings:
-            log.warning("warning: %s", warning)
-        log.info("run folder: %s", folder.path)
-        with status_of(folder), termination_as_interrupt():
+        if folder.config_file.exists():
+            refuse_differences(config, folder)
+        with status_of(folder), interruption() as stop:
+            adopt(config, folder, overrides)
+            for warning in warnings:
+                log.warning("warning: %s", warning)
+            log.info("run folder: %s", folder.path)
             from dqn.config.build import build
 
             runner = build(config, folder)
+            runner.stop = stop
             result = runner.run()
             folder.update_status(
                 state="finished",
@@ -53,7 +56,6 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     """Record the configuration in a new folder, or go on with that of an old one."""
     versions = environment()
     if folder.config_file.exists():
-        refuse_differences(config, folder)
         before = folder.stored_status().get("versions")
         before = before if isinstance(before, dict) else {}
         changed = {k: f"{before.get(k)} -> {v}" for k, v in versions.items() if before.get(k, v) != v}
@@ -64,7 +66,9 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
             folder.write_config(config, overrides)
     else:
         folder.write_config(config, overrides)
-    folder.update_status(state="running", error=None, versions=versions, git=git_revision())
+    folder.update_status(
+        state="running", error=None, result=None, evaluation=None, versions=versions, git=git_revision()
+    )
 
 
 def refuse_differences(config: dict[str, Any], folder: RunFolder) -> None:
@@ -133,17 +137,25 @@ def leave(folder: RunFolder, **values: Any) -> None:
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM (a scheduler's request to stop) end the run as Ctrl-C does."""
+def interruption() -> Iterator[threading.Event]:
+    """Let SIGTERM (a scheduler's request to stop) end the run as Ctrl-C does; yield what is set by both.
+
+    An exception in a signal handler is lost where the interpreter is inside a callback, such as that of a
+    fork; the run then ends at its next step, by the event.
+    """
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        stop.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
