@@ -114,6 +114,8 @@ class Logger:
         self.recent: list[deque[float]] = [deque(maxlen=RECENT) for _ in seeds]
         self.evaluation: dict[str, list[float]] | None = None
         """Returns of the latest evaluation's episodes, by seed."""
+        self.loss = np.full(len(seeds), np.nan)
+        """As it was last logged [K], for the eye: no checkpoint has it."""
         self._returns = np.zeros((len(seeds), num_envs))
         self._transitions = np.zeros((len(seeds), num_envs), np.int64)
         self._begun = np.zeros((len(seeds), num_envs), np.int64)
@@ -171,6 +173,7 @@ class Logger:
         if self._counts[k]:
             means = (self._sums[:, k] / self._counts[k]).tolist()
             line |= dict(zip(("train/loss", "train/q", "train/grad_norm"), means, strict=True))
+            self.loss[k] = means[0]
             self._sums[:, k] = 0
             self._counts[k] = 0
         self._logs[k].add(line)
@@ -192,11 +195,15 @@ class Logger:
         self.evaluation = {str(seed): returns[k].tolist() for k, seed in enumerate(self.seeds)}
 
     def end_iteration(self) -> float:
-        """Log and return the environment steps of all seeds together per second of this iteration."""
-        rate = (int(self.steps.sum()) - self._steps_before) / (time.perf_counter() - self._started)
+        """Log and return the steps per second of this iteration."""
+        rate = self.steps_per_second()
         for k in range(len(self.seeds)):
             self._add(k, self._line(k, int(self.steps[k])) | {"time/steps_per_second": rate})
         return rate
+
+    def steps_per_second(self) -> float:
+        """Return the environment steps of all seeds together per second of this iteration until now."""
+        return (int(self.steps.sum()) - self._steps_before) / (time.perf_counter() - self._started)
 
     def _flush(self, keep: int = 0) -> None:
         for log in self._logs:

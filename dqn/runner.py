@@ -4,9 +4,9 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,13 @@ from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.types import Bools, NonNegativeInt, PositiveInt, PositiveProbability, Probability, Row
 
+if TYPE_CHECKING:
+    from dqn.console import Bar
+
 log = logging.getLogger(__name__)
+
+LOOK_STEPS = 256
+"""Steps of the loop from one look at the clock, for the progress bar, to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +115,13 @@ class Runner:
         evaluator: Evaluator | None,
         logger: Logger,
         checkpoint: Checkpoint,
+        bar: "Bar | None",
         on_progress: Callable[[dict[str, Any]], None],
     ) -> None:
         self.clock, self.env, self.agent, self.memory = clock, env, agent, memory
         self.epsilon, self.evaluator = epsilon, evaluator
         self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
+        self.bar = bar
         self.stop = threading.Event()
         """Ends the run at its next step, as an interrupt, when it is set."""
         self.iteration = 0
@@ -129,6 +137,8 @@ class Runner:
         """
         try:
             self.restore()
+            if self.bar is not None:
+                self.bar.start(self.tick)
             while self.tick < self.clock.total:
                 self.train()
                 self.iteration += 1
@@ -146,10 +156,11 @@ class Runner:
         return self.result()
 
     def close(self) -> None:
-        try:
-            self.env.close()
-        finally:
-            self.logger.close()
+        with ExitStack() as stack:
+            stack.callback(self.logger.close)
+            stack.callback(self.env.close)
+            if self.bar is not None:
+                stack.callback(self.bar.close)
 
     def train(self) -> None:
         """Play and learn for one iteration."""
@@ -158,9 +169,14 @@ class Runner:
         waiting = np.zeros(obs.shape[:2], bool)
         active = ~waiting
         stop = self.tick + self.clock.iteration_length
+        look = LOOK_STEPS
         while self.tick < stop:
             if self.stop.is_set():
                 raise KeyboardInterrupt
+            look -= 1
+            if not look:
+                look = LOOK_STEPS
+                self.show()
             epsilon = self.epsilon(self.tick)
             action = self.agent.act(obs, epsilon, active)
             step = self.env.step(action)
@@ -229,17 +245,31 @@ class Runner:
 
     def report(self, steps_per_second: float) -> None:
         """Tell the log and the run folder how far the run is."""
-        total, returns = self.clock.total, self.logger.recent_returns()
-        parts = [f"{self.clock.unit} {self.tick:>{len(str(total))}} of {total}"]
-        if returns:
-            spread = f" ({min(returns):.1f} to {max(returns):.1f})" if len(returns) > 1 else ""
-            parts.append(f"return {interquartile_mean(returns):6.1f}{spread}")
-        parts.append(f"epsilon {self.epsilon(self.tick):.3f}")
+        total = self.clock.total
+        parts = [f"{self.clock.unit} {self.tick:>{len(str(total))}} of {total}", *self.numbers()]
         if self.evaluates() and self.logger.evaluation is not None:
             parts.append(f"evaluation {self.result():6.1f}")
         parts.append(f"{steps_per_second:,.0f} steps/s")
         log.info(" | ".join(parts))
+        self.show()
         self.on_progress(self.progress())
+
+    def numbers(self) -> list[str]:
+        """Return the returns of the latest episodes, over several seeds with their range, and epsilon."""
+        returns = self.logger.recent_returns()
+        spread = f" ({min(returns):.1f} to {max(returns):.1f})" if len(returns) > 1 else ""
+        told = [f"return {interquartile_mean(returns):6.1f}{spread}"] if returns else []
+        return [*told, f"epsilon {self.epsilon(self.tick):.3f}"]
+
+    def show(self) -> None:
+        """Draw the progress bar, if there is one and it is due."""
+        if self.bar is None or not self.bar.due():
+            return
+        parts = self.numbers()
+        if np.isfinite(self.logger.loss).any():
+            parts.append(f"loss {np.nanmean(self.logger.loss):.3g}")
+        parts.append(f"{self.logger.steps_per_second():,.0f} steps/s")
+        self.bar.show(self.tick, " | ".join(parts))
 
     def progress(self) -> dict[str, Any]:
         return {

@@ -1,7 +1,9 @@
 """A checked configuration to a runner."""
 
+import os
+import sys
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from annotated_types import Predicate
@@ -16,6 +18,9 @@ from dqn.runner import Clock, Runner
 from dqn.runs import RunFolder
 from dqn.schedule import Schedule
 from dqn.types import NonNegativeInt, PositiveInt
+
+if TYPE_CHECKING:
+    from dqn.console import Bar
 
 Config = dict[str, Any]
 
@@ -66,8 +71,18 @@ def experiment(
         evaluator=evaluator,
         logger=Logger(folder=folder.path, seeds=seeds, num_envs=environments.num_envs),
         checkpoint=Checkpoint(folder.path),
+        bar=make_bar(runner),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
+
+
+def make_bar(clock: Clock) -> "Bar | None":
+    """Return a progress bar where stdout is a terminal that can draw one."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
+        return None
+    from dqn.console import Bar
+
+    return Bar(unit=clock.unit, total=clock.total)
 
 
 def build(config: Config, folder: RunFolder) -> Runner:

@@ -1,6 +1,7 @@
 """One run in its folder: adopt what is there, go on, and leave a status that tells what happened."""
 
 import logging
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -96,12 +97,17 @@ def finished(config: dict[str, Any], folder: RunFolder) -> bool:
 
 
 def tell(folder: RunFolder) -> float:
-    """Say what a finished run reached and what can be done next; return its result."""
+    """Say where a finished run lies, what it reached and what can be done next; return its result."""
     status = folder.stored_status()
     kind = "evaluation" if status.get("evaluation") else "latest training"
     log.info("finished: interquartile mean of the %s returns over seeds: %.2f", kind, status["result"])
-    log.info("  tensorboard --logdir %s", folder.path)
-    log.info("  python scripts/evaluate.py %s episodes=100", folder.path)
+    log.info("run folder: %s", folder.path)
+    path = shlex.quote(str(folder.path))
+    log.info("  tensorboard --logdir %s", path)
+    log.info("  python scripts/evaluate.py %s episodes=100", path)
+    for key, total in leaves(folder.read_config()):
+        if key in TOTALS:
+            log.info("  python scripts/resume.py %s %s=%d", path, key, 2 * total)
     return float(status["result"])
 
 
@@ -112,7 +118,7 @@ def status_of(folder: RunFolder) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         leave(folder, state="interrupted")
-        log.info("interrupted; it goes on with: python scripts/resume.py %s", folder.path)
+        log.info("interrupted; it goes on with: python scripts/resume.py %s", shlex.quote(str(folder.path)))
         raise
     except UserError as error:
         leave(folder, state="failed", error=str(error))
