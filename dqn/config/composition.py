@@ -5,10 +5,8 @@ Hydra itself tells the first one only, and in a multirun after it has made the f
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -16,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.paths import CONF
+from dqn.config.loader import SEARCHPATH, Loader, loading, unavailable
 from dqn.errors import UserError
 
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
@@ -28,39 +26,64 @@ def mistakes(lines: Sequence[object], where: str) -> UserError:
     return UserError("\n  ".join([f"{count}:", *map(str, lines)]))
 
 
-def check_words(words: Sequence[str], *, multirun: bool) -> None:
-    """Check that the overrides of a command compose.
+def check_words(words: Sequence[str], *, multirun: bool, config_dir: str | None = None) -> DictConfig:
+    """Return the configuration of a command, with Hydra's own node; of sweeps the first values.
+
+    Args:
+        words: the overrides.
+        multirun: whether sweeps are allowed.
+        config_dir: a user's folder of further options.
 
     Raises:
-        UserError: some do not; its text names each of them.
+        UserError: some words do not compose; its text names each of them.
     """
-    problems: list[str] = []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        parser = OverridesParser.create(config_loader=loader)
-        overrides: list[Override] = []
-        for word in words:
-            try:
-                override = parser.parse_overrides([word])[0]
-            except HydraException as error:
-                problems.append(f"{word}: should be KEY=VALUE in Hydra's grammar ({first_line(error)})")
-                continue
-            if problem := wrong_choice(override, loader):
-                problems.append(problem)
-            else:
-                overrides.append(override)
-        config, uncomposable = compose_most([one for all in overrides for one in representative(all, parser)])
-        problems += uncomposable
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise mistakes([f"--config-dir {config_dir}: should be a folder"], "the command")
+    with loading(config_dir) as loader:
+        config, problems = compose_words(words, loader, multirun=multirun)
+    if problems:
+        raise mistakes(problems, "the command")
+    return config
+
+
+def compose_words(words: Sequence[str], loader: Loader, *, multirun: bool) -> tuple[DictConfig, list[str]]:
+    """Return the configuration of the words that compose, and what is wrong with the others."""
+    parser = OverridesParser.create(config_loader=loader.hydra)
+    overrides, problems = parse_words(words, parser)
+    searchpath = [override for override in overrides if override.get_key_element() == SEARCHPATH]
+    for override in searchpath.copy():
+        if missing := unavailable(override):
+            problems.append(f"{override.input_line}: no such place: {', '.join(missing)}")
+            overrides.remove(override)
+            searchpath.remove(override)
+    wrong = {id(override): wrong_choice(override, loader, searchpath) for override in overrides}
+    problems += [problem for problem in wrong.values() if problem]
+    overrides = [override for override in overrides if not wrong[id(override)]]
+    config, uncomposable = compose_most(
+        [one for override in overrides for one in representative(override, parser)], loader
+    )
+    problems += uncomposable
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
         sweeps = [override.input_line for override in overrides if override.is_sweep_override()]
         problems += [f"{line}: should be one value; several need -m, or quotes in a text" for line in sweeps]
-    if problems:
-        raise mistakes(problems, "the command")
+    return config, problems
 
 
-def wrong_choice(override: Override, loader: ConfigLoader) -> str | None:
+def parse_words(words: Sequence[str], parser: OverridesParser) -> tuple[list[Override], list[str]]:
+    """Return the overrides that words are, and what is wrong with words that are none."""
+    overrides: list[Override] = []
+    problems: list[str] = []
+    for word in words:
+        try:
+            overrides += parser.parse_overrides([word])
+        except HydraException as error:
+            problems.append(f"{word}: should be KEY=VALUE in Hydra's grammar ({first_line(error)})")
+    return overrides, problems
+
+
+def wrong_choice(override: Override, loader: Loader, searchpath: Sequence[Override]) -> str | None:
     """Return which chosen options of a group there are not; that needs no composition."""
-    options = loader.get_group_options(override.key_or_group)
+    options = loader.options(override.key_or_group, searchpath)
     if not options or override.is_delete():
         return None
     wrong = [value for value in chosen(override) if value not in options and not composed_later(value)]
@@ -93,30 +116,30 @@ def representative(override: Override, parser: OverridesParser) -> list[Override
     return parser.parse_overrides([f"{override.get_key_element()}={first}"])
 
 
-def compose_most(overrides: list[Override]) -> tuple[DictConfig, list[str]]:
+def compose_most(overrides: list[Override], loader: Loader) -> tuple[DictConfig, list[str]]:
     """Compose all overrides but those that do not compose; return what is wrong with these, too."""
     failed: list[tuple[Override, Exception]] = []
     left = list(overrides)
     while True:
         try:
-            config = compose("config", overrides=words_of(left), return_hydra_config=True)
+            config = loader.compose(words_of(left))
             return config, [explain(override, error, config) for override, error in failed]
         except CANNOT_COMPOSE as error:
-            culprit = find_culprit(left, error)
+            culprit = find_culprit(left, error, loader)
             if culprit is None:
                 raise UserError(first_line(error)) from None
             failed.append((culprit, error))
             left.remove(culprit)
 
 
-def find_culprit(overrides: list[Override], error: Exception) -> Override | None:
+def find_culprit(overrides: list[Override], error: Exception, loader: Loader) -> Override | None:
     """Return the override that an error is about: its key is named or it fails alone."""
     for override in overrides:
         if re.search(f"'{re.escape(override.get_key_element().lstrip('+~'))}'", str(error)):
             return override
     for override in overrides:
         try:
-            compose("config", overrides=words_of([override]))
+            loader.compose(words_of([override]))
         except CANNOT_COMPOSE as alone:
             if str(alone) == str(error):
                 return override

@@ -5,14 +5,13 @@ like the built-in ones.
 """
 
 import inspect
-import logging
 import math
 import typing
 from collections.abc import Callable
 from inspect import Parameter
 from typing import Any, NamedTuple
 
-from hydra.utils import get_object
+from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
@@ -21,7 +20,7 @@ from dqn.config.paths import CONF
 Node = dict[str, Any]
 
 GIVEN: dict[str, frozenset[str]] = {
-    "": frozenset({"folder"}),
+    "": frozenset({"folder", "config"}),
     "env": frozenset({"seeds", "purpose"}),
     "network": frozenset({"spec", "generators"}),
     "network.torso": frozenset({"layer", "in_shape", "generators"}),
@@ -49,8 +48,6 @@ SOURCES |= {"device": "device", "network": "network", "layer": "network.layer"}
 
 MISSING = object()
 """The value of a key that is not there."""
-
-logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what get_object logs is reported here
 
 
 class Problem(NamedTuple):

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import yaml
-from hydra.utils import get_object
+from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
 from dqn.config.paths import CONF
 from dqn.errors import UserError

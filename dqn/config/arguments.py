@@ -1,0 +1,83 @@
+"""The words of the commands about a run: a folder, KEY=VALUE, and whom to trust."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from dqn.config.composition import first_line, mistakes
+from dqn.errors import UserError
+
+Config = dict[str, Any]
+
+
+def run_arguments(description: str, options: str) -> argparse.Namespace:
+    """Return the arguments of a command about a run: the folder, KEY=VALUE words, and whom to trust."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help=options)
+    trust = "a package of your own that the run may import"
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)
+    return parser.parse_intermixed_args()
+
+
+def parse(options: Sequence[str]) -> Config:
+    """Return KEY=VALUE words as a dict, values in Hydra's grammar.
+
+    Raises:
+        UserError: some words are none.
+    """
+    parser = OverridesParser.create()
+    values: Config = {}
+    problems = []
+    for word in options:
+        try:
+            override = parser.parse_overrides([word])[0]
+        except HydraException as error:
+            problems.append(f"{word}: should be KEY=VALUE ({first_line(error)})")
+            continue
+        if override.is_add() or override.is_delete() or override.is_sweep_override():
+            problems.append(f"{word}: should be KEY=VALUE")
+        else:
+            values[override.key_or_group] = override.value()
+    if problems:
+        raise mistakes(problems, "the command")
+    return values
+
+
+def replace_values(config: Config, values: Config) -> None:
+    """Replace values of a configuration by their dotted keys.
+
+    Raises:
+        UserError: it has no such keys.
+    """
+    problems = []
+    for key, value in values.items():
+        *path, name = key.split(".")
+        node: Any = config
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict) and name in node:
+            node[name] = value
+        else:
+            problems.append(f"{key}={value}: the run has no such key")
+    if problems:
+        raise mistakes(problems, "the command")
+
+
+class plain_errors:
+    """Show a user's mistake without a traceback, and log as Hydra does for train.py."""
+
+    def __enter__(self) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, UserError):
+            sys.exit(str(error))
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(130)
