@@ -195,10 +195,19 @@ def make_in_worker(make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env
 
 
 def make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Return one environment, composite observations flattened, discrete spaces counted from 0."""
+    """Return one environment as it is trained on."""
+    return adapt(make_registered(id=id, module=module, kwargs=kwargs))
+
+
+def make_registered(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
+    """Return one environment as it is registered."""
     if module is not None:
         importlib.import_module(module)
-    env = gymnasium.make(id, disable_env_checker=True, **kwargs)
+    return gymnasium.make(id, disable_env_checker=True, **kwargs)
+
+
+def adapt(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """Return an environment with composite observations flattened and discrete spaces counted from 0."""
     space = env.observation_space
     if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
         env = gymnasium.wrappers.FlattenObservation(env)
@@ -242,23 +251,24 @@ def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
     if isinstance(space, spaces.Discrete):
         return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0)
     if isinstance(space, spaces.MultiBinary):
-        return ObsSpec(space.shape, np.dtype(np.int8), 0, 1.0)
+        return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0)
     if not isinstance(space, spaces.Box) or space.dtype is None:
         raise UserError(
             f"env.id={id}: its observations are {space}; supported are Box, Discrete, MultiBinary,"
             " MultiDiscrete, and Dict and Tuple of these"
         )
     scale = 1 / 255 if space.dtype == np.uint8 and space.high.max(initial=0) == 255 else 1.0
-    return ObsSpec(space.shape, stored_dtype(space), 0, scale)
+    return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale)
 
 
 def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
-    """Return the smallest type that keeps what the network, which computes in float32, can tell apart."""
-    if np.issubdtype(space.dtype, np.integer):
-        low, high = int(space.low.min(initial=0)), int(space.high.max(initial=0))
-        for dtype in (np.uint8, np.int8, np.int16, np.int32):
-            if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-                return np.dtype(dtype)
+    """Return the space's own type, one byte for zeros and ones, and no more than the network's float32."""
+    if (
+        np.issubdtype(space.dtype, np.integer)
+        and space.low.min(initial=0) == 0
+        and space.high.max(initial=1) == 1
+    ):
+        return np.dtype(np.uint8)
     return np.dtype(np.float32) if space.dtype is None or space.dtype.itemsize > 4 else space.dtype
 
 

@@ -46,7 +46,9 @@ class Evaluator:
             policy: acts.
             place: tells this evaluation's streams from another's, such as the iteration.
         """
-        env = self._make_env(num_envs=self.columns, seeds=self.seeds, purpose=self.purpose)
+        env = self._make_env(
+            num_envs=self.columns, vectorization="sync", seeds=self.seeds, purpose=self.purpose
+        )
         try:
             rounds = [self._round(env, policy, env.reset(place), place, 0)]
             while len(rounds) * self.columns < self.episodes:

@@ -11,10 +11,17 @@ from torch import Tensor, fx, nn
 from dqn.network import QNetwork
 from dqn.types import Array, Floats
 
+def one_hot(x: Array, count: int) -> Floats:
+    """Return [*, count] for integers x [*]."""
+    hot = np.zeros((*x.shape, count), np.float32)
+    np.put_along_axis(hot, x[..., None], 1, axis=-1)
+    return hot
+
+
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     torch.baddbmm: lambda bias, x, weight: np.matmul(x, weight) + bias,
     torch.relu: lambda x: np.maximum(x, 0),
-    torch.nn.functional.one_hot: lambda x, count: np.eye(count, dtype=np.float32)[x],
+    torch.nn.functional.one_hot: one_hot,
     operator.mul: operator.mul,
     "flatten": lambda x, start: x.reshape(*x.shape[:start], -1),
     "float": lambda x: x.astype(np.float32, copy=False),
@@ -40,11 +47,27 @@ def numpy_forward(network: QNetwork) -> Callable[[Array], Floats] | None:
     The network is traced once; its parameters, which are updated in place, are read where they lie.
 
     Returns:
-        None where the network uses an operation that is not among OPERATIONS, or is not on the CPU.
+        None where the network is not on the CPU, uses an operation that is not among OPERATIONS or cannot be
+        traced, or where NumPy does not give what torch gives.
     """
     values = ActionValues(network)
     if any(leaf.device.type != "cpu" for leaf in values.parameters()):
         return None
+    leaf = next(values.parameters())
+    obs = np.zeros((leaf.shape[0], 2, *network.obs.shape), network.obs.dtype)
+    try:
+        forward = compiled(values)
+        if forward is None or not np.allclose(
+            forward(obs), values(torch.from_numpy(obs)).detach(), atol=1e-5
+        ):
+            return None
+    except Exception:  # a network of the user's own may do anything that tracing or NumPy cannot follow
+        return None
+    return forward
+
+
+def compiled(values: ActionValues) -> Callable[[Array], Floats] | None:
+    """Return the traced forward pass in NumPy, None where an operation is not among OPERATIONS."""
     graph = fx.Tracer().trace(values)
     place: dict[fx.Node, int] = {}
     slots: list[Any] = []

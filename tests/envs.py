@@ -95,6 +95,7 @@ class Spaces(gymnasium.Env):
     """Two steps of any observation space, which gives samples of itself."""
 
     SPACES: ClassVar[dict[str, spaces.Space]] = {
+        "scalar": spaces.Box(-1, 1, (), np.float32),
         "box": spaces.Box(-1, 1, (2, 3), np.float64),
         "bytes": spaces.Box(0, 255, (4, 4, 1), np.uint8),
         "small": spaces.Box(-3, 300, (2,), np.int64),

@@ -115,9 +115,10 @@ def test_rewards_are_clipped_then_scaled_and_returns_raw():
 
 KWARGS = {"name": "box"}
 EXPECTED = {
+    "scalar": ((1,), np.float32, 0, 1.0),
     "box": ((2, 3), np.float32, 0, 1.0),
     "bytes": ((4, 4, 1), np.uint8, 0, 1 / 255),
-    "small": ((2,), np.int16, 0, 1.0),
+    "small": ((2,), np.float32, 0, 1.0),
     "wide": ((2,), np.float32, 0, 1.0),
     "discrete": ((), np.uint8, 5, 1.0),
     "binary": ((4,), np.int8, 0, 1.0),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dqn.inference import numpy_forward
+from dqn.inference import numpy_forward, one_hot
 from dqn.network import MLP, ExpectedHead, Linear, QNetwork, flatten
 from dqn.types import EnvSpec, ObsSpec
 
@@ -74,3 +74,22 @@ def test_modules_of_torch_stay_in_torch():
             return self.norm(super().forward(x))
 
     assert numpy_forward(make(SPECS["numbers"], torso=Normed)) is None
+
+
+@pytest.mark.parametrize("line", ["x.flatten(2, 2)", "x if x.dim() == 3 else x + 1", "x.flatten()"])
+def test_what_cannot_be_followed_stays_in_torch(line):
+    """Branches on values that tracing does not know, and uses that NumPy's twin does not cover."""
+
+    class Branching(MLP):
+        def forward(self, x):
+            shape = super().forward(x).shape if line == "x.flatten()" else None
+            x = super().forward(x)
+            x = eval(line)
+            return x.reshape(shape) if shape else x
+
+    forward = numpy_forward(make(SPECS["numbers"], torso=Branching))
+    assert forward is None
+
+
+def test_one_hot_by_hand():
+    assert one_hot(np.array([[2], [0]]), 3).tolist() == [[[0, 0, 1]], [[1, 0, 0]]]

@@ -50,3 +50,57 @@ def test_losses_equal_those_of_the_naive_loop(tmp_path, agent, n_step, terminal_
     naive = np.array(list(dqn_losses(seed=5, **settings, **periods, **variant)))
     assert ours.size > 1000
     np.testing.assert_allclose(ours, naive, rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_updates_and_syncs_are_done_as_often_as_due(tmp_path, num_envs):
+    """400 steps, an update every 2 from the 50th on, a sync every 5, whatever the number of environments."""
+    words = [
+        *(
+            "runner=steps",
+            f"env.num_envs={num_envs}",
+            "runner.total_steps=400",
+            "runner.iteration_length=200",
+        ),
+        *(
+            "runner.learning_starts=49",
+            "runner.train_period=2",
+            "runner.target_period=5",
+            "runner.batch_size=8",
+        ),
+        *("runner.target_tau=0.1", "runner.eval_episodes=0", "network.torso.hidden_sizes=[4]"),
+    ]
+    runner = make_runner(tmp_path, words)
+    calls: list[str] = []
+    update, sync = runner.agent.update, runner.agent.sync_target
+
+    def updating(batch):
+        calls.append("update")
+        return update(batch)
+
+    def syncing(tau):
+        calls.append("sync")
+        sync(tau)
+
+    runner.agent.update, runner.agent.sync_target = updating, syncing
+    runner.run()
+    assert calls.count("sync") == 80
+    assert calls.count("update") == (400 - 50) // 2 + 1
+    assert calls[-4:] == ["update", "update", "update", "sync"]  # at 396, 398, 400 and 400
+
+
+def test_an_episode_shorter_than_n_steps_does_not_start_a_seed_earlier(tmp_path):
+    """With n steps learning starts when a sample is sure to exist, so alone as in a stack."""
+    words = [
+        *("runner=steps", "runner.total_steps=60", "runner.iteration_length=30", "runner.learning_starts=0"),
+        *(
+            "runner.train_period=1",
+            "memory.reader.n_step=10",
+            "runner.batch_size=8",
+            "runner.eval_episodes=0",
+        ),
+        *("+env.kwargs.max_episode_steps=4", "network.torso.hidden_sizes=[4]"),
+    ]
+    runner = make_runner(tmp_path, words)
+    runner.run()
+    assert runner.logger.updates == 60 - 9
