@@ -1,3 +1,53 @@
-"""Deep Q-learning experiments: composed from YAML, run for many seeds at once, resumed exactly."""
+"""Deep Q-learning experiments: composed from YAML, run for many seeds at once, resumed exactly.
 
+From Python: `dqn.train(["agent=double"])` trains a run, `dqn.load("outputs/...")` returns a run's policy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dqn.errors import UserError
+
+if TYPE_CHECKING:
+    from dqn.config.library import Run
+    from dqn.policy import GreedyPolicy
+
+__all__ = ["UserError", "load", "train"]
 __version__ = "0.1.0"
+
+
+def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Run:
+    """Return a run, trained to its end.
+
+    Its folder lies below the working directory unless `hydra.run.dir=FOLDER` names another. If that folder
+    holds the same run, interrupted, it goes on.
+
+    Args:
+        overrides: the words of the command line, such as "agent=double".
+        config_dir: a folder of further options.
+
+    Raises:
+        UserError: the words, or what they configure, is not as it should be; or the run failed.
+    """
+    from dqn.config import library  # torch takes seconds
+
+    return library.train(overrides, config_dir)
+
+
+def load(run: str | os.PathLike[str], *, seed: int | None = None, trust: Sequence[str] = ()) -> GreedyPolicy:
+    """Return the greedy policy of a run's last checkpoint.
+
+    Args:
+        run: the run folder. It is data: what it names is not run unless it is this package's own, or trusted.
+        seed: one of the run's; None: the first.
+        trust: packages of your own that the run may import.
+
+    Raises:
+        UserError: the folder is not a run's, or it has no such seed, or no checkpoint.
+    """
+    from dqn.config import library
+
+    return library.load(run, seed, trust)

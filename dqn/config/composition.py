@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.loader import SEARCHPATH, Loader, loading, unavailable
+from dqn.config.loader import SEARCHPATH, Loader, StrPath, loading, unavailable
 from dqn.errors import UserError
 
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
@@ -26,7 +26,7 @@ def mistakes(lines: Sequence[object], where: str) -> UserError:
     return UserError("\n  ".join([f"{count}:", *map(str, lines)]))
 
 
-def check_words(words: Sequence[str], *, multirun: bool, config_dir: str | None = None) -> DictConfig:
+def check_words(words: Sequence[str], *, multirun: bool, config_dir: StrPath | None = None) -> DictConfig:
     """Return the configuration of a command, with Hydra's own node; of sweeps the first values.
 
     Args:

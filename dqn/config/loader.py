@@ -21,6 +21,7 @@ from dqn.config.paths import CONF
 COMPOSING = threading.Lock()
 """The version that Hydra is compatible with is a global of its own."""
 
+StrPath = str | os.PathLike[str]
 SEARCHPATH = "hydra.searchpath"
 
 
@@ -31,7 +32,7 @@ class Loader:
         config_dir: a folder of further options, None for none; `hydra.searchpath` may name more.
     """
 
-    def __init__(self, config_dir: str | None) -> None:
+    def __init__(self, config_dir: StrPath | None) -> None:
         path = create_config_search_path(str(CONF))
         if config_dir is not None:  # where Hydra's own command line puts it
             folder = f"file://{os.path.abspath(config_dir)}"
@@ -49,7 +50,7 @@ class Loader:
 
 
 @contextmanager
-def loading(config_dir: str | None) -> Iterator[Loader]:
+def loading(config_dir: StrPath | None) -> Iterator[Loader]:
     """Give a loader, and leave Hydra's globals as they were."""
     with COMPOSING:
         base = version.VersionBase.instance()

@@ -1,0 +1,97 @@
+"""What `import dqn` offers: a run trained from Python, and a run's policy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+
+from dqn.agent import Policy
+from dqn.checkpoint import Checkpoint
+from dqn.config.build import find_device
+from dqn.config.check import check
+from dqn.config.composition import check_words
+from dqn.config.launch import launch
+from dqn.config.loader import StrPath
+from dqn.config.resolve import folder_of, resolved, verified
+from dqn.config.trust import load_config
+from dqn.env import inspect, make_registered
+from dqn.errors import UserError
+from dqn.policy import GreedyPolicy
+from dqn.runs import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that was trained to its end."""
+
+    folder: Path
+    config: dict[str, Any] = field(repr=False)
+    """The complete configuration, as .hydra/config.yaml records it."""
+    result: float
+    """The interquartile mean over seeds of the final evaluation, or of the latest training returns."""
+    evaluation: dict[str, list[float]] | None = field(repr=False)
+    """Returns of the final evaluation's episodes, by seed."""
+
+    def load(self, seed: int | None = None) -> GreedyPolicy:
+        """Return the policy of a seed, by default the run's first."""
+        return load_policy(self.config, RunFolder(self.folder), seed)
+
+
+def train(words: Sequence[str], config_dir: StrPath | None) -> Run:
+    """Do what dqn.train does."""
+    words = [words] if isinstance(words, str) else list(words)
+    composed = check_words(words, multirun=False, config_dir=config_dir)
+    config = resolved(composed)
+    folder = RunFolder(folder_of(composed, "hydra.run.dir"))
+    threads = torch.get_num_threads()
+    try:
+        result = launch(config, folder, words, verified(config, folder))
+    finally:
+        torch.set_num_threads(threads)
+    evaluation = folder.stored_status().get("evaluation")
+    return Run(folder=folder.path, config=config, result=result, evaluation=evaluation)
+
+
+def load(run: StrPath, seed: int | None, trust: Sequence[str]) -> GreedyPolicy:
+    """Do what dqn.load does."""
+    folder = RunFolder(Path(run))
+    config = load_config(folder, [trust] if isinstance(trust, str) else trust)
+    check(config, learns=False).raise_if_any()
+    return load_policy(config, folder, seed)
+
+
+def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None) -> GreedyPolicy:
+    """Return the policy of one seed of a run, whose configuration was checked.
+
+    Raises:
+        UserError: the run has no such seed, or its checkpoint is missing, damaged or another's.
+    """
+    first, count = config["seed"], config["num_seeds"]
+    seed = first if seed is None else seed
+    if seed not in range(first, first + count):
+        seeds = f"the seed {first}" if count == 1 else f"the seeds {first} to {first + count - 1}"
+        raise UserError(f"seed={seed!r}: the run has {seeds}")
+    env_keys = {key: config["env"][key] for key in ("id", "module", "kwargs")}
+    policy = Policy(
+        network=instantiate(config["network"], _convert_="all"),
+        spec=inspect(**env_keys),
+        seeds=[seed],
+        device=find_device(config["device"]),
+    )
+    checkpoint = Checkpoint(folder.path)
+    k = seed - first
+    try:
+        stored = checkpoint.load("policy")
+        if any(len(leaf) != count for leaf in stored.values()):
+            raise ValueError(f"it is not one of {count} seeds")
+        policy.load_state_dict({name: leaf[k : k + 1] for name, leaf in stored.items()})
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{checkpoint.folder}: the policy is not of this run ({error})") from None
+    env = make_registered(**env_keys)
+    try:
+        return GreedyPolicy(policy=policy, env=env, seed=seed)
+    finally:
+        env.close()

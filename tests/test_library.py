@@ -1,0 +1,199 @@
+"""`import dqn`: what README shows, the environment's own observations and actions, no global state."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from conftest import FINISHED
+from envs import Spaces
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.version import VersionBase
+
+import dqn
+from dqn.agent import Policy
+from dqn.checkpoint import Checkpoint
+from dqn.config.build import build_policy
+from dqn.config.paths import CONF
+from dqn.env import make
+
+README = Path(__file__).parents[1] / "README.md"
+WORDS = '["agent=double", "env=acrobot"]'
+SPACES = [name for name in Spaces.SPACES if name not in ("text", "sequence")]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_readme(tmp_path, capsys):
+    block = re.search(r"## As a library\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
+    assert block.count(WORDS) == 1
+    tiny = [*FINISHED, "+env.kwargs.max_episode_steps=20", "runner.eval_episodes=1"]
+    exec(compile(block.replace(WORDS, f"{WORDS} + {tiny}"), README, "exec"), {})
+    first, values = capsys.readouterr().out.splitlines()
+    (folder,) = (tmp_path / "outputs" / "dqn").iterdir()
+    assert first == f"{folder} -20.0 {{'0': [-20.0]}}"
+    assert len(values.strip("[]").split()) == 3
+
+
+@pytest.mark.process
+def test_import_is_quick():
+    code = "import sys, dqn; dqn.load, dqn.train; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def stored(config, folder: Path) -> Policy:
+    """Return the policy of all seeds, as the evaluation has it."""
+    policy, *_ = build_policy(config)
+    policy.load_state_dict(Checkpoint(folder).load("policy"))
+    return policy
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_own_observations_and_actions(name):
+    """Values are those of what training would have read; actions are the environment's own."""
+    words = ["env.module=envs", "env.id=Spaces-v0", f"+env.kwargs.name={name}", "+env.kwargs.start=-4"]
+    run = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"])
+    kwargs = {"name": name, "start": -4}
+    own = gymnasium.make("Spaces-v0", disable_env_checker=True, **kwargs)
+    trained = make(id="Spaces-v0", module=None, kwargs=kwargs)
+    whole = stored(run.config, run.folder)
+    policies = [dqn.load(run.folder, trust=["envs"]), dqn.load(run.folder, seed=6, trust="envs"), run.load(6)]
+    assert [policy.seed for policy in policies] == [5, 6, 6]
+    for k, policy in ((0, policies[0]), (1, policies[1]), (1, policies[2])):
+        seen = [own.reset(seed=i)[0] for i in range(5)]
+        read = np.stack([trained.reset(seed=i)[0] for i in range(5)])
+        expected = whole.q_values(np.stack([read, read]).astype(policy._obs.dtype))[k]
+        for one, values in zip(seen, expected, strict=True):
+            np.testing.assert_allclose(policy.q_values(one), values, rtol=1e-5, atol=1e-6)
+            assert type(policy(one)) is int
+            assert policy(one) == values.argmax() - 4
+            own.step(policy(one))  # asserts that it is an action
+        batch = seen if isinstance(seen[0], dict | tuple) else np.stack(seen)
+        np.testing.assert_allclose(policy.q_values(batch), expected, rtol=1e-5, atol=1e-6)
+        assert policy(batch).tolist() == (expected.argmax(-1) - 4).tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [
+        ("dict", {"a": np.array([0, 2]), "b": np.array([[0, 1], [0.5, 0]])}),
+        ("tuple", (np.array([[0, 1], [1, 1]]), {"c": np.array([[0, 1], [1, 0]])})),
+    ],
+)
+def test_batches_of_composite_observations(name, batch):
+    """As Gymnasium's vector environments give them."""
+    words = ["env.module=envs", "env.id=Spaces-v0", f"+env.kwargs.name={name}"]
+    policy = dqn.train([*FINISHED, *words]).load()
+    if name == "dict":
+        singles = [{"a": 0, "b": [0, 1]}, {"a": 2, "b": [0.5, 0]}]
+    else:
+        singles = [([0, 1], {"c": [0, 1]}), ([1, 1], {"c": [1, 0]})]
+    np.testing.assert_array_equal(policy.q_values(batch), policy.q_values(singles))
+    assert not np.array_equal(policy.q_values(singles[0]), policy.q_values(singles[1]))
+
+
+WRONG = [
+    ("box", np.zeros((3, 2)), "should have the shape (2, 3), or [B, 2, 3] for a batch, not (3, 2)"),
+    ("box", [[1, 2], [3]], "should be numbers of the shape (2, 3)"),
+    ("box", "left", "should be numbers"),
+    ("bytes", np.full((4, 4, 1), 256), "whole numbers in Box(0, 255"),
+    ("bytes", np.full((4, 4, 1), 0.5), "whole numbers"),
+    ("discrete", 2, "should be whole numbers in Discrete(5, start=3), not 2"),
+    ("discrete", 8, "Discrete(5, start=3)"),
+    ("discrete", 3.0, "whole numbers"),
+    ("binary", [0, 1, 2, 0], "MultiBinary(4)"),
+    ("multi", [3, 0], "MultiDiscrete"),
+    ("dict", {"a": 0}, "should be a dict of ['a', 'b'], not ['a']"),
+    ("dict", [0, 1], "obs[0]: should be a dict"),
+    ("dict", {"a": 0, "b": [0, 0, 0]}, "obs['b']: should have the shape (2,)"),
+    ("dict", {"a": [0, 1], "b": [[0, 0]]}, "batches of one size"),
+    ("dict", {"a": [0, 1], "b": [0, 0]}, "batches of one size"),
+    ("dict", [{"a": [0, 1], "b": [[0, 0]] * 2}], "obs[0] is a batch"),
+    ("tuple", ([0, 1],), "should be a tuple of 2, not tuple of 1"),
+    ("tuple", 5, "should be a tuple of 2, not int"),
+]
+
+
+@pytest.mark.parametrize("name", {name for name, *_ in WRONG})
+def test_wrong_observations(name):
+    words = ["env.module=envs", "env.id=Spaces-v0", f"+env.kwargs.name={name}"]
+    policy = dqn.train([*FINISHED, *words]).load()
+    for space, obs, right in WRONG:
+        if space == name:
+            with pytest.raises(ValueError, match=re.escape(right)):
+                policy(obs)
+
+
+def test_wrong_runs(finished_run, tmp_path):
+    for seed in (1, -1, "0"):
+        with pytest.raises(dqn.UserError, match=f"seed={seed!r}: the run has the seed 0"):
+            dqn.load(finished_run, seed=seed)
+    with pytest.raises(dqn.UserError, match="not a run folder"):
+        dqn.load(tmp_path / "nowhere")
+    config = finished_run / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("num_seeds: 1", "num_seeds: 2"))
+    with pytest.raises(dqn.UserError, match="the policy is not of this run"):
+        dqn.load(finished_run, seed=1)
+    config.write_text(config.read_text().replace("dqn.backup.Greedy", "parts.OwnBackup"))
+    with pytest.raises(dqn.UserError, match="--trust parts"):
+        dqn.load(finished_run)
+    with pytest.raises(dqn.UserError, match=r"agent.lr=\[: should(.|\n)*agent=nosuch: should"):
+        dqn.train(["agent.lr=[", "agent.lr=-1", "agent=nosuch"])
+    with pytest.raises(dqn.UserError, match=r"agent.lr=-1: should be greater than 0"):
+        dqn.train(["agent.lr=-1"])
+    assert not (tmp_path / "outputs").exists()
+
+
+def globals_of_the_process() -> list[object]:
+    state = [os.getcwd(), logging.root.level, list(logging.root.handlers), torch.get_num_threads()]
+    return [*state, GlobalHydra.instance().hydra, VersionBase.instance().version_base]
+
+
+def test_inside_a_hydra_application():
+    with initialize_config_dir(str(CONF), version_base="1.2"):
+        before = globals_of_the_process()
+        runs = [dqn.train([*FINISHED, "num_threads=2"]) for _ in range(2)]
+        assert globals_of_the_process() == before
+    assert runs[0].folder != runs[1].folder
+    assert runs[0].result == runs[1].result
+    with pytest.raises(dqn.UserError):
+        dqn.train(["nosuch=1"])
+    assert GlobalHydra.instance().hydra is None
+
+
+def test_in_threads():
+    """Runs side by side are what they are alone."""
+    runs = {}
+
+    def train(key: int) -> None:
+        runs[key] = dqn.train(
+            [*FINISHED, f"seed={key % 2}", "runner.learning_starts=8", "runner.batch_size=4"]
+        )
+
+    threads = [threading.Thread(target=train, args=(key,)) for key in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    train(2)
+    train(3)
+    for key in range(2):
+        one, other = (Checkpoint(runs[i].folder).load("policy") for i in (key, key + 2))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_same_folder_goes_on(finished_run):
+    run = dqn.train([*FINISHED[1:], "runner.total_episodes=6", f"hydra.run.dir={finished_run}"])
+    assert run.folder == finished_run
+    assert Checkpoint(finished_run).iteration() == 3
