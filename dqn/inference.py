@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from dqn.network import QNetwork
 from dqn.types import Array, Floats
 
+
 def one_hot(x: Array, count: int) -> Floats:
     """Return [*, count] for integers x [*]."""
     hot = np.zeros((*x.shape, count), np.float32)

@@ -1,11 +1,13 @@
 """Environments as columns: spaces, rewards, ends, pauses, seeds."""
 
+import sys
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from envs import Spaces
+from helpers import make_runner
 
 from dqn.env import Environments, inspect
 from dqn.errors import UserError
@@ -170,3 +172,24 @@ def test_continuous_actions_are_refused():
 def test_spec_of_cartpole():
     spec = inspect(id="CartPole-v1", module=None, kwargs={})
     assert (spec.obs.shape, spec.num_actions, spec.time_limit) == ((4,), 2, 500)
+
+
+def test_a_missing_extra_is_named_with_its_command(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("gymnasium.envs.box2d")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    with pytest.raises(UserError, match=r'env\.id=LunarLander-v3: .*pip install "dqn\[box2d\]"'):
+        inspect(id="LunarLander-v3", module=None, kwargs={})
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_observation_space_trains(tmp_path, name):
+    """Acting, storing and an update, by torch and by NumPy."""
+    words = [
+        *("env.id=Spaces-v0", "env.module=envs", f"+env.kwargs.name={name}", "runner=steps"),
+        *("runner.total_steps=40", "runner.iteration_length=20", "runner.learning_starts=10"),
+        *("runner.batch_size=4", "runner.eval_episodes=0", "network.torso.hidden_sizes=[4]"),
+    ]
+    runner = make_runner(tmp_path, words)
+    runner.run()
+    assert runner.logger.updates > 0
