@@ -27,11 +27,11 @@ class GreedyPolicy:
         self.seed = seed
         self.observation_space: Space = env.observation_space
         self.action_space: Space = env.action_space
-        self._policy = policy
+        self.policy = policy
         observe: list[gymnasium.ObservationWrapper[Any, Any, Any]] = []
         act: list[gymnasium.ActionWrapper[Any, Any, Any]] = []
         adapted = adapt(env)
-        self._obs = obs_spec(adapted.observation_space, str(env))
+        self.obs = obs_spec(adapted.observation_space, str(env))
         while adapted is not env and isinstance(adapted, gymnasium.Wrapper):
             if isinstance(adapted, gymnasium.ObservationWrapper):
                 observe.insert(0, adapted)
@@ -63,17 +63,26 @@ class GreedyPolicy:
         Raises:
             ValueError: as in calls.
         """
-        encoded, is_batch = self.encode(obs)
-        values: Floats = self._policy.q_values(encoded[np.newaxis])[0]  # of the one seed
+        rows, is_batch = split(self.observation_space, obs)
+        values: Floats = self.policy.q_values(self._read(rows)[np.newaxis])[0]  # of the one seed
         return values if is_batch else np.asarray(values[0])
 
-    def encode(self, obs: Any) -> tuple[Array, bool]:
-        """Return observations [B, ...] as the network reads them, and whether a batch was given."""
-        rows, is_batch = split(self.observation_space, obs)
-        encoded = np.empty((len(rows), *self._obs.shape), self._obs.dtype)
+    def encode(self, obs: Any) -> Array:
+        """Return observations [B, ...] as the network reads them; of one observation, B is 1.
+
+        Args:
+            obs: as in calls.
+
+        Raises:
+            ValueError: as in calls.
+        """
+        return self._read(split(self.observation_space, obs)[0])
+
+    def _read(self, rows: Any) -> Array:
+        encoded = np.empty((len(rows), *self.obs.shape), self.obs.dtype)
         for i, row in enumerate(rows):
             encoded[i] = observed(row, self._observe)
-        return encoded, is_batch
+        return encoded
 
 
 def observed(obs: Any, wrappers: list[gymnasium.ObservationWrapper[Any, Any, Any]]) -> Any:

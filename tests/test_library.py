@@ -73,7 +73,7 @@ def test_own_observations_and_actions(name):
     for k, policy in ((0, policies[0]), (1, policies[1]), (1, policies[2])):
         seen = [own.reset(seed=i)[0] for i in range(5)]
         read = np.stack([trained.reset(seed=i)[0] for i in range(5)])
-        expected = whole.q_values(np.stack([read, read]).astype(policy._obs.dtype))[k]
+        expected = whole.q_values(np.stack([read, read]).astype(policy.obs.dtype))[k]
         for one, values in zip(seen, expected, strict=True):
             np.testing.assert_allclose(policy.q_values(one), values, rtol=1e-5, atol=1e-6)
             assert type(policy(one)) is int

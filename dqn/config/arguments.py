@@ -16,10 +16,18 @@ from dqn.errors import UserError
 Config = dict[str, Any]
 
 
-def run_arguments(description: str, options: str) -> argparse.Namespace:
-    """Return the arguments of a command about a run: the folder, KEY=VALUE words, and whom to trust."""
+def run_arguments(description: str, options: str, *, file: str | None = None) -> argparse.Namespace:
+    """Return the arguments of a command about a run: the folder, KEY=VALUE words, and whom to trust.
+
+    Args:
+        description: of the command.
+        options: what KEY may be.
+        file: what the command writes; None: it names no file.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run", type=Path, help="the run folder")
+    if file is not None:
+        parser.add_argument("file", type=Path, help=file)
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help=options)
     trust = "a package of your own that the run may import"
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)

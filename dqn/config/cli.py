@@ -1,4 +1,4 @@
-"""The command lines: train (Hydra's), resume and evaluate."""
+"""The command lines: train (Hydra's), resume, evaluate and export."""
 
 import logging
 import os
@@ -127,3 +127,17 @@ def evaluate() -> None:
         evaluation = evaluate_run(arguments.run, options, arguments.trust)
         print(evaluation.pop("text"))
         RunFolder(arguments.run).write_evaluation(evaluation)
+
+
+def export() -> None:
+    """Run `python scripts/export.py RUN FILE [seed=0]`."""
+    arguments = run_arguments(
+        "Write a policy as a file that other programs run: action values [B, A] of observations [B, ...].",
+        "seed=0 (one of the run's; its first)",
+        file="FILE.onnx, or FILE.pt2 (torch.export)",
+    )
+    with plain_errors():
+        options = parse(arguments.options)
+        from dqn.config.exporting import export_run
+
+        print(export_run(arguments.run, arguments.file, options, arguments.trust))

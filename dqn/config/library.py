@@ -57,10 +57,16 @@ def train(words: Sequence[str], config_dir: StrPath | None) -> Run:
 
 def load(run: StrPath, seed: int | None, trust: Sequence[str]) -> GreedyPolicy:
     """Do what dqn.load does."""
-    folder = RunFolder(Path(run))
-    config = load_config(folder, [trust] if isinstance(trust, str) else trust)
-    check(config, learns=False).raise_if_any()
+    config, folder = read_run(run, [trust] if isinstance(trust, str) else trust)
     return load_policy(config, folder, seed)
+
+
+def read_run(run: StrPath, trust: Sequence[str]) -> tuple[dict[str, Any], RunFolder]:
+    """Return the configuration of a run folder, which is data, and the folder."""
+    folder = RunFolder(Path(run))
+    config = load_config(folder, trust)
+    check(config, learns=False).raise_if_any()
+    return config, folder
 
 
 def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None) -> GreedyPolicy:
@@ -71,7 +77,7 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None) -> 
     """
     first, count = config["seed"], config["num_seeds"]
     seed = first if seed is None else seed
-    if seed not in range(first, first + count):
+    if isinstance(seed, bool) or seed not in range(first, first + count):
         seeds = f"the seed {first}" if count == 1 else f"the seeds {first} to {first + count - 1}"
         raise UserError(f"seed={seed!r}: the run has {seeds}")
     env_keys = {key: config["env"][key] for key in ("id", "module", "kwargs")}

@@ -1,0 +1,61 @@
+"""The export of a run's policy, checked on observations of its environment."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dqn.config.composition import mistakes
+from dqn.config.library import load_policy, read_run
+from dqn.config.schema import shown
+from dqn.env import make
+from dqn.export import export
+from dqn.policy import GreedyPolicy
+from dqn.seeding import stream
+from dqn.types import Array
+
+NUM_OBS = 1000
+"""Observations that the file is checked on."""
+
+
+def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[str]) -> str:
+    """Write the policy of a seed as a file; return a text that tells what it takes and how exact it is.
+
+    Raises:
+        UserError: the run, an option or the file is not as it should be.
+    """
+    if wrong := options.keys() - {"seed"}:
+        raise mistakes(
+            [f"{key}={shown(options[key])}: no such option; there is seed" for key in wrong], "the command"
+        )
+    config, folder = read_run(path, trust)
+    policy = load_policy(config, folder, options.get("seed"))
+    obs = play(policy, {key: config["env"][key] for key in ("id", "module", "kwargs")})
+    difference = export(policy, file, obs)
+    shape = ", ".join(map(str, ("B", *policy.obs.shape)))
+    return (
+        f"{file}: observations [{shape}] of {policy.obs.dtype} to action values"
+        f" [B, {policy.policy.num_actions}], by the network of seed {policy.seed}\n"
+        f"  greatest difference from the policy on {NUM_OBS:,} observations of {config['env']['id']}:"
+        f" {difference:.2g}"
+    )
+
+
+def play(policy: GreedyPolicy, env_keys: dict[str, Any]) -> Array:
+    """Return observations [NUM_OBS, ...] as the network reads them, of episodes that are half random."""
+    draws = stream(policy.seed, "export")
+    env = make(**env_keys)
+    try:
+        collected = np.empty((NUM_OBS, *policy.obs.shape), policy.obs.dtype)
+        obs, _ = env.reset(seed=int(draws.integers(2**31)))
+        for i in range(NUM_OBS):
+            collected[i] = obs
+            greedy = policy.policy.greedy(collected[np.newaxis, i : i + 1]).item()
+            action = greedy if draws.random() < 0.5 else int(draws.integers(policy.policy.num_actions))
+            obs, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                obs, _ = env.reset()
+        return collected
+    finally:
+        env.close()

@@ -1,0 +1,116 @@
+"""Exported policies: what is in the file, and what stands in its way."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+import torch
+from commands import call, tree
+from conftest import FINISHED
+
+import dqn
+from dqn import export
+
+EXTRA = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnxscript"))
+needs_extra = pytest.mark.skipif(not EXTRA, reason="the extra `export` is not installed")
+FORMATS = [pytest.param(".onnx", marks=needs_extra), ".pt2"]
+WORDS = [*FINISHED, "env.module=envs", "env.id=Spaces-v0", "num_seeds=2"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with runs of several spaces."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("discrete", "bytes", "dict"):
+        dqn.train([*WORDS, f"+env.kwargs.name={name}", f"hydra.run.dir={folder / name}"])
+    return folder
+
+
+def run_file(file, obs):
+    """Return the action values of a file, by what reads it without this package."""
+    if file.suffix == ".pt2":
+        return torch.export.load(file).module()(torch.from_numpy(obs)).numpy(force=True)
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(file).run(None, {"obs": obs})[0]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("name", ["discrete", "bytes", "dict"])
+def test_file_is_the_policy(folder, tmp_path, name, suffix):
+    file = tmp_path / f"policy{suffix}"
+    result = call("export", folder / name, file, "seed=1", "--trust", "envs")
+    assert result.code == 0, result.text
+    difference = float(result.text.split("on 1,000 observations of Spaces-v0: ")[1])
+    assert difference < 1e-6
+    assert list(tree(tmp_path)) == [file.name]
+    policies = [dqn.load(folder / name, seed=seed, trust=["envs"]) for seed in (0, 1)]
+    space = policies[0].observation_space
+    space.seed(0)
+    for count in (1, 5):
+        obs = [space.sample() for _ in range(count)]
+        batch = obs if isinstance(obs[0], dict) else np.stack(obs)
+        values = run_file(file, policies[1].encode(batch))
+        np.testing.assert_allclose(values, policies[1].q_values(batch), rtol=1e-4, atol=1e-5)
+        assert not np.allclose(values, policies[0].q_values(batch), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ("policy.txt", "policy.txt: should end in .onnx or .pt2"),
+        ("policy", "should end in .onnx or .pt2"),
+        ("nowhere/policy.pt2", "cannot be written"),
+        ("policy.pt2 seed=2", "seed=2: the run has the seeds 0 to 1"),
+        ("policy.pt2 seed=true", "seed=True: the run has the seeds 0 to 1"),
+        ("policy.pt2 sead=1", "sead=1: no such option"),
+    ],
+)
+def test_mistakes(folder, tmp_path, monkeypatch, words, right):
+    monkeypatch.chdir(tmp_path)
+    result = call("export", folder / "discrete", *words.split(), "--trust", "envs")
+    assert result.code == 1
+    assert right in result.text
+    assert tree(tmp_path) == {}
+
+
+def test_not_without_trust(folder, tmp_path):
+    result = call("export", folder / "discrete", tmp_path / "policy.pt2")
+    assert result.code == 1
+    assert "--trust envs" in result.text
+
+
+def test_missing_extra(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    result = call("export", folder / "discrete", tmp_path / "policy.onnx", "--trust", "envs")
+    assert result.code == 1
+    assert 'pip install "dqn[export]"' in result.text
+    assert tree(tmp_path) == {}
+
+
+def write_wrong(network, obs, file):
+    file.write_text("wrong")
+    return lambda obs: network(torch.from_numpy(obs)).numpy(force=True) + 0.01
+
+
+def write_nan(network, obs, file):
+    return lambda obs: np.full((len(obs), 3), np.nan, np.float32)
+
+
+def write_nothing(network, obs, file):
+    raise NotImplementedError("no such operation\nin a long report")
+
+
+@pytest.mark.parametrize(
+    ("write", "right"),
+    [(write_wrong, "by 0.01"), (write_nan, "by nan"), (write_nothing, "exported (no such operation)\n")],
+)
+def test_wrong_values_leave_no_file(folder, tmp_path, monkeypatch, write, right):
+    monkeypatch.setitem(export.FORMATS, ".pt2", write)
+    (tmp_path / "policy.pt2").write_text("before")
+    before = tree(tmp_path)
+    result = call("export", folder / "bytes", tmp_path / "policy.pt2", "--trust", "envs")
+    assert result.code == 1
+    assert right in result.text + "\n"
+    assert tree(tmp_path) == before
