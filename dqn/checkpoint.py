@@ -14,7 +14,7 @@ import torch
 from dqn.errors import UserError
 from dqn.files import replace_file, sync_folder
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what the files hold changes; others are refused."""
 
 

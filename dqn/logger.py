@@ -1,24 +1,25 @@
-"""What a run tells: metrics.jsonl and TensorBoard events, one folder per seed."""
+"""What a run tells: metrics.jsonl and TensorBoard events, one folder per seed, and events of all together."""
 
 import json
 import math
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
 
-from dqn.errors import UserError
+from dqn import board
+from dqn.events import Events, cut
 from dqn.files import sync_folder
+from dqn.stats import interquartile_mean
 from dqn.types import Array, Bools, Floats, Integers, Update
+
+State = dict[str, Any]
 
 RECENT = 100
 """Episodes in the running mean return."""
@@ -31,37 +32,27 @@ class SeedLog:
     A line holds all that is known of one environment step, so no step has two lines.
     """
 
-    def __init__(self, folder: Path, state: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, state: State, header: Sequence[Summary.Value] = ()) -> None:
         """Open the folder as it was when `state` was taken: whatever was written later is cut off."""
         folder.mkdir(exist_ok=True)
-        self.folder = folder
-        self._earlier: dict[str, int] = dict(state.get("events", {}))
         metrics = folder / "metrics.jsonl"
         metrics.touch()
         cut(metrics, state.get("metrics", 0))
-        for path in folder.glob("events.out.tfevents.*"):
-            cut(path, self._earlier.get(path.name, 0))  # a TensorBoard would stay with a file that is gone
         self._lines: list[dict[str, float]] = []
+        self.events = Events(folder, state.get("events", {}), state.get("step", 0), header)
         self._metrics = metrics.open("ab")
-        self._events, self._writer = self._open_events(state.get("step", 0))
         sync_folder(folder)
-
-    def _open_events(self, step: int) -> tuple[IO[bytes], RecordWriter]:
-        stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        file = (self.folder / stem).open("xb")
-        writer = RecordWriter(file)
-        writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-        # a TensorBoard that has seen what was cut off drops it
-        start = SessionLog(status=SessionLog.START)
-        writer.write(Event(wall_time=time.time(), step=step + 1, session_log=start).SerializeToString())
-        return file, writer
 
     def add(self, values: dict[str, float]) -> None:
         """Add to the line of values["step"]; steps never go back."""
-        if self._lines and self._lines[-1]["step"] == values["step"]:
-            self._lines[-1].update(values)
-        else:
-            self._lines.append(values)
+        line = self.line_of(values["step"])
+        if not line:
+            self._lines.append(line)
+        line.update(values)
+
+    def line_of(self, step: float) -> dict[str, float]:
+        """Return the latest line if it is of `step`, else a new one."""
+        return self._lines[-1] if self._lines and self._lines[-1]["step"] == step else {}
 
     def flush(self, keep: int = 0) -> None:
         """Write all lines but the `keep` latest ones, which may still grow.
@@ -70,29 +61,24 @@ class SeedLog:
         """
         ready = self._lines[: len(self._lines) - keep]
         self._lines = self._lines[len(ready) :]
-        now = time.time()
         for values in ready:
             line = {tag: x for tag, x in values.items() if math.isfinite(x)}
             self._metrics.write(json.dumps(line).encode() + b"\n")
-            scalars = [Summary.Value(tag=tag, simple_value=x) for tag, x in line.items() if "/" in tag]
-            event = Event(wall_time=now, step=int(line["step"]), summary=Summary(value=scalars))
-            self._writer.write(event.SerializeToString())
+            self.events.scalars(int(line["step"]), {tag: x for tag, x in line.items() if "/" in tag})
         self._metrics.flush()
-        self._events.flush()
+        self.events.flush()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Flush, make durable and return what `__init__` needs to go on from here."""
         self.flush()
-        for file in (self._metrics, self._events):
-            os.fsync(file.fileno())
-        events = self._earlier | {Path(self._events.name).name: self._events.tell()}
-        return {"metrics": self._metrics.tell(), "events": events}
+        os.fsync(self._metrics.fileno())
+        return {"metrics": self._metrics.tell(), "events": self.events.sizes()}
 
     def close(self) -> None:
         try:
             self._metrics.close()
         finally:  # closing writes what is left, which may fail
-            self._events.close()
+            self.events.close()
 
 
 class Logger:
@@ -102,13 +88,14 @@ class Logger:
     all its environments, plus e + 1; so each transition has a number of its own.
 
     Args:
-        folder: the run's; seed N logs to seed=N.
+        folder: the run's; seed N logs to seed=N, and the spread over several seeds to the folder itself.
         seeds: the K seeds.
         num_envs: environments per seed, E.
+        config: of the run, for TensorBoard.
     """
 
-    def __init__(self, *, folder: Path, seeds: Sequence[int], num_envs: int) -> None:
-        self.folder, self.seeds = folder, seeds
+    def __init__(self, *, folder: Path, seeds: Sequence[int], num_envs: int, config: State) -> None:
+        self.folder, self.seeds, self._config = folder, seeds, config
         self.episodes = np.zeros(len(seeds), np.int64)
         self.updates = 0
         self.recent: list[deque[float]] = [deque(maxlen=RECENT) for _ in seeds]
@@ -123,8 +110,12 @@ class Logger:
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
         self._logs: list[SeedLog] = []
+        self._together: Events | None = None
+        """Of all seeds, where they are several."""
         self._flushed = time.monotonic()
         self._started, self._steps_before = 0.0, 0
+        self._spread: dict[str, list[float]] = {}
+        """What this iteration tells of the seeds, by tag."""
 
     @property
     def steps(self) -> Integers:
@@ -132,11 +123,22 @@ class Logger:
         steps: Integers = self._transitions.sum(-1)
         return steps
 
-    def open(self, states: Sequence[dict[str, Any]] | None) -> None:
-        """Open each seed's folder, as `states` (from `files`) say or from nothing."""
+    def open(self, states: Sequence[State] | None) -> None:
+        """Open the folders, as `states` (from `files`) say or from nothing."""
+        about = [board.layout(len(self.seeds)), board.config_text(self._config)]
+        several = len(self.seeds) > 1
+        group = "/".join(self.folder.absolute().parts[-2:])
         for k, seed in enumerate(self.seeds):
             state = states[k] | {"step": int(self.steps[k])} if states else {}
-            self._logs.append(SeedLog(self.folder / f"seed={seed}", state))
+            header = [board.hparams(self._config, group), *([] if several else about)]
+            self._logs.append(SeedLog(self.folder / f"seed={seed}", state, header))
+        if several:
+            sizes = states[-1]["events"] if states else {}
+            self._together = Events(self.folder, sizes, self._mean_step(), about)
+            sync_folder(self.folder)
+
+    def _mean_step(self) -> int:
+        return int(self.steps.mean())
 
     def start_iteration(self) -> None:
         """Forget the unfinished episodes: their environments are gone."""
@@ -170,7 +172,7 @@ class Logger:
 
     def _add(self, k: int, line: dict[str, float]) -> None:
         """Add a line with the means of the updates since this seed's previous one."""
-        if self._counts[k]:
+        if self._counts[k] and "train/loss" not in self._logs[k].line_of(line["step"]):
             means = (self._sums[:, k] / self._counts[k]).tolist()
             line |= dict(zip(("train/loss", "train/q", "train/grad_norm"), means, strict=True))
             self.loss[k] = means[0]
@@ -187,6 +189,7 @@ class Logger:
     def evaluated(self, returns: Array) -> None:
         """Log the returns [K, episodes] of an evaluation at the present step."""
         self.keep_evaluation(returns)
+        self._spread["eval/return"] = returns.mean(-1).tolist()
         for k, mean in enumerate(returns.mean(-1).tolist()):
             self._add(k, self._line(k, int(self.steps[k])) | {"eval/return": mean})
 
@@ -199,7 +202,17 @@ class Logger:
         rate = self.steps_per_second()
         for k in range(len(self.seeds)):
             self._add(k, self._line(k, int(self.steps[k])) | {"time/steps_per_second": rate})
+        self._spread |= {"train/return": self.recent_returns()}
+        if self._together is not None:
+            self._together.scalars(self._mean_step(), spread_scalars(self._spread))
+        self._spread.clear()
         return rate
+
+    def histogram(self, tag: str, values: Array) -> None:
+        """Log a histogram of each seed's values [K, ...] at the end of an iteration."""
+        for k, log in enumerate(self._logs):
+            log.flush()
+            log.events.add(int(self.steps[k]), [board.histogram(tag, values[k])])
 
     def steps_per_second(self) -> float:
         """Return the environment steps of all seeds together per second of this iteration until now."""
@@ -208,23 +221,28 @@ class Logger:
     def _flush(self, keep: int = 0) -> None:
         for log in self._logs:
             log.flush(keep)
+        if self._together is not None:
+            self._together.flush()
         self._flushed = time.monotonic()
 
     def recent_returns(self) -> list[float]:
         """Return each seed's mean return of its latest episodes; seeds without any are left out."""
         return [float(np.mean(returns)) for returns in self.recent if returns]
 
-    def files(self) -> list[dict[str, Any]]:
+    def files(self) -> list[State]:
         """Make all files durable and return their states, for `open`."""
-        self._flushed = time.monotonic()
-        return [log.state_dict() for log in self._logs]
+        self._flush()
+        states = [log.state_dict() for log in self._logs]
+        return states if self._together is None else [*states, {"events": self._together.sizes()}]
 
     def close(self) -> None:
         with ExitStack() as stack:
             for log in self._logs:
                 stack.callback(log.close)
+            if self._together is not None:
+                stack.callback(self._together.close)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         return {
             "transitions": self._transitions.tolist(),
             "episodes": self.episodes.tolist(),
@@ -235,7 +253,7 @@ class Logger:
             "counts": self._counts.tolist(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         self._transitions[:] = state["transitions"]
         self.episodes[:] = state["episodes"]
         self.updates = state["updates"]
@@ -247,12 +265,13 @@ class Logger:
         self._counts[:] = state["counts"]
 
 
-def cut(path: Path, size: int) -> None:
-    """Truncate a file to `size` bytes.
-
-    Raises:
-        UserError: it has fewer.
-    """
-    if path.stat().st_size < size:
-        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
-    os.truncate(path, size)
+def spread_scalars(spread: dict[str, list[float]]) -> dict[str, float]:
+    """Return the interquartile mean, the lowest and the highest of what each tag has of the seeds."""
+    scalars: dict[str, float] = {}
+    for tag, values in spread.items():
+        if values and np.isfinite(values).all():
+            told = (interquartile_mean(values), min(values), max(values))
+            scalars |= {
+                f"{board.SPREADS[tag]}_{name}": x for name, x in zip(board.STATISTICS, told, strict=True)
+            }
+    return scalars

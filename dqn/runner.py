@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 LOOK_STEPS = 256
 """Steps of the loop from one look at the clock, for the progress bar, to the next."""
+HISTOGRAM_OBSERVATIONS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Clock(ABC):
     eval_period: NonNegativeInt
     eval_episodes: NonNegativeInt
     eval_epsilon: Probability
+    histogram_period: NonNegativeInt
 
     @property
     @abstractmethod
@@ -122,6 +124,8 @@ class Runner:
         self.epsilon, self.evaluator = epsilon, evaluator
         self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
         self.bar = bar
+        self.starts = max(clock.learning_starts, memory.least_stored)
+        """Transitions that each seed has stored before the first update."""
         self.stop = threading.Event()
         """Ends the run at its next step, as an interrupt, when it is set."""
         self.iteration = 0
@@ -145,6 +149,9 @@ class Runner:
                 if self.evaluates() and self.evaluator is not None:
                     self.logger.evaluated(self.evaluator(self.agent.policy, self.iteration))
                 self.report(self.logger.end_iteration())
+                if self.clock.histogram_period and self.iteration % self.clock.histogram_period == 0:
+                    values = self.agent.policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
+                    self.logger.histogram("train/q_values", values)
                 self.save()
             if not self.evaluates():
                 self.final_evaluation()
@@ -200,18 +207,14 @@ class Runner:
                 active = ~waiting
 
     def learn(self, ticks: int) -> None:
-        """Do the updates and the target syncs that the latest `ticks` made due."""
+        """Do, tick by tick, the updates and the target syncs that the latest `ticks` made due."""
         clock = self.clock
-        trainings = self.due(clock.train_period, ticks)
-        if trainings and self.memory.can_sample and self.memory.stored.min() >= clock.learning_starts:
-            for _ in range(trainings * clock.updates_per_train):
-                self.update()
-        if self.due(clock.target_period, ticks):
-            self.agent.sync_target(clock.target_tau)
-
-    def due(self, period: int, ticks: int) -> int:
-        """Return how many multiples of `period` the latest `ticks` have crossed."""
-        return self.tick // period - (self.tick - ticks) // period
+        for tick in range(self.tick - ticks + 1, self.tick + 1):
+            if tick % clock.train_period == 0 and self.memory.stored.min() >= self.starts:
+                for _ in range(clock.updates_per_train):
+                    self.update()
+            if tick % clock.target_period == 0:
+                self.agent.sync_target(clock.target_tau)
 
     def update(self) -> None:
         update = self.agent.update(self.memory.sample(self.clock.batch_size))

@@ -43,6 +43,8 @@ def scalars_of(events: list[Event]) -> dict[tuple[int, str], list[float]]:
     found: dict[tuple[int, str], list[float]] = {}
     for event in events:
         for value in event.summary.value:
+            if value.WhichOneof("value") != "simple_value":
+                continue
             found.setdefault((event.step, value.tag), []).append(value.simple_value)
     return found
 
@@ -63,6 +65,8 @@ def check_records(folder: Path) -> None:
             for event in accumulator.Scalars(tag)
         }
         assert shown == written
+    together = scalars_of(read_events(folder))
+    assert all(len(values) == 1 for values in together.values()), "a step was written twice"
 
 
 def contents(runner: Runner) -> dict[str, Any]:

@@ -119,7 +119,8 @@ def test_a_missing_part(checkpoint):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1, 2]", b"7", b'"text"', b"\xff\xfe", b"[" * 100_000, b"{}", b'{"format": 1}']
+    "content",
+    [b"", b"{", b"[1, 2]", b"7", b'"text"', b"\xff\xfe", b"[" * 100_000, b"{}", b'{"format": %d}' % FORMAT],
 )
 def test_a_foreign_manifest(checkpoint, content):
     checkpoint.manifest.write_bytes(content)

@@ -29,7 +29,7 @@ def make(tmp_path):
     loggers = []
 
     def make(states: Any = None, counts: Any = None, num_envs: int = 1, seeds: Any = (3, 4)) -> Logger:
-        logger = Logger(folder=tmp_path, seeds=seeds, num_envs=num_envs)
+        logger = Logger(folder=tmp_path, seeds=seeds, num_envs=num_envs, config={})
         if counts is not None:
             logger.load_state_dict(counts)
         logger.open(states)
@@ -322,7 +322,7 @@ def test_both_files_are_closed_where_one_cannot_be_written(tmp_path):
     metrics, log._metrics = log._metrics, Full()
     with pytest.raises(OSError, match="No space"):
         log.close()
-    assert log._events.closed
+    assert log.events.closed
     metrics.close()
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from helpers import config_of
-from records import check_records, contents, read_metrics, same, stored
+from records import check_records, contents, read_events, read_metrics, same, scalars_of, stored
 
 import dqn.checkpoint
 from dqn.agent import Agent
@@ -138,6 +138,7 @@ def run(folder: Path, words: list[str]) -> Any:
         "contents": contents(runner),
         "stored": stored(folder),
         "metrics": read_metrics(folder),
+        "together": scalars_of(read_events(folder)),
         "result": result,
     }
 

@@ -41,6 +41,7 @@ def experiment(
     runner: Clock,
     agent: Callable[..., Any],
     folder: RunFolder,
+    config: Config,
 ) -> Runner:
     """Return the runner of a configuration whose groups are already objects."""
     seeds = range(seed, seed + num_seeds)
@@ -69,7 +70,7 @@ def experiment(
         memory=memory(gamma=learner.gamma, **common),
         epsilon=schedule,
         evaluator=evaluator,
-        logger=Logger(folder=folder.path, seeds=seeds, num_envs=environments.num_envs),
+        logger=Logger(folder=folder.path, seeds=seeds, num_envs=environments.num_envs, config=config),
         checkpoint=Checkpoint(folder.path),
         bar=make_bar(runner),
         on_progress=lambda progress: folder.update_status(progress=progress),
@@ -91,7 +92,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
     }
-    return experiment(**parts, folder=folder)
+    return experiment(**parts, folder=folder, config=config)
 
 
 def build_policy(config: Config) -> tuple[Policy, Callable[..., Environments], range]:

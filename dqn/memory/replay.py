@@ -51,13 +51,11 @@ class ReplayMemory:
         self.device = device
         self._pending: list[Row] = []
         self._most_pending = min(self.MOST_PENDING, self.ring.longest_push)
-        self._can_sample = False
 
     @property
-    def can_sample(self) -> bool:
-        """Return whether every seed has a transition; once it has, newer ones replace it."""
-        self._can_sample = self._can_sample or len(self) > 0
-        return self._can_sample
+    def least_stored(self) -> int:
+        """Return how many transitions a seed must have stored to have a sample, wherever its episodes end."""
+        return (self.ring.span - 1) * self.ring.num_envs + 1
 
     def push(self, row: Row) -> None:
         """Store one step of every active environment; its arrays are kept and must not change."""
@@ -90,6 +88,17 @@ class ReplayMemory:
             discount=self._tensor(discount),
             next_obs=self._obs(following),
         )
+
+    def observations(self, count: int) -> Array:
+        """Return observations [K, count, ...], spread evenly over the rows of each seed's first environment.
+
+        They are drawn from no stream: looking at them changes nothing.
+        """
+        self._store()
+        firsts = np.arange(self.ring.num_seeds) * self.ring.num_envs
+        rows = [np.linspace(0, last, count).astype(np.int64) for last in self.ring.filled[firsts] - 1]
+        places: Array = np.stack(rows) + firsts[:, None] * self.ring.rows
+        return self.ring.obs[places]
 
     def _obs(self, places: Integers) -> Tensor:
         return self._tensor(self.ring.obs.take(places, axis=0))

@@ -1,0 +1,155 @@
+"""What TensorBoard shows beside the numbers of the seeds, read back by its own code."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from helpers import TINY_EPISODES, TINY_STEPS, config_of, make_runner
+from records import check_records, contents, read_events, read_metrics, same, scalars_of
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import metadata as hparams_plugin
+from tensorboard.util.tensor_util import make_ndarray
+
+from dqn import board
+
+EVALUATED = ["runner.eval_period=1", "runner.eval_episodes=2", "runner.total_steps=600"]
+
+
+def accumulator(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def text_of(folder: Path, tag: str) -> bytes:
+    """Return the latest content of a text."""
+    return bytes(make_ndarray(accumulator(folder).Tensors(tag)[-1].tensor_proto).item())
+
+
+def hparams_of(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return the group and the hyper-parameters that the HPARAMS tab reads."""
+    metadata = accumulator(folder).SummaryMetadata(hparams_plugin.SESSION_START_INFO_TAG)
+    info = hparams_plugin.parse_session_start_info_plugin_data(metadata.plugin_data.content)
+    return info.group_name, {key: getattr(x, x.WhichOneof("kind")) for key, x in info.hparams.items()}
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory) -> Path:
+    """Return the folder of a run of three seeds."""
+    folder = tmp_path_factory.mktemp("sweep") / "several"
+    make_runner(folder, [*TINY_STEPS, *EVALUATED, "num_seeds=3", "seed=2", "runner.histogram_period=2"]).run()
+    return folder
+
+
+def test_hyper_parameters_lie_in_the_run_itself(several):
+    for seed in (2, 3, 4):
+        group, values = hparams_of(several / f"seed={seed}")
+        assert group == f"{several.parent.name}/several"
+        assert values["agent.lr"] == 5e-4
+        assert values["agent.backup"] == "Greedy"
+        assert values["agent.max_grad_norm"] == "null"
+        assert values["env.time_limit_is_terminal"] is True
+        assert values["network.torso.hidden_sizes"] == "[16]"
+        assert not any("_partial_" in key or "_target_" in key for key in values)
+    assert not [
+        path for path in several.rglob("events*") if path.parent not in (several, *several.glob("seed=*"))
+    ]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_configuration_as_text(tmp_path, several, seeds):
+    words = [*TINY_STEPS, *EVALUATED, "num_seeds=3", "seed=2", "runner.histogram_period=2"]
+    folder = several
+    if seeds == 1:
+        words, folder = TINY_STEPS, tmp_path / "seed=0"
+        make_runner(tmp_path, words).run()
+        assert not list(tmp_path.glob("events*")), "one seed has no others beside it"
+    text = text_of(folder, "config").decode()
+    assert yaml.safe_load(text.removeprefix("```yaml").removesuffix("```")) == config_of(words)
+
+
+def test_the_layout(several):
+    layout = layout_pb2.Layout.FromString(text_of(several, "custom_scalars__config__"))
+    (category,) = layout.category
+    assert [list(chart.multiline.tag) for chart in category.chart][:2] == [
+        ["^eval/return$"],
+        ["^train/return$"],
+    ]
+    tags = accumulator(several).Tags()["scalars"]
+    margins = [chart.margin.series[0] for chart in category.chart[2:]]
+    assert sorted(tags) == sorted(x for one in margins for x in (one.value, one.lower, one.upper))
+    assert len(layout_pb2.Layout.FromString(board.layout(1).tensor.string_val[0]).category[0].chart) == 2
+
+
+@pytest.mark.parametrize("clock", [TINY_STEPS, TINY_EPISODES], ids=["steps", "episodes"])
+def test_the_spread_over_seeds(tmp_path, clock):
+    words = [
+        *clock,
+        "runner.eval_period=2",
+        "runner.eval_episodes=2",
+        "num_seeds=3",
+        "runner.learning_starts=5",
+    ]
+    runner = make_runner(tmp_path, words)
+    steps, returns, reports = [], [], runner.report
+    runner.report = lambda rate: (
+        steps.append(int(runner.logger.steps.mean())),
+        returns.append(runner.logger.recent_returns()),
+        reports(rate),
+    )
+    runner.run()
+    spread = scalars_of(read_events(tmp_path))
+    for step, values in zip(steps, returns, strict=True):
+        three = [spread[step, f"seeds/train_return_{name}"] for name in ("iqm", "min", "max")]
+        assert three == [[np.float32(x)] for x in (np.mean(values), min(values), max(values))], (
+            "3 // 4 are cut"
+        )
+    evaluated = [lines[-1]["eval/return"] for lines in read_metrics(tmp_path).values()]
+    assert spread[steps[-1], "seeds/eval_return_max"] == [np.float32(max(evaluated))]
+    assert (steps[0], "seeds/eval_return_max") not in spread
+    assert len(spread) == 3 * 2 + 3
+
+
+def test_a_seed_without_an_episode_or_with_an_infinite_return_tells_nothing(several):
+    from dqn.logger import spread_scalars
+
+    assert spread_scalars({"train/return": [], "eval/return": [1.0, np.inf]}) == {}
+
+
+def test_histograms_show_action_values_and_leave_training_alone(several, tmp_path):
+    words = [*TINY_STEPS, *EVALUATED, "num_seeds=3", "seed=2"]
+    ends = []
+    for period in (0, 1):
+        folder = tmp_path / str(period)
+        runner = make_runner(folder, [*words, f"runner.histogram_period={period}"])
+        runner.run()
+        check_records(folder)
+        ends.append((contents(runner), read_metrics(folder), scalars_of(read_events(folder))))
+        shown = [accumulator(folder / f"seed={seed}").Tags()["tensors"] for seed in (2, 3, 4)]
+        assert all(("train/q_values" in tags) == bool(period) for tags in shown)
+    same(*ends)
+    (event,) = accumulator(several / "seed=3").Tensors("train/q_values")
+    assert event.step == 400, "every second iteration of three"
+    buckets = make_ndarray(event.tensor_proto)
+    assert buckets.shape == (board.BINS, 3)
+    assert buckets[:, 2].sum() == 256 * 2
+
+
+def test_a_histogram_of_what_is_not_finite_and_of_one_value():
+    for values in (np.array([np.nan, np.inf, 1.0]), np.array([np.nan]), np.ones(5)):
+        buckets = make_ndarray(board.histogram("x", values).tensor)
+        assert buckets[:, 2].sum() == np.isfinite(values).sum()
+
+
+def test_observations_are_those_of_each_seed(tmp_path):
+    runner = make_runner(tmp_path, [*TINY_STEPS, "num_seeds=2", "env.num_envs=2"])
+    runner.run()
+    seen = runner.memory.observations(7)
+    assert seen.shape == (2, 7, 4)
+    for k in range(2):
+        column = runner.memory.ring._by_column("obs")[2 * k, : runner.memory.ring.filled[2 * k]]
+        np.testing.assert_array_equal(seen[k][[0, -1]], column[[0, -1]])
+        assert all((column == one).all(-1).any() for one in seen[k])
