@@ -101,8 +101,8 @@ def test_a_bar_and_whole_log_lines(tmp_path, terminal):
     assert last[1:] == [
         f"run folder: {path}",
         f"  tensorboard --logdir {path}",
-        f"  python scripts/evaluate.py {path} episodes=100",
-        f"  python scripts/resume.py {path} runner.total_episodes=400",
+        f"  python {SCRIPTS / 'evaluate.py'} {path} episodes=100",
+        f"  python {SCRIPTS / 'resume.py'} {path} runner.total_episodes=400",
     ]
     assert raw.rfind("\x1b[?25h") > raw.rfind("\x1b[?25l"), "the cursor is back"
 
@@ -118,7 +118,7 @@ def test_ctrl_c(tmp_path, terminal):
     assert time.monotonic() - began < 5
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
     assert text.rstrip().endswith(
-        f"interrupted; it goes on with: python scripts/resume.py {tmp_path / 'run'}"
+        f"interrupted; it goes on with: python {SCRIPTS / 'resume.py'} {tmp_path / 'run'}"
     )
     assert "Traceback" not in text
 

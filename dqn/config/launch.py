@@ -3,12 +3,15 @@
 import logging
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dqn.config.paths import CONF
 from dqn.config.trust import leaves
 from dqn.errors import UserError
 from dqn.runs import RunFolder, environment, git_revision
@@ -104,11 +107,19 @@ def tell(folder: RunFolder) -> float:
     log.info("run folder: %s", folder.path)
     path = shlex.quote(str(folder.path))
     log.info("  tensorboard --logdir %s", path)
-    log.info("  python scripts/evaluate.py %s episodes=100", path)
+    log.info("  %s %s episodes=100", command("evaluate"), path)
     for key, total in leaves(folder.read_config()):
         if key in TOTALS:
-            log.info("  python scripts/resume.py %s %s=%d", path, key, 2 * total)
+            log.info("  %s %s %s=%d", command("resume"), path, key, 2 * total)
     return float(status["result"])
+
+
+def command(name: str) -> str:
+    """Return how another command of this package is started, in the way in which this one was."""
+    program = Path(sys.argv[0])
+    if program.resolve().parent == CONF.parent / "scripts":
+        return f"python {shlex.quote(str(program.with_name(f'{name}.py')))}"
+    return f"dqn-{name}"
 
 
 @contextmanager
@@ -118,7 +129,7 @@ def status_of(folder: RunFolder) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         leave(folder, state="interrupted")
-        log.info("interrupted; it goes on with: python scripts/resume.py %s", shlex.quote(str(folder.path)))
+        log.info("interrupted; it goes on with: %s %s", command("resume"), shlex.quote(str(folder.path)))
         raise
     except UserError as error:
         leave(folder, state="failed", error=str(error))
