@@ -19,7 +19,7 @@ FORMAT = 2
 
 
 class Checkpoint:
-    """The checkpoint of one run folder: parts ("policy", "learner", "memory"), each a file of its own.
+    """The checkpoint of one run folder: parts (policy, learner, memory, best), each a file of its own.
 
     `save` writes new files, makes them durable, replaces `manifest.json`, and then removes the old ones.
     """
@@ -31,12 +31,16 @@ class Checkpoint:
     def save(self, iteration: int, parts: dict[str, Any]) -> None:
         """Replace the checkpoint by `parts`, nested dicts and lists of tensors, arrays and plain values.
 
+        A part that is not among them stays as it is.
+
         Raises:
             UserError: it could not be written; the previous one stays.
         """
         try:
             self.folder.mkdir(exist_ok=True)
-            files = {part: self._write(f"{part}-{iteration}.pt", state) for part, state in parts.items()}
+            files = self._files() | {
+                part: self._write(f"{part}-{iteration}.pt", state) for part, state in parts.items()
+            }
             sync_folder(self.folder)
             replace_file(
                 self.manifest, json.dumps({"format": FORMAT, "iteration": iteration, "files": files})
@@ -61,14 +65,20 @@ class Checkpoint:
 
     def _remove_old(self) -> None:
         """Remove every file that the manifest does not name."""
-        files = self._read_manifest()["files"].values() if self.exists() else ()
-        names = {self.manifest.name, *(file["name"] for file in files)}
+        names = {self.manifest.name, *(file["name"] for file in self._files().values())}
         for path in self.folder.iterdir():
             if path.name not in names:
                 path.unlink(missing_ok=True)
 
+    def _files(self) -> dict[str, Any]:
+        files: dict[str, Any] = self._read_manifest()["files"] if self.exists() else {}
+        return files
+
     def exists(self) -> bool:
         return self.manifest.exists()
+
+    def has(self, part: str) -> bool:
+        return part in self._files()
 
     def iteration(self) -> int:
         """Return the number of iterations that the checkpoint follows."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqn.agent import Agent
+from dqn.best import Best
 from dqn.checkpoint import Checkpoint
 from dqn.env import Environments
 from dqn.errors import UserError
@@ -128,6 +129,7 @@ class Runner:
         """Transitions that each seed has stored before the first update."""
         self.stop = threading.Event()
         """Ends the run at its next step, as an interrupt, when it is set."""
+        self.best = Best(len(logger.seeds))
         self.iteration = 0
         self.tick = 0
 
@@ -147,7 +149,9 @@ class Runner:
                 self.train()
                 self.iteration += 1
                 if self.evaluates() and self.evaluator is not None:
-                    self.logger.evaluated(self.evaluator(self.agent.policy, self.iteration))
+                    returns = self.evaluator(self.agent.policy, self.iteration)
+                    self.logger.evaluated(returns)
+                    self.best.evaluated(self.agent.policy.state_dict(), returns, self.iteration)
                 self.report(self.logger.end_iteration())
                 if self.clock.histogram_period and self.iteration % self.clock.histogram_period == 0:
                     values = self.agent.policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
@@ -274,6 +278,17 @@ class Runner:
         parts.append(f"{self.logger.steps_per_second():,.0f} steps/s")
         self.bar.show(self.tick, " | ".join(parts))
 
+    def selected(self) -> dict[str, Any] | None:
+        """Return each seed's best periodic evaluation, for the status; None without any."""
+        seeds = {
+            str(seed): {"mean_return": float(score), "iteration": int(iteration)}
+            for seed, score, iteration in zip(
+                self.logger.seeds, self.best.score, self.best.iteration, strict=True
+            )
+            if iteration
+        }
+        return {"note": "selected by evaluation, so biased upwards", "seeds": seeds} if seeds else None
+
     def progress(self) -> dict[str, Any]:
         return {
             "unit": self.clock.unit,
@@ -300,7 +315,10 @@ class Runner:
             "learner": learner,
             "memory": self.memory.state_dict(),
         }
+        if self.best.changed:
+            parts["best"] = self.best.state_dict()
         self.checkpoint.save(self.iteration, parts)
+        self.best.changed = False
 
     def restore(self) -> None:
         """Go to where the checkpoint is, or to the start if there is none.
@@ -312,10 +330,13 @@ class Runner:
             self.logger.open(None)
             return
         policy, learner, memory = (self.checkpoint.load(part) for part in ("policy", "learner", "memory"))
+        best = self.checkpoint.load("best") if self.checkpoint.has("best") else None
         try:
             self.agent.policy.load_state_dict(policy)
             self.agent.load_state_dict(learner["agent"])
             self.memory.load_state_dict(memory)
+            if best is not None:
+                self.best.load_state_dict(best)
             self.logger.load_state_dict(learner["logger"])
             self.tick, self.iteration = learner["tick"], learner["iteration"]
             self.logger.open(learner["files"])

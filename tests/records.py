@@ -84,6 +84,7 @@ def contents(runner: Runner) -> dict[str, Any]:
         "updates": logger.updates,
         "recent": logger.recent,
         "evaluation": logger.evaluation,
+        "best": runner.best.state_dict(),
         "tick": runner.tick,
         "iteration": runner.iteration,
         "exploration": [agent.exploration.next(everyone).copy() for _ in range(300)],
@@ -92,7 +93,12 @@ def contents(runner: Runner) -> dict[str, Any]:
 
 def stored(folder: Path) -> dict[str, Any]:
     """Return the checkpoint of a run, but for the sizes of its other files."""
-    parts = {part: Checkpoint(folder).load(part) for part in ("policy", "learner", "memory")}
+    checkpoint = Checkpoint(folder)
+    parts = {
+        part: checkpoint.load(part)
+        for part in ("policy", "learner", "memory", "best")
+        if checkpoint.has(part)
+    }
     del parts["learner"]["files"]
     return parts
 

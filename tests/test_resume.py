@@ -99,6 +99,7 @@ STOPS = {
     "after the policy": after(Checkpoint, "_write", 4),
     "after the learner": after(Checkpoint, "_write", 5),
     "after the memory": after(Checkpoint, "_write", 6),
+    "after the best": after(Checkpoint, "_write", 7),
     "before the manifest": before(dqn.checkpoint, "replace_file", 2),
     "after the manifest": after(dqn.checkpoint, "replace_file", 2),
     "save": after(Checkpoint, "save", 2),
@@ -211,6 +212,7 @@ def test_evaluation_does_not_touch_training(tmp_path, words):
     for name, setting in (("on", "runner.eval_period=1"), ("off", "runner.eval_episodes=0")):
         end = run(tmp_path / name, [*words, setting])
         assert (end["contents"].pop("evaluation") is None) == (name == "off")
+        assert bool(end["contents"].pop("best")["policy"]) == (name == "on")
         metrics = read_metrics(tmp_path / name, without=("time/", "eval/"))
         ends.append((end["contents"], metrics))
     same(*ends)

@@ -15,6 +15,7 @@ from dqn.config.paths import CONF
 from dqn.config.trust import leaves
 from dqn.errors import UserError
 from dqn.runs import RunFolder, environment, git_revision
+from dqn.stats import interquartile_mean
 
 log = logging.getLogger(__name__)
 TOTALS = ("runner.total_steps", "runner.total_episodes")
@@ -51,6 +52,7 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
                 state="finished",
                 result=result,
                 evaluation=runner.logger.evaluation,
+                best=runner.selected(),
                 progress=runner.progress(),
             )
         return tell(folder)
@@ -71,7 +73,13 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     else:
         folder.write_config(config, overrides)
     folder.update_status(
-        state="running", error=None, result=None, evaluation=None, versions=versions, git=git_revision()
+        state="running",
+        error=None,
+        result=None,
+        evaluation=None,
+        best=None,
+        versions=versions,
+        git=git_revision(),
     )
 
 
@@ -104,6 +112,10 @@ def tell(folder: RunFolder) -> float:
     status = folder.stored_status()
     kind = "evaluation" if status.get("evaluation") else "latest training"
     log.info("finished: interquartile mean of the %s returns over seeds: %.2f", kind, status["result"])
+    if status.get("best"):
+        scores = [one["mean_return"] for one in status["best"]["seeds"].values()]
+        told = "best periodic evaluation of each seed (selected, so biased upwards): interquartile mean %.2f"
+        log.info(told, interquartile_mean(scores))
     log.info("run folder: %s", folder.path)
     path = shlex.quote(str(folder.path))
     log.info("  tensorboard --logdir %s", path)

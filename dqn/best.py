@@ -1,0 +1,50 @@
+"""The best policies by evaluation: selected, and therefore biased upwards."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from dqn.types import Array
+
+State = dict[str, Any]
+
+
+class Best:
+    """Of each seed the policy of the periodic evaluation in which its mean return was the highest.
+
+    The highest of many noisy scores is higher than what its policy is worth: `score` is no run's result.
+    """
+
+    def __init__(self, num_seeds: int) -> None:
+        self.score = np.full(num_seeds, -np.inf)
+        self.iteration = np.zeros(num_seeds, np.int64)
+        self.changed = False
+        """Whether there are policies that no checkpoint has."""
+        self._policy: State = {}
+
+    def evaluated(self, policy: State, returns: Array, iteration: int) -> None:
+        """Keep the policies of those seeds whose returns [K, episodes] are better than ever.
+
+        Args:
+            policy: parameters of all seeds [K, ...].
+            returns: of the evaluation.
+            iteration: after which it was.
+        """
+        score = returns.mean(-1)
+        better = score > self.score
+        if not better.any():
+            return
+        self.score[better], self.iteration[better] = score[better], iteration
+        where = torch.from_numpy(better)
+        for name, leaf in policy.items():
+            self._policy.setdefault(name, leaf.clone())[where] = leaf[where]
+        self.changed = True
+
+    def state_dict(self) -> State:
+        return {"policy": self._policy, "score": self.score.tolist(), "iteration": self.iteration.tolist()}
+
+    def load_state_dict(self, state: State) -> None:
+        self._policy = state["policy"]
+        self.score[:] = state["score"]
+        self.iteration[:] = state["iteration"]

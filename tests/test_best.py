@@ -1,0 +1,131 @@
+"""The best policies by evaluation: each seed's own, kept beside the last, and said to be selected."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from commands import call
+from helpers import TINY_STEPS, config_of, make_runner
+
+from dqn.best import Best
+from dqn.checkpoint import Checkpoint
+from dqn.config.launch import launch
+from dqn.runs import RunFolder
+
+WORDS = [
+    *(
+        *TINY_STEPS,
+        "runner.total_steps=1000",
+        "runner.eval_period=1",
+        "runner.eval_episodes=2",
+        "num_seeds=2",
+    ),
+    *("seed=3", "agent.lr=0.05"),
+]
+
+
+def leaves(value: float) -> dict[str, torch.Tensor]:
+    return {"weight": torch.full((2, 3, 1), value), "bias": torch.full((2, 3), value)}
+
+
+def test_each_seed_keeps_its_own_first_highest():
+    best = Best(2)
+    for iteration, scores in enumerate([(1, 5), (3, 4), (3, 7), (math.nan, 0)], 1):
+        best.changed = False
+        best.evaluated(leaves(iteration), np.array(scores, float)[:, None], iteration)
+        assert best.changed == (iteration < 4)
+    state = best.state_dict()
+    assert (state["score"], state["iteration"]) == ([3, 7], [2, 3])
+    for leaf in state["policy"].values():
+        assert (leaf[0] == 2).all()
+        assert (leaf[1] == 3).all()
+
+
+def test_what_is_kept_does_not_change_with_the_network():
+    best, parameters = Best(2), leaves(1)
+    best.evaluated(parameters, np.ones((2, 4)), 1)
+    parameters["weight"].zero_()
+    assert (best.state_dict()["policy"]["weight"] == 1).all()
+
+
+def test_it_is_written_only_when_it_changes(tmp_path):
+    runner = make_runner(tmp_path, WORDS)
+    scores = iter([(1, 1), (0, 0), (0, 2), (0, 0), (1, 2)])
+    names = []
+    evaluator, save = runner.evaluator, runner.checkpoint.save
+    runner.evaluator = lambda policy, place: (
+        evaluator(policy, place),
+        np.array(next(scores), float)[:, None],
+    )[1]
+
+    def saving(*arguments):
+        save(*arguments)
+        names.append(sorted(path.name for path in runner.checkpoint.folder.glob("best*")))
+
+    runner.checkpoint.save = saving
+    runner.run()
+    assert names == [["best-1.pt"], ["best-1.pt"], ["best-3.pt"], ["best-3.pt"], ["best-3.pt"]]
+    assert Checkpoint(tmp_path).load("best")["iteration"] == [1, 3]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return the folder of a run of two seeds and its status."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    launch(config_of(WORDS), RunFolder(folder), WORDS, [])
+    return folder, json.loads((folder / "status.json").read_text())
+
+
+def test_the_score_is_that_of_the_metrics(trained):
+    folder, status = trained
+    for seed in ("3", "4"):
+        lines = [
+            json.loads(line) for line in (folder / f"seed={seed}" / "metrics.jsonl").read_text().splitlines()
+        ]
+        scores = [line["eval/return"] for line in lines if "eval/return" in line]
+        told = status["best"]["seeds"][seed]
+        assert told == {"mean_return": max(scores), "iteration": scores.index(max(scores)) + 1}
+    assert "biased" in status["best"]["note"]
+
+
+def test_evaluating_the_best(trained):
+    folder, status = trained
+    last, best = (call("evaluate", folder, "episodes=2", f"policy={which}") for which in ("last", "best"))
+    assert last.code == best.code == 0
+    assert "selected" not in last.text
+    assert "selected: the policy of each seed's highest periodic evaluation, so biased upwards" in best.text
+    written = json.loads((folder / "evaluation.json").read_text())
+    assert "biased" in written["selected"]
+    assert written["policy"] == "best"
+    assert written["iteration"] == {seed: one["iteration"] for seed, one in status["best"]["seeds"].items()}
+
+
+def test_the_best_policies_play_as_they_did(trained, monkeypatch):
+    """On the streams of the periodic evaluation they reach the very scores by which they were selected."""
+    from dqn.config import evaluation
+
+    folder, status = trained
+    original = evaluation.Evaluator
+    monkeypatch.setattr(
+        evaluation, "Evaluator", lambda **k: original(**k | {"purpose": "periodic evaluation"})
+    )
+    for seed, one in status["best"]["seeds"].items():
+        again = evaluation.evaluate_run(
+            folder, {"episodes": 2, "policy": "best", "stream": one["iteration"]}, []
+        )
+        assert again["seed_means"][seed] == one["mean_return"]
+
+
+def test_there_is_none_without_periodic_evaluation(finished_run):
+    result = call("evaluate", finished_run, "policy=best")
+    assert result.code == 1
+    assert "policy=best: the run has had no periodic evaluation" in result.text
+    assert json.loads((finished_run / "status.json").read_text())["best"] is None
+
+
+def test_another_policy(finished_run):
+    result = call("evaluate", finished_run, "policy=worst")
+    assert result.code == 1
+    assert "policy=worst: should be last or best" in result.text
