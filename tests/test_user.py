@@ -1,0 +1,155 @@
+"""A user with a package and a folder of options of their own; nothing of this repository is touched.
+
+tests/user/ is that user: my_package has an environment, a schedule and a head, my_conf options for them.
+"""
+
+import inspect
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import SCRIPTS, call, tree
+from test_mistakes import WITHOUT_TORCH, named
+
+import dqn
+from dqn.config.composition import check_words
+
+USER = Path(__file__).parent / "user"
+CONF = USER / "my_conf"
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture(autouse=True)
+def my_package(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(USER)
+    monkeypatch.chdir(tmp_path)
+
+
+def process(*words: str, code: int = 0, python: tuple[str, ...] = ()) -> str:
+    """Run a script as such a user does, with the package on PYTHONPATH."""
+    command = [sys.executable, *python, str(SCRIPTS / f"{words[0]}.py"), *words[1:]]
+    env = os.environ | {"PYTHONPATH": str(USER)}
+    done = subprocess.run(
+        command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    assert done.returncode == code, done.stdout
+    return done.stdout
+
+
+def config_of(*words: str, **options: object) -> dict:
+    return check_words(words, multirun=False, **options)
+
+
+@pytest.mark.process
+def test_train_resume_evaluate(tmp_path):
+    """What README shows, in the order of its lines."""
+    section = README.read_text().split("## Your own parts")[1]
+    lines = re.search(r"```bash\n(.*?)```", section, re.DOTALL)[1].splitlines()
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("python scripts/")]
+    assert [Path(script).stem for script, *_ in commands] == [
+        "train",
+        "train",
+        "resume",
+        "evaluate",
+        "export",
+    ]
+    (tmp_path / "my_conf").symlink_to(CONF)
+    (_, *first), (_, *second), *others = commands
+    text = process("train", *first)
+    assert "step 1200 of 1200" in text
+    assert "returns over seeds: 1.00" in text  # it has learned to reach the end
+    assert "returns over seeds: 1.00" in process("train", *second, "hydra.run.dir=run")  # it is the same run
+    results = [call(Path(script).stem, *words) for script, *words in others]
+    assert [result.code for result in results] == [0, 0, 0], results
+    status = json.loads(Path("run/status.json").read_text())
+    assert (status["progress"]["tick"], status["result"]) == (2400, 1.0)
+    assert "mean 1.00" in results[1].text
+    assert "greatest difference" in results[2].text
+    for script in ("resume", "evaluate"):
+        assert "--trust my_package" in call(script, "run").text
+
+
+def test_readme_shows_the_users_files():
+    section = README.read_text().split("## Your own parts")[1]
+    from my_package.parts import Cosine
+
+    for text in (inspect.getsource(Cosine), (CONF / "schedule" / "cosine.yaml").read_text()):
+        assert text.strip() in section
+
+
+def test_as_a_library(tmp_path):
+    run = dqn.train(["+experiment=corridor", "seed=3"], config_dir=CONF)
+    assert run.result == 1.0
+    policy = dqn.load(run.folder, trust=["my_package"])
+    assert policy([1, 2, 3, 4]).tolist() == [1, 1, 1, 1]
+    assert abs(policy.q_values([1, 2, 3, 4])).max() <= 2
+    with pytest.raises(dqn.UserError, match="--trust my_package"):
+        dqn.load(run.folder)
+    with pytest.raises(ValueError, match="whole numbers in Discrete"):
+        policy(0)
+
+
+@pytest.mark.parametrize("place", [f"file://{CONF}", str(CONF), "file://conf", "conf", "pkg://conf"])
+def test_searchpath(place, tmp_path, monkeypatch):
+    shutil.copytree(CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "__init__.py").touch()  # Hydra asks it of packages
+    monkeypatch.syspath_prepend(tmp_path)
+    cosine = config_of(f"hydra.searchpath=['{place}']", "schedule=cosine").schedule
+    assert cosine == config_of("schedule=cosine", config_dir=CONF).schedule
+    assert cosine._target_ == "my_package.parts.Cosine"
+
+
+MISTAKES = [
+    ("schedule=cosin", {"schedule=cosin": "constant, cosine, exponential"}),
+    ("schedule=cosine schedule.stop=1", {"schedule.stop=1": "schedule has start, end, duration"}),
+    ("network/head=bound +experiment=corr", {"network/head=bound": "bounded", "experiment=corr": "corridor"}),
+    ("schedule=cosine schedule.end=2", {"schedule.end=2": "less than or equal to 1"}),
+    ("network/head=bounded network.head.bound=0", {"network.head.bound=0": "greater than 0"}),
+    ("network/head=bounded +network.head.huber_delta=1", {"network.head.huber_delta=1": "head has bound"}),
+    ("env=corridor env.kwargs.length=null", {"env.kwargs={'length': None}": "does not take them"}),
+    ("hydra.searchpath=[file://nowhere]", {"hydra.searchpath=[file://nowhere]": "file://nowhere"}),
+    ("hydra.searchpath=[pkg://nowhere] seed=x,y", {"hydra.searchpath=": "pkg://nowhere", "seed=x,y": "-m"}),
+]
+
+
+@pytest.mark.parametrize(("words", "keys"), MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_mistakes(words, keys, tmp_path):
+    with pytest.raises(dqn.UserError) as error:
+        dqn.train(words.split(), config_dir=CONF)
+    named(str(error.value), keys)
+    assert str(error.value).startswith(f"{len(keys)} mistake")
+    assert tree(tmp_path) == {}
+
+
+def test_no_such_folder(tmp_path):
+    with pytest.raises(dqn.UserError, match=r"config-dir nowhere: should be a folder"):
+        dqn.train(config_dir="nowhere")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        (["--config-dir", str(CONF), "schedule=cosin"], "constant, cosine, exponential"),
+        (["-m", "schedule=cosin,linear", f"hydra.searchpath=[{CONF}]"], "constant, cosine, exponential"),
+        (["--config-dir", "nowhere", "schedule=cosine"], "nowhere: should be a folder"),
+    ],
+)
+def test_quick_answers_need_no_torch(words, right):
+    text = process("train", *words, code=1, python=("-c", WITHOUT_TORCH))
+    assert right in text
+    assert "torch: False" in text
+
+
+@pytest.mark.process
+def test_multirun(tmp_path):
+    words = ["-m", "--config-dir", str(CONF), "+experiment=corridor", "schedule=cosine,linear"]
+    process("train", *words, "runner.total_steps=400", "hydra.sweep.dir=runs")
+    states = [json.loads((tmp_path / f"runs/{job}/status.json").read_text())["state"] for job in (0, 1)]
+    assert states == ["finished", "finished"]
