@@ -125,7 +125,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("name", {name for name, *_ in WRONG})
+@pytest.mark.parametrize("name", sorted({name for name, *_ in WRONG}))
 def test_wrong_observations(name):
     words = ["env.module=envs", "env.id=Spaces-v0", f"+env.kwargs.name={name}"]
     policy = dqn.train([*FINISHED, *words]).load()
