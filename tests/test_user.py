@@ -34,7 +34,8 @@ def my_package(monkeypatch, tmp_path):
 def process(*words: str, code: int = 0, python: tuple[str, ...] = ()) -> str:
     """Run a script as such a user does, with the package on PYTHONPATH."""
     command = [sys.executable, *python, str(SCRIPTS / f"{words[0]}.py"), *words[1:]]
-    env = os.environ | {"PYTHONPATH": str(USER)}
+    path = os.pathsep.join([str(USER), os.environ.get("PYTHONPATH", "")])
+    env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
         command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
