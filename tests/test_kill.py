@@ -26,6 +26,8 @@ from dqn.config.launch import launch
 from dqn.errors import UserError
 from dqn.runs import RunFolder
 
+pytestmark = pytest.mark.process
+
 SEED = int(os.environ.get("DQN_TEST_SEED", random.SystemRandom().randrange(10**6)))
 """Of the random moments; tests print it."""
 TESTS = Path(__file__).parent
@@ -110,12 +112,23 @@ def started(*command: object) -> Iterator[Process]:
         process.finish()
 
 
+def assert_no_stray_files(folder: Path) -> None:
+    """The checkpoint holds its manifest and what that names."""
+    named = json.loads((folder / "checkpoint" / "manifest.json").read_text())["files"].values()
+    found = {path.name for path in (folder / "checkpoint").iterdir()}
+    assert found == {"manifest.json", *(file["name"] for file in named)}
+
+
 def train(folder: Path, words: list[str]) -> list[object]:
     return [SCRIPTS / "train.py", f"hydra.run.dir={folder}", *words]
 
 
 def resume(folder: Path) -> list[object]:
     return [SCRIPTS / "resume.py", folder]
+
+    names = {path.name.partition("-")[0] for path in (folder / "checkpoint").iterdir()}
+    assert names == {"manifest.json", "policy", "learner", "memory", "best"}
+    assert len(list((folder / "checkpoint").iterdir())) == len(names)
 
 
 def end_of(folder: Path) -> End:
@@ -124,7 +137,7 @@ def end_of(folder: Path) -> End:
     status = RunFolder(folder).status()
     assert status["state"] == "finished"
     assert status["error"] is None
-    assert len(list((folder / "checkpoint").iterdir())) == 4
+    assert_no_stray_files(folder)
     return End(stored(folder), read_metrics(folder), (status["evaluation"], status["result"]))
 
 
@@ -303,7 +316,7 @@ def test_a_disk_that_is_full(tmp_path, small_disk):
         assert f"{folder}/checkpoint: the checkpoint could not be written" in text
         assert ("No space left on device" if small_disk else "File too large") in text
     assert 0 < iterations(folder) < 10
-    assert len(list((folder / "checkpoint").iterdir())) == 4
+    assert_no_stray_files(folder)
     if small_disk is not None:
         subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)
     with started(*resume(folder)) as process:
