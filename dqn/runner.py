@@ -21,6 +21,7 @@ from dqn.memory import ReplayMemory
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.types import Bools, NonNegativeInt, PositiveInt, PositiveProbability, Probability, Row
+from dqn.video import Camera
 
 if TYPE_CHECKING:
     from dqn.console import Bar
@@ -50,6 +51,7 @@ class Clock(ABC):
     eval_episodes: NonNegativeInt
     eval_epsilon: Probability
     histogram_period: NonNegativeInt
+    video_period: NonNegativeInt
 
     @property
     @abstractmethod
@@ -118,13 +120,14 @@ class Runner:
         evaluator: Evaluator | None,
         logger: Logger,
         checkpoint: Checkpoint,
+        camera: Camera,
         bar: "Bar | None",
         on_progress: Callable[[dict[str, Any]], None],
     ) -> None:
         self.clock, self.env, self.agent, self.memory = clock, env, agent, memory
         self.epsilon, self.evaluator = epsilon, evaluator
         self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
-        self.bar = bar
+        self.camera, self.bar = camera, bar
         self.starts = max(clock.learning_starts, memory.least_stored)
         """Transitions that each seed has stored before the first update."""
         self.stop = threading.Event()
@@ -156,6 +159,9 @@ class Runner:
                 if self.clock.histogram_period and self.iteration % self.clock.histogram_period == 0:
                     values = self.agent.policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
                     self.logger.histogram("train/q_values", values)
+                if self.clock.video_period and self.iteration % self.clock.video_period == 0:
+                    path = self.logger.folder / "videos" / f"iteration-{self.iteration}.mp4"
+                    self.camera.film(path, self.agent.policy, self.iteration)
                 self.save()
             if not self.evaluates():
                 self.final_evaluation()

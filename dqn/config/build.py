@@ -18,6 +18,7 @@ from dqn.runner import Clock, Runner
 from dqn.runs import RunFolder
 from dqn.schedule import Schedule
 from dqn.types import NonNegativeInt, PositiveInt
+from dqn.video import Camera
 
 if TYPE_CHECKING:
     from dqn.console import Bar
@@ -72,9 +73,16 @@ def experiment(
         evaluator=evaluator,
         logger=Logger(folder=folder.path, seeds=seeds, num_envs=environments.num_envs, config=config),
         checkpoint=Checkpoint(folder.path),
+        camera=make_camera(config),
         bar=make_bar(runner),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
+
+
+def make_camera(config: Config) -> Camera:
+    """Return what films the environment of a configuration."""
+    env, seeds = config["env"], range(config["seed"], config["seed"] + config["num_seeds"])
+    return Camera(id=env["id"], module=env.get("module"), kwargs=env.get("kwargs", {}), seeds=seeds)
 
 
 def make_bar(clock: Clock) -> "Bar | None":

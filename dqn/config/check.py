@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 
-from dqn.config.build import Config, experiment
+from dqn.config.build import Config, experiment, make_camera
 from dqn.config.composition import mistakes
 from dqn.config.schema import Problem, check_keys, is_special
 from dqn.env import inspect
@@ -35,6 +35,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
     contradictions.find()
     if learns:
         contradictions.optimizer()
+        contradictions.video()
     return Report(problems, warnings)
 
 
@@ -121,3 +122,12 @@ class Contradictions:
         except Exception as error:
             values = {key: value for key, value in node.items() if not is_special(key)}
             self.problems.append(Problem("agent.optimizer", values, f"cannot be made ({error})"))
+
+    def video(self) -> None:
+        """Try to draw, where videos are to be made: now, and not after hours of training."""
+        if not self.number("runner.video_period") or not isinstance(self.get("env.id"), str) or self.problems:
+            return
+        try:
+            make_camera(self.config).check()
+        except UserError as error:
+            self.add("runner.video_period", f"should be 0: {error}")

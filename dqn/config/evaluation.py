@@ -8,7 +8,7 @@ import numpy as np
 
 from dqn.agent import Policy
 from dqn.checkpoint import Checkpoint
-from dqn.config.build import build_policy
+from dqn.config.build import build_policy, make_camera
 from dqn.config.check import check
 from dqn.config.composition import mistakes
 from dqn.config.schema import shown
@@ -18,7 +18,7 @@ from dqn.evaluate import Evaluator
 from dqn.runs import RunFolder
 from dqn.stats import interquartile_mean
 
-OPTIONS: dict[str, Any] = {"episodes": 100, "epsilon": 0.0, "stream": 0, "policy": "last"}
+OPTIONS: dict[str, Any] = {"episodes": 100, "epsilon": 0.0, "stream": 0, "policy": "last", "video": None}
 
 SELECTED = "selected: the policy of each seed's highest periodic evaluation, so biased upwards"
 
@@ -28,8 +28,8 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
 
     Args:
         path: the run folder.
-        options: episodes per seed, epsilon, stream, which chooses the episodes, and policy: last, or best,
-            the one of each seed's highest periodic evaluation.
+        options: episodes per seed, epsilon, stream, which chooses the episodes, policy: last, or best (that
+            of each seed's highest periodic evaluation), and video, an .mp4 file of the first seed.
         trust: packages of the user's own that the run may name.
 
     Raises:
@@ -39,6 +39,9 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
     folder = RunFolder(path)
     config = load_config(folder, trust)
     check(config, learns=False).raise_if_any()
+    camera = make_camera(config)
+    if given["video"] is not None:
+        camera.check()
     policy, make_env, seeds = build_policy(config)
     checkpoint = Checkpoint(folder.path)
     iterations, selection = load_policy(policy, checkpoint, given["policy"], len(seeds))
@@ -60,6 +63,9 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
         f"  interquartile mean over seeds {interquartile_mean(list(means.values())):.2f}",
         *(f"  seed {seed}: mean {mean:.2f}" for seed, mean in means.items()),
     ]
+    if given["video"] is not None:
+        total = camera.film(Path(given["video"]).absolute(), policy, given["stream"])
+        lines.append(f"  {given['video']}: a greedy episode of seed {seeds[0]}, return {total:.2f}")
     return {
         "text": "\n".join(lines),
         **given,
@@ -112,6 +118,11 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
         problems.append(f"epsilon={shown(epsilon)}: should be between 0 and 1")
     if given["policy"] not in ("last", "best"):
         problems.append(f"policy={shown(given['policy'])}: should be last or best")
+    video = given["video"]
+    if video is not None and not (isinstance(video, str) and video.endswith(".mp4")):
+        problems.append(f"video={shown(video)}: should be an .mp4 file")
+    elif video is not None and not Path(video).absolute().parent.is_dir():
+        problems.append(f"video={video}: its folder should be there")
     if problems:
         raise mistakes(problems, "the command")
     return given

@@ -1,0 +1,111 @@
+"""Videos: one greedy episode each, of which nothing else takes notice."""
+
+import gc
+import json
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from commands import call
+from envs import Recorder  # noqa: F401  registers the environments
+from helpers import TINY_STEPS, config_of, make_runner
+from records import contents, read_events, read_metrics, same, scalars_of
+
+from dqn.config.check import check
+from dqn.seeding import integer
+
+WORDS = [*TINY_STEPS, "num_seeds=2", "seed=5", "runner.eval_period=1", "runner.eval_episodes=1"]
+
+
+@pytest.fixture
+def ffmpeg():
+    """Return the reader of videos; skip where the extra is not installed."""
+    pytest.importorskip("pygame", reason="the extra `video` is not installed: pygame")
+    return pytest.importorskip("imageio_ffmpeg", reason="the extra `video` is not installed: imageio-ffmpeg")
+
+
+def frames_of(ffmpeg, path) -> tuple[dict, list[bytes]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the reader leaves its pipes open
+        reader = ffmpeg.read_frames(str(path))
+        about, frames = next(reader), list(reader)
+        del reader
+        gc.collect()
+    return about, frames
+
+
+def test_videos_leave_training_alone(tmp_path, ffmpeg):
+    ends = []
+    for period in (0, 1):
+        folder = tmp_path / str(period)
+        runner = make_runner(folder, [*WORDS, f"runner.video_period={period}"])
+        runner.run()
+        ends.append((contents(runner), read_metrics(folder), scalars_of(read_events(folder))))
+        names = sorted(path.name for path in folder.glob("videos/*"))
+        assert names == ["iteration-1.mp4", "iteration-2.mp4"] * period
+    same(*ends)
+    about, _ = frames_of(ffmpeg, folder / "videos" / "iteration-2.mp4")
+    assert about["size"] == (600, 400)
+    assert about["fps"] == 50, "as the environment says"
+
+
+def test_the_episode_is_greedy_and_whole(tmp_path, ffmpeg):
+    """It is the one that the first seed's policy plays from the stream of the video."""
+    runner = make_runner(tmp_path, WORDS)
+    runner.run()
+    total = runner.camera.film(tmp_path / "x.mp4", runner.agent.policy, 3)
+    env = runner.camera._make()
+    obs, _ = env.reset(seed=integer(5, "video", 3))
+    steps, ended = 0, False
+    while not ended:
+        action = runner.agent.policy.greedy(np.stack([obs, -obs])[:, None].astype(np.float32))[0, 0]
+        obs, _, terminated, truncated, _ = env.step(int(action))
+        steps, ended = steps + 1, terminated or truncated
+    env.close()
+    assert total == steps
+    assert len(frames_of(ffmpeg, tmp_path / "x.mp4")[1]) == steps + 1
+    assert {path.name for path in tmp_path.glob("*mp4")} == {"x.mp4"}, "and no temporary file"
+
+
+def test_evaluate_with_a_video(finished_run, tmp_path, ffmpeg):
+    result = call("evaluate", finished_run, "episodes=2", f"video={tmp_path}/x.mp4")
+    assert result.code == 0, result.text
+    assert f"{tmp_path}/x.mp4: a greedy episode of seed 0, return" in result.text
+    assert len(frames_of(ffmpeg, tmp_path / "x.mp4")[1]) > 8
+    assert json.loads((finished_run / "evaluation.json").read_text())["video"] == f"{tmp_path}/x.mp4"
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("video=x.gif", "video=x.gif: should be an .mp4 file"),
+        ("video=7", "video=7: should be an .mp4 file"),
+        ("video=no/such/x.mp4", "video=no/such/x.mp4: its folder should be there"),
+    ],
+)
+def test_a_video_that_cannot_be_written(finished_run, word, told):
+    result = call("evaluate", finished_run, word)
+    assert result.code == 1
+    assert told in result.text
+
+
+@pytest.mark.parametrize("package", ["imageio_ffmpeg", "pygame"])
+def test_a_missing_package_is_told_before_training(finished_run, tmp_path, monkeypatch, package):
+    if package == "pygame":
+        pytest.importorskip("imageio_ffmpeg", reason="the extra `video` is not installed: imageio-ffmpeg")
+    monkeypatch.setitem(sys.modules, package, None)
+    (problem,) = check(config_of([*WORDS, "runner.video_period=1"])).problems
+    assert problem.key == "runner.video_period"
+    assert 'pip install "dqn[video]"' in problem.should
+    assert check(config_of(WORDS)).problems == []
+    result = call("evaluate", finished_run, f"video={tmp_path}/x.mp4")
+    assert result.code == 1
+    assert 'pip install "dqn[video]"' in result.text
+
+
+@pytest.mark.filterwarnings("ignore:.*rgb_array.*:UserWarning")
+@pytest.mark.usefixtures("ffmpeg")
+def test_an_environment_that_cannot_draw():
+    (problem,) = check(config_of([*WORDS, "env.id=Chain-v0", "runner.video_period=1"])).problems
+    assert "env.id=Chain-v0 cannot be filmed" in problem.should
