@@ -11,10 +11,11 @@ from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.checkpoint import Checkpoint
+from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.evaluate import Evaluator
 from dqn.logger import Logger
-from dqn.runner import Clock, Runner
+from dqn.runner import Runner
 from dqn.runs import RunFolder
 from dqn.schedule import Schedule
 from dqn.types import NonNegativeInt, PositiveInt

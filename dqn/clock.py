@@ -1,0 +1,77 @@
+"""A run's one clock, in episodes or in environment steps."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from dqn.types import Bools, NonNegativeInt, PositiveInt, PositiveProbability, Probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock(ABC):
+    """A run's one clock: what a tick is, how many there are, and everything that counts them.
+
+    The keys are explained in conf/runner.
+    """
+
+    iteration_length: PositiveInt
+    batch_size: PositiveInt
+    learning_starts: NonNegativeInt
+    train_period: PositiveInt
+    updates_per_train: PositiveInt
+    target_period: PositiveInt
+    target_tau: PositiveProbability
+    eval_period: NonNegativeInt
+    eval_episodes: NonNegativeInt
+    eval_epsilon: Probability
+    histogram_period: NonNegativeInt
+    video_period: NonNegativeInt
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """Return the name of a tick."""
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """Return the ticks of the whole run."""
+
+    @abstractmethod
+    def ticks(self, waiting: Bools) -> int:
+        """Return how many ticks pass now; if any do, the environments that wait begin new episodes.
+
+        Args:
+            waiting: [K, E], True where the episode has ended.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodesClock(Clock):
+    """A tick is one episode of every seed; a seed that has finished its episode waits for the others."""
+
+    total_episodes: PositiveInt
+    unit = "episode"
+
+    @property
+    def total(self) -> int:
+        return self.total_episodes
+
+    def ticks(self, waiting: Bools) -> int:
+        return int(np.count_nonzero(waiting) == waiting.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsClock(Clock):
+    """A tick is one environment step of every seed."""
+
+    total_steps: PositiveInt
+    unit = "step"
+
+    @property
+    def total(self) -> int:
+        return self.total_steps
+
+    def ticks(self, waiting: Bools) -> int:
+        return int(waiting.shape[1])
