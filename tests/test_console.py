@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -20,6 +21,12 @@ from helpers import TINY_STEPS, make_runner
 WORDS = ["num_seeds=2", "network.torso.hidden_sizes=[8]", "hydra.run.dir=run"]
 
 
+def take_terminal() -> None:
+    """Let Ctrl-C reach a new process, also where it inherits an ignored SIGINT, as background jobs do."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A process in a terminal of its own."""
 
@@ -30,7 +37,7 @@ class Terminal:
             [sys.executable, str(SCRIPTS / "train.py"), *words],
             **{"cwd": cwd, "stdin": slave, "stdout": slave, "stderr": slave, "start_new_session": True},
             env={name: x for name, x in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"},
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  Ctrl-C reaches it so
+            preexec_fn=take_terminal,  # noqa: PLW1509
         )
         os.close(slave)
         self.written = b""
