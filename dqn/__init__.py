@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dqn.errors import UserError
 
 if TYPE_CHECKING:
-    from dqn.config.library import Run
+    from dqn.config.api import Run
     from dqn.policy import GreedyPolicy
 
 __all__ = ["UserError", "load", "train"]
@@ -32,9 +32,9 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] |
     Raises:
         UserError: the words, or what they configure, is not as it should be; or the run failed.
     """
-    from dqn.config import library  # torch takes seconds
+    from dqn.config import api  # torch takes seconds
 
-    return library.train(overrides, config_dir)
+    return api.train(overrides, config_dir)
 
 
 def load(run: str | os.PathLike[str], *, seed: int | None = None, trust: Sequence[str] = ()) -> GreedyPolicy:
@@ -48,6 +48,6 @@ def load(run: str | os.PathLike[str], *, seed: int | None = None, trust: Sequenc
     Raises:
         UserError: the folder is not a run's, or it has no such seed, or no checkpoint.
     """
-    from dqn.config import library
+    from dqn.config import api
 
-    return library.load(run, seed, trust)
+    return api.load(run, seed, trust)

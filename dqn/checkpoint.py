@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dqn.errors import UserError
+from dqn.errors import UserError, first_line
 from dqn.files import replace_file, sync_folder
 
 FORMAT = 2
@@ -133,8 +133,3 @@ def to_tensors(state: Any) -> Any:
 def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def first_line(error: Exception) -> str:
-    """Return an error's text, or its name where it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)

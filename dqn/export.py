@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dqn.checkpoint import first_line
-from dqn.errors import UserError
+from dqn.errors import UserError, first_line
 from dqn.inference import ActionValues
 from dqn.policy import GreedyPolicy
 from dqn.types import Array, Floats

@@ -10,8 +10,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from dqn.config.composition import first_line, mistakes
-from dqn.errors import UserError
+from dqn.config.composition import mistakes
+from dqn.errors import UserError, first_line
 
 Config = dict[str, Any]
 

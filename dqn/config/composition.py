@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.loader import SEARCHPATH, Loader, StrPath, loading, unavailable
-from dqn.errors import UserError
+from dqn.errors import UserError, first_line
 
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 
@@ -164,7 +164,3 @@ def explain(override: Override, error: Exception, config: DictConfig) -> str:
         node = OmegaConf.select(config, parent) if parent else config
     keys = ", ".join(str(key) for key in node if not str(key).startswith("_") and key != "hydra")
     return f"{override.input_line}: no such key; {parent or 'the configuration'} has {keys}"
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

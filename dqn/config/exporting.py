@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dqn.config.api import load_policy, read_run
 from dqn.config.composition import mistakes
-from dqn.config.library import load_policy, read_run
 from dqn.config.schema import shown
 from dqn.env import make
 from dqn.export import export

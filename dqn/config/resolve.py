@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.composition import first_line, mistakes
+from dqn.config.composition import mistakes
 from dqn.config.trust import leaves
-from dqn.errors import UserError
+from dqn.errors import UserError, first_line
 from dqn.runs import RunFolder
 
 Config = dict[str, Any]
