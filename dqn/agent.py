@@ -10,8 +10,20 @@ from torch import Tensor, nn
 from dqn.backup import Backup
 from dqn.inference import numpy_forward
 from dqn.network import QNetwork, flatten
+from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, integer, stream
-from dqn.types import Array, Batch, Bools, EnvSpec, Floats, Integers, Positive, Probability, Update
+from dqn.types import (
+    Array,
+    Batch,
+    Bools,
+    EnvSpec,
+    Floats,
+    Integers,
+    Positive,
+    Probability,
+    Sample,
+    Update,
+)
 
 State = dict[str, Any]
 MakeNetwork = Callable[..., QNetwork]
@@ -78,6 +90,7 @@ class Agent:
         backup: how the next state is valued.
         optimizer: makes an optimizer of the parameters of all seeds; it must be elementwise.
         lr: its learning rate.
+        lr_schedule: the share of `lr` at each tick.
         gamma: discount of one step.
         max_grad_norm: each seed's gradient is scaled down to this norm; None: never.
         spec: observations and actions.
@@ -93,6 +106,7 @@ class Agent:
         backup: Backup,
         optimizer: Callable[..., torch.optim.Optimizer],
         lr: Positive,
+        lr_schedule: Schedule,
         gamma: Probability,
         max_grad_norm: Positive | None,
         spec: EnvSpec,
@@ -106,6 +120,7 @@ class Agent:
         self._parameters, self._target_parameters = self.policy.parameters, target.parameters.value
         self.backup = backup
         self.gamma = gamma
+        self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
         self.exploration = Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2))
         leaf = nn.Parameter(self._parameters.value)
@@ -116,9 +131,10 @@ class Agent:
         """Return actions [K, E] for observations [K, E, ...]; a seed that waits draws nothing."""
         return self.policy.act(obs, epsilon, self.exploration.next(active[:, 0]))
 
-    def update(self, batch: Batch) -> Update:
-        """Take one optimizer step on each seed's mean loss."""
-        loss, q = self.losses(batch)
+    def update(self, sample: Sample, tick: int) -> Update:
+        """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
+        losses, priority, q = self.losses(sample.batch)
+        loss = (losses * sample.weight).mean(-1)
         leaves, gradients = self._parameters.leaves, self._parameters.gradients
         for gradient, fresh in zip(gradients, torch.autograd.grad(loss.sum(), leaves), strict=True):
             gradient.copy_(fresh)
@@ -126,19 +142,21 @@ class Agent:
         if self.max_grad_norm is not None:
             scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
             self._parameters.gradient.mul_(scale.unsqueeze(1))
+        self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
         self.optimizer.step()
         report = torch.stack((loss.detach(), q, norm)).cpu().numpy()
-        return Update(*report)
+        return Update(priority.cpu().numpy(), *report)
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return each seed's mean loss [K] and the mean value of its taken actions [K]."""
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss and the priority of each sample [K, B], and the mean value of taken actions [K]."""
         prediction = self.online(batch.obs).at(batch.action)
         with torch.no_grad():
             following = self.target(batch.next_obs)
             policy = self.backup(batch, following.mean(), self.online)
             target = following.mix(policy).shift(batch.reward, batch.discount)
             q = prediction.mean().mean(-1)
-        return prediction.loss(target).mean(-1), q
+            priority = prediction.priority(target)
+        return prediction.loss(target), priority, q
 
     def sync_target(self, tau: float) -> None:
         """Move the target network to tau * online + (1 - tau) * target; at tau = 1 that is a copy."""

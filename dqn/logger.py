@@ -183,7 +183,7 @@ class Logger:
     def update(self, update: Update) -> None:
         """Count one update of all seeds."""
         self.updates += 1
-        self._sums += update
+        self._sums += update.loss, update.q, update.grad_norm
         self._counts += 1
 
     def evaluated(self, returns: Array) -> None:

@@ -152,12 +152,14 @@ class Runner:
         for tick in range(self.tick - ticks + 1, self.tick + 1):
             if tick % clock.train_period == 0 and self.memory.stored.min() >= self.starts:
                 for _ in range(clock.updates_per_train):
-                    self.update()
+                    self.update(tick)
             if tick % clock.target_period == 0:
                 self.agent.sync_target(clock.target_tau)
 
-    def update(self) -> None:
-        update = self.agent.update(self.memory.sample(self.clock.batch_size))
+    def update(self, tick: int) -> None:
+        sample = self.memory.sample(self.clock.batch_size)
+        update = self.agent.update(sample, tick)
+        self.memory.update_priorities(sample.index, update.priority)
         self.logger.update(update)
         wrong = ~np.isfinite(update.loss)
         if wrong.any():

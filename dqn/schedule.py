@@ -1,4 +1,7 @@
-"""Schedules: a tick of the runner's clock (episodes or environment steps per seed) to a probability."""
+"""Schedules: a tick of the runner's clock (episodes or environment steps per seed) to a number in [0, 1].
+
+Epsilon is one, and the share of the learning rate.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -72,9 +72,18 @@ class Batch(NamedTuple):
     next_obs: "Tensor"  # [K, B, ...]
 
 
+class Sample(NamedTuple):
+    """What memory gives an update, and what it needs to know again afterwards."""
+
+    batch: Batch
+    weight: "Tensor"  # [K, B], importance of each transition in the loss; 1 where all are equally likely
+    index: Integers  # [K, B], where the transitions start
+
+
 class Update(NamedTuple):
     """What one update reports of each seed."""
 
+    priority: Floats  # [K, B], how wrong each prediction was
     loss: Floats  # [K], mean over the batch
     q: Floats  # [K], mean value of the taken actions
     grad_norm: Floats  # [K], Euclidean norm before clipping

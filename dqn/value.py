@@ -28,6 +28,9 @@ class ReturnDistribution(Protocol):
     def loss(self, target: Self) -> Tensor:
         """Return the distance to `target`, per sample [*]."""
 
+    def priority(self, target: Self) -> Tensor:
+        """Return how wrong this prediction is [*], at least 0: what prioritized replay draws by."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -59,3 +62,7 @@ class Expected:
         return torch.nn.functional.huber_loss(
             self.value, target.value, reduction="none", delta=self.huber_delta
         )
+
+    def priority(self, target: Self) -> Tensor:
+        """Return the absolute TD error. Schaul et al. (2015), section 3.3."""
+        return (target.value - self.value).abs()

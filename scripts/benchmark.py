@@ -50,7 +50,8 @@ def update(repeats: int, quick: bool) -> None:
     from dqn.agent import Agent
     from dqn.backup import Greedy
     from dqn.network import MLP, ExpectedHead, Linear, QNetwork
-    from dqn.types import Batch, EnvSpec, ObsSpec
+    from dqn.schedule import Constant
+    from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 
     torch.set_num_threads(1)
     agent = Agent(
@@ -63,6 +64,7 @@ def update(repeats: int, quick: bool) -> None:
         backup=Greedy(),
         optimizer=partial(torch.optim.Adam, fused=True),
         lr=2.5e-4,
+        lr_schedule=Constant(value=1.0),
         gamma=0.99,
         max_grad_norm=None,
         spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 2, 500),
@@ -73,6 +75,7 @@ def update(repeats: int, quick: bool) -> None:
     obs, next_obs = torch.randn(2, 1, 128, 4)
     action, done = torch.randint(2, (1, 128)), torch.rand(1, 128) < 0.05
     batch = Batch(obs, action, torch.ones(1, 128), 0.99 * ~done, next_obs)
+    sample = Sample(batch, torch.ones(1, 128), np.zeros((1, 128), np.int64))
 
     def net() -> torch.nn.Sequential:
         sizes = torch.nn.Linear(4, 120), torch.nn.Linear(120, 84), torch.nn.Linear(84, 2)
@@ -98,7 +101,7 @@ def update(repeats: int, quick: bool) -> None:
             call()
         return (time.process_time() - start) / count * 1e6
 
-    pairs = [(time_of(lambda: agent.update(batch)), time_of(plain)) for _ in range(2 * repeats + 1)][1:]
+    pairs = [(time_of(lambda: agent.update(sample, 0)), time_of(plain)) for _ in range(2 * repeats + 1)][1:]
     ours, theirs = map(list, zip(*pairs, strict=True))
     tell("update, 4-120-84-2, batch 128, K = 1", ours, theirs, "us", 1.2)
 

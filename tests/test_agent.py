@@ -6,21 +6,36 @@ import numpy as np
 import pytest
 import torch
 
+from dqn import schedule
 from dqn.agent import Agent
 from dqn.backup import Double, Greedy
 from dqn.network import MLP, ExpectedHead, Linear, QNetwork
-from dqn.types import Batch, EnvSpec, ObsSpec
+from dqn.schedule import Constant
+from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 
 SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
 
 
-def make(*, seeds=(0, 1), backup=None, lr=1e-2, max_grad_norm=None, optimizer=None, num_envs=1) -> Agent:
+CONSTANT = Constant(value=1.0)
+
+
+def make(
+    *,
+    seeds=(0, 1),
+    backup=None,
+    lr=1e-2,
+    lr_schedule=CONSTANT,
+    max_grad_norm=None,
+    optimizer=None,
+    num_envs=1,
+) -> Agent:
     torso, head = partial(MLP, hidden_sizes=[8]), partial(ExpectedHead, huber_delta=1.0)
     return Agent(
         network=partial(QNetwork, torso=torso, head=head, layer=Linear),
         backup=backup or Greedy(),
         optimizer=optimizer or torch.optim.Adam,
         lr=lr,
+        lr_schedule=lr_schedule,
         gamma=0.9,
         max_grad_norm=max_grad_norm,
         spec=SPEC,
@@ -41,6 +56,11 @@ def batch(num_seeds=2, size=5) -> Batch:
     )
 
 
+def sampled(batch: Batch) -> Sample:
+    """Return a batch as uniform replay gives it."""
+    return Sample(batch, torch.ones_like(batch.reward), np.zeros(batch.reward.shape, np.int64))
+
+
 def perturb(agent: Agent) -> None:
     """Make the target network differ from the online one."""
     for leaf in agent.target.parameters():
@@ -52,19 +72,20 @@ def test_loss_is_the_papers(backup):
     """Sample by sample: Mnih et al. (2015), algorithm 1; van Hasselt et al. (2016), eq. 4."""
     agent, sample = make(backup=backup), batch()
     perturb(agent)
-    loss, q = (each.detach() for each in agent.losses(sample))
+    losses, priority, q = (each.detach() for each in agent.losses(sample))
     online, target = agent.online(sample.obs).mean().detach(), agent.target(sample.next_obs).mean()
     chooser = agent.online(sample.next_obs).mean() if isinstance(backup, Double) else target
     for k in range(2):
-        total, values = 0.0, 0.0
+        values = 0.0
         for i in range(5):
             best = int(chooser[k, i].argmax())
             y = sample.reward[k, i] + sample.discount[k, i] * target[k, i, best]
             prediction = online[k, i, sample.action[k, i]]
             error = abs(float(y - prediction))
-            total += 0.5 * error**2 if error < 1 else error - 0.5
+            loss = 0.5 * error**2 if error < 1 else error - 0.5
+            assert float(losses[k, i]) == pytest.approx(loss, rel=1e-5)
+            assert float(priority[k, i]) == pytest.approx(error, rel=1e-5)
             values += float(prediction)
-        assert float(loss[k]) == pytest.approx(total / 5, rel=1e-5)
         assert float(q[k]) == pytest.approx(values / 5, rel=1e-5)
 
 
@@ -83,8 +104,7 @@ def test_double_differs_where_they_differ():
 
 def test_no_gradient_reaches_the_target_network():
     agent = make(backup=Double())
-    loss, _ = agent.losses(batch())
-    loss.sum().backward()
+    agent.losses(batch())[0].sum().backward()
     assert all(leaf.grad is None for leaf in agent.target.parameters())
     assert all(leaf.grad.abs().sum() > 0 for leaf in agent.online.parameters())
 
@@ -92,8 +112,8 @@ def test_no_gradient_reaches_the_target_network():
 def test_target_beyond_termination_does_not_matter():
     agent, sample = make(), batch()
     perturb(agent)
-    loss, _ = agent.losses(sample._replace(discount=torch.zeros(2, 5)))
-    elsewhere, _ = agent.losses(sample._replace(discount=torch.zeros(2, 5), next_obs=torch.ones(2, 5, 4)))
+    loss, _, _ = agent.losses(sample._replace(discount=torch.zeros(2, 5)))
+    elsewhere, _, _ = agent.losses(sample._replace(discount=torch.zeros(2, 5), next_obs=torch.ones(2, 5, 4)))
     assert torch.equal(loss, elsewhere)
 
 
@@ -104,10 +124,11 @@ def test_update_is_the_optimizers_step_on_the_mean_loss():
     leaves = list(twin.online.parameters())
     optimizer = torch.optim.Adam(leaves, lr=1e-2)
     for _ in range(10):
-        update = agent.update(sample)
-        loss, q = twin.losses(sample)
+        update = agent.update(sampled(sample), 0)
+        losses, _, q = twin.losses(sample)
+        loss = losses.mean()
         optimizer.zero_grad()
-        loss.sum().backward()
+        loss.backward()
         norm = torch.cat([leaf.grad.flatten() for leaf in leaves]).norm()
         optimizer.step()
         assert update.loss[0] == pytest.approx(loss.item(), rel=1e-5)
@@ -126,7 +147,7 @@ def test_clipping_is_per_seed():
         reward=sample.reward * torch.tensor([[1e-3], [50.0]]) + agent_values(agent, sample)
     )
     before = agent._parameters.value.clone()
-    norms = agent.update(sample).grad_norm
+    norms = agent.update(sampled(sample), 0).grad_norm
     assert norms[0] < limit < norms[1]
     lengths = (agent._parameters.value - before).norm(dim=1)
     torch.testing.assert_close(lengths, 0.1 * torch.tensor([norms[0], limit]), rtol=1e-4, atol=0)
@@ -137,6 +158,29 @@ def agent_values(agent: Agent, sample: Batch) -> torch.Tensor:
     with torch.no_grad():
         q = agent.online(sample.obs).at(sample.action).value
         return q - sample.discount * agent.target(sample.next_obs).mean().max(-1).values
+
+
+def test_weights_scale_each_sample():
+    """A weight of zero takes a sample out of the loss; the mean stays one over the batch."""
+    agent, twin, whole = make(), make(), batch()
+    weight = torch.tensor([1.0, 0.0, 0.5, 0.0, 2.0]).expand(2, 5)
+    losses = twin.losses(whole)[0].detach()
+    update = agent.update(sampled(whole)._replace(weight=weight), 0)
+    np.testing.assert_allclose(update.loss, (losses * weight).mean(-1), rtol=1e-6)
+    assert update.priority.shape == (2, 5)
+
+
+def test_learning_rate_follows_its_schedule():
+    """Plain gradient descent moves by lr * share * gradient; at share 0 nothing moves."""
+    agent = make(
+        optimizer=torch.optim.SGD, lr=0.1, lr_schedule=schedule.Linear(start=1.0, end=0.0, duration=10)
+    )
+    steps = []
+    for tick in (0, 5, 10):
+        before = agent._parameters.value.clone()
+        norm = agent.update(sampled(batch()), tick).grad_norm
+        steps.append((agent._parameters.value - before).norm(dim=1) / torch.tensor(norm))
+    torch.testing.assert_close(torch.stack(steps), torch.tensor([[0.1], [0.05], [0.0]]).expand(3, 2))
 
 
 @pytest.mark.parametrize("tau", [1.0, 0.25])

@@ -13,7 +13,7 @@ from dqn.config.paths import CONF
 from dqn.config.trust import leaves
 
 GROUPS = ("env", "memory", "schedule", "network", "agent", "runner", "network/torso", "network/head")
-GROUPS += ("network/layer", "agent/optimizer")
+GROUPS += ("network/layer", "agent/optimizer", "agent/lr_schedule")
 
 
 def options(group: str) -> list[str]:

@@ -56,7 +56,7 @@ def step(logger: Logger, ended: Any = False, *, reward: Any = 1.0, active: Any =
 def update(logger: Logger, *values: float) -> None:
     """Log an update of which each seed reports loss, q and grad_norm, the second seed ten times as much."""
     scale = np.array([1.0, 10.0])[: len(logger.seeds)]
-    logger.update(Update(*(value * scale for value in values)))
+    logger.update(Update(np.zeros((scale.size, 4)), *(value * scale for value in values)))
 
 
 def lines_of(folder: Path, seed: int = 3) -> list[dict[str, float]]:

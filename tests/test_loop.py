@@ -74,9 +74,9 @@ def test_updates_and_syncs_are_done_as_often_as_due(tmp_path, num_envs):
     calls: list[str] = []
     update, sync = runner.agent.update, runner.agent.sync_target
 
-    def updating(batch):
+    def updating(sample, tick):
         calls.append("update")
-        return update(batch)
+        return update(sample, tick)
 
     def syncing(tau):
         calls.append("sync")

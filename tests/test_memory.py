@@ -121,7 +121,7 @@ def test_samples_are_the_rows_of_their_seed(tmp_path, num_envs):
         "runner.learning_starts=10",
     ]
     runner, steps = play(tmp_path, [*words, "memory.reader.n_step=3"])
-    batch = runner.memory.sample(4000)
+    batch = runner.memory.sample(4000).batch
     assert batch.obs.shape == (2, 4000, 3)
     assert batch.action.dtype == torch.int64
     per_seed = [{tuple(obs) for obs in batch.obs[k].tolist()} for k in range(2)]
@@ -194,7 +194,7 @@ def test_uniform_sampler_is_uniform_over_starts():
     for obs in range(60):
         push(ring, obs, terminated=obs % 2 == 0 or obs > 40)
     sampler = Uniform(ring=ring, seeds=[0])
-    counts = np.bincount(sampler.sample(60_000)[0], minlength=ring.is_start.size)
+    counts = np.bincount(sampler.sample(60_000)[0][0], minlength=ring.is_start.size)
     assert (counts[~ring.is_start] == 0).all()
     chi_squared = ((counts[ring.is_start] - 1000) ** 2 / 1000).sum()
     assert 30 < chi_squared < 110  # 59 degrees of freedom: both ends are beyond 1 in 10,000
@@ -205,7 +205,7 @@ def test_uniform_sampler_finds_rare_starts():
     for obs in range(402):
         push(ring, obs)
     assert np.flatnonzero(ring.is_start).tolist() == [0, 1, 2]
-    counts = np.bincount(Uniform(ring=ring, seeds=[0]).sample(3000)[0], minlength=3)
+    counts = np.bincount(Uniform(ring=ring, seeds=[0]).sample(3000)[0][0], minlength=3)
     assert counts.size == 3
     assert counts.min() > 850
 
@@ -245,7 +245,7 @@ def test_state_survives_a_round_trip():
     for obs in range(47, 60):
         for one in (first, second):
             push(one.ring, obs, truncated=obs % 4 == 0)
-        for ours, theirs in zip(first.sample(8), second.sample(8), strict=True):
+        for ours, theirs in zip(first.sample(8).batch, second.sample(8).batch, strict=True):
             assert torch.equal(ours, theirs)
     assert np.array_equal(first.ring.is_start, second.ring.is_start)
 

@@ -33,6 +33,7 @@ GIVEN: dict[str, frozenset[str]] = {
     "runner": frozenset(),
     "agent": frozenset({"network", "spec", "seeds", "num_envs", "device"}),
     "agent.optimizer": frozenset({"params", "lr"}),
+    "agent.lr_schedule": frozenset(),
     "agent.backup": frozenset(),
 }
 """The places of the parts, and the arguments that each gets when it is built: those are no keys."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from dqn.memory.reader import NStep
 from dqn.memory.ring import Ring
 from dqn.memory.sampler import Uniform
-from dqn.types import Array, Batch, EnvSpec, Integers, PositiveInt, Row
+from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
 
 
 class ReplayMemory:
@@ -76,18 +76,23 @@ class ReplayMemory:
         counts: Integers = self.ring.stored.reshape(-1, self.ring.num_envs).sum(-1)
         return counts
 
-    def sample(self, batch_size: int) -> Batch:
-        """Return `batch_size` transitions of each seed, independent and with replacement."""
+    def sample(self, batch_size: int) -> Sample:
+        """Return `batch_size` transitions of each seed, with replacement."""
         self._store()
-        start = self.sampler.sample(batch_size)
+        start, weight = self.sampler.sample(batch_size)
         reward, discount, following = self.reader(self.ring, start)
-        return Batch(
+        batch = Batch(
             obs=self._obs(start),
             action=self._tensor(self.ring.action[start].astype(np.int64)),
             reward=self._tensor(reward),
             discount=self._tensor(discount),
             next_obs=self._obs(following),
         )
+        return Sample(batch, self._tensor(weight), start)
+
+    def update_priorities(self, index: Integers, priority: Floats) -> None:
+        """Tell the sampler how wrong the predictions of a sample were, both [K, B]."""
+        self.sampler.update(index, priority)
 
     def observations(self, count: int) -> Array:
         """Return observations [K, count, ...], spread evenly over the rows of each seed's first environment.

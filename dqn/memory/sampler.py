@@ -7,7 +7,7 @@ import numpy as np
 
 from dqn.memory.ring import Ring
 from dqn.seeding import get_states, set_states, stream
-from dqn.types import Array, Integers
+from dqn.types import Array, Floats, Integers
 
 
 class Uniform:
@@ -23,8 +23,8 @@ class Uniform:
         self.streams = [stream(seed, "sampling") for seed in seeds]
         self._first = np.arange(len(seeds))[:, None] * ring.num_envs * ring.rows
 
-    def sample(self, batch_size: int) -> Integers:
-        """Return the places [K, B] of the starts; each seed must have one."""
+    def sample(self, batch_size: int) -> tuple[Integers, Floats]:
+        """Return the places [K, B] of the starts and their weights, all 1; each seed must have a start."""
         ring = self.ring
         uniform = np.empty((len(self.streams), batch_size))
         for row, generator in zip(uniform, self.streams, strict=True):
@@ -34,7 +34,10 @@ class Uniform:
         rejected = ~ring.is_start[places]
         for k in np.flatnonzero(rejected.any(-1)).tolist():
             places[k, rejected[k]] = self._redraw(k, filled[k], int(rejected[k].sum()))
-        return places
+        return places, np.ones(places.shape, np.float32)
+
+    def update(self, index: Integers, priority: Floats) -> None:
+        """Do nothing: all starts stay equally likely."""
 
     def _places(self, uniform: Array, filled: Array, first: Array) -> Integers:
         """Return the rows that numbers in [0, 1) choose among the `filled` first ones of each environment."""
