@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dqn.errors import UserError
 
@@ -37,17 +37,24 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] |
     return api.train(overrides, config_dir)
 
 
-def load(run: str | os.PathLike[str], *, seed: int | None = None, trust: Sequence[str] = ()) -> GreedyPolicy:
+def load(
+    run: str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    policy: Literal["last", "best"] = "last",
+    trust: Sequence[str] = (),
+) -> GreedyPolicy:
     """Return the greedy policy of a run's last checkpoint.
 
     Args:
         run: the run folder. It is data: what it names is not run unless it is this package's own, or trusted.
         seed: one of the run's; None: the first.
+        policy: "best" is that of the seed's highest periodic evaluation: selected, so biased upwards.
         trust: packages of your own that the run may import.
 
     Raises:
-        UserError: the folder is not a run's, or it has no such seed, or no checkpoint.
+        UserError: the folder is not a run's, or it has no such seed or policy, or no checkpoint.
     """
     from dqn.config import api
 
-    return api.load(run, seed, trust)
+    return api.load(run, seed, policy, trust)

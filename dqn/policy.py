@@ -21,10 +21,20 @@ class GreedyPolicy:
         policy: of this seed alone.
         env: as it is registered; only its spaces and wrappers are used.
         seed: which seed of the run.
+        iteration: after how many iterations of the run it was stored.
+        selected: what to know of a policy that was selected; None of the last.
     """
 
-    def __init__(self, *, policy: Policy, env: gymnasium.Env[Any, Any], seed: int) -> None:
-        self.seed = seed
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        env: gymnasium.Env[Any, Any],
+        seed: int,
+        iteration: int,
+        selected: str | None,
+    ) -> None:
+        self.seed, self.iteration, self.selected = seed, iteration, selected
         self.observation_space: Space = env.observation_space
         self.action_space: Space = env.action_space
         self.policy = policy

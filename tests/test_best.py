@@ -9,6 +9,7 @@ import torch
 from commands import call
 from helpers import TINY_STEPS, config_of, make_runner
 
+import dqn
 from dqn.best import Best
 from dqn.checkpoint import Checkpoint
 from dqn.config.launch import launch
@@ -118,10 +119,40 @@ def test_the_best_policies_play_as_they_did(trained, monkeypatch):
         assert again["seed_means"][seed] == one["mean_return"]
 
 
+def test_loading_the_best(trained):
+    folder, status = trained
+    stored = Checkpoint(folder).load("best")["policy"]
+    for k, seed in enumerate((3, 4)):
+        best = dqn.load(folder, seed=seed, policy="best")
+        assert best.iteration == status["best"]["seeds"][str(seed)]["iteration"]
+        assert "biased upwards" in best.selected
+        for name, leaf in best.policy.state_dict().items():
+            assert torch.equal(leaf[0], stored[name][k])
+    last = dqn.load(folder, seed=3)
+    assert (last.iteration, last.selected) == (5, None)
+
+
+def test_exporting_the_best(trained, tmp_path):
+    folder, status = trained
+    file = tmp_path / "policy.pt2"
+    result = call("export", folder, file, "seed=4", "policy=best")
+    assert result.code == 0, result.text
+    assert f"seed 4 after iteration {status['best']['seeds']['4']['iteration']}\n" in result.text
+    assert "selected: the policy of each seed's highest periodic evaluation" in result.text
+    obs = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    values = torch.export.load(file).module()(torch.from_numpy(obs)).numpy(force=True)
+    expected = {which: dqn.load(folder, seed=4, policy=which).q_values(obs) for which in ("best", "last")}
+    np.testing.assert_allclose(values, expected["best"], rtol=1e-4, atol=1e-5)
+    assert not np.allclose(values, expected["last"], rtol=1e-2)
+    assert "selected" not in call("export", folder, file, "seed=4").text
+
+
 def test_there_is_none_without_periodic_evaluation(finished_run):
     result = call("evaluate", finished_run, "policy=best")
     assert result.code == 1
     assert "policy=best: the run has had no periodic evaluation" in result.text
+    with pytest.raises(dqn.UserError, match="policy=best: the run has had no periodic evaluation"):
+        dqn.load(finished_run, policy="best")
     assert json.loads((finished_run / "status.json").read_text())["best"] is None
 
 
@@ -129,3 +160,5 @@ def test_another_policy(finished_run):
     result = call("evaluate", finished_run, "policy=worst")
     assert result.code == 1
     assert "policy=worst: should be last or best" in result.text
+    with pytest.raises(dqn.UserError, match="policy=worst: should be last or best"):
+        dqn.load(finished_run, policy="worst")

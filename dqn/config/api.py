@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hydra.utils import instantiate
@@ -16,6 +16,7 @@ from dqn.config.composition import check_words
 from dqn.config.launch import launch
 from dqn.config.loader import StrPath
 from dqn.config.resolve import folder_of, resolved, verified
+from dqn.config.stored import load_policies
 from dqn.config.trust import load_config
 from dqn.env import inspect, make_registered
 from dqn.errors import UserError
@@ -35,9 +36,9 @@ class Run:
     evaluation: dict[str, list[float]] | None = field(repr=False)
     """Returns of the final evaluation's episodes, by seed."""
 
-    def load(self, seed: int | None = None) -> GreedyPolicy:
-        """Return the policy of a seed, by default the run's first."""
-        return load_policy(self.config, RunFolder(self.folder), seed)
+    def load(self, seed: int | None = None, *, policy: Literal["last", "best"] = "last") -> GreedyPolicy:
+        """Return the policy of a seed, by default the run's first; as dqn.load does."""
+        return load_policy(self.config, RunFolder(self.folder), seed, policy)
 
 
 def train(words: Sequence[str], config_dir: StrPath | None) -> Run:
@@ -55,10 +56,10 @@ def train(words: Sequence[str], config_dir: StrPath | None) -> Run:
     return Run(folder=folder.path, config=config, result=result, evaluation=evaluation)
 
 
-def load(run: StrPath, seed: int | None, trust: Sequence[str]) -> GreedyPolicy:
+def load(run: StrPath, seed: int | None, policy: str, trust: Sequence[str]) -> GreedyPolicy:
     """Do what dqn.load does."""
     config, folder = read_run(run, [trust] if isinstance(trust, str) else trust)
-    return load_policy(config, folder, seed)
+    return load_policy(config, folder, seed, policy)
 
 
 def read_run(run: StrPath, trust: Sequence[str]) -> tuple[dict[str, Any], RunFolder]:
@@ -69,11 +70,11 @@ def read_run(run: StrPath, trust: Sequence[str]) -> tuple[dict[str, Any], RunFol
     return config, folder
 
 
-def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None) -> GreedyPolicy:
-    """Return the policy of one seed of a run, whose configuration was checked.
+def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, which: str) -> GreedyPolicy:
+    """Return the last or the best policy of one seed of a run, whose configuration was checked.
 
     Raises:
-        UserError: the run has no such seed, or its checkpoint is missing, damaged or another's.
+        UserError: the run has no such seed or policy, or its checkpoint is missing, damaged or another's.
     """
     first, count = config["seed"], config["num_seeds"]
     seed = first if seed is None else seed
@@ -87,17 +88,12 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None) -> 
         seeds=[seed],
         device=find_device(config["device"]),
     )
-    checkpoint = Checkpoint(folder.path)
-    k = seed - first
-    try:
-        stored = checkpoint.load("policy")
-        if any(len(leaf) != count for leaf in stored.values()):
-            raise ValueError(f"it is not one of {count} seeds")
-        policy.load_state_dict({name: leaf[k : k + 1] for name, leaf in stored.items()})
-    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise UserError(f"{checkpoint.folder}: the policy is not of this run ({error})") from None
+    rows = slice(seed - first, seed - first + 1)
+    origin = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
     env = make_registered(**env_keys)
     try:
-        return GreedyPolicy(policy=policy, env=env, seed=seed)
+        return GreedyPolicy(
+            policy=policy, env=env, seed=seed, iteration=origin.iterations[0], selected=origin.selected
+        )
     finally:
         env.close()

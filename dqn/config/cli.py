@@ -118,7 +118,8 @@ def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
     arguments = run_arguments(
         "Play fresh episodes with a run's policy; writes RUN/evaluation.json.",
-        "episodes=100 (per seed), epsilon=0.0, stream=0 (another number plays other episodes)",
+        "episodes=100 (per seed), epsilon=0.0, stream=0 (another number plays other episodes),"
+        " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
     )
     with plain_errors():
         options = parse(arguments.options)
@@ -133,7 +134,7 @@ def export() -> None:
     """Run `python scripts/export.py RUN FILE [seed=0]`."""
     arguments = run_arguments(
         "Write a policy as a file that other programs run: action values [B, A] of observations [B, ...].",
-        "seed=0 (one of the run's; its first)",
+        "seed=0 (one of the run's; its first), policy=last (or best: of its highest periodic evaluation)",
         file="FILE.onnx, or FILE.pt2 (torch.export)",
     )
     with plain_errors():

@@ -6,21 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from dqn.agent import Policy
 from dqn.checkpoint import Checkpoint
 from dqn.config.build import build_policy, make_camera
 from dqn.config.check import check
 from dqn.config.composition import mistakes
 from dqn.config.schema import shown
+from dqn.config.stored import load_policies, wrong_policy
 from dqn.config.trust import load_config
-from dqn.errors import UserError
 from dqn.evaluate import Evaluator
 from dqn.runs import RunFolder
 from dqn.stats import interquartile_mean
 
 OPTIONS: dict[str, Any] = {"episodes": 100, "epsilon": 0.0, "stream": 0, "policy": "last", "video": None}
-
-SELECTED = "selected: the policy of each seed's highest periodic evaluation, so biased upwards"
 
 
 def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> dict[str, Any]:
@@ -44,7 +41,9 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
         camera.check()
     policy, make_env, seeds = build_policy(config)
     checkpoint = Checkpoint(folder.path)
-    iterations, selection = load_policy(policy, checkpoint, given["policy"], len(seeds))
+    iterations, selected = load_policies(
+        policy, checkpoint, given["policy"], count=len(seeds), rows=slice(None)
+    )
     evaluator = Evaluator(
         make_env=make_env,
         seeds=seeds,
@@ -57,7 +56,7 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
     lines = [
         f"{returns.size} episodes of {config['env']['id']} after iteration"
         f" {', '.join(map(str, sorted(set(iterations))))}, epsilon {given['epsilon']}:",
-        *selection,
+        *([f"  {selected}"] if selected else []),
         f"  mean {returns.mean():.2f}, standard deviation {returns.std():.2f},"
         f" lowest {returns.min():.2f}, highest {returns.max():.2f}",
         f"  interquartile mean over seeds {interquartile_mean(list(means.values())):.2f}",
@@ -69,31 +68,14 @@ def evaluate_run(path: Path, options: dict[str, Any], trust: Sequence[str]) -> d
     return {
         "text": "\n".join(lines),
         **given,
-        "iteration": dict(zip(means, iterations, strict=True)) if selection else iterations[0],
-        **({"selected": SELECTED} if selection else {}),
+        "iteration": dict(zip(means, iterations, strict=True)) if selected else iterations[0],
+        **({"selected": selected} if selected else {}),
         "mean": float(returns.mean()),
         "std": float(returns.std()),
         "interquartile_mean": interquartile_mean(list(means.values())),
         "seed_means": means,
         "returns": {str(seed): row.tolist() for seed, row in zip(seeds, np.asarray(returns), strict=True)},
     }
-
-
-def load_policy(
-    policy: Policy, checkpoint: Checkpoint, which: str, num_seeds: int
-) -> tuple[list[int], list[str]]:
-    """Load the last or the best policy; return the iteration of each seed's, and lines that warn of it."""
-    if which == "best" and not checkpoint.has("best"):
-        raise UserError(f"{checkpoint.folder}: policy=best: the run has had no periodic evaluation")
-    part = checkpoint.load("policy" if which == "last" else "best")
-    try:
-        policy.load_state_dict(part if which == "last" else part["policy"])
-        if which == "last":
-            return [checkpoint.iteration()] * num_seeds, []
-        iterations = [int(iteration) for iteration in part["iteration"]]
-    except (ValueError, TypeError, AttributeError, RuntimeError, KeyError) as error:
-        raise UserError(f"{checkpoint.folder}: the policy is not of this run ({error})") from None
-    return iterations, [f"  {SELECTED}"]
 
 
 def check_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -116,8 +98,8 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     epsilon = given["epsilon"]
     if not isinstance(epsilon, int | float) or isinstance(epsilon, bool) or not 0 <= epsilon <= 1:
         problems.append(f"epsilon={shown(epsilon)}: should be between 0 and 1")
-    if given["policy"] not in ("last", "best"):
-        problems.append(f"policy={shown(given['policy'])}: should be last or best")
+    if problem := wrong_policy(given["policy"]):
+        problems.append(problem)
     video = given["video"]
     if video is not None and not (isinstance(video, str) and video.endswith(".mp4")):
         problems.append(f"video={shown(video)}: should be an .mp4 file")

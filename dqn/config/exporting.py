@@ -9,11 +9,14 @@ import numpy as np
 from dqn.config.api import load_policy, read_run
 from dqn.config.composition import mistakes
 from dqn.config.schema import shown
+from dqn.config.stored import wrong_policy
 from dqn.env import make
 from dqn.export import export
 from dqn.policy import GreedyPolicy
 from dqn.seeding import stream
 from dqn.types import Array
+
+OPTIONS: dict[str, Any] = {"seed": None, "policy": "last"}
 
 NUM_OBS = 1000
 """Observations that the file is checked on."""
@@ -25,21 +28,29 @@ def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[
     Raises:
         UserError: the run, an option or the file is not as it should be.
     """
-    if wrong := options.keys() - {"seed"}:
-        raise mistakes(
-            [f"{key}={shown(options[key])}: no such option; there is seed" for key in wrong], "the command"
-        )
+    given = OPTIONS | options
+    problems = [
+        f"{key}={shown(options[key])}: no such option; there are {', '.join(OPTIONS)}"
+        for key in options.keys() - OPTIONS.keys()
+    ]
+    if problem := wrong_policy(given["policy"]):
+        problems.append(problem)
+    if problems:
+        raise mistakes(problems, "the command")
     config, folder = read_run(path, trust)
-    policy = load_policy(config, folder, options.get("seed"))
+    policy = load_policy(config, folder, given["seed"], given["policy"])
     obs = play(policy, {key: config["env"][key] for key in ("id", "module", "kwargs")})
     difference = export(policy, file, obs)
     shape = ", ".join(map(str, ("B", *policy.obs.shape)))
-    return (
+    lines = [
         f"{file}: observations [{shape}] of {policy.obs.dtype} to action values"
-        f" [B, {policy.policy.num_actions}], by the network of seed {policy.seed}\n"
+        f" [B, {policy.policy.num_actions}], by the network of seed {policy.seed}"
+        f" after iteration {policy.iteration}",
+        *([f"  {policy.selected}"] if policy.selected else []),
         f"  greatest difference from the policy on {NUM_OBS:,} observations of {config['env']['id']}:"
-        f" {difference:.2g}"
-    )
+        f" {difference:.2g}",
+    ]
+    return "\n".join(lines)
 
 
 def play(policy: GreedyPolicy, env_keys: dict[str, Any]) -> Array:
