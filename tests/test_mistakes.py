@@ -6,7 +6,7 @@ import resource
 
 import pytest
 import torch
-from commands import TINY, call, finish, run, start, tree
+from commands import SCRIPTS, TINY, call, finish, run, start, tree
 from conftest import FINISHED
 from helpers import config_of
 
@@ -178,7 +178,7 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
 # Everything below runs the scripts as processes.
 
 QUICK = [
-    ("--help", 0, {"agent:": "double, dqn", "eval": "$(python scripts/train.py -sc install=bash)"}),
+    ("--help", 0, {"agent:": "double, dqn", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"}),
     ("--cfg job", 0, {"lr:": "0.0005"}),
     ("-sc query=bash", 0, {"agent.": ""}),
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),

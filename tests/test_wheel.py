@@ -56,6 +56,9 @@ def test_commands_outside_the_checkout(wheel, tmp_path):
 
     where = run(sys.executable, "-c", "from dqn.config.paths import CONF; print(CONF)")
     assert where.strip() == str(site / "dqn" / "conf")
+    for name in sorted(COMMANDS):
+        assert f"usage: {name} " in (text := run(name, "--help"))
+        assert ".py" not in text
     text = run("dqn-train", "env=acrobot", "+env.kwargs.max_episode_steps=20", *TINY)
     words = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  ")}
     assert words.keys() >= {"dqn-evaluate", "dqn-resume"}

@@ -10,21 +10,25 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from dqn.config.commands import command
 from dqn.config.composition import mistakes
 from dqn.errors import UserError, first_line
 
 Config = dict[str, Any]
 
 
-def run_arguments(description: str, options: str, *, file: str | None = None) -> argparse.Namespace:
+def run_arguments(
+    name: str, description: str, options: str, *, file: str | None = None
+) -> argparse.Namespace:
     """Return the arguments of a command about a run: the folder, KEY=VALUE words, and whom to trust.
 
     Args:
+        name: of the command.
         description: of the command.
         options: what KEY may be.
         file: what the command writes; None: it names no file.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(prog=command(name), description=description)
     parser.add_argument("run", type=Path, help="the run folder")
     if file is not None:
         parser.add_argument("file", type=Path, help=file)

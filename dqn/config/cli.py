@@ -100,6 +100,7 @@ def train() -> None:
 def resume() -> None:
     """Run `python scripts/resume.py RUN [KEY=VALUE ...]`."""
     arguments = run_arguments(
+        "resume",
         "Go on with an interrupted run, exactly where its last checkpoint is.",
         "a larger runner.total_steps or runner.total_episodes",
     )
@@ -117,6 +118,7 @@ def resume() -> None:
 def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
     arguments = run_arguments(
+        "evaluate",
         "Play fresh episodes with a run's policy; writes RUN/evaluation.json.",
         "episodes=100 (per seed), epsilon=0.0, stream=0 (another number plays other episodes),"
         " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
@@ -133,6 +135,7 @@ def evaluate() -> None:
 def export() -> None:
     """Run `python scripts/export.py RUN FILE [seed=0]`."""
     arguments = run_arguments(
+        "export",
         "Write a policy as a file that other programs run: action values [B, A] of observations [B, ...].",
         "seed=0 (one of the run's; its first), policy=last (or best: of its highest periodic evaluation)",
         file="FILE.onnx, or FILE.pt2 (torch.export)",

@@ -3,15 +3,13 @@
 import logging
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dqn.config.paths import CONF
+from dqn.config.commands import command
 from dqn.config.trust import leaves
 from dqn.errors import UserError
 from dqn.runs import RunFolder, environment, git_revision
@@ -124,14 +122,6 @@ def tell(folder: RunFolder) -> float:
         if key in TOTALS:
             log.info("  %s %s %s=%d", command("resume"), path, key, 2 * total)
     return float(status["result"])
-
-
-def command(name: str) -> str:
-    """Return how another command of this package is started, in the way in which this one was."""
-    program = Path(sys.argv[0])
-    if program.resolve().parent == CONF.parent / "scripts":
-        return f"python {shlex.quote(str(program.with_name(f'{name}.py')))}"
-    return f"dqn-{name}"
 
 
 @contextmanager

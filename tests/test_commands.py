@@ -1,0 +1,68 @@
+"""What users are told to type: the commands in the way in which they started the program."""
+
+import subprocess
+import sys
+
+import pytest
+from commands import SCRIPTS, call
+
+from dqn.config.commands import command
+
+INSTALLED = """
+import sys
+from dqn.config import cli
+sys.argv[0] = "/somewhere/bin/dqn-train"
+cli.train()
+"""
+
+
+@pytest.fixture
+def bin_folder(tmp_path):
+    """Return a folder with the installed commands."""
+    folder = tmp_path / "my bin"
+    folder.mkdir()
+    for name in ("dqn-train", "dqn-evaluate"):
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_a_script_names_scripts(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / "train.py")])
+    assert command("evaluate") == f"python {SCRIPTS / 'evaluate.py'}"
+    monkeypatch.chdir(SCRIPTS.parent)
+    monkeypatch.setattr(sys, "argv", ["scripts/evaluate.py"])
+    assert command("train") == "python scripts/train.py"
+
+
+def test_an_installed_command_names_those(monkeypatch, bin_folder):
+    monkeypatch.setattr(sys, "argv", [str(bin_folder / "dqn-train")])
+    monkeypatch.setenv("PATH", str(bin_folder))
+    assert command("evaluate") == "dqn-evaluate"
+    monkeypatch.setenv("PATH", "")
+    assert command("evaluate") == f"'{bin_folder / 'dqn-evaluate'}'"
+
+
+def test_any_other_program_names_the_installed_ones(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "mine.py")])
+    assert command("resume") == "dqn-resume"
+
+
+@pytest.mark.parametrize("name", ["resume", "evaluate", "export"])
+def test_usage(name):
+    """The words are those of a program that is no script of the checkout."""
+    assert f"usage: dqn-{name} [-h]" in call(name, "--help").text
+    wrong = call(name)
+    assert wrong.code == 2
+    assert f"dqn-{name}: error:" in wrong.text
+
+
+@pytest.mark.process
+def test_help_of_an_installed_command():
+    words = [sys.executable, "-c", INSTALLED, "--help"]
+    text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert "usage: dqn-train [GROUP=OPTION" in text
+    assert "\n  dqn-train agent.lr=5e-4 agent=double env=acrobot\n" in text
+    assert 'eval "$(dqn-train -sc install=bash)"' in text
+    assert "train.py" not in text
