@@ -4,8 +4,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
+from commands import call
 from envs import Recorder  # noqa: F401  registers the environments
 
+import dqn
 from dqn.env import Environments
 from dqn.evaluate import MAX_COLUMNS, Evaluator
 
@@ -64,3 +67,17 @@ def test_place_and_seed_choose_the_episodes():
     assert np.array_equal(play(Constant(0), 1), play(Constant(0), 1))
     assert not np.array_equal(evaluator(20)(Constant(0), 1), evaluator(20)(Constant(0), 2))
     assert np.array_equal(evaluator(5, seeds=(1,))(Constant(0), 1)[0], play(Constant(0), 1)[1])
+
+
+def test_a_run_of_a_machine_with_cuda(finished_run, tmp_path, monkeypatch):
+    """Its policies compute on what is there; only training needs the device that it had."""
+    before = dqn.load(finished_run).q_values(np.ones(4))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = finished_run / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("device: auto", "device: cuda"))
+    assert "mean" in call("evaluate", finished_run, "episodes=1").text
+    assert "greatest difference" in call("export", finished_run, tmp_path / "policy.pt2").text
+    np.testing.assert_array_equal(dqn.load(finished_run).q_values(np.ones(4)), before)
+    result = call("resume", finished_run, "runner.total_episodes=6")
+    assert result.code == 1
+    assert "device=cuda: should be auto or cpu: no CUDA device is usable here" in result.text

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.checkpoint import Checkpoint
-from dqn.config.build import find_device
+from dqn.config.build import device_here
 from dqn.config.check import check
 from dqn.config.composition import check_words
 from dqn.config.launch import launch
@@ -86,7 +86,7 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, whi
         network=instantiate(config["network"], _convert_="all"),
         spec=inspect(**env_keys),
         seeds=[seed],
-        device=find_device(config["device"]),
+        device=device_here(config["device"]),
     )
     rows = slice(seed - first, seed - first + 1)
     origin = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)

@@ -111,7 +111,7 @@ def build_policy(config: Config) -> tuple[Policy, Callable[..., Environments], r
     make_env = instantiate(config["env"], _convert_="all")
     network = instantiate(config["network"], _convert_="all")
     spec = make_env(seeds=seeds, purpose="evaluation").spec
-    policy = Policy(network=network, spec=spec, seeds=seeds, device=find_device(config["device"]))
+    policy = Policy(network=network, spec=spec, seeds=seeds, device=device_here(config["device"]))
     return policy, make_env, seeds
 
 
@@ -119,3 +119,8 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def device_here(name: str) -> torch.device:
+    """Return where a policy computes that may have been trained on a machine with CUDA."""
+    return find_device("auto" if name == "cuda" else name)

@@ -26,7 +26,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
     """Return what is wrong with a resolved configuration and what deserves a warning.
 
     Whole numbers written as floats (5e4) are replaced by integers in `config`. Without `learns` no optimizer
-    is tried, which would take a second.
+    is tried, which would take a second, and a policy may be of another machine's device.
     """
     problems: list[Problem] = []
     check_keys(config, experiment, "", problems)
@@ -34,6 +34,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
     contradictions = Contradictions(config, problems, warnings)
     contradictions.find()
     if learns:
+        contradictions.device()
         contradictions.optimizer()
         contradictions.video()
     return Report(problems, warnings)
@@ -65,8 +66,6 @@ class Contradictions:
         self.environment()
         self.memory()
         self.clock()
-        if self.get("device") == "cuda" and not torch.cuda.is_available():
-            self.add("device", "should be auto or cpu: no CUDA device is usable here")
 
     def environment(self) -> None:
         id, module, kwargs = (self.get(f"env.{key}") for key in ("id", "module", "kwargs"))
@@ -111,6 +110,10 @@ class Contradictions:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
         if envs and envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
+
+    def device(self) -> None:
+        if self.get("device") == "cuda" and not torch.cuda.is_available():
+            self.add("device", "should be auto or cpu: no CUDA device is usable here")
 
     def optimizer(self) -> None:
         """Try an optimizer: what its numbers may be, only its own code says."""
