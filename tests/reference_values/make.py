@@ -184,8 +184,8 @@ def quantile() -> None:
         "rlax",
         "quantile_q_learning",
         """loss_k: Huber's parameter k. rlax: |tau - (delta < 0)| * L_k(delta), L_k(delta) = delta^2 / 2 up
-        to k and k (|delta| - k / 2) beyond, NOT divided by k; k = 0: |tau - (delta < 0)| * |delta|; the mean over
-        the target's quantiles, the sum over the prediction's.""",
+        to k and k (|delta| - k / 2) beyond, NOT divided by k; k = 0: |tau - (delta < 0)| * |delta|; the mean
+        over the target's quantiles, the sum over the prediction's.""",
         inputs=inputs,
         outputs=outputs,
     )
@@ -397,8 +397,9 @@ def n_step() -> None:
             "rlax",
             "n_step_bootstrapped_returns",
             """Of each start: the sum of rewards (the return where all values are 0), the discount of the
-            value it bootstraps from, and the step whose next observation that is (-1: none); both are the return's
-            derivative by the values. value_next[i] is the value after step i. Truncation: lambda 0.""",
+            value it bootstraps from, and the step whose next observation that is (-1: none); both are the
+            return's derivative by the values. value_next[i] is the value after step i. Where
+            truncated, lambda is 0.""",
             inputs={**inputs, "n": n},
             outputs={
                 "reward_sum": returns(jnp.zeros(length)),
