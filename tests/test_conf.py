@@ -1,7 +1,6 @@
 """Every option composes, is valid, builds, and is read; conf/ is the only place of default values."""
 
 import inspect
-import re
 
 import pytest
 import yaml
@@ -68,19 +67,6 @@ def test_no_default_value_outside_conf(words):
         if key.endswith("_target_") and value.startswith("dqn."):
             parameters = inspect.signature(get_object(value)).parameters.values()
             assert all(p.default is p.empty for p in parameters), value
-
-
-def test_every_key_has_a_comment():
-    """Outside lists of defaults, targets and the values that experiments set."""
-    bare = []
-    for path in CONF.rglob("*.yaml"):
-        if path.parent.name in ("experiment", "optimizer") or path.name == "config.yaml":
-            continue
-        for line in path.read_text().splitlines():
-            match = re.match(r"\s*(\w+): \S", line)
-            if match and "#" not in line and not match[1].startswith("_") and "- " not in line:
-                bare.append(f"{path.name}: {line.strip()}")
-    assert bare == []
 
 
 def test_experiments_set_only_keys_that_exist():
