@@ -1,16 +1,49 @@
-"""Statistics over seeds."""
+"""Statistics over seeds and tasks: point estimates, and intervals by the stratified bootstrap.
 
-from collections.abc import Sequence
+After Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice", arXiv
+2108.13264. Letters beside those of dqn.types: K seeds, M tasks, T steps or thresholds, R resamples. A matrix
+of scores is [K, M]; [K] stands for one task. Each task's seeds are resampled on their own (the paper's
+strata); the tasks are fixed. All intervals are percentile intervals, pointwise where there are several.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from dqn.types import Floats
+from dqn.types import Floats, Integers
+
+Scores = Sequence[float] | Floats
+Statistic = Callable[[Floats], Floats]
+"""Maps scores [*, K, M] to [*]."""
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+BLOCK = 2_000_000
+"""Scores in one block of resamples: more of them at once take memory and no less time."""
 
 
-def interquartile_mean(scores: Sequence[float] | Floats) -> float:
+class Estimate(NamedTuple):
+    """A number and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Band(NamedTuple):
+    """Numbers [T] and their pointwise intervals."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def interquartile_mean(scores: Scores) -> float:
     """Return the mean of what is left when the lowest and the highest quarter (rounded down) are cut off.
 
-    Agarwal et al. (2021), section 4.3.
+    Of all scores alike, whatever their shape. Agarwal et al. (2021), section 4.3.
     """
     return float(trimmed_means(np.asarray(scores, np.float64).ravel()))
 
@@ -23,24 +56,239 @@ def trimmed_means(scores: Floats) -> Floats:
     return means
 
 
+def iqm(scores: Floats) -> Floats:
+    """Return the interquartile means [*] of scores [*, K, M], seeds and tasks alike.
+
+    Agarwal et al. (2021), section 4.3.
+    """
+    return trimmed_means(scores.reshape(*scores.shape[:-2], -1))
+
+
+def mean(scores: Floats) -> Floats:
+    """Return the means [*] of scores [*, K, M]."""
+    means: Floats = scores.mean((-2, -1))
+    return means
+
+
+def median(scores: Floats) -> Floats:
+    """Return the medians [*] over tasks of the means over seeds of scores [*, K, M]; of one task its mean.
+
+    Agarwal et al. (2021), section 4.3, "median" of the literature.
+    """
+    medians: Floats = np.median(scores.mean(-2), axis=-1)
+    return medians
+
+
+def optimality_gap(scores: Floats, *, target: float = 1.0) -> Floats:
+    """Return by how much scores [*, K, M] miss `target` on average [*]; what lies above counts as `target`.
+
+    Agarwal et al. (2021), section 4.3.
+    """
+    gaps: Floats = target - np.minimum(scores, target).mean((-2, -1))
+    return gaps
+
+
+def matrix(scores: Scores) -> Floats:
+    """Return scores as [K, M].
+
+    Raises:
+        ValueError: there are none, or some are not finite, or the shape is another.
+    """
+    values = np.asarray(scores, np.float64)
+    values = values[:, np.newaxis] if values.ndim == 1 else values
+    if values.ndim != 2 or not values.size or not np.isfinite(values).all():
+        raise ValueError(f"scores should be finite, [K] or [K, M], and some: their shape is {values.shape}")
+    return values
+
+
 def bootstrap_interval(
-    scores: Sequence[float] | Floats,
+    scores: Scores,
     *,
     generator: np.random.Generator,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
+    statistic: Statistic = iqm,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the interquartile mean over seeds.
+    """Return the stratified bootstrap interval of a statistic of scores [K, M], by default of their IQM.
 
-    Agarwal et al. (2021), section 4.1, for one task.
+    Agarwal et al. (2021), section 4.1.
 
     Args:
-        scores: one for each seed.
+        scores: one for each seed (and task).
         generator: draws the resamples.
+        statistic: maps [*, K, M] to [*].
         resamples: how many.
         confidence: the share of resamples inside.
     """
-    values = np.asarray(scores, np.float64).ravel()
-    means = trimmed_means(values[generator.integers(values.size, size=(resamples, values.size))])
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    values = matrix(scores)
+    found = np.concatenate(
+        [statistic(block) for block in resampled(values, generator=generator, resamples=resamples)]
+    )
+    low, high = percentiles(found, confidence)
     return float(low), float(high)
+
+
+def resampled(scores: Floats, *, generator: np.random.Generator, resamples: int) -> Iterator[Floats]:
+    """Yield blocks [*, K, M, ...] of `resamples` resamples of scores [K, M, ...] in all.
+
+    What hangs on a seed (its scores at all steps) stays together.
+    """
+    num_seeds, num_tasks = scores.shape[:2]
+    rows = max(1, BLOCK // scores.size)
+    for first in range(0, resamples, rows):
+        shape = (min(rows, resamples - first), num_seeds, num_tasks)
+        yield scores[generator.integers(num_seeds, size=shape), np.arange(num_tasks)]
+
+
+def percentiles(found: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Return the ends [*] of the interval that has the share `confidence` of found [R, *] inside."""
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high
+
+
+def counts(scores: Floats, *, generator: np.random.Generator, resamples: int) -> Integers:
+    """Return how often each seed of scores [K, M] is drawn in each resample of each task [R, M, K].
+
+    All that a statistic linear in the drawn seeds needs of a resample.
+    """
+    num_seeds, num_tasks = scores.shape
+    even = np.full(num_seeds, 1 / num_seeds)
+    return generator.multinomial(num_seeds, even, size=(resamples, num_tasks))
+
+
+def estimate(
+    scores: Scores,
+    *,
+    generator: np.random.Generator,
+    statistic: Statistic = iqm,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Return a statistic of scores [K, M], by default their interquartile mean, with its interval."""
+    values = matrix(scores)
+    interval = bootstrap_interval(
+        values, generator=generator, statistic=statistic, resamples=resamples, confidence=confidence
+    )
+    return Estimate(float(statistic(values)), *interval)
+
+
+def performance_profile(
+    scores: Scores,
+    thresholds: Scores,
+    *,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    confidence: float = CONFIDENCE,
+) -> Band:
+    """Return the share of scores [K, M] above each threshold [T], with its interval.
+
+    The run-score distribution of Agarwal et al. (2021), section 4.2 and eq. 2.
+    """
+    values = matrix(scores)
+    above = values.T[..., np.newaxis] > np.asarray(thresholds, np.float64)  # [M, K, T]
+    drawn = counts(values, generator=generator, resamples=resamples).reshape(resamples, -1)
+    found = drawn @ above.reshape(values.size, -1).astype(np.float64) / values.size
+    return Band(above.mean((0, 1)), *percentiles(found, confidence))
+
+
+def probability_of_improvement(
+    x: Scores,
+    y: Scores,
+    *,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Return the probability that a run of X scores more than one of Y on the same task, with its interval.
+
+    The mean over tasks of P(X > Y) + P(X = Y) / 2 (Mann and Whitney's U over K * L); X and Y are resampled
+    independently. Agarwal et al. (2021), section 4.2 and eq. 3.
+
+    Args:
+        x: scores [K, M].
+        y: scores [L, M]; L may be another number of seeds than K.
+        generator: draws the resamples.
+        resamples: how many.
+        confidence: the share of resamples inside.
+
+    Raises:
+        ValueError: the numbers of tasks differ.
+    """
+    a, b = matrix(x), matrix(y)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"scores of {a.shape[1]} tasks and of {b.shape[1]}")
+    left, right = a.T[:, :, np.newaxis], b.T[:, np.newaxis]
+    wins = (left > right) + 0.5 * (left == right)  # [M, K, L]
+    drawn_x, drawn_y = (
+        counts(scores, generator=generator, resamples=resamples).swapaxes(0, 1) for scores in (a, b)
+    )  # [M, R, K] and [M, R, L]
+    found = ((drawn_x @ wins) * drawn_y).sum(-1).mean(0) / (len(a) * len(b))
+    low, high = percentiles(found, confidence)
+    return Estimate(float(wins.mean()), float(low), float(high))
+
+
+def paired_difference(
+    x: Scores,
+    y: Scores,
+    *,
+    generator: np.random.Generator,
+    statistic: Statistic = iqm,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Return how much a statistic of X exceeds that of Y, with its interval, where row k of both is one seed.
+
+    A resample draws the same seeds for both, so what a seed does to both cancels out. (Not in the paper.)
+
+    Args:
+        x: scores [K, M].
+        y: scores [K, M] of the same seeds in the same order.
+        generator: draws the resamples.
+        statistic: maps [*, K, M] to [*]; by default the interquartile mean.
+        resamples: how many.
+        confidence: the share of resamples inside.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    pairs = np.stack([matrix(x), matrix(y)], axis=-1)  # [K, M, 2]
+    difference = partial(statistic_difference, statistic=statistic)
+    found = np.concatenate(
+        [difference(block) for block in resampled(pairs, generator=generator, resamples=resamples)]
+    )
+    low, high = percentiles(found, confidence)
+    return Estimate(float(difference(pairs)), float(low), float(high))
+
+
+def statistic_difference(pairs: Floats, *, statistic: Statistic) -> Floats:
+    """Return the differences [*] of a statistic between the two of each pair [*, K, M, 2]."""
+    return statistic(pairs[..., 0]) - statistic(pairs[..., 1])
+
+
+def sample_efficiency(
+    returns: Floats,
+    *,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    confidence: float = CONFIDENCE,
+) -> Band:
+    """Return the interquartile mean over seeds and tasks at each of T steps, with its interval.
+
+    Agarwal et al. (2021), section 4.1 and figure 9.
+
+    Args:
+        returns: [K, M, T], or [K, T] of one task; all seeds at the same steps.
+        generator: draws the resamples.
+        resamples: how many.
+        confidence: the share of resamples inside.
+
+    Raises:
+        ValueError: there are none, or some are not finite.
+    """
+    values = np.asarray(returns, np.float64)
+    values = values[:, np.newaxis] if values.ndim == 2 else values
+    if values.ndim != 3 or not values.size or not np.isfinite(values).all():
+        raise ValueError(f"returns should be finite, [K, T] or [K, M, T], and some: {values.shape}")
+    blocks = resampled(values, generator=generator, resamples=resamples)
+    found = np.concatenate([iqm(np.moveaxis(block, -1, 1)) for block in blocks])  # [R, T]
+    return Band(iqm(np.moveaxis(values, -1, 0)), *percentiles(found, confidence))
