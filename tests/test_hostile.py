@@ -122,6 +122,7 @@ TEXTS = {
     "a YAML tag": f"name: !!python/object/apply:os.system ['touch {CANARY}']\n",
     "a YAML module": "name: !!python/module:canary_module\n",
     "a YAML name": "name: !!python/name:canary_module.f\n",
+    "very deep YAML": "[" * 200_000 + "]" * 200_000,
     "YAML aliases": "a: &a [x, x, x, x, x, x, x, x, x]\n"
     + "".join(
         f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True)

@@ -70,8 +70,10 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
             folder.write_config(config, overrides)
     else:
         folder.write_config(config, overrides)
+    folder.count_cpu()
     folder.update_status(
         state="running",
+        commands=commands(folder),
         error=None,
         result=None,
         evaluation=None,
@@ -79,6 +81,14 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         versions=versions,
         git=git_revision(),
     )
+
+
+def commands(folder: RunFolder) -> list[str]:
+    """Return the command lines that have worked on the run, this process's last; a repeated one once."""
+    stored = folder.stored_status().get("commands")
+    before = [line for line in stored if isinstance(line, str)] if isinstance(stored, list) else []
+    line = shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv)
+    return before if line in before else [*before, line]
 
 
 def refuse_differences(config: dict[str, Any], folder: RunFolder) -> None:
