@@ -3,6 +3,7 @@
 import logging
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
