@@ -1,6 +1,7 @@
 """The scripts, run as processes or in this one, and what they leave behind."""
 
 import hashlib
+import importlib.util
 import io
 import os
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from dqn.config import cli
@@ -59,6 +61,14 @@ def call(script: str, *words: object) -> Result:
     if isinstance(code, str):  # what the interpreter would print
         code, text = 1, text + code
     return Result(int(code or 0), text)
+
+
+def load_script(name: str) -> ModuleType:
+    """Return a script of the repository as a module."""
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def tree(folder: Path) -> dict[str, str]:

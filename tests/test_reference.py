@@ -1,16 +1,13 @@
 """CONFIGURATION.md: what conf/ says, and nothing older."""
 
-import importlib.util
 import sys
 
 import pytest
-from commands import SCRIPTS
+from commands import load_script
 
 from dqn.config.paths import CONF
 
-SPEC = importlib.util.spec_from_file_location("scripts_reference", SCRIPTS / "reference.py")
-sys.modules[SPEC.name] = reference = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(reference)
+reference = load_script("reference")
 
 FILES = {
     "config": """
