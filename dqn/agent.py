@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.backup import Backup
+from dqn.draws import NumpyDraws, TorchDraws, draws_numbers
 from dqn.inference import numpy_forward
 from dqn.network import QNetwork, flatten
 from dqn.schedule import Schedule
@@ -47,32 +48,38 @@ class Policy:
         self.parameters = flatten(self.network, device)
         self.num_actions = spec.num_actions
         self.device = device
-        self.q_values = numpy_forward(self.network) or self._torch_forward
-        """Action values [K, E, A] of observations [K, E, ...]."""
+        self.is_random = draws_numbers(self.network, device)
+        """Whether the network uses random numbers where it gets some."""
+        self.q_values = numpy_forward(self.network, is_random=self.is_random) or self._torch_forward
+        """Action values [K, E, A] of observations [K, E, ...] and, if the network is to vary, NumpyDraws."""
 
     @torch.inference_mode()
-    def _torch_forward(self, obs: Array) -> Floats:
-        values: Floats = self.network(torch.from_numpy(obs).to(self.device)).mean().cpu().numpy()
+    def _torch_forward(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
+        numbers = None if draws is None else TorchDraws(draws, self.device)
+        values: Floats = self.network(torch.from_numpy(obs).to(self.device), numbers).mean().cpu().numpy()
         return values
 
-    def act(self, obs: Array, epsilon: float, uniforms: Floats) -> Integers:
+    def act(self, obs: Array, epsilon: float, uniforms: Floats, draws: NumpyDraws | None = None) -> Integers:
         """Return epsilon-greedy actions [K, E]: any of all actions with probability epsilon, else the best.
 
         Args:
             obs: observations [K, E, ...].
             epsilon: the probability.
             uniforms: two numbers in [0, 1) for each, [K, E, 2]: whether to explore, and where.
+            draws: for a network that varies; without them it does not.
         """
         explores = uniforms[..., 0] < epsilon
         count = np.count_nonzero(explores)
         if count == 0:
-            return self.greedy(obs)
+            return self.greedy(obs, draws)
         anywhere: Integers = (uniforms[..., 1] * self.num_actions).astype(np.int64)
-        return anywhere if count == explores.size else np.where(explores, anywhere, self.greedy(obs))
+        if count == explores.size and draws is None:  # how much is drawn must not hang on other seeds
+            return anywhere
+        return np.where(explores, anywhere, self.greedy(obs, draws))
 
-    def greedy(self, obs: Array) -> Integers:
+    def greedy(self, obs: Array, draws: NumpyDraws | None = None) -> Integers:
         """Return the first of the best actions [K, E] for observations [K, E, ...]."""
-        best: Integers = self.q_values(obs).argmax(-1)
+        best: Integers = self.q_values(obs, draws).argmax(-1)
         return best
 
     def state_dict(self) -> State:
@@ -122,6 +129,9 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
+        self.acting_draws = NumpyDraws(seeds=seeds, name="acting", purpose="action")
+        self.learning_draws = NumpyDraws(seeds=seeds, name="learning", purpose="prediction")
+        self.draws = TorchDraws(self.learning_draws, device)
         self.exploration = Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2))
         leaf = nn.Parameter(self._parameters.value)
         leaf.grad = self._parameters.gradient
@@ -129,7 +139,10 @@ class Agent:
 
     def act(self, obs: Array, epsilon: float, active: Bools) -> Integers:
         """Return actions [K, E] for observations [K, E, ...]; a seed that waits draws nothing."""
-        return self.policy.act(obs, epsilon, self.exploration.next(active[:, 0]))
+        using = active[:, 0]
+        self.acting_draws.using = using
+        draws = self.acting_draws if self.policy.is_random else None
+        return self.policy.act(obs, epsilon, self.exploration.next(using), draws)
 
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
@@ -149,14 +162,24 @@ class Agent:
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss and the priority of each sample [K, B], and the mean value of taken actions [K]."""
-        prediction = self.online(batch.obs).at(batch.action)
+        prediction = self.online(batch.obs, self.draws("prediction")).at(batch.action)
         with torch.no_grad():
-            following = self.target(batch.next_obs)
-            policy = self.backup(batch, following.mean(), self.online)
-            target = following.mix(policy).shift(batch.reward, batch.discount)
+            following = self.target(batch.next_obs, self.draws("target"))
+            policy, bonus = self.backup(batch, following.mean(), self.online_values, self.target_values)
+            target = following.mix(policy).shift(batch.reward + bonus, batch.discount)
             q = prediction.mean().mean(-1)
             priority = prediction.priority(target)
         return prediction.loss(target), priority, q
+
+    def online_values(self, obs: Tensor) -> Tensor:
+        """Return the online network's action values [K, B, A] of obs [K, B, ...], by draws of their own."""
+        values: Tensor = self.online(obs, self.draws("action")).mean()
+        return values
+
+    def target_values(self, obs: Tensor) -> Tensor:
+        """Return the target network's action values [K, B, A] of obs [K, B, ...], by draws of their own."""
+        values: Tensor = self.target(obs, self.draws("action")).mean()
+        return values
 
     def sync_target(self, tau: float) -> None:
         """Move the target network to tau * online + (1 - tau) * target; at tau = 1 that is a copy."""
@@ -168,12 +191,16 @@ class Agent:
             "target": {name: leaf.detach() for name, leaf in self.target.named_parameters()},
             "optimizer": self.optimizer.state_dict(),
             "exploration": self.exploration.state_dict(),
+            "acting_draws": self.acting_draws.state_dict(),
+            "learning_draws": self.learning_draws.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
         copy_leaves(self.target, state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.exploration.load_state_dict(state["exploration"])
+        self.acting_draws.load_state_dict(state["acting_draws"])
+        self.learning_draws.load_state_dict(state["learning_draws"])
 
 
 @torch.no_grad()

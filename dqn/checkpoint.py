@@ -14,7 +14,7 @@ import torch
 from dqn.errors import UserError, first_line
 from dqn.files import replace_file, sync_folder
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever what the files hold changes; others are refused."""
 
 

@@ -2,14 +2,18 @@
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from dqn.draws import NumpyDraws, TorchDraws
 from dqn.network import QNetwork
-from dqn.types import Array, Floats
+from dqn.types import Array, Floats, Purpose
+
+Forward = Callable[..., Floats]
 
 
 def one_hot(x: Array, count: int) -> Floats:
@@ -19,14 +23,60 @@ def one_hot(x: Array, count: int) -> Floats:
     return hot
 
 
+def flatten(x: Array, start: int, end: int = -1) -> Array:
+    """Return x with its axes from `start` to `end` as one."""
+    end %= x.ndim
+    return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :])
+
+
+def unflatten(x: Array, axis: int, sizes: tuple[int, ...]) -> Array:
+    """Return x with one axis as several."""
+    axis %= x.ndim
+    return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+
+
+def log_softmax(x: Floats, axis: int) -> Floats:
+    shifted = x - x.max(axis, keepdims=True)
+    result: Floats = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+    return result
+
+
+def layer_norm(x: Floats, shape: tuple[int], weight: None, bias: None, eps: float) -> Floats:
+    """Return x with mean 0 and variance 1 over its last axis."""
+    centered = x - x.mean(-1, keepdims=True)
+    result: Floats = centered / np.sqrt(np.square(centered).mean(-1, keepdims=True) + np.float32(eps))
+    return result
+
+
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     torch.baddbmm: lambda bias, x, weight: np.matmul(x, weight) + bias,
     torch.relu: lambda x: np.maximum(x, 0),
+    torch.log_softmax: log_softmax,
+    torch.cos: np.cos,
+    torch.sign: np.sign,
+    torch.sqrt: np.sqrt,
+    torch.abs: np.abs,
     torch.nn.functional.one_hot: one_hot,
+    torch.nn.functional.layer_norm: layer_norm,
     operator.mul: operator.mul,
-    "flatten": lambda x, start: x.reshape(*x.shape[:start], -1),
+    operator.add: operator.add,
+    operator.sub: operator.sub,
+    "mul": operator.mul,
+    "add": operator.add,
+    operator.getitem: operator.getitem,
+    getattr: getattr,
+    "flatten": flatten,
+    torch.unflatten: unflatten,
+    "unsqueeze": np.expand_dims,
+    "squeeze": np.squeeze,
+    "transpose": np.swapaxes,
+    "mean": lambda x, axis, keep=False: x.mean(axis, keepdims=keep),
+    "sum": lambda x, axis: x.sum(axis),
+    "exp": np.exp,
     "float": lambda x: x.astype(np.float32, copy=False),
     "long": lambda x: x.astype(np.int64),
+    "normal": lambda draws, size: draws.normal(size),
+    "uniform": lambda draws, *shape: draws.uniform(*shape),
 }
 """What the traced operations of a network are in NumPy."""
 
@@ -42,33 +92,75 @@ class ActionValues(nn.Module):
         return self.network.forward(obs).mean()
 
 
-def numpy_forward(network: QNetwork) -> Callable[[Array], Floats] | None:
+class VaryingActionValues(nn.Module):
+    """The same by random draws, for tracing: what is drawn is a part of the trace, the purpose is not."""
+
+    def __init__(self, network: QNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, obs: Tensor, draws: Any) -> Tensor:
+        return self.network.forward(obs, TracedDraws(draws)).mean()
+
+
+class TracedDraws:
+    """Draws for an action, from whatever stands for them in a trace."""
+
+    purpose: Purpose = "action"
+
+    def __init__(self, draws: Any) -> None:
+        self.normal, self.uniform = draws.normal, draws.uniform
+
+
+def numpy_forward(network: QNetwork, *, is_random: bool) -> Forward | None:
     """Return the action values of observations by NumPy, on the network's own memory.
 
     The network is traced once; its parameters, which are updated in place, are read where they lie.
+
+    Args:
+        network: the Q-network.
+        is_random: the values are functions of observations and NumpyDraws; these may be None.
 
     Returns:
         None where the network is not on the CPU, uses an operation that is not among OPERATIONS or cannot be
         traced, or where NumPy does not give what torch gives.
     """
-    values = ActionValues(network)
-    if any(leaf.device.type != "cpu" for leaf in values.parameters()):
+    if any(leaf.device.type != "cpu" for leaf in network.parameters()):
         return None
-    leaf = next(values.parameters())
-    obs = np.zeros((leaf.shape[0], 2, *network.obs.shape), network.obs.dtype)
     try:
-        forward = compiled(values)
-        if forward is None or not np.allclose(
-            forward(obs), values(torch.from_numpy(obs)).detach(), atol=1e-5
-        ):
+        steady = compiled(ActionValues(network))
+        varying = compiled(VaryingActionValues(network)) if is_random else None
+        if not agrees(network, steady, varying):
             return None
     except Exception:  # a network of the user's own may do anything that tracing or NumPy cannot follow
         return None
+
+    def forward(obs: Array, draws: NumpyDraws | None = None) -> Floats:
+        return steady(obs) if draws is None or varying is None else varying(obs, draws)
+
     return forward
 
 
-def compiled(values: ActionValues) -> Callable[[Array], Floats] | None:
-    """Return the traced forward pass in NumPy, None where an operation is not among OPERATIONS."""
+@torch.no_grad()
+def agrees(network: QNetwork, steady: Forward, varying: Forward | None) -> bool:
+    """Return whether NumPy gives what torch gives."""
+    num_seeds = next(network.parameters()).shape[0]
+    obs = np.zeros((num_seeds, 2, *network.obs.shape), network.obs.dtype)
+    if not np.allclose(steady(obs), network(torch.from_numpy(obs)).mean(), atol=1e-5):
+        return False
+    if varying is None:
+        return True
+    ours, theirs = (NumpyDraws(seeds=range(num_seeds), name="trial", purpose="action") for _ in range(2))
+    numbers = TorchDraws(theirs, torch.device("cpu"))
+    return np.allclose(varying(obs, ours), network(torch.from_numpy(obs), numbers).mean(), atol=1e-5)
+
+
+def compiled(values: nn.Module) -> Forward:
+    """Return the traced forward pass in NumPy.
+
+    Raises:
+        KeyError: an operation is not among OPERATIONS.
+    """
     graph = fx.Tracer().trace(values)
     place: dict[fx.Node, int] = {}
     slots: list[Any] = []
@@ -87,22 +179,23 @@ def compiled(values: ActionValues) -> Callable[[Array], Floats] | None:
         if node.op == "get_attr":
             slots[slot(node)] = operator.attrgetter(node.target)(values).detach().numpy()
         elif node.op in ("call_function", "call_method"):
-            if node.target not in OPERATIONS or node.kwargs:
-                return None
             inputs = [slot(argument) for argument in node.args]
-            steps.append((OPERATIONS[node.target], slot(node), inputs))
+            operation = OPERATIONS[node.target]
+            steps.append(
+                (partial(operation, **node.kwargs) if node.kwargs else operation, slot(node), inputs)
+            )
         elif node.op == "output":
             result = slot(node.args[0])
         elif node.op == "placeholder":
-            slot(node)  # the observation, the first node
+            slot(node)  # the observation, the first node, and the draws
         else:
-            return None
+            raise KeyError(node.op)
 
-    def forward(obs: Array) -> Floats:
+    def forward(*inputs: Any) -> Floats:
         known = slots.copy()
-        known[0] = obs
-        for operation, out, inputs in steps:
-            known[out] = operation(*[known[i] for i in inputs])
+        known[: len(inputs)] = inputs
+        for operation, out, places in steps:
+            known[out] = operation(*[known[i] for i in places])
         values: Floats = known[result]
         return values
 

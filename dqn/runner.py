@@ -159,7 +159,7 @@ class Runner:
     def update(self, tick: int) -> None:
         sample = self.memory.sample(self.clock.batch_size)
         update = self.agent.update(sample, tick)
-        self.memory.update_priorities(sample.index, update.priority)
+        self.memory.update_priorities(sample.place, update.priority)
         self.logger.update(update)
         wrong = ~np.isfinite(update.loss)
         if wrong.any():

@@ -5,7 +5,7 @@ N atoms or quantiles, P parameters, * any leading axes.
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -62,6 +62,23 @@ class Row(NamedTuple):
     """False where the environment waits for the others; such a column is not stored."""
 
 
+Purpose = Literal["prediction", "target", "action"]
+"""What a network is asked for: the return to be corrected, what to correct it to, or which action to take."""
+
+
+class Draws(Protocol):
+    """Random numbers of every seed, for networks that need some."""
+
+    @property
+    def purpose(self) -> Purpose: ...
+
+    def normal(self, size: int) -> "Tensor":
+        """Return standard normal numbers [K, size]."""
+
+    def uniform(self, *shape: int) -> "Tensor":
+        """Return numbers in [0, 1), [K, *shape]."""
+
+
 class Batch(NamedTuple):
     """A sample of transitions for every seed."""
 
@@ -77,7 +94,7 @@ class Sample(NamedTuple):
 
     batch: Batch
     weight: "Tensor"  # [K, B], importance of each transition in the loss; 1 where all are equally likely
-    index: Integers  # [K, B], where the transitions start
+    place: Integers  # [K, B], of the rows where the transitions start
 
 
 class Update(NamedTuple):

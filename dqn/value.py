@@ -14,13 +14,13 @@ class ReturnDistribution(Protocol):
     """The return of each action (or, after `at` and `mix`, of one)."""
 
     def mean(self) -> Tensor:
-        """Return the expected returns [*, A]."""
+        """Return the expected returns [*, A]; after `at` and `mix` [*]."""
 
     def at(self, action: Tensor) -> Self:
         """Return the distribution of the taken action [*]."""
 
     def mix(self, policy: Tensor) -> Self:
-        """Return the mixture over actions with probabilities `policy` [*, A]."""
+        """Return the expectation over actions with probabilities `policy` [*, A]."""
 
     def shift(self, reward: Tensor, discount: Tensor) -> Self:
         """Return the distribution of reward + discount * return; both are [*]."""
@@ -66,3 +66,109 @@ class Expected:
     def priority(self, target: Self) -> Tensor:
         """Return the absolute TD error. Schaul et al. (2015), section 3.3."""
         return (target.value - self.value).abs()
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Probabilities of fixed returns, C51. Bellemare et al. (2017).
+
+    `log_probs` is [*, A, N], or [*, N] for one action each; `support` [N] has the returns, evenly spaced.
+    """
+
+    log_probs: Tensor
+    support: Tensor
+
+    def mean(self) -> Tensor:
+        return (self.log_probs.exp() * self.support).sum(-1)
+
+    def at(self, action: Tensor) -> Self:
+        return replace(self, log_probs=taken(self.log_probs, action))
+
+    def mix(self, policy: Tensor) -> Self:
+        probs = (policy.unsqueeze(-1) * self.log_probs.exp()).sum(-2)
+        return replace(self, log_probs=probs.log())
+
+    def shift(self, reward: Tensor, discount: Tensor) -> Self:
+        """Return the shifted distribution, projected on the support. Bellemare et al. (2017), algorithm 1."""
+        shifted = reward.unsqueeze(-1) + discount.unsqueeze(-1) * self.support
+        probs = project(shifted, self.log_probs.exp(), self.support)
+        return replace(self, log_probs=probs.log())
+
+    def loss(self, target: Self) -> Tensor:
+        """Return the cross-entropy of `target` and this. Bellemare et al. (2017), algorithm 1."""
+        return -(target.log_probs.exp() * self.log_probs).sum(-1)
+
+    def priority(self, target: Self) -> Tensor:
+        """Return the cross-entropy; Hessel et al. (2018) draw by the divergence, less by a constant."""
+        return self.loss(target)
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """Quantiles of the return: QR-DQN, Dabney et al. (2018a), and IQN, Dabney et al. (2018b).
+
+    `value` is [*, A, N], or [*, N] for one action each, at the fractions `tau` [N] or [*, N]. Where `q`
+    [*, A] is given it is the expected return, estimated from other fractions than these.
+    """
+
+    value: Tensor
+    tau: Tensor
+    huber_delta: float | None
+    q: Tensor | None = None
+
+    def mean(self) -> Tensor:
+        return self.value.mean(-1) if self.q is None else self.q
+
+    def at(self, action: Tensor) -> Self:
+        return replace(self, value=taken(self.value, action), q=None)
+
+    def mix(self, policy: Tensor) -> Self:
+        """Return the expected quantiles. Vieillard et al. (2020), appendix B.3, for soft policies."""
+        return replace(self, value=(policy.unsqueeze(-1) * self.value).sum(-2), q=None)
+
+    def shift(self, reward: Tensor, discount: Tensor) -> Self:
+        return replace(self, value=reward.unsqueeze(-1) + discount.unsqueeze(-1) * self.value)
+
+    def loss(self, target: Self) -> Tensor:
+        """Return the quantile Huber loss, the absolute one where `huber_delta` is None.
+
+        Dabney et al. (2018a), eq. 10, and (2018b), eq. 3: the sum over these quantiles of the mean over the
+        target's.
+        """
+        error = target.value.unsqueeze(-2) - self.value.unsqueeze(-1)  # [*, N, N']
+        if self.huber_delta is None:
+            distance = error.abs()
+        else:
+            zero = torch.zeros_like(error)
+            distance = torch.nn.functional.huber_loss(error, zero, reduction="none", delta=self.huber_delta)
+            distance = distance / self.huber_delta
+        weight = (self.tau.unsqueeze(-1) - (error.detach() < 0).float()).abs()
+        return (weight * distance).mean(-1).sum(-1)
+
+    def priority(self, target: Self) -> Tensor:
+        """Return the absolute TD error of the expected returns."""
+        return (target.mean() - self.mean()).abs()
+
+
+def taken(values: Tensor, action: Tensor) -> Tensor:
+    """Return what belongs to the actions [*] in `values` [*, A, N], as [*, N]."""
+    index = action[..., None, None].expand(*action.shape, 1, values.shape[-1])
+    return values.gather(-2, index).squeeze(-2)
+
+
+def project(atoms: Tensor, probs: Tensor, support: Tensor) -> Tensor:
+    """Return the probabilities [*, N] on `support` that stand for `probs` [*, M] at `atoms` [*, M].
+
+    Each atom's mass is divided between its neighbours on the support by nearness, and atoms beyond an end
+    count as that end: so the mass stays 1, and within the support the mean does too. Bellemare et al. (2017),
+    algorithm 1.
+    """
+    last = support.shape[-1] - 1
+    low, high = support[0], support[-1]
+    position = ((atoms - low) / (high - low) * last).clamp(0, last)  # [*, M], in atoms
+    below = position.floor().clamp(max=last - 1)
+    share = position - below  # of the upper neighbour
+    index = below.long()
+    projected = torch.zeros(*probs.shape[:-1], last + 1, dtype=probs.dtype, device=probs.device)
+    projected.scatter_add_(-1, index, probs * (1 - share))
+    return projected.scatter_add_(-1, index + 1, probs * share)

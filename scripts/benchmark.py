@@ -57,8 +57,8 @@ def update(repeats: int, quick: bool) -> None:
     agent = Agent(
         network=partial(
             QNetwork,
-            torso=partial(MLP, hidden_sizes=[120, 84]),
-            head=partial(ExpectedHead, huber_delta=1.0),
+            torso=partial(MLP, hidden_sizes=[120, 84], layer_norm=False),
+            head=partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0),
             layer=Linear,
         ),
         backup=Greedy(),

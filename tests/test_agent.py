@@ -17,6 +17,7 @@ SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
 
 
 CONSTANT = Constant(value=1.0)
+HEAD = partial(ExpectedHead, dueling=False, hidden_sizes=[])
 
 
 def make(
@@ -29,7 +30,7 @@ def make(
     optimizer=None,
     num_envs=1,
 ) -> Agent:
-    torso, head = partial(MLP, hidden_sizes=[8]), partial(ExpectedHead, huber_delta=1.0)
+    torso, head = partial(MLP, hidden_sizes=[8], layer_norm=False), partial(HEAD, huber_delta=1.0)
     return Agent(
         network=partial(QNetwork, torso=torso, head=head, layer=Linear),
         backup=backup or Greedy(),
@@ -187,13 +188,15 @@ def test_learning_rate_follows_its_schedule():
 def test_target_sync(tau):
     agent = make()
     perturb(agent)
-    online, target = (net.head.value.weight.detach().clone() for net in (agent.online, agent.target))
+    online, target = (
+        net.head.streams.advantage.layers[0].weight.detach().clone() for net in (agent.online, agent.target)
+    )
     agent.sync_target(tau)
-    synced = agent.target.head.value.weight
+    synced = agent.target.head.streams.advantage.layers[0].weight
     if tau == 1:
         assert torch.equal(synced, online)
     torch.testing.assert_close(synced.detach(), tau * online + (1 - tau) * target)
-    assert torch.equal(agent.online.head.value.weight, online)
+    assert torch.equal(agent.online.head.streams.advantage.layers[0].weight, online)
 
 
 def test_target_starts_as_the_online_network():

@@ -20,8 +20,8 @@ SPECS = {
 
 def make(obs: ObsSpec, torso=MLP, sizes=(16, 8)) -> QNetwork:
     return QNetwork(
-        torso=partial(torso, hidden_sizes=list(sizes)),
-        head=partial(ExpectedHead, huber_delta=1.0),
+        torso=partial(torso, hidden_sizes=list(sizes), layer_norm=False),
+        head=partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0),
         layer=Linear,
         spec=EnvSpec(obs, 3, None),
         generators=[torch.Generator().manual_seed(k) for k in range(2)],
@@ -34,7 +34,7 @@ def test_equals_torch_before_and_after_an_update(name, sizes):
     spec = SPECS[name]
     network = make(spec, sizes=sizes)
     flat = flatten(network, torch.device("cpu"))
-    forward = numpy_forward(network)
+    forward = numpy_forward(network, is_random=False)
     rng = np.random.default_rng(0)
     high = spec.num_categories or 255
     obs = rng.integers(0, high, (2, 4, *spec.shape)).astype(spec.dtype)
@@ -47,21 +47,21 @@ def test_equals_torch_before_and_after_an_update(name, sizes):
 
 
 class Odd(MLP):
-    def forward(self, x):
-        return torch.erfinv(super().forward(x).tanh() / 2)
+    def forward(self, x, draws):
+        return torch.erfinv(super().forward(x, draws).tanh() / 2)
 
 
 def test_a_network_of_other_operations_stays_in_torch():
     network = make(SPECS["numbers"], torso=Odd)
-    assert numpy_forward(network) is None
+    assert numpy_forward(network, is_random=False) is None
 
 
 def test_an_operation_with_keywords_stays_in_torch():
     class Keywords(MLP):
-        def forward(self, x):
-            return torch.relu(input=super().forward(x))
+        def forward(self, x, draws):
+            return torch.relu(input=super().forward(x, draws))
 
-    assert numpy_forward(make(SPECS["numbers"], torso=Keywords)) is None
+    assert numpy_forward(make(SPECS["numbers"], torso=Keywords), is_random=False) is None
 
 
 def test_modules_of_torch_stay_in_torch():
@@ -70,10 +70,10 @@ def test_modules_of_torch_stay_in_torch():
             super().__init__(**words)
             self.norm = nn.LayerNorm(self.out_features)
 
-        def forward(self, x):
-            return self.norm(super().forward(x))
+        def forward(self, x, draws):
+            return self.norm(super().forward(x, draws))
 
-    assert numpy_forward(make(SPECS["numbers"], torso=Normed)) is None
+    assert numpy_forward(make(SPECS["numbers"], torso=Normed), is_random=False) is None
 
 
 @pytest.mark.parametrize("line", ["x.flatten(2, 2)", "x if x.dim() == 3 else x + 1", "x.flatten()"])
@@ -81,13 +81,13 @@ def test_what_cannot_be_followed_stays_in_torch(line):
     """Branches on values that tracing does not know, and uses that NumPy's twin does not cover."""
 
     class Branching(MLP):
-        def forward(self, x):
-            shape = super().forward(x).shape if line == "x.flatten()" else None
-            x = super().forward(x)
+        def forward(self, x, draws):
+            shape = super().forward(x, draws).shape if line == "x.flatten()" else None
+            x = super().forward(x, draws)
             x = eval(line)
             return x.reshape(shape) if shape else x
 
-    forward = numpy_forward(make(SPECS["numbers"], torso=Branching))
+    forward = numpy_forward(make(SPECS["numbers"], torso=Branching), is_random=False)
     assert forward is None
 
 

@@ -15,8 +15,8 @@ def generators(count: int = 3) -> list[torch.Generator]:
 
 
 def network(spec: EnvSpec, count: int = 3, sizes: tuple[int, ...] = (7, 5)) -> QNetwork:
-    torso = partial(MLP, hidden_sizes=list(sizes))
-    head = partial(ExpectedHead, huber_delta=1.0)
+    torso = partial(MLP, hidden_sizes=list(sizes), layer_norm=False)
+    head = partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0)
     return QNetwork(torso=torso, head=head, layer=Linear, spec=spec, generators=generators(count))
 
 

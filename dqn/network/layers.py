@@ -7,13 +7,15 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dqn.types import Draws, Positive
+
+Generators = Sequence[torch.Generator]
+
 
 class Layer(Protocol):
     """Makes a layer from `in_features` to `out_features`, a network for each generator."""
 
-    def __call__(
-        self, *, in_features: int, out_features: int, generators: Sequence[torch.Generator]
-    ) -> nn.Module: ...
+    def __call__(self, *, in_features: int, out_features: int, generators: Generators) -> nn.Module: ...
 
 
 class Linear(nn.Module):
@@ -23,7 +25,7 @@ class Linear(nn.Module):
     +-1 / sqrt(in_features), as torch.nn.Linear's are; the weight is the transpose of that layer's.
     """
 
-    def __init__(self, *, in_features: int, out_features: int, generators: Sequence[torch.Generator]) -> None:
+    def __init__(self, *, in_features: int, out_features: int, generators: Generators) -> None:
         super().__init__()
         bound = 1 / math.sqrt(in_features)
         weight = torch.empty(len(generators), in_features, out_features)
@@ -34,5 +36,53 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
         return torch.baddbmm(self.bias, x, self.weight)
+
+
+class Noisy(Linear):
+    """K affine maps whose weights and biases vary by factorised noise. Fortunato et al. (2018), eq. 9 to 11.
+
+    Each forward pass draws its noise anew, one for the whole batch; without draws there is none.
+
+    Args:
+        sigma: the scales of the noise start at sigma / sqrt(in_features); 0.5 in the paper.
+        in_features: size of the input.
+        out_features: size of the output.
+        generators: draw the means, as those of Linear.
+    """
+
+    def __init__(
+        self, *, sigma: Positive, in_features: int, out_features: int, generators: Generators
+    ) -> None:
+        super().__init__(in_features=in_features, out_features=out_features, generators=generators)
+        scale = sigma / math.sqrt(in_features)
+        self.weight_sigma = nn.Parameter(torch.full_like(self.weight, scale))
+        self.bias_sigma = nn.Parameter(torch.full_like(self.bias, scale))
+        self.in_features, self.out_features = in_features, out_features
+
+    def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
+        if draws is None:
+            return torch.baddbmm(self.bias, x, self.weight)
+        of_input = factor(draws.normal(self.in_features)).unsqueeze(2)  # [K, in, 1]
+        of_output = factor(draws.normal(self.out_features)).unsqueeze(1)  # [K, 1, out]
+        weight = self.weight + self.weight_sigma * (of_input * of_output)
+        return torch.baddbmm(self.bias + self.bias_sigma * of_output, x, weight)
+
+
+def factor(noise: Tensor) -> Tensor:
+    """Return sign(x) * sqrt(|x|), by which a normal number becomes a factor of the noise."""
+    return torch.sign(noise) * torch.sqrt(torch.abs(noise))
+
+
+class LayerNorm(nn.Module):
+    """Normalizes each sample's features, [K, B, features]. Ba et al. (2016)."""
+
+    def __init__(self, *, features: int, num_seeds: int) -> None:
+        super().__init__()
+        self.features = features
+        self.scale = nn.Parameter(torch.ones(num_seeds, 1, features))
+        self.shift = nn.Parameter(torch.zeros(num_seeds, 1, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.layer_norm(x, (self.features,)) * self.scale + self.shift

@@ -23,7 +23,7 @@ class Flat(NamedTuple):
 
 
 def flatten(network: nn.Module, device: torch.device) -> Flat:
-    """Move the parameters of `network` into one buffer on `device`; they become views of it."""
+    """Move the parameters of `network` into one buffer on `device`, as views of it, and its constants there."""
     leaves = list(network.parameters())
     num_seeds = leaves[0].shape[0]
     sizes = [leaf[0].numel() for leaf in leaves]
@@ -38,6 +38,8 @@ def flatten(network: nn.Module, device: torch.device) -> Flat:
         gradients.append(gradient[:, start : start + size].view(leaf.shape))
         start += step
     for module in network.modules():
+        for name, buffer in module._buffers.items():
+            module._buffers[name] = None if buffer is None else buffer.to(device)
         # nn.Module finds these by a slow path; as plain attributes they are the same objects
-        module.__dict__.update(module._parameters | module._modules)
+        module.__dict__.update(module._parameters | module._buffers | module._modules)
     return Flat(value, leaves, gradient, gradients)

@@ -1,12 +1,11 @@
 """The Q-network: observation, torso, head."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Layer
-from dqn.types import EnvSpec
+from dqn.network.layers import Generators, Layer
+from dqn.types import Draws, EnvSpec
 from dqn.value import ReturnDistribution
 
 
@@ -20,7 +19,7 @@ class QNetwork(nn.Module):
         head: Callable[..., nn.Module],
         layer: Layer,
         spec: EnvSpec,
-        generators: Sequence[torch.Generator],
+        generators: Generators,
     ) -> None:
         super().__init__()
         self.obs = spec.obs
@@ -33,9 +32,11 @@ class QNetwork(nn.Module):
             generators=generators,
         )
 
-    def forward(self, obs: Tensor) -> ReturnDistribution:
+    def forward(self, obs: Tensor, draws: Draws | None = None) -> ReturnDistribution:
+        """Return the distributions; parts that vary at random do so by `draws`, without them not at all."""
         # .forward, here and below: at this size a module's __call__ costs as much as its products
-        distribution: ReturnDistribution = self.head.forward(self.torso.forward(self.encode(obs)))
+        features = self.torso.forward(self.encode(obs), draws)
+        distribution: ReturnDistribution = self.head.forward(features, draws)
         return distribution
 
     def encode(self, obs: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Layer
-from dqn.types import PositiveInt
+from dqn.network.layers import Generators, Layer, LayerNorm
+from dqn.types import Draws, PositiveInt
 
 
 class MLP(nn.Module):
@@ -18,9 +18,10 @@ class MLP(nn.Module):
         self,
         *,
         hidden_sizes: list[PositiveInt],
+        layer_norm: bool,
         layer: Layer,
         in_shape: Sequence[int],
-        generators: Sequence[torch.Generator],
+        generators: Generators,
     ) -> None:
         super().__init__()
         sizes = [math.prod(in_shape), *hidden_sizes]
@@ -28,10 +29,14 @@ class MLP(nn.Module):
             layer(in_features=fan_in, out_features=fan_out, generators=generators)
             for fan_in, fan_out in itertools.pairwise(sizes)
         )
+        self.norms = nn.ModuleList(
+            LayerNorm(features=size, num_seeds=len(generators)) if layer_norm else nn.Identity()
+            for size in hidden_sizes
+        )
         self.out_features = sizes[-1]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
         x = x.flatten(2)
-        for layer in self.layers:
-            x = torch.relu(layer.forward(x))
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = torch.relu(norm.forward(layer.forward(x, draws)))
         return x

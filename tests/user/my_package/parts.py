@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.network.layers import Layer
-from dqn.types import Positive, PositiveInt, Probability
+from dqn.types import Draws, Positive, PositiveInt, Probability
 from dqn.value import Expected
 
 
@@ -41,5 +41,5 @@ class BoundedHead(nn.Module):
         self.bound = bound
         self.value = layer(in_features=in_features, out_features=num_actions, generators=generators)
 
-    def forward(self, features: Tensor) -> Expected:
-        return Expected(torch.tanh(self.value.forward(features)) * self.bound, huber_delta=None)
+    def forward(self, features: Tensor, draws: Draws | None) -> Expected:
+        return Expected(torch.tanh(self.value.forward(features, draws)) * self.bound, huber_delta=None)

@@ -1,0 +1,93 @@
+"""Random numbers for networks: noise and fractions, from a stream for each seed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqn.network import QNetwork
+from dqn.seeding import get_states, set_states, stream
+from dqn.types import Bools, Draws, Floats, Purpose
+
+
+class NumpyDraws:
+    """Numbers as arrays, for acting; a seed that waits draws none and gets zeros.
+
+    Args:
+        seeds: the K seeds.
+        name: of the streams.
+        purpose: what the network is asked for.
+    """
+
+    def __init__(self, *, seeds: Sequence[int], name: str, purpose: Purpose) -> None:
+        self.purpose: Purpose = purpose
+        self.streams = [stream(seed, name) for seed in seeds]
+        self.using: Bools = np.ones(len(seeds), np.bool_)
+        """Seeds that draw [K]."""
+
+    def normal(self, size: int) -> Floats:
+        numbers = np.zeros((len(self.streams), size), np.float32)
+        for row, generator, using in zip(numbers, self.streams, self.using, strict=True):
+            if using:
+                generator.standard_normal(dtype=np.float32, out=row)
+        return numbers
+
+    def uniform(self, *shape: int) -> Floats:
+        numbers = np.zeros((len(self.streams), *shape), np.float32)
+        for row, generator, using in zip(numbers, self.streams, self.using, strict=True):
+            if using:
+                generator.random(dtype=np.float32, out=row)
+        return numbers
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return get_states(self.streams)
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        set_states(self.streams, state)
+
+
+class TorchDraws:
+    """The same as tensors on a device, for a purpose that each call names anew."""
+
+    def __init__(self, source: NumpyDraws, device: torch.device) -> None:
+        self.source, self.device = source, device
+        self.purpose = source.purpose
+
+    def normal(self, size: int) -> Tensor:
+        return torch.from_numpy(self.source.normal(size)).to(self.device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.from_numpy(self.source.uniform(*shape)).to(self.device)
+
+    def __call__(self, purpose: Purpose) -> Draws:
+        """Return these draws, for `purpose`, until the next call."""
+        self.purpose = purpose
+        return self
+
+
+class Probe:
+    """Draws that are all one half and know whether they were asked for."""
+
+    purpose: Purpose = "action"
+
+    def __init__(self, num_seeds: int, device: torch.device) -> None:
+        self.num_seeds, self.device, self.asked = num_seeds, device, False
+
+    def normal(self, size: int) -> Tensor:
+        return self.uniform(size)
+
+    def uniform(self, *shape: int) -> Tensor:
+        self.asked = True
+        return torch.full((self.num_seeds, *shape), 0.5, device=self.device)
+
+
+@torch.no_grad()
+def draws_numbers(network: QNetwork, device: torch.device) -> bool:
+    """Return whether a network uses the draws that it is given."""
+    num_seeds = next(network.parameters()).shape[0]
+    probe = Probe(num_seeds, device)
+    obs = np.zeros((num_seeds, 1, *network.obs.shape), network.obs.dtype)
+    network(torch.from_numpy(obs).to(device), probe)
+    return probe.asked
