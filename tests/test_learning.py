@@ -45,8 +45,9 @@ def test_a_target_without_discount_fails(tmp_path):
         sample = runner.memory.sample
 
         def forgetful(size):
-            batch = sample(size)
-            return batch._replace(discount=torch.full_like(batch.discount, GAMMA))
+            whole = sample(size)
+            wrong = torch.full_like(whole.batch.discount, GAMMA)
+            return whole._replace(batch=whole.batch._replace(discount=wrong))
 
         runner.memory.sample = forgetful
 

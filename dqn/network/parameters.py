@@ -23,7 +23,7 @@ class Flat(NamedTuple):
 
 
 def flatten(network: nn.Module, device: torch.device) -> Flat:
-    """Move the parameters of `network` into one buffer on `device`, as views of it, and its constants there."""
+    """Move the parameters of `network` into one buffer on `device`, as views of it, and its constants too."""
     leaves = list(network.parameters())
     num_seeds = leaves[0].shape[0]
     sizes = [leaf[0].numel() for leaf in leaves]
