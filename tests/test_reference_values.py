@@ -1,0 +1,246 @@
+"""The project against independent libraries: reference_values/values.json holds what they computed.
+
+reference_values/make.py made it; it names libraries, versions and conventions. The tests need only the
+numbers. Targets and losses are those of `Agent.losses`, the training path itself, with tables for networks.
+"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from dqn.agent import Agent
+from dqn.backup import Double, Greedy, Munchausen
+from dqn.memory import NStep, Ring
+from dqn.network.heads import ExpectedHead, QuantileHead
+from dqn.network.layers import Linear, Noisy
+from dqn.types import Batch, EnvSpec, ObsSpec, Row
+from dqn.value import Categorical, Expected, Quantile
+
+CASES = json.loads((Path(__file__).parent / "reference_values" / "values.json").read_text())["cases"]
+DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+def case(name: str, dtype: torch.dtype = torch.float64) -> tuple[SimpleNamespace, dict]:
+    """Return the inputs (arrays as tensors of `dtype`, integers as int64) and the outputs of a case."""
+    inputs = {
+        key: tensor(value, dtype) if isinstance(value, list) else value
+        for key, value in CASES[name]["inputs"].items()
+    }
+    return SimpleNamespace(**inputs), CASES[name]["outputs"]
+
+
+def tensor(value: list, dtype: torch.dtype) -> torch.Tensor:
+    whole = np.asarray(value).dtype.kind == "i"
+    return torch.tensor(value, dtype=torch.int64 if whole else dtype)
+
+
+def agree(ours: torch.Tensor, theirs: list, tolerance: float | None = None) -> None:
+    """Compare with numbers of twelve digits, or as many as float32 keeps."""
+    if tolerance is None:
+        tolerance = 1e-10 if ours.dtype == torch.float64 else 3e-6
+    expected = torch.tensor(theirs, dtype=torch.float64)
+    torch.testing.assert_close(ours.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+class Tables(Agent):
+    """An agent whose networks are tables: what each gives for obs and for next_obs."""
+
+    def __init__(self, backup, *, online, target):
+        self.backup = backup
+        self.online = lambda obs, draws: online[obs]
+        self.target = lambda obs, draws: target[obs]
+        self.draws = lambda purpose: None
+
+    def losses_of(self, inputs: SimpleNamespace) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return losses and priorities [B]."""
+        batch = Batch("obs", inputs.action, inputs.reward, inputs.discount, "next_obs")
+        return self.losses(batch)[:2]
+
+
+@DTYPES
+@pytest.mark.parametrize("delta", [1.0, 0.5])
+def test_double(dtype, delta):
+    """Target, TD error and Huber's loss of double Q-learning."""
+    inputs, outputs = case("double", dtype)
+    online = {"obs": Expected(inputs.q, delta), "next_obs": Expected(inputs.q_next_online, delta)}
+    target = {"next_obs": Expected(inputs.q_next_target, delta)}
+    loss, priority = Tables(Double(), online=online, target=target).losses_of(inputs)
+    agree(loss, outputs[f"huber_{delta:g}"])
+    agree(priority, np.abs(outputs["td_error"]).tolist())
+
+
+@DTYPES
+def test_greedy(dtype):
+    inputs, outputs = case("double", dtype)
+    online, target = {"obs": Expected(inputs.q, None)}, {"next_obs": Expected(inputs.q_next_target, None)}
+    loss, priority = Tables(Greedy(), online=online, target=target).losses_of(inputs)
+    agree(loss, np.square(outputs["td_error_greedy"]).tolist())
+    agree(priority, np.abs(outputs["td_error_greedy"]).tolist())
+
+
+@DTYPES
+def test_categorical_projection(dtype):
+    inputs, outputs = case("categorical projection", dtype)
+    shifted = Categorical(inputs.probs.log(), inputs.support).shift(inputs.reward, inputs.discount)
+    agree(shifted.log_probs.exp(), outputs["probs"])
+
+
+@DTYPES
+def test_categorical_projection_of_many_atoms(dtype):
+    """No mass is lost or moved where rounding puts a target beside the atom that it belongs to."""
+    inputs, outputs = case("categorical projection, 51 atoms", dtype)
+    support = torch.linspace(inputs.v_min, inputs.v_max, 51, dtype=dtype)
+    shifted = Categorical(inputs.probs.log(), support).shift(inputs.reward, inputs.discount)
+    agree(shifted.log_probs.exp(), outputs["probs"])
+    agree(shifted.log_probs.exp().sum(-1), [0.98 + 0.02, 1.0, 1.0, 1.0])
+
+
+@DTYPES
+@pytest.mark.parametrize(("backup", "name"), [(Greedy(), "loss"), (Double(), "loss_double")])
+def test_categorical_loss(dtype, backup, name):
+    """The cross-entropy, which is the priority too."""
+    inputs, outputs = case("categorical loss", dtype)
+
+    def distribution(logits):
+        return Categorical(torch.log_softmax(logits, -1), inputs.support)
+
+    online = {"obs": distribution(inputs.logits), "next_obs": Expected(inputs.q_next_online, None)}
+    target = {"next_obs": distribution(inputs.logits_next_target)}
+    loss, priority = Tables(backup, online=online, target=target).losses_of(inputs)
+    agree(loss, outputs[name])
+    agree(priority, outputs[name])
+
+
+@DTYPES
+@pytest.mark.parametrize("delta", [None, 1.0, 0.5, 2.0])
+@pytest.mark.parametrize(("backup", "name"), [(Greedy(), "loss"), (Double(), "loss_double")])
+def test_quantile_loss(dtype, delta, backup, name):
+    """Rlax does not divide Huber's loss by delta, as QR-DQN's eq. 10; this does, as IQN's eq. 3."""
+    inputs, outputs = case("quantile loss", dtype)
+
+    def distribution(value):
+        return Quantile(value, inputs.tau, delta)
+
+    online = {"obs": distribution(inputs.value), "next_obs": distribution(inputs.value_next_online)}
+    target = {"next_obs": distribution(inputs.value_next_target)}
+    loss, _ = Tables(backup, online=online, target=target).losses_of(inputs)
+    agree(loss * (delta or 1), outputs[f"{name}_{delta or 0:g}"])
+
+
+@DTYPES
+@pytest.mark.parametrize("delta", [1.0, 2.0])
+def test_implicit_quantile_loss(dtype, delta):
+    """Other fractions for the prediction, for the target and for the choice of its action."""
+    inputs, outputs = case("implicit quantile loss", dtype)
+    online = {"obs": Quantile(inputs.value, inputs.tau, delta)}
+    q = inputs.value_next_selector.mean(-1)
+    tau = torch.full_like(inputs.value_next_target[:, 0], torch.nan)  # a target's fractions are not asked for
+    target = {"next_obs": Quantile(inputs.value_next_target, tau, delta, q)}
+    loss, _ = Tables(Greedy(), online=online, target=target).losses_of(inputs)
+    agree(loss * delta, outputs[f"loss_{delta:g}"])
+
+
+@DTYPES
+@pytest.mark.parametrize("name", ["munchausen", "munchausen, clipped", "munchausen, alpha 0"])
+def test_munchausen(dtype, name):
+    """Acme writes the soft value as a log-sum-exp, this as the policy's mean and its entropy."""
+    inputs, outputs = case(name, dtype)
+    backup = Munchausen(temperature=inputs.temperature, alpha=inputs.alpha, clip=inputs.clip)
+    online = {"obs": Expected(inputs.q, 1.0)}
+    target = {"obs": Expected(inputs.q_target, 1.0), "next_obs": Expected(inputs.q_next_target, 1.0)}
+    loss, priority = Tables(backup, online=online, target=target).losses_of(inputs)
+    q = inputs.q.gather(-1, inputs.action.unsqueeze(-1)).squeeze(-1)
+    agree(priority, (torch.tensor(outputs["target"], dtype=dtype) - q).abs().tolist(), 2e-6)
+    agree(loss, outputs["loss_huber_1"], 2e-6)
+
+
+SPEC = EnvSpec(ObsSpec((), np.dtype(np.float32), 0, 1.0), 2, None)
+
+
+@pytest.mark.parametrize("n", [1, 3, 6])
+def test_n_step(n):
+    """Reward sum, discount and last state of each start, with both kinds of end inside the window."""
+    inputs, outputs = case(f"n-step, n {n}")
+    length = len(inputs.reward)
+    ring = Ring(capacity=100, span=n, num_seeds=1, num_envs=1, spec=SPEC)
+    columns = {
+        "obs": torch.arange(length, dtype=torch.float32),
+        "action": torch.zeros(length, dtype=torch.int64),
+        "reward": inputs.reward,
+        # What follows an end is a state of its own.
+        "next_obs": torch.arange(1, length + 1) + 100.0 * (inputs.terminated + inputs.truncated),
+        "terminated": inputs.terminated.bool(),
+        "truncated": inputs.truncated.bool(),
+        "active": torch.ones(length, dtype=torch.bool),
+    }
+    for i in range(length):
+        ring.push([Row(**{name: values[i].numpy().reshape(1, 1) for name, values in columns.items()})])
+    starts = np.flatnonzero(ring.is_start)
+    assert ring.obs[starts].tolist() == list(range(length))
+    reward, discount, following = NStep(n_step=n, gamma=inputs.gamma)(ring, starts[None])
+    agree(torch.tensor(reward[0]), outputs["reward_sum"])
+    agree(torch.tensor(discount[0]), outputs["discount"])
+    step = np.array(outputs["bootstrap_step"])
+    live = step >= 0
+    assert ring.obs[following[0]][live].tolist() == columns["next_obs"].numpy()[step[live]].tolist()
+    value = dict(zip(columns["next_obs"].tolist(), inputs.value_next, strict=True))
+    returns = reward[0] + discount[0] * np.array([value[state] for state in ring.obs[following[0]].tolist()])
+    for name in (f"n-step, n {n}", f"n-step again, n {n}"):
+        agree(torch.tensor(returns), CASES[name]["outputs"]["return"], 3e-6)
+
+
+def test_dueling_of_values():
+    combined, theirs = dueling("dueling, atoms 1", ExpectedHead)
+    agree(combined.value.unsqueeze(-1), theirs)
+
+
+def test_dueling_of_quantiles():
+    combined, theirs = dueling("dueling, atoms 3", QuantileHead, num_quantiles=3)
+    agree(combined.value, theirs)
+
+
+def dueling(name, kind, **arguments):
+    """Return what a head makes of both streams, which its weights hand through, and what the library made."""
+    inputs, outputs = case(name, torch.float32)
+    streams = torch.cat((inputs.advantage.flatten(1), inputs.value), 1)
+    features, atoms = streams.shape[1], inputs.value.shape[1]
+    head = kind(
+        **arguments,
+        dueling=True,
+        hidden_sizes=[],
+        huber_delta=1.0,
+        layer=Linear,
+        in_features=features,
+        num_actions=inputs.advantage.shape[1],
+        generators=[torch.Generator()],
+    )
+    identity = torch.eye(features)
+    with torch.no_grad():
+        for stream, weight in (
+            (head.streams.advantage, identity[:, :-atoms]),
+            (head.streams.value, identity[:, -atoms:]),
+        ):
+            (layer,) = stream.layers
+            layer.weight.copy_(weight.unsqueeze(0))
+            layer.bias.zero_()
+        combined = head(streams.unsqueeze(0), None)
+    return SimpleNamespace(value=combined.value.squeeze(0)), outputs["combined"]
+
+
+def test_noisy_layer():
+    inputs, outputs = case("noisy linear", torch.float32)
+    layer = Noisy(sigma=0.5, in_features=4, out_features=3, generators=[torch.Generator()])
+    noises = iter((inputs.noise_in, inputs.noise_out))
+    draws = SimpleNamespace(normal=lambda size: next(noises).expand(1, size))
+    with torch.no_grad():
+        layer.weight.copy_(inputs.weight_mu.T.unsqueeze(0))
+        layer.weight_sigma.copy_(inputs.weight_sigma.T.unsqueeze(0))
+        layer.bias.copy_(inputs.bias_mu)
+        layer.bias_sigma.copy_(inputs.bias_sigma)
+        x = inputs.x.unsqueeze(0)
+        agree(layer(x, draws)[0], outputs["output"])
+        agree(layer(x, None)[0], outputs["output_quiet"])
