@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,9 @@ from helpers import config_of
 
 from dqn.config.launch import launch
 from dqn.runs import RunFolder
+
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+"""As in an activated environment: `python` is the one that runs the tests."""
 
 FINISHED = [
     "runner.total_episodes=4",

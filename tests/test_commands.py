@@ -6,7 +6,7 @@ import sys
 import pytest
 from commands import SCRIPTS, call
 
-from dqn.config.commands import command
+from dqn.config.commands import beside_python, command
 
 INSTALLED = """
 import sys
@@ -33,6 +33,24 @@ def test_a_script_names_scripts(monkeypatch):
     monkeypatch.chdir(SCRIPTS.parent)
     monkeypatch.setattr(sys, "argv", ["scripts/evaluate.py"])
     assert command("train") == "python scripts/train.py"
+
+
+def test_a_python_that_is_not_activated(monkeypatch, tmp_path):
+    """As of `.venv/bin/python scripts/train.py`, and of a folder with another python on the PATH."""
+    for folder in (tmp_path / ".venv" / "bin", tmp_path / "other"):
+        folder.mkdir(parents=True)
+        (folder / "python").write_text("#!/bin/sh\n")
+        (folder / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setattr(sys, "argv", [str(SCRIPTS / "train.py")])
+    for path in ("", str(tmp_path / "other")):
+        monkeypatch.setenv("PATH", path)
+        assert command("train").split()[0] == str(tmp_path / ".venv" / "bin" / "python")
+        assert beside_python("tensorboard") == "tensorboard"  # there is none
+    monkeypatch.chdir(tmp_path)
+    assert command("train").split()[0] == ".venv/bin/python"
+    monkeypatch.setenv("PATH", str(tmp_path / ".venv" / "bin"))
+    assert command("train").split()[0] == "python"
 
 
 def test_an_installed_command_names_those(monkeypatch, bin_folder):

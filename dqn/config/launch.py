@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from dqn.config.commands import command
+from dqn.config.commands import beside_python, command
 from dqn.config.trust import leaves
 from dqn.errors import UserError
 from dqn.runs import RunFolder, environment, git_revision
@@ -127,7 +127,7 @@ def tell(folder: RunFolder) -> float:
         log.info(told, interquartile_mean(scores))
     log.info("run folder: %s", folder.path)
     path = shlex.quote(str(folder.path))
-    log.info("  tensorboard --logdir %s", path)
+    log.info("  %s --logdir %s", beside_python("tensorboard"), path)
     log.info("  %s %s episodes=100", command("evaluate"), path)
     for key, total in leaves(folder.read_config()):
         if key in TOTALS:
