@@ -65,14 +65,15 @@ def paint(run: Path, picture: Path, windows: int) -> None:
     middle, low, high = summarize(means).T
     figure = Figure(figsize=(8, 4), dpi=150, layout="constrained")
     axes = figure.subplots()
-    for number, row in enumerate(means):
+    several = len(files) > 1
+    for number, row in enumerate(means if several else ()):
         label = "each seed" if number == 0 else None
         axes.plot(edges[1:], row, color=GREY, linewidth=0.7, alpha=0.6, label=label)
-    axes.fill_between(
-        edges[1:], low, high, color=BLUE, alpha=0.3, linewidth=0, label="95 % bootstrap interval"
-    )
-    label = f"interquartile mean of {len(files)} seeds"
+    label = f"interquartile mean of {len(files)} seeds" if several else "one seed"
     axes.plot(edges[1:], middle, color=BLUE, linewidth=2.2, label=label)
+    if several:
+        label = "its 95 % bootstrap interval"
+        axes.fill_between(edges[1:], low, high, color=BLUE, alpha=0.3, linewidth=0, label=label)
     axes.set_title(f"{config['env']['id']}, {config['name']}")
     axes.set_xlabel(axis)
     axes.set_ylabel(f"training return, sum of rewards\n({point.format(edges[1])})")
@@ -80,7 +81,7 @@ def paint(run: Path, picture: Path, windows: int) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper left", framealpha=0.9, edgecolor="none")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(picture)
 
 
