@@ -110,7 +110,7 @@ def read_defaults(entries: list[object], option: Option) -> None:
     for entry in entries:
         if isinstance(entry, str):
             if entry != "_self_":
-                option.bases.append(entry.removeprefix(f"/{option.group}/"))
+                option.bases.append(entry.partition("@")[0].removeprefix(f"/{option.group}/"))
         elif isinstance(entry, dict):
             for words, choice in entry.items():
                 group = str(words).split()[-1]

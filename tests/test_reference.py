@@ -54,7 +54,7 @@ FILES = {
         # @package _global_
         # Another agent.
         defaults:
-          - dqn
+          - /agent/dqn@agent
           - override /schedule: later
         agent:
           lr: 2e-3
