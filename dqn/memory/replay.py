@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dqn.memory.reader import NStep
 from dqn.memory.ring import Ring
-from dqn.memory.sampler import Uniform
+from dqn.memory.sampler import Sampler
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
 
 
@@ -36,7 +36,7 @@ class ReplayMemory:
         *,
         capacity: PositiveInt,
         reader: Callable[..., NStep],
-        sampler: Callable[..., Uniform],
+        sampler: Callable[..., Sampler],
         gamma: float,
         spec: EnvSpec,
         seeds: Sequence[int],
@@ -66,7 +66,7 @@ class ReplayMemory:
     def _store(self) -> None:
         """Write what is pending: many steps at once cost little more than one."""
         if self._pending:
-            self.ring.push(self._pending)
+            self.sampler.changed(self.ring.push(self._pending))
             self._pending.clear()
 
     @property
@@ -90,9 +90,9 @@ class ReplayMemory:
         )
         return Sample(batch, self._tensor(weight), start)
 
-    def update_priorities(self, index: Integers, priority: Floats) -> None:
+    def update_priorities(self, place: Integers, priority: Floats) -> None:
         """Tell the sampler how wrong the predictions of a sample were, both [K, B]."""
-        self.sampler.update(index, priority)
+        self.sampler.update(place, priority)
 
     def observations(self, count: int) -> Array:
         """Return observations [K, count, ...], spread evenly over the rows of each seed's first environment.

@@ -50,11 +50,14 @@ class Ring:
         """What `stored` was when the present episode of each column began."""
         self._first = np.arange(columns) * self.rows
 
-    def push(self, steps: Sequence[Row]) -> None:
+    def push(self, steps: Sequence[Row]) -> list[Integers]:
         """Store successive steps of all active columns, and a closing row wherever an episode ended.
 
         Args:
             steps: at most `longest_push` of them.
+
+        Returns:
+            The places of all rows that are no starts any more and of all that became starts, some repeatedly.
         """
         fields = zip(*steps, strict=True)
         row = Row(*(np.stack(arrays).reshape(len(steps), -1, *arrays[0].shape[2:]) for arrays in fields))
@@ -69,23 +72,27 @@ class Ring:
         self.action[at], self.reward[at], self.end[at] = row.action[active], row.reward[active], GOES_ON
         self.is_start[at] = self.is_start[following] = False
         length = (transitions - begun[:-1])[active]
-        self.is_start[self.before(at, self.span - 1)[length >= self.span]] = True
+        started = [self.before(at, self.span - 1)[length >= self.span]]
         if ended.any():
             where = ended[active]
-            self._close(at[where], following[where], length[where], row.terminated[ended])
+            started += self._close(at[where], following[where], length[where], row.terminated[ended])
+        for places in started:
+            self.is_start[places] = True
         self.stored, self.episodes, self.begun = transitions[-1], episodes[-1], begun[-1]
+        return [at, following, *started]
 
     @property
     def longest_push(self) -> int:
         """Return how many steps may be pushed at once: so few that none overwrites what it continues."""
         return max(1, (self.rows - self.span - 1) // 2)
 
-    def _close(self, at: Integers, following: Integers, length: Integers, terminated: Bools) -> None:
-        """Mark the ends of episodes; their tails shorter than `span` become starts."""
+    def _close(
+        self, at: Integers, following: Integers, length: Integers, terminated: Bools
+    ) -> list[Integers]:
+        """Mark the ends of episodes and return their tails shorter than `span`, which become starts."""
         self.end[at] = np.where(terminated, TERMINATED, TRUNCATED)
         self.end[following] = CLOSING
-        for back in range(self.span - 1):
-            self.is_start[self.before(at, back)[back < length]] = True
+        return [self.before(at, back)[back < length] for back in range(self.span - 1)]
 
     @property
     def filled(self) -> Integers:

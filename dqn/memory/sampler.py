@@ -1,13 +1,35 @@
 """Samplers: at which rows the samples of a batch start."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from dqn.memory.ring import Ring
 from dqn.seeding import get_states, set_states, stream
 from dqn.types import Array, Floats, Integers
+
+
+class Sampler(Protocol):
+    """Draws the starts of samples; the memory tells it of every change."""
+
+    def sample(self, batch_size: int) -> tuple[Integers, Floats]:
+        """Return the places [K, B] of starts and their weights in the loss [K, B], float32."""
+        ...
+
+    def update(self, place: Integers, priority: Floats) -> None:
+        """Take how wrong the predictions of samples were, whose starts are at `place`, both [K, B]."""
+        ...
+
+    def changed(self, places: Sequence[Integers]) -> None:
+        """Take the places where rows have stopped being starts or become starts, as `Ring.push` tells."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where `state_dict` was; the ring already is there."""
+        ...
 
 
 class Uniform:
@@ -22,6 +44,7 @@ class Uniform:
         self.ring = ring
         self.streams = [stream(seed, "sampling") for seed in seeds]
         self._first = np.arange(len(seeds))[:, None] * ring.num_envs * ring.rows
+        self._weights: Floats = np.ones((len(seeds), 0), np.float32)
 
     def sample(self, batch_size: int) -> tuple[Integers, Floats]:
         """Return the places [K, B] of the starts and their weights, all 1; each seed must have a start."""
@@ -34,10 +57,15 @@ class Uniform:
         rejected = ~ring.is_start[places]
         for k in np.flatnonzero(rejected.any(-1)).tolist():
             places[k, rejected[k]] = self._redraw(k, filled[k], int(rejected[k].sum()))
-        return places, np.ones(places.shape, np.float32)
+        if self._weights.shape != places.shape:
+            self._weights = np.ones(places.shape, np.float32)
+        return places, self._weights
 
-    def update(self, index: Integers, priority: Floats) -> None:
+    def update(self, place: Integers, priority: Floats) -> None:
         """Do nothing: all starts stay equally likely."""
+
+    def changed(self, places: Sequence[Integers]) -> None:
+        """Do nothing: the ring knows its starts."""
 
     def _places(self, uniform: Array, filled: Array, first: Array) -> Integers:
         """Return the rows that numbers in [0, 1) choose among the `filled` first ones of each environment."""
