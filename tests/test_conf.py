@@ -12,7 +12,7 @@ from dqn.config.paths import CONF
 from dqn.config.trust import leaves
 
 GROUPS = ("env", "memory", "schedule", "network", "agent", "runner", "network/torso", "network/head")
-GROUPS += ("network/layer", "agent/optimizer", "agent/lr_schedule", "agent/backup")
+GROUPS += ("network/layer", "memory/reader", "agent/optimizer", "agent/lr_schedule", "agent/backup")
 
 
 def options(group: str) -> list[str]:

@@ -79,7 +79,7 @@ VALUES = [
     ("~seed ~memory", {"seed is missing": "seed=VALUE", "memory is missing": "memory=OPTION"}),
     ("~network.torso", {"network.torso is missing": "network/torso=OPTION"}),
     ("network.torso=5", {"network.torso=5": "network/torso=OPTION"}),
-    ("memory.reader=null", {"memory.reader=null": "a _target_ and its keys"}),
+    ("memory.reader=null", {"memory.reader=null": "memory/reader=OPTION"}),
     ("+memory.gamma=0.5", {"memory.gamma=0.5": "agent.gamma sets it"}),
     (
         "+memory.num_envs=2 +agent.seeds=[7]",
