@@ -159,7 +159,6 @@ class Runner:
     def update(self, tick: int) -> None:
         sample = self.memory.sample(self.clock.batch_size)
         update = self.agent.update(sample, tick)
-        self.memory.update_priorities(sample.place, update.priority)
         self.logger.update(update)
         wrong = ~np.isfinite(update.loss)
         if wrong.any():
@@ -168,6 +167,7 @@ class Runner:
                 f"the loss of seed {', '.join(map(str, seeds))} is not finite in update"
                 f" {self.logger.updates}; a smaller agent.lr or agent.max_grad_norm may help"
             )
+        self.memory.update_priorities(sample.place, update.priority)
 
     def evaluates(self) -> bool:
         """Return whether an evaluation is due after the present iteration."""
