@@ -85,3 +85,39 @@ def dqn_losses(
             yield loss.item()
         if (step + 1) % target_period == 0:
             target.load_state_dict(net.state_dict())
+
+
+class PriorityList:
+    """The priorities of one seed's starts, each named by something unique, in a dictionary."""
+
+    def __init__(self, seed: int, *, alpha, beta, epsilon: float, max_weight: str) -> None:
+        self.random = stream(seed, "sampling")
+        self.alpha, self.beta, self.epsilon, self.max_weight = alpha, beta, epsilon, max_weight
+        self.priorities: dict[float, float] = {}
+        self.largest, self.stored = 1.0, 0
+
+    def now(self, starts: list[float], stored: int) -> None:
+        """Take all present starts, by place; who was there before keeps its priority."""
+        self.priorities = {start: self.priorities.get(start, self.largest) for start in starts}
+        self.stored = stored
+
+    def sample(self, size: int) -> tuple[list[float], list[float]]:
+        total = sum(p**self.alpha for p in self.priorities.values())
+        count = len(self.priorities)
+        exponent = -self.beta(self.stored)
+        weight = {start: (count * p**self.alpha / total) ** exponent for start, p in self.priorities.items()}
+        drawn = []
+        for i, u in enumerate(self.random.random(size)):
+            target, cumulated = (i + u) / size * total, 0.0
+            for start, p in self.priorities.items():
+                cumulated += p**self.alpha
+                if target < cumulated:
+                    drawn.append(start)
+                    break
+        most = max(weight[start] for start in (drawn if self.max_weight == "batch" else weight))
+        return drawn, [weight[start] / most for start in drawn]
+
+    def update(self, starts: list[float], errors: list[float]) -> None:
+        for start, error in zip(starts, errors, strict=True):
+            self.priorities[start] = abs(error) + self.epsilon
+            self.largest = max(self.largest, self.priorities[start])

@@ -79,6 +79,22 @@ VALUES = [
     ("~seed ~memory", {"seed is missing": "seed=VALUE", "memory is missing": "memory=OPTION"}),
     ("~network.torso", {"network.torso is missing": "network/torso=OPTION"}),
     ("network.torso=5", {"network.torso=5": "network/torso=OPTION"}),
+    ("memory=prioritized memory.sampler.alpha=2", {"memory.sampler.alpha=2": "less than or equal to 1"}),
+    (
+        "memory=prioritized memory.sampler.max_weight=all memory.sampler.epsilon=0",
+        {
+            "memory.sampler.max_weight=all": "'batch' or 'buffer'",
+            "memory.sampler.epsilon=0": "greater than 0",
+        },
+    ),
+    (
+        "memory=prioritized memory.sampler.beta=0.4",
+        {"memory.sampler.beta=0.4": "a _target_ and its keys"},
+    ),
+    (
+        "memory=prioritized memory.sampler.beta.end=2",
+        {"memory.sampler.beta.end=2": "less than or equal to 1"},
+    ),
     ("memory.reader=null", {"memory.reader=null": "memory/reader=OPTION"}),
     ("+memory.gamma=0.5", {"memory.gamma=0.5": "agent.gamma sets it"}),
     (

@@ -192,6 +192,15 @@ def test_other_optimizers(tmp_path, straight):
     same(run(tmp_path, words), straight(*words))
 
 
+@pytest.mark.parametrize("words", [STEPS + MANY, EPISODES + ONE], ids=["steps", "episodes"])
+@pytest.mark.parametrize("max_weight", ["batch", "buffer"])
+def test_prioritized_replay(tmp_path, straight, words, max_weight):
+    words = [*words, "memory=prioritized", f"memory.sampler.max_weight={max_weight}"]
+    for name in ("step", "update", "save"):
+        assert run_and_stop(tmp_path, words, STOPS[name])
+    same(run(tmp_path, words), straight(*words))
+
+
 @pytest.mark.parametrize("period", [0, 1, 2, 3])
 @pytest.mark.parametrize(
     ("words", "shorter"),

@@ -43,8 +43,14 @@ def assert_seed_equal(alone: Runner, stack: Runner, k: int) -> None:
         STEPS,
         [*STEPS, "env.num_envs=2", "memory.reader.n_step=3", "agent=double", "agent.max_grad_norm=0.01"],
         [*STEPS, "agent/optimizer=rmsprop", "network.torso.hidden_sizes=[120,84]", "memory.capacity=3000"],
+        [*STEPS, "env.num_envs=4", "memory=prioritized", "memory/reader=n_step", "memory.capacity=3001"],
     ],
-    ids=["dqn", "double, 3 steps, 2 environments, clipped", "rmsprop, two layers, full memory"],
+    ids=[
+        "dqn",
+        "double, 3 steps, 2 environments, clipped",
+        "rmsprop, two layers, full memory",
+        "prioritized",
+    ],
 )
 def test_seed_alone_equals_seed_in_a_stack(tmp_path, words):
     stack, together = run(tmp_path / "stack", [*words, "seed=3", "num_seeds=4"])
@@ -63,10 +69,11 @@ def without_times(text: str) -> list[str]:
     return [line.partition(', "time/')[0] for line in text.splitlines()]
 
 
-def test_seed_alone_equals_seed_in_a_stack_by_episodes(tmp_path):
+@pytest.mark.parametrize("memory", ["uniform", "prioritized"])
+def test_seed_alone_equals_seed_in_a_stack_by_episodes(tmp_path, memory):
     """Learning starts for all at once on this clock; from 0 that is the same moment for each."""
     words = [*TINY_EPISODES, "runner.learning_starts=0", "runner.total_episodes=40"]
-    words += ["runner.eval_episodes=40", "runner.eval_epsilon=0.3"]
+    words += ["runner.eval_episodes=40", "runner.eval_epsilon=0.3", f"memory={memory}"]
     stack, _ = run(tmp_path / "stack", [*words, "num_seeds=3"])
     for k in range(3):
         alone, _ = run(tmp_path / f"alone{k}", [*words, f"seed={k}"])

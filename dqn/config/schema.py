@@ -29,6 +29,7 @@ GIVEN: dict[str, frozenset[str]] = {
     "memory": frozenset({"gamma", "spec", "seeds", "num_envs", "device"}),
     "memory.reader": frozenset({"gamma"}),
     "memory.sampler": frozenset({"ring", "seeds"}),
+    "memory.sampler.beta": frozenset(),
     "schedule": frozenset(),
     "runner": frozenset(),
     "agent": frozenset({"network", "spec", "seeds", "num_envs", "device"}),

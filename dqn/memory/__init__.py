@@ -1,8 +1,9 @@
 """Replay memory: a ring of rows, a reader of samples, a sampler of their starts."""
 
+from dqn.memory.prioritized import Prioritized
 from dqn.memory.reader import NStep
 from dqn.memory.replay import ReplayMemory
 from dqn.memory.ring import Ring
-from dqn.memory.sampler import Uniform
+from dqn.memory.sampler import Sampler, Uniform
 
-__all__ = ["NStep", "ReplayMemory", "Ring", "Uniform"]
+__all__ = ["NStep", "Prioritized", "ReplayMemory", "Ring", "Sampler", "Uniform"]

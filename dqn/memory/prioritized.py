@@ -1,0 +1,121 @@
+"""Prioritized sampling: rows whose values were predicted badly are drawn more often."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from dqn.memory.ring import Ring
+from dqn.memory.sum_tree import Tree
+from dqn.schedule import Schedule
+from dqn.seeding import get_states, set_states, stream
+from dqn.types import Array, Floats, Integers, Positive, Probability
+
+
+class Prioritized:
+    """Start i is drawn with P(i) = p_i^alpha / sum_j p_j^alpha. Schaul et al. (2015), proportional variant.
+
+    The priority p_i is the magnitude of its latest TD error plus epsilon; that of a new start is the largest
+    that its seed has met so far, at first 1. Its weight in the loss is w_i = (N P(i))^-beta / max_j w_j,
+    where N, the number of starts, and the sum of all p^alpha cancel out.
+
+    Args:
+        alpha: exponent of priorities; 0: all starts are equally likely.
+        beta: how far weights make up for that, 1: fully; a schedule over the transitions a seed has stored.
+        epsilon: added to the magnitude of each TD error.
+        max_weight: the largest weight, which is scaled to 1, is that of each seed's `batch` or `buffer`.
+        ring: the rows.
+        seeds: the K seeds.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: Probability,
+        beta: Schedule,
+        epsilon: Positive,
+        max_weight: Literal["batch", "buffer"],
+        ring: Ring,
+        seeds: Sequence[int],
+    ) -> None:
+        self.alpha, self.beta, self.epsilon = alpha, beta, epsilon
+        self.ring = ring
+        self.streams = [stream(seed, "sampling") for seed in seeds]
+        self._size = ring.num_envs * ring.rows
+        self.tree = Tree(ufunc=np.add, empty=0.0, num_seeds=len(seeds), size=self._size)
+        """Its leaves are p^alpha, 0 where a row is no start."""
+        self.minima = None
+        if max_weight == "buffer":
+            self.minima = Tree(ufunc=np.minimum, empty=np.inf, num_seeds=len(seeds), size=self._size)
+        self.largest = np.ones(len(seeds))
+        """Of each seed, the largest p^alpha that it has met."""
+        self._padding = self.tree.stride - self._size
+        self._before = np.arange(len(seeds))[:, None] * self._padding  # leaf - place, [K, 1]
+
+    def sample(self, batch_size: int) -> tuple[Integers, Floats]:
+        """Return the places [K, B] of starts and their weights; each seed must have a start.
+
+        One start is drawn from each of B equal ranges of the cumulated priorities (B.2.1).
+        """
+        fraction = np.empty((len(self.streams), batch_size))
+        for row, generator in zip(fraction, self.streams, strict=True):
+            generator.random(out=row)
+        fraction += np.arange(batch_size)
+        fraction /= batch_size
+        leaf = self.tree.find(fraction)
+        return leaf - self._before, self._weights(self.tree.levels[0][leaf])
+
+    def _weights(self, priority: Floats) -> Floats:
+        """Return the weights [K, B], float32, of starts with these p^alpha [K, B]."""
+        least = priority.min(-1) if self.minima is None else self.minima.top.min(-1)
+        stored = self.ring.stored.reshape(-1, self.ring.num_envs).sum(-1)
+        beta = np.array([self.beta(count) for count in stored.tolist()])
+        weights: Floats = ((priority / least[:, None]) ** -beta[:, None]).astype(np.float32)
+        return weights
+
+    def update(self, place: Integers, priority: Floats) -> None:
+        """Set the priorities of the starts at `place` [K, B] by TD errors [K, B]; the last of a start counts.
+
+        What is no start any more stays at 0.
+
+        Raises:
+            ValueError: a priority is not finite; none was set.
+        """
+        if not np.isfinite(priority).all():
+            raise ValueError("priorities should be finite")
+        raised = (np.abs(priority, dtype=np.float64) + self.epsilon) ** self.alpha
+        self.largest = np.maximum(self.largest, raised.max(-1))
+        self._set(place + self._before, np.where(self.ring.is_start[place], raised, 0.0))
+
+    def changed(self, places: Sequence[Integers]) -> None:
+        """Give new starts the largest priority, and rows that are no starts any more none."""
+        place = np.concatenate(places)
+        seed = place // self._size
+        self._set(place + seed * self._padding, np.where(self.ring.is_start[place], self.largest[seed], 0.0))
+
+    def _set(self, leaf: Integers, value: Floats) -> None:
+        self.tree.set(leaf, value)
+        if self.minima is not None:
+            self.minima.set(leaf, np.where(value > 0.0, value, np.inf))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return p^alpha of the rows written so far [K * E, rows], and what else sampling depends on."""
+        used = int(self.ring.filled.max())
+        priorities = self.tree.leaves.reshape(-1, self.ring.rows)[:, :used].copy()
+        return {
+            "streams": get_states(self.streams),
+            "largest": self.largest.copy(),
+            "priorities": priorities,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        set_states(self.streams, state["streams"])
+        self.largest[:] = np.asarray(state["largest"])
+        stored = np.asarray(state["priorities"])
+        leaves: Array = np.zeros((self.ring.num_seeds * self.ring.num_envs, self.ring.rows))
+        leaves[:, : stored.shape[1]] = stored
+        self.tree.leaves[:] = leaves.reshape(-1, self._size)
+        self.tree.rebuild()
+        if self.minima is not None:
+            self.minima.leaves[:] = np.where(self.tree.leaves > 0.0, self.tree.leaves, np.inf)
+            self.minima.rebuild()
