@@ -1,9 +1,10 @@
 """What things cost, in CPU seconds of one thread, each beside what it is compared with, in one run.
 
-python scripts/benchmark.py [update] [default] [seeds] [--repeats 5] [--quick]
+python scripts/benchmark.py [update] [default] [seeds] [prioritized] [--repeats 5] [--quick]
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -15,6 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dqn.memory import ReplayMemory
+    from dqn.types import Array
 
 SCRIPTS = Path(__file__).parent
 LIGHT = ["+experiment=cartpole_cleanrl", "runner.eval_episodes=0"]
@@ -179,11 +185,99 @@ def timed_training(words: list[str]) -> None:
     print(spent[0])
 
 
+def prioritized(repeats: int, quick: bool) -> None:
+    """Prioritized sample of 256 and update of its priorities, against cpprb's buffer with the same rows."""
+    if not importlib.util.find_spec("cpprb"):
+        print('prioritized: needs cpprb, which is not installed: pip install "dqn[benchmark]"')
+        return
+    for rows in (10_000, 100_000) if quick else (10_000, 1_000_000):
+        prioritized_rows(rows, 10 * repeats)
+
+
+def prioritized_rows(rows: int, repeats: int, batch: int = 256) -> None:
+    """Compare two memories that are full of the same rows."""
+    import cpprb
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(1)
+    random = np.random.default_rng(0)
+    errors = np.abs(random.standard_normal((64, 1, batch))).astype(np.float32)
+    obs, zeros = random.standard_normal((rows + 1, 4)).astype(np.float32), np.zeros(rows)
+    memory = filled_memory(obs)
+    fields = {
+        "obs": {"shape": 4},
+        "act": {"dtype": np.int64},
+        "rew": {},
+        "next_obs": {"shape": 4},
+        "done": {},
+    }
+    buffer = cpprb.PrioritizedReplayBuffer(rows, fields, alpha=0.6, eps=1e-6)
+    buffer.add(obs=obs[:-1], act=zeros.astype(int), rew=zeros, next_obs=obs[1:], done=zeros)
+
+    def ours(error: "Array") -> None:
+        memory.update_priorities(memory.sample(batch).place, error)
+
+    def sampler(error: "Array") -> None:
+        memory.sampler.update(memory.sampler.sample(batch)[0], error)
+
+    def theirs(error: "Array") -> None:
+        buffer.update_priorities(buffer.sample(batch, 0.4)["indexes"], error[0])
+
+    def time_of(call: Callable[["Array"], None]) -> float:
+        start = time.process_time()
+        for error in errors:
+            call(error)
+        return (time.process_time() - start) / len(errors) * 1e6
+
+    for i in range(3 * rows // batch):  # until most rows have a priority of their own
+        ours(errors[i % len(errors)])
+        theirs(errors[i % len(errors)])
+    times = [[time_of(call) for call in (ours, sampler, theirs)] for _ in range(repeats)]
+    whole, alone, other = map(list, zip(*times, strict=True))
+    tell(f"prioritized, {rows} rows, sample and update of {batch}", whole, other, "us", 1.0)
+    for name, side in (("ours", whole), ("our sampler alone", alone), ("theirs", other)):
+        print(f"  {name}: {statistics.median(side):.1f} us ({min(side):.1f} to {max(side):.1f})")
+
+
+def filled_memory(obs: "Array") -> "ReplayMemory":
+    """Return a memory full of one long episode with these observations, as conf/memory/prioritized.yaml."""
+    import numpy as np
+    import torch
+
+    from dqn.memory import NStep, Prioritized, ReplayMemory
+    from dqn.schedule import Linear
+    from dqn.types import EnvSpec, ObsSpec, Row
+
+    memory = ReplayMemory(
+        capacity=len(obs),
+        reader=partial(NStep, n_step=1),
+        sampler=partial(
+            Prioritized,
+            alpha=0.6,
+            beta=Linear(start=0.4, end=1.0, duration=50_000),
+            epsilon=1e-6,
+            max_weight="batch",
+        ),
+        gamma=0.99,
+        spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 2, None),
+        seeds=[0],
+        num_envs=1,
+        device=torch.device("cpu"),
+    )
+    zero, no, yes = np.zeros((1, 1), np.int64), np.zeros((1, 1), bool), np.ones((1, 1), bool)
+    for i in range(len(obs) - 1):
+        memory.push(
+            Row(obs[None, i : i + 1], zero, zero.astype(np.float32), obs[None, i + 1 : i + 2], no, no, yes)
+        )
+    return memory
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--loop"]:
         timed_training(sys.argv[2:])
         return
-    parts = {"update": update, "default": default, "seeds": seeds}
+    parts = {"update": update, "default": default, "seeds": seeds, "prioritized": prioritized}
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(parts)}; all if none")
     parser.add_argument("--repeats", type=int, default=3, help="pairs of whole processes")
