@@ -5,6 +5,7 @@ numbers. Targets and losses are those of `Agent.losses`, the training path itsel
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import torch
 
 from dqn.agent import Agent
 from dqn.backup import Double, Greedy, Munchausen
-from dqn.memory import NStep, Ring
+from dqn.memory import NStep, Prioritized, ReplayMemory, Ring
 from dqn.network.heads import ExpectedHead, QuantileHead
 from dqn.network.layers import Linear, Noisy
 from dqn.types import Batch, EnvSpec, ObsSpec, Row
@@ -159,6 +160,79 @@ def test_munchausen(dtype, name):
 
 
 SPEC = EnvSpec(ObsSpec((), np.dtype(np.float32), 0, 1.0), 2, None)
+
+
+def prioritized(inputs: SimpleNamespace, beta: float, max_weight: str) -> ReplayMemory:
+    """Return a memory whose observation i has the priority i of `inputs`."""
+    epsilon = 1e-6
+    sampler = partial(
+        Prioritized, alpha=inputs.alpha, beta=lambda tick: beta, epsilon=epsilon, max_weight=max_weight
+    )
+    memory = ReplayMemory(
+        capacity=20,
+        reader=partial(NStep, n_step=1),
+        sampler=sampler,
+        gamma=0.9,
+        spec=SPEC,
+        seeds=[0],
+        num_envs=1,
+        device=torch.device("cpu"),
+    )
+    for i in range(len(inputs.priority)):
+        add(memory, i)
+    memory.sample(1)
+    memory.update_priorities(np.arange(len(inputs.priority))[None], inputs.priority.numpy()[None] - epsilon)
+    return memory
+
+
+def add(memory: ReplayMemory, i: int) -> None:
+    off, on = np.array([[False]]), np.array([[True]])
+    obs, zero = np.array([[i]], np.float32), np.zeros((1, 1))
+    memory.push(Row(obs, zero.astype(np.int64), zero, obs + 1, off, off, on))
+
+
+def drawn(memory: ReplayMemory, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which observations were drawn and their weights."""
+    sample = memory.sample(count)
+    return sample.batch.obs[0].numpy().astype(int), sample.weight[0].numpy()
+
+
+def share(rows: np.ndarray) -> torch.Tensor:
+    """Return how often each row was drawn: within 2 draws of its probability, one of each equal range."""
+    return torch.tensor(np.bincount(rows) / rows.size)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.6])
+def test_prioritized_over_the_buffer(alpha):
+    """Probabilities, and weights over the largest of all rows."""
+    inputs, outputs = case(f"prioritized, buffer maximum, alpha {alpha}")
+    rows, weight = drawn(prioritized(inputs, inputs.beta, "buffer"), 100_000)
+    agree(share(rows), CASES[f"prioritized, batch maximum, alpha {alpha}"]["outputs"]["probability"], 2e-5)
+    agree(torch.tensor(weight), np.array(outputs["weight"])[rows].tolist(), 1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.6])
+def test_prioritized_over_the_batch(alpha):
+    """Weights over the largest of a batch: one that has the same least priority as the library's."""
+    inputs, outputs = case(f"prioritized, batch maximum, alpha {alpha}")
+    theirs = dict(zip(inputs.batch.tolist(), outputs["weight"], strict=True))
+    largest = max(theirs, key=theirs.get)
+    memory = prioritized(inputs, inputs.beta, "batch")
+    for _ in range(200):
+        rows, weight = drawn(memory, 4)
+        if largest in rows and set(rows) <= set(theirs):
+            break
+    agree(torch.tensor(weight), [theirs[row] for row in rows], 1e-6)
+
+
+def test_new_row_gets_the_largest_priority_so_far():
+    """That of a row which has a small one by now."""
+    inputs, outputs = case("prioritized, new row")
+    memory = prioritized(inputs, 1.0, "buffer")
+    memory.update_priorities(np.array([[inputs.changed]]), np.array([[inputs.changed_to - 1e-6]]))
+    add(memory, len(inputs.priority))
+    rows, _ = drawn(memory, 100_000)
+    agree(share(rows), outputs["probability"], 2e-5)
 
 
 @pytest.mark.parametrize("n", [1, 3, 6])
