@@ -81,7 +81,7 @@ class RunFolder:
     def stored_status(self) -> State:
         try:
             status = json.loads(self.status_file.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return status if isinstance(status, dict) else {}
 

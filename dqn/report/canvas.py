@@ -1,0 +1,92 @@
+"""How the pictures of a report look, by Matplotlib without a window and without its global state."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from dqn.errors import UserError
+from dqn.report.analysis import Score
+from dqn.report.text import cut
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#882255")
+"""Okabe and Ito's that are dark enough on white, and one of Tol's: also the colour-blind tell them apart."""
+MARKERS = "osD^vPX*"
+WIDTH = 9.6  # inches: as wide as the page at 100 %
+DPI = 160
+LABEL = 60
+"""Characters of a setting's name in a picture."""
+STYLE = {
+    "text.parse_math": False,  # texts of a run are shown as they are
+    "text.usetex": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.1,  # inches
+    "figure.constrained_layout.h_pad": 0.08,
+}
+
+
+def require() -> None:
+    """Raise UserError unless Matplotlib is there."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "a report needs Matplotlib, which the extra `report` brings:"
+            ' pip install -c constraints.txt -e ".[report]"'
+        ) from None
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    from matplotlib import rc_context
+
+    with rc_context(cast(Any, STYLE)), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a letter without a picture is shown as a box
+        yield
+
+
+def figure(height: float, *, rows: int = 1, columns: int = 1) -> "tuple[Figure, list[Axes]]":
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(WIDTH, height))
+    return fig, list(np.ravel(fig.subplots(rows, columns, squeeze=False)))
+
+
+def legend(fig: "Figure", scores: Sequence[Score]) -> None:
+    """Put the names of the settings below everything."""
+    from matplotlib.lines import Line2D
+
+    names = [name_of(score) for score in scores]
+    handles = [Line2D([], [], color=COLOURS[i], marker=MARKERS[i], linewidth=2) for i in range(len(scores))]
+    columns = max(1, min(len(names), int(100 // (max(map(len, names)) + 8))))
+    fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def rows_of_legend(scores: Sequence[Score]) -> int:
+    columns = max(1, int(100 // (max(len(name_of(score)) for score in scores) + 8)))
+    return -(-len(scores) // columns)
+
+
+def name_of(score: Score) -> str:
+    return cut(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names that begin so
+
+
+def thousands(ax: "Axes") -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))

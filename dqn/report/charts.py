@@ -1,0 +1,233 @@
+"""The pictures of a report."""
+
+import io
+import textwrap
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dqn.report.analysis import LAST, Analysis, Effect
+from dqn.report.canvas import (
+    COLOURS,
+    DPI,
+    LABEL,
+    MARKERS,
+    figure,
+    legend,
+    name_of,
+    rows_of_legend,
+    style,
+    thousands,
+)
+from dqn.report.curves import Curve
+from dqn.report.text import cut, value_of
+from dqn.stats import Estimate
+from dqn.types import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EFFECTS = 8
+"""Keys whose effect is drawn."""
+CROWDED = 4
+"""Settings beyond which a picture has no room for every interval."""
+TICKS = 10
+"""Values of a key that are each given a place; more of them are drawn to scale where they are numbers."""
+
+
+def draw(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the PNG of each picture that a task's numbers suffice for."""
+    pictures: dict[str, Callable[[Analysis], Figure]] = {}
+    if any(any(curves) for curves in analysis.curves.values()):
+        pictures["curves"] = draw_curves
+    if analysis.scored:
+        pictures |= {"scores": draw_scores, "profile": draw_profile}
+    if analysis.pairs:
+        pictures["improvement"] = draw_improvement
+    if drawn_effects(analysis):
+        pictures["effects"] = draw_effects
+    for name, picture in pictures.items():
+        with style():
+            file = io.BytesIO()
+            picture(analysis).savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+        yield name, file.getvalue()
+
+
+def draw_curves(analysis: Analysis) -> "Figure":
+    """Draw the training return above the evaluation return."""
+    kinds = [kind for kind, curves in analysis.curves.items() if any(curves)]
+    fig, axes = figure(3.4 * len(kinds) + 0.3 * rows_of_legend(analysis.shown) + 0.4, rows=len(kinds))
+    names = {
+        "training": "training return (reward)\nof the exploring policy",
+        "evaluation": "evaluation return (reward)\nof the greedy policy",
+    }
+    end = max(curve.x[-1] for kind in kinds for curves in analysis.curves[kind] for curve in curves)
+    for ax, kind in zip(axes, kinds, strict=True):
+        for i, curves in enumerate(analysis.curves[kind]):
+            for curve in curves:
+                draw_curve(ax, curve, i)
+        ax.set_ylabel(names[kind])
+        ax.set_xlim(0, 1.03 * end)
+        thousands(ax)
+        ax.set_xlabel("episodes" if analysis.task.unit == "episode" else "environment steps")
+    legend(fig, analysis.shown)
+    return fig
+
+
+def draw_curve(ax: "Axes", curve: Curve, i: int) -> None:
+    line = "-" if curve.complete else ":"
+    every = max(1, len(curve.x) // 8)
+    marks: dict[str, Any] = {"marker": MARKERS[i], "markevery": (i * every // 8, every), "markersize": 5}
+    ax.plot(curve.x, curve.band.value, line, color=COLOURS[i], linewidth=1.8, **marks)
+    ax.fill_between(curve.x, curve.band.low, curve.band.high, color=COLOURS[i], alpha=0.15, linewidth=0.6)
+
+
+def return_label(analysis: Analysis) -> str:
+    if analysis.kind == "evaluation":
+        return "final evaluation return (reward) of the greedy policy"
+    return f"mean return (reward) of the last {LAST} training episodes, exploring policy"
+
+
+def draw_scores(analysis: Analysis) -> "Figure":
+    """Draw each setting's interquartile mean with its interval, and each seed as a dot."""
+    scored = analysis.scored
+    fig, (ax,) = figure(1.2 + 0.45 * len(scored))
+    for i, score in enumerate(scored):
+        found = list(score.of(analysis.kind).values())
+        ax.plot(found, np.full(len(found), i + 0.22), "|", color=COLOURS[i], markersize=7, alpha=0.7)
+        mark(ax, score.by[analysis.kind], i, horizontal=True)
+    ax.set_yticks(range(len(scored)), [in_lines(name_of(score)) for score in scored])
+    ax.set_ylim(len(scored) - 0.4, -0.6)
+    ax.set_xlabel(f"{return_label(analysis)}\n● interquartile mean with 95 % interval, | single seeds")
+    return fig
+
+
+def in_lines(name: str) -> str:
+    return textwrap.fill(name, 36)
+
+
+def mark(ax: "Axes", found: Estimate, i: int, *, horizontal: bool) -> None:
+    """Draw an estimate with its interval at place i."""
+    colour = COLOURS[i % len(COLOURS)] if horizontal else "#0072B2"
+    ends = [found.low, found.high]
+    xs, ys = (ends, [i, i]) if horizontal else ([i, i], ends)
+    ax.plot(xs, ys, "-", color=colour, linewidth=3, alpha=0.5, solid_capstyle="butt")
+    x, y = (found.value, i) if horizontal else (i, found.value)
+    ax.plot([x], [y], MARKERS[i % len(MARKERS)] if horizontal else "o", color=colour, markersize=8)
+
+
+def draw_profile(analysis: Analysis) -> "Figure":
+    """Draw the share of seeds above each return."""
+    scored = analysis.scored
+    fig, (ax,) = figure(4.0 + 0.3 * rows_of_legend(scored))
+    for i, band in enumerate(analysis.profiles):
+        x: Floats = analysis.thresholds
+        marks: dict[str, Any] = {"marker": MARKERS[i], "markevery": (3 * i, 25), "markersize": 5}
+        ax.step(x, 100 * band.value, where="post", color=COLOURS[i], linewidth=1.8, **marks)
+        if len(scored[i].of(analysis.kind)) > 1 and len(scored) <= CROWDED:
+            low, high = 100 * band.low, 100 * band.high
+            ax.fill_between(x, low, high, step="post", color=COLOURS[i], alpha=0.12, linewidth=0.6)
+    ax.set_ylim(-3, 103)
+    ax.set_xlabel(f"{return_label(analysis)}: R")
+    ax.set_ylabel("seeds with a return above R (%)")
+    legend(fig, scored)
+    return fig
+
+
+def draw_improvement(analysis: Analysis) -> "Figure":
+    """Draw the probability that a seed of the row's setting scores more than one of the column's."""
+    from matplotlib import colormaps
+
+    scored = analysis.scored
+    n = len(scored)
+    place = {score.setting.label: i for i, score in enumerate(scored)}
+    table = np.full((n, n), np.nan)
+    cells: dict[tuple[int, int], Estimate] = {}
+    for pair in analysis.pairs:
+        i, j = place[pair.better], place[pair.worse]
+        p = pair.probability
+        table[i, j], table[j, i] = p.value, 1 - p.value
+        cells[i, j] = p
+        cells[j, i] = Estimate(1 - p.value, 1 - p.high, 1 - p.low)
+    fig, (ax,) = figure(2.4 + 0.62 * n)
+    image = ax.imshow(table, cmap=colormaps["PuOr_r"], vmin=0, vmax=1, aspect="auto")
+    for (i, j), p in cells.items():
+        colour = "black" if 0.25 < p.value < 0.88 else "white"
+        weight = "bold" if p.low > 0.5 or p.high < 0.5 else "normal"
+        text = probability_text(p, short=n > CROWDED)
+        ax.text(j, i, text, ha="center", va="center", fontsize=9, color=colour, weight=weight)
+    ax.grid(False)
+    names = [f"{i + 1}" for i in range(n)]
+    ax.set_xticks(range(n), names)
+    ax.set_yticks(range(n), [in_lines(f"{i + 1}: {name_of(s)}") for i, s in enumerate(scored)])
+    ax.set_xlabel("compared with setting number")
+    fig.colorbar(image, ax=ax, label="probability that a seed\nof the row scores more", fraction=0.06)
+    return fig
+
+
+def probability_text(p: Estimate, *, short: bool) -> str:
+    interval = "" if short or not np.isfinite(p.low) else f"\n[{p.low:.2f}, {p.high:.2f}]"
+    return f"{p.value:.2f}{interval}"
+
+
+def drawn_effects(analysis: Analysis) -> list[Effect]:
+    """Return the effects that have two values to compare."""
+    return [e for e in analysis.effects if sum(one is not None for one in e.estimates) > 1][:EFFECTS]
+
+
+def draw_effects(analysis: Analysis) -> "Figure":
+    """Draw the scores by the values of each swept key."""
+    effects = drawn_effects(analysis)
+    columns = min(2, len(effects))
+    rows = -(-len(effects) // columns)
+    fig, axes = figure(3.3 * rows, rows=rows, columns=columns)
+    for ax, effect in zip(axes, effects, strict=False):
+        if ax is not axes[0]:
+            ax.sharey(axes[0])
+        draw_effect(ax, effect)
+        ax.set_ylabel(f"{analysis.kind} return (reward)")
+    for ax in axes[len(effects) :]:
+        ax.axis("off")
+    return fig
+
+
+def draw_effect(ax: "Axes", effect: Effect) -> None:
+    """Draw one key: each value at a place of its own, or many numbers to scale."""
+    points = [(text, found) for text, found in zip(effect.values, effect.estimates, strict=True) if found]
+    together = f"\n(changes together with {cut(', '.join(effect.linked), 40)})" if effect.linked else ""
+    ax.set_xlabel(cut(effect.key, LABEL) + together)
+    if len(points) > TICKS:
+        draw_many(ax, points)
+        return
+    for i, (_, found) in enumerate(points):
+        mark(ax, found, i, horizontal=False)
+    if all(is_numeric(text) for text, _ in points):
+        values = [found.value for _, found in points]
+        ax.plot(range(len(points)), values, "-", color="#0072B2", linewidth=0.8)
+    names = [cut(value_of(text), 14) for text, _ in points]
+    ax.set_xticks(range(len(points)), names, rotation=30 if sum(map(len, names)) > 36 else 0)
+    ax.set_xlim(-0.5, len(points) - 0.5)
+
+
+def is_numeric(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def draw_many(ax: "Axes", points: list[tuple[str, Estimate]]) -> None:
+    """Draw many values: numbers to scale, words in a row without their names."""
+    if all(is_numeric(text) for text, _ in points):
+        x = np.array([float(text) for text, _ in points])
+    else:
+        x = np.arange(len(points), dtype=np.float64)
+        ax.set_xticks([])
+        ax.set_xlabel(f"{ax.get_xlabel()}\n({len(points)} values, named in the table)")
+    y = np.array([found for _, found in points])
+    if x.min() > 0 and x.max() > 30 * x.min():
+        ax.set_xscale("log")
+    ax.vlines(x, y[:, 1], y[:, 2], color="#0072B2", alpha=0.3, linewidth=2)
+    ax.plot(x, y[:, 0], "o", color="#0072B2", markersize=4)

@@ -1,0 +1,112 @@
+"""Learning curves: the seeds of a setting at common steps, and their interquartile mean with its interval."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dqn.report.read import Run, Seed, Series
+from dqn.report.settings import Setting, Task
+from dqn.stats import Band, sample_efficiency
+from dqn.types import Floats
+
+POINTS = 100
+"""Of a learning curve."""
+RESAMPLES = 2000
+BUDGET = 20_000_000
+"""Resampled returns of one curve: many seeds need fewer resamples."""
+
+
+class Curve(NamedTuple):
+    """A learning curve; where not all seeds have got is another piece."""
+
+    x: Floats  # [T]
+    band: Band
+    complete: bool
+    """Whether all seeds of the setting are in it."""
+
+
+def end_of(task: Task) -> float:
+    """Return where the longest learning curve of a task ends."""
+    seeds = [seed for setting in task.settings for _, seed in setting.seeds.values()]
+    return max((seed.end[task.unit == "episode"] for seed in seeds), default=0.0)
+
+
+def curves_of(
+    setting: Setting, kind: str, *, unit: str, last: float, rng: np.random.Generator
+) -> list[Curve]:
+    """Return the pieces of a setting's learning curve.
+
+    Args:
+        setting: whose.
+        kind: "training": the mean return of the episodes that ended in each hundredth of the time to
+            `last`; "evaluation": the latest evaluation.
+        unit: "step" or "episode".
+        last: where the longest curve of the task ends.
+        rng: draws the resamples.
+    """
+    found = list(setting.seeds.values())
+    if not found or not last:
+        return []
+    if kind == "training":
+        x = np.linspace(0, last, POINTS + 1)[1:]
+        rows = [binned(seed, x, unit) for _, seed in found]
+    else:
+        series = [evaluations(run, seed, unit) for run, seed in found]
+        x = np.unique(np.concatenate([xs for xs, _ in series]))
+        x = x[np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))] if len(x) else x
+        rows = [latest(xs, ys, x) for xs, ys in series]
+    return pieces(x, np.array(rows).reshape(len(rows), len(x)), rng)
+
+
+def axis_of(series: Series, unit: str) -> Floats:
+    return series.episodes if unit == "episode" else series.steps
+
+
+def binned(seed: Seed, x: Floats, unit: str) -> Floats:
+    """Return the mean return of the episodes that ended in each interval up to x [T].
+
+    Where none did, the one before; NaN before the first episode's end and after the seed's last line.
+    """
+    place = np.searchsorted(x, axis_of(seed.train, unit))
+    number = np.bincount(place, minlength=len(x))[: len(x)]
+    total = np.bincount(place, weights=seed.train.returns, minlength=len(x))[: len(x)]
+    means = np.divide(total, number, out=np.full(len(x), np.nan), where=number > 0)
+    filled = np.maximum.accumulate(np.where(number > 0, np.arange(len(x)), -1))
+    means = np.where(filled >= 0, means[filled], np.nan)
+    means[np.searchsorted(x, seed.end[unit == "episode"]) + 1 :] = np.nan
+    return means
+
+
+def evaluations(run: Run, seed: Seed, unit: str) -> tuple[Floats, Floats]:
+    """Return where and what the evaluations are, with the final one, which metrics.jsonl need not have."""
+    x, y = axis_of(seed.evaluation, unit), seed.evaluation.returns
+    end = seed.end[unit == "episode"]
+    if seed.number in run.final and not (len(x) and x[-1] == end):
+        return np.append(x, end), np.append(y, run.final[seed.number])
+    return x, y
+
+
+def latest(xs: Floats, ys: Floats, x: Floats) -> Floats:
+    """Return the latest of ys at each of x [T]; NaN before the first and after the last of xs."""
+    if not len(xs):
+        return np.full(len(x), np.nan)
+    place = np.searchsorted(xs, x, side="right") - 1
+    return np.where((place >= 0) & (x <= xs[-1]), ys[np.maximum(place, 0)], np.nan)
+
+
+def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
+    """Return curves of the values that there are of rows [K, T]: a piece for each set of seeds."""
+    here = np.isfinite(rows)
+    changes = np.flatnonzero((here[:, 1:] != here[:, :-1]).any(0)) + 1
+    curves = []
+    for columns in np.split(np.arange(len(x)), changes):
+        seeds = here[:, columns[0]] if len(columns) else here[:, :0].any(1)
+        if not seeds.any():
+            continue
+        values = rows[seeds][:, columns]
+        resamples = int(np.clip(BUDGET // values.size, 200, RESAMPLES))
+        band = sample_efficiency(values, generator=rng, resamples=resamples)
+        if seeds.sum() == 1:
+            band = Band(band.value, *np.full((2, len(columns)), np.nan))
+        curves.append(Curve(x[columns], band, bool(seeds.all())))
+    return curves

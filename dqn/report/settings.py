@@ -1,0 +1,111 @@
+"""Runs sorted into tasks and settings: equal but for seed, number of seeds and name is one setting."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dqn.report.read import Run, Seed
+from dqn.report.text import cut, value_of
+
+NOT_SETTINGS = frozenset({"seed", "num_seeds", "name"})
+TASK_KEYS = ("env.id", "env.module", "env.kwargs")
+LABEL_LENGTH = 60
+MISSING = "—"
+
+
+@dataclass(kw_only=True)
+class Setting:
+    """Runs of one configuration, and each of their seeds once."""
+
+    config: dict[str, str]
+    runs: list[Run] = field(default_factory=list)
+    seeds: dict[int, tuple[Run, Seed]] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
+    """What was left out because a seed is there already."""
+    label: str = ""
+
+    def add(self, run: Run) -> None:
+        """Add a run, best ones first: a seed that is there already is the same run again, no further one."""
+        self.runs.append(run)
+        for seed in run.seeds:
+            if seed.number in self.seeds:
+                self.repeated.append(f"{run.path} seed={seed.number}")
+            else:
+                self.seeds[seed.number] = (run, seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The settings of one environment."""
+
+    name: str
+    settings: list[Setting]
+    varying: dict[str, list[str]]
+    """The keys that differ between the settings, with the value of each setting."""
+    unit: str
+    """What learning curves count: "step", or "episode" where all runs do."""
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for setting in self.settings for run in setting.runs]
+
+
+def sort_runs(runs: Sequence[Run]) -> list[Task]:
+    """Return the tasks of `runs`, by name, each with its settings."""
+    by_task: dict[tuple[str, ...], dict[frozenset[tuple[str, str]], Setting]] = defaultdict(dict)
+    order = {"finished": 0, "running": 1, "interrupted": 2}
+    for run in sorted(runs, key=lambda run: (order.get(run.state, 3), run.path)):
+        config = {key: value for key, value in run.config.items() if key not in NOT_SETTINGS}
+        task = tuple(f"{k}={v}" for k, v in sorted(config.items()) if k.startswith(TASK_KEYS))
+        key = frozenset(config.items())
+        by_task[task].setdefault(key, Setting(config=config)).add(run)
+    ids = [settings_of(found)[0].config.get("env.id", "?") for found in by_task.values()]
+    tasks = []
+    for (words, found), id in zip(by_task.items(), ids, strict=True):
+        name = id if ids.count(id) == 1 else cut(", ".join(words), LABEL_LENGTH)
+        tasks.append(task_of(name, settings_of(found)))
+    return sorted(tasks, key=lambda task: task.name)
+
+
+def settings_of(found: dict[frozenset[tuple[str, str]], Setting]) -> list[Setting]:
+    return list(found.values())
+
+
+def task_of(name: str, settings: list[Setting]) -> Task:
+    """Return a task whose settings have labels."""
+    keys = sorted({key for setting in settings for key in setting.config})
+    table = {key: [setting.config.get(key, MISSING) for setting in settings] for key in keys}
+    varying = {key: values for key, values in table.items() if len(set(values)) > 1}
+    for setting, label in zip(settings, labels(varying, len(settings)), strict=True):
+        setting.label = label
+    episodes = all("runner.total_episodes" in setting.config for setting in settings)
+    return Task(name=name, settings=settings, varying=varying, unit="episode" if episodes else "step")
+
+
+def labels(varying: dict[str, list[str]], number: int) -> list[str]:
+    """Return a name for each setting, of the keys that differ; where that is long, of few of them."""
+    if number == 1:
+        return ["all runs"]
+    for keys in (list(varying), telling(varying, number)):
+        short = short_names(keys)
+        rows = [", ".join(f"{short[key]}={value_of(varying[key][i])}" for key in keys) for i in range(number)]
+        if len(set(rows)) == number and max(map(len, rows)) <= LABEL_LENGTH:
+            return rows
+    return [f"{i + 1}: {cut(row, LABEL_LENGTH)}" for i, row in enumerate(rows)]
+
+
+def telling(varying: dict[str, list[str]], number: int) -> list[str]:
+    """Return few keys whose values tell all settings apart, the ones that tell most first."""
+    chosen: list[str] = []
+    groups: list[tuple[str, ...]] = [()] * number  # of each setting: the values that are chosen so far
+    while len(set(groups)) < number:
+        best = max(varying, key=lambda key: len(set(zip(groups, varying[key], strict=True))))
+        chosen.append(best)
+        groups = [(*group, value) for group, value in zip(groups, varying[best], strict=True)]
+    return sorted(chosen)
+
+
+def short_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return each key's last part, or all of it where two have the same."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}

@@ -1,0 +1,231 @@
+"""The tables of a report, as data and in HTML, Markdown and CSV."""
+
+import csv
+import html
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dqn.report.analysis import LAST, Analysis, Pair, Score
+from dqn.report.read import Run
+from dqn.report.settings import Task
+from dqn.report.text import value_of
+from dqn.stats import Estimate
+
+NOTHING = "—"
+LONG = frozenset({"setting", "X", "Y", "run", "key", "command", "versions", "reason"})
+"""Headers of columns that need some width."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows of texts below a header."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: frozenset[int] = frozenset()
+    """Columns that stand right."""
+
+    def html(self) -> str:
+        kinds = [
+            "number" if i in self.numbers else "long" if t in LONG else "" for i, t in enumerate(self.header)
+        ]
+        classes = [f' class="{kind}"' if kind else "" for kind in kinds]
+        head = "".join(f"<th{c}>{html.escape(t)}</th>" for c, t in zip(classes, self.header, strict=True))
+        body = "".join(
+            "<tr>"
+            + "".join(f"<td{c}>{html.escape(t)}</td>" for c, t in zip(classes, row, strict=True))
+            + "</tr>\n"
+            for row in self.rows
+        )
+        return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+
+    def markdown(self) -> str:
+        rules = ["---:" if i in self.numbers else "---" for i in range(len(self.header))]
+        rows = [list(map(escape_markdown, self.header)), rules]
+        rows += [list(map(escape_markdown, row)) for row in self.rows]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>|#~$!&])", r"\\\1", text)
+
+
+def scores_table(analysis: Analysis) -> Table:
+    """Return what each setting reached."""
+    header = [
+        "",
+        "setting",
+        "seeds finished",
+        "evaluation return [95 %]",
+        f"training return, last {LAST} [95 %]",
+    ]
+    header += [f"{analysis.kind}: mean", "median", "lowest to highest", "CPU time"]
+    rows = []
+    for i, score in enumerate(analysis.scores):
+        found = np.array(list(score.of(analysis.kind).values()))
+        numbers = [NOTHING] * 3
+        if found.size:
+            numbers = [
+                f"{found.mean():.1f}",
+                f"{np.median(found):.1f}",
+                f"{found.min():.1f} to {found.max():.1f}",
+            ]
+        cells = [str(i + 1), score.setting.label, finished(score)]
+        cells += [interval_text(score.by.get(kind)) for kind in ("evaluation", "training")]
+        rows.append([*cells, *numbers, duration(score.cpu_seconds)])
+    return Table(header=header, rows=rows, numbers=frozenset({0, *range(3, 9)}))
+
+
+def finished(score: Score) -> str:
+    """Return how many of a setting's seeds have finished."""
+    seeds = score.setting.seeds.values()
+    return f"{sum(run.state == 'finished' for run, _ in seeds)} of {len(seeds)}"
+
+
+def interval_text(found: Estimate | None, form: str = ".1f") -> str:
+    if found is None:
+        return NOTHING
+    ends = f"[{found.low:{form}}, {found.high:{form}}]" if np.isfinite(found.low) else "[one seed]"
+    return f"{found.value:{form}} {ends}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def pairs_table(pairs: Sequence[Pair]) -> Table:
+    """Return each pair of settings."""
+    header = ["X", "Y", "P(X > Y) [95 %]", "IQM of X minus IQM of Y, paired by seed [95 %]", "seeds of both"]
+    rows = []
+    for pair in pairs:
+        chance = interval_text(pair.probability, ".2f")
+        rows.append([pair.better, pair.worse, chance, interval_text(pair.difference), str(pair.num_pairs)])
+    return Table(header=header, rows=rows, numbers=frozenset({2, 3, 4}))
+
+
+def effects_table(analysis: Analysis) -> Table:
+    """Return the scores by the values of each key that differs."""
+    rows = []
+    for effect in analysis.effects:
+        key = " = ".join([effect.key, *effect.linked]) if len(effect.linked) < 3 else effect.key
+        if len(effect.linked) >= 3:
+            key += f" (and {len(effect.linked)} keys that change with it)"
+        for text, found, size in zip(effect.values, effect.estimates, effect.sizes, strict=True):
+            rows.append([key, value_of(text), interval_text(found), str(size)])
+    header = ["key", "value", f"{analysis.kind} return [95 %]", "scores"]
+    return Table(header=header, rows=rows, numbers=frozenset({2, 3}))
+
+
+def settings_table(analysis: Analysis) -> Table:
+    """Return the keys that differ, a row for each setting in the order of the scores."""
+    place = {id(setting): i for i, setting in enumerate(analysis.task.settings)}
+    keys = list(analysis.task.varying)
+    rows = []
+    for i, score in enumerate(analysis.scores):
+        values = [analysis.task.varying[key][place[id(score.setting)]] for key in keys]
+        rows.append([str(i + 1), score.setting.label, *map(value_of, values)])
+    return Table(header=["", "setting", *keys], rows=rows, numbers=frozenset({0}))
+
+
+def common_table(task: Task) -> Table:
+    """Return the values that all settings of a task share."""
+    config = task.settings[0].config
+    return Table(
+        header=["key", "value"],
+        rows=[[key, value] for key, value in config.items() if key not in task.varying],
+    )
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Return every run: state, progress, CPU time, times."""
+    rows = []
+    for run in runs:
+        numbers = [seed.number for seed in run.seeds]
+        cells = [run.path, seeds_text(numbers), run.state, progress_text(run), duration(run.cpu_seconds)]
+        rows.append([*cells, *(str(run.status.get(key) or NOTHING)[:25] for key in ("created", "updated"))])
+    header = ["run", "seeds", "state", "progress", "CPU time", "created", "last change"]
+    return Table(header=header, rows=rows, numbers=frozenset({4}))
+
+
+def seeds_text(numbers: Sequence[int]) -> str:
+    """Return seeds as ranges: "0-3, 7"."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges) or NOTHING
+
+
+def progress_text(run: Run) -> str:
+    progress = run.status.get("progress")
+    if not isinstance(progress, dict) or not all(isinstance(progress.get(k), int) for k in ("tick", "total")):
+        return NOTHING
+    unit = progress.get("unit") if progress.get("unit") in ("step", "episode") else "tick"
+    return f"{progress['tick']:,} of {progress['total']:,} {unit}s"
+
+
+def failures_table(runs: Sequence[Run]) -> Table:
+    """Return the runs that have failed, with the reasons."""
+    rows = [[run.path, progress_text(run), run.error or NOTHING] for run in runs if run.state == "failed"]
+    return Table(header=["run", "progress", "reason"], rows=rows)
+
+
+def counted_table(texts: Sequence[str], header: str) -> Table:
+    """Return equal texts once, with the number of runs that have them."""
+    rows = [[text, str(number)] for text, number in Counter(texts).most_common()]
+    return Table(header=[header, "runs"], rows=rows, numbers=frozenset({1}))
+
+
+def commands_table(runs: Sequence[Run]) -> Table:
+    """Return the command lines that made the runs."""
+    return counted_table([line for run in runs for line in run.texts("commands")], "command")
+
+
+def versions_table(runs: Sequence[Run]) -> Table:
+    """Return what the runs were made with."""
+    return counted_table(
+        [", ".join(f"{k} {v}" for k, v in run.versions().items()) or NOTHING for run in runs], "versions"
+    )
+
+
+def scores_csv(analyses: Sequence[Analysis]) -> str:
+    """Return a line for each setting of each task, numbers in full."""
+    file = io.StringIO()
+    keys = sorted({key for analysis in analyses for key in analysis.task.varying})
+    kinds = ("evaluation", "training")
+    numbers = [f"{kind}_{name}" for kind in kinds for name in ("seeds", "iqm", "low", "high", "mean")]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["task", "setting", "runs", "seeds", *numbers, "cpu_seconds", *map(harmless, keys)])
+    for analysis in analyses:
+        for score in analysis.scores:
+            setting = score.setting
+            cells: list[object] = [harmless(analysis.task.name), harmless(setting.label)]
+            cells += [len(setting.runs), len(setting.seeds)]
+            for kind in kinds:
+                found = score.by.get(kind)
+                values = list(score.of(kind).values())
+                cells += [len(values), *(found or [""] * 3), float(np.mean(values)) if values else ""]
+            cost = "" if score.cpu_seconds is None else round(score.cpu_seconds, 2)
+            writer.writerow([*cells, cost, *(harmless(setting.config.get(key, "")) for key in keys)])
+    return file.getvalue()
+
+
+def harmless(text: str) -> str:
+    """Return a text that a spreadsheet takes for no formula."""
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text if text.startswith(("=", "+", "-", "@")) else text
+    return text

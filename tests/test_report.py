@@ -1,0 +1,471 @@
+"""Reports: what they tell of sweeps whole, half and hostile."""
+
+import csv
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import SCRIPTS, call, start
+from conftest import FINISHED
+from sweeps import COMMAND, base, change, make_run, make_sweep
+
+from dqn.report.curves import binned, curves_of, latest
+from dqn.report.read import Seed, Series, find_runs, read_run
+from dqn.report.settings import labels, sort_runs
+from dqn.report.tables import duration, harmless, seeds_text
+from dqn.report.text import flat, plain, shown
+from dqn.report.write import main, write_report
+from dqn.stats import interquartile_mean
+
+PICTURES = ("curves", "scores", "profile", "improvement", "effects")
+EVIL = """<script>alert(1)</script>"'&$\\frac{|x`[a](b)\x00\x1b[31m"""
+
+
+@pytest.fixture(autouse=True)
+def matplotlib():
+    """Skip where the extra is not installed."""
+    return pytest.importorskip("matplotlib", reason="the extra `report` is not installed: matplotlib")
+
+
+def report_of(*folders: Path, output: Path) -> str:
+    """Write a report and return its page."""
+    page, _ = write_report(folders, output)
+    return page.read_text()
+
+
+def rows_of(output: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((output / "report.csv").read_text().splitlines()))
+
+
+class Links(HTMLParser):
+    """Collects what a page would load, and its tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "action", "data"):
+                self.loads.append(value)
+            assert not name.startswith("on")
+
+
+def test_report_of_a_sweep(tmp_path):
+    out = tmp_path / "out"
+    page = report_of(make_sweep(tmp_path / "sweep"), output=out)
+    for name in PICTURES:
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    rows = rows_of(out)
+    assert [row["agent.lr"] for row in rows] == ["0.001", "0.0003", "0.0001"]
+    finals = []
+    for run in sorted((tmp_path / "sweep").glob("lr=0.001*")):
+        finals += [
+            float(np.mean(r)) for r in json.loads((run / "status.json").read_text())["evaluation"].values()
+        ]
+    assert float(rows[0]["evaluation_iqm"]) == pytest.approx(interquartile_mean(finals))
+    assert float(rows[0]["evaluation_low"]) == pytest.approx(min(finals), rel=0.1)
+    assert (rows[0]["evaluation_seeds"], rows[0]["cpu_seconds"]) == ("3", "270.0")
+    markdown = (out / "report.md").read_text()
+    for text in (page, markdown):
+        for told in (
+            "lr=0.001",
+            "evaluation return",
+            "training return",
+            "4.5 min",
+            "P(X",
+            "git abc",
+            "Effect",
+        ):
+            assert told in text, told
+    assert COMMAND in page
+    assert all(f"]({name}.png)" in markdown for name in PICTURES)
+    assert "have not finished" not in page
+
+
+def test_page_needs_nothing_else(tmp_path):
+    links = Links()
+    links.feed(report_of(make_sweep(tmp_path / "sweep", seeds=2), output=tmp_path / "out"))
+    assert "script" not in links.tags
+    assert all(link.startswith(("data:", "#")) for link in links.loads)
+    assert sum(link.startswith("data:image/png") for link in links.loads) == len(PICTURES)
+
+
+def test_the_same_runs_give_the_same_report(tmp_path):
+    sweep = make_sweep(tmp_path / "sweep", seeds=2)
+    for name in "ab":
+        report_of(sweep, output=tmp_path / name)
+    for name in ("report.csv", "report.md", "curves.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_report_of_a_real_run(finished_run):
+    page = report_of(finished_run, output=finished_run / "report")
+    assert "1 run with 1 seed of 1 setting on CartPole-v1" in page
+    assert "scores are training returns" in page
+    assert "[one seed]" in page
+    status = json.loads((finished_run / "status.json").read_text())
+    assert status["cpu_seconds"] > 0
+    assert len(status["commands"]) == 1
+    assert page == report_of(finished_run, output=finished_run / "report")  # the report is no run
+    assert f"runner.total_episodes</td><td>{FINISHED[0].partition('=')[2]}<" in page.replace(
+        ' class="long"', ""
+    )
+
+
+def test_status_counts_on_when_a_run_goes_on(finished_run):
+    """CPU seconds add up; each command that worked on the run is there once, in order."""
+    path = finished_run / "status.json"
+    status = json.loads(path.read_text())
+    path.write_text(json.dumps(status | {"cpu_seconds": 1000.0, "commands": ["first"]}))
+    call("resume", finished_run, "runner.total_episodes=6")
+    after = json.loads(path.read_text())
+    assert 1000 < after["cpu_seconds"] < 1100
+    assert after["commands"] == ["first", f"python resume.py {finished_run} runner.total_episodes=6"]
+
+
+def test_half_a_sweep(tmp_path):
+    sweep = make_sweep(tmp_path / "sweep")
+    words = {"reached": 0.4, "level": 130}
+    config = base("agent.lr=1e-3", "seed=3")
+    make_run(sweep / "killed", config, state="running", **words)
+    with (sweep / "killed" / "seed=3" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1, "tr')
+    config = base("agent.lr=1e-3", "seed=4", "num_seeds=2")
+    make_run(sweep / "failed", config, state="failed", error="the loss of seed 4 is not finite", **words)
+    make_run(sweep / "new", base("agent.lr=1e-5"), state="interrupted", **words)
+    page = report_of(sweep, output=tmp_path / "out")
+    assert "3 of 12 runs have not finished (1 failed, 2 interrupted)" in page
+    assert "the last line of metrics.jsonl is torn" in page
+    assert "the loss of seed 4 is not finite" in page
+    assert "1 of 4 settings have no final evaluation return yet" in page
+    assert "The settings have different seeds" in page
+    assert "different lengths" in page
+    rows = rows_of(tmp_path / "out")
+    assert (rows[0]["seeds"], rows[0]["evaluation_seeds"]) == ("6", "3")
+    assert rows[-1]["evaluation_iqm"] == ""
+
+
+def test_nothing_has_finished(tmp_path):
+    make_run(tmp_path / "run", base(), state="interrupted", reached=0.3)
+    page = report_of(tmp_path, output=tmp_path / "out")
+    assert "1 of 1 runs have not finished" in page
+    assert (tmp_path / "out" / "curves.png").exists()
+    assert not (tmp_path / "out" / "scores.png").exists()
+
+
+def test_a_run_that_has_just_begun(tmp_path):
+    make_run(tmp_path / "run", base(), state="running", reached=0, episodes=0)
+    page = report_of(tmp_path, output=tmp_path / "out")
+    assert "have not finished" in page
+    assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_several_tasks(tmp_path):
+    for env in ("cartpole", "acrobot"):
+        for lr in ("1e-3", "1e-4"):
+            make_run(tmp_path / env / lr, base(f"env={env}", f"agent.lr={lr}", "num_seeds=2"))
+    page = report_of(tmp_path / "cartpole", tmp_path / "acrobot", output=tmp_path / "out")
+    assert page.index(">Acrobot-v1</h2>") < page.index(">CartPole-v1</h2>")
+    assert (tmp_path / "out" / "1-Acrobot-v1-curves.png").exists()
+    assert (tmp_path / "out" / "2-CartPole-v1-curves.png").exists()
+
+
+def test_the_same_seed_again_counts_once(tmp_path):
+    for name in "ab":
+        make_run(tmp_path / name, base(f"name={name}"))
+    make_run(tmp_path / "c", base("seed=1"), reached=0.5, state="interrupted")
+    page = report_of(tmp_path, output=tmp_path / "out")
+    assert "1 seeds of a setting were there already" in page
+    (row,) = rows_of(tmp_path / "out")
+    assert (row["runs"], row["seeds"], row["evaluation_seeds"]) == ("3", "2", "1")
+
+
+def test_many_settings(tmp_path):
+    make_sweep(tmp_path / "sweep", lrs=tuple(np.geomspace(1e-5, 1e-2, 13).tolist()), seeds=1)
+    page = report_of(tmp_path / "sweep", output=tmp_path / "out")
+    assert "The charts show the 8 best of 13 settings" in page
+    assert len(rows_of(tmp_path / "out")) == 13
+
+
+def test_a_folder_from_elsewhere_is_data(tmp_path):
+    sweep = make_sweep(tmp_path / "sweep", seeds=2)
+    for i, run in enumerate(sorted(sweep.iterdir())):
+        change(run, "name", EVIL)
+        change(run, "env.id", EVIL)
+        change(run, "agent.backup._target_", EVIL + "x" * 5000 * i)
+        change(run, "agent", {**base()["agent"], f"_{EVIL}": f"=cmd()_{EVIL}{i}"})
+        status = json.loads((run / "status.json").read_text())
+        status |= {"error": EVIL, "commands": [EVIL], "versions": {EVIL: EVIL}, "git": [EVIL]}
+        status |= {"created": EVIL, "state": "failed" if i == 0 else "finished"}
+        (run / "status.json").write_text(json.dumps(status))
+    out = tmp_path / "out"
+    links = Links()
+    page = report_of(sweep, output=out)
+    links.feed(page)
+    assert "script" not in links.tags
+    assert "alert(1)" in page
+    assert "<script" not in (out / "report.md").read_text().replace("\\<script", "")
+    assert not any(value.startswith(("=", "+", "@")) for row in rows_of(out) for value in row.values())
+    assert {path.parent for path in tmp_path.rglob("*.png")} == {out}
+
+
+ODD_STATUS = {
+    "a list": "[1]",
+    "torn": '{"state": "fini',
+    "deep": "[" * 100_000,
+    "odd types": json.dumps(
+        {"state": ["x"], "cpu_seconds": "9", "versions": 3, "commands": 4, "progress": [], "evaluation": 7}
+    ),
+    "odd numbers": json.dumps(
+        {"state": "finished", "cpu_seconds": 1e400, "evaluation": {"0": [10**400], "x": [1.0], "1": []}}
+    ),
+    "nothing": "",
+    "bytes": "\x00\xff",
+}
+
+
+@pytest.mark.parametrize("text", ODD_STATUS.values(), ids=ODD_STATUS.keys())
+def test_odd_status(tmp_path, text):
+    make_run(tmp_path / "good", base("agent.lr=1e-3", "num_seeds=2"))
+    run = make_run(tmp_path / "odd", base("num_seeds=2"))
+    (run / "status.json").write_text(text, encoding="latin-1")
+    assert "2 runs with 4 seeds of 2 settings" in report_of(tmp_path, output=tmp_path / "out")
+
+
+LINES = {
+    "no JSON": (b"x\n", 1),
+    "no object": (b"[1]\n", 1),
+    "two in one": (b'{"step": 1}{"step": 2}\n', 1),
+    "no bytes of text": (b"\xff\xfe\x00\n", 1),
+    "deep": (b"[" * 100_000 + b"\n", 1),
+    "a huge number": (b"9" * 10_000 + b"\n", 1),
+    "no step": (b'{"train/return": 5, "episode": 1}\n', 0),
+    "a word": (b'{"step": "x", "episode": 1, "train/return": 5}\n', 0),
+    "a list": (b'{"step": [1, 2], "episode": 1, "train/return": 5}\n', 0),
+    "infinite": (b'{"step": 1, "episode": 1, "train/return": Infinity}\n', 0),
+    "beyond a float": (b'{"step": 1' + b"0" * 400 + b', "episode": 1, "train/return": 5}\n', 0),
+}
+
+
+@pytest.mark.parametrize(("line", "broken"), LINES.values(), ids=LINES.keys())
+def test_broken_lines(tmp_path, line, broken):
+    run = make_run(tmp_path / "run", base(), episodes=5)
+    metrics = run / "seed=0" / "metrics.jsonl"
+    whole = metrics.read_bytes().splitlines(keepends=True)
+    metrics.write_bytes(b"".join([*whole[:3], line, *whole[3:]]))
+    found = read_run(run)
+    assert len(found.seeds[0].train.returns) == 5
+    assert any(f"{broken} lines" in note for note in found.notes) == bool(broken)
+    report_of(run, output=tmp_path / "out")
+
+
+def test_links_and_pipes_are_not_followed(tmp_path):
+    run = make_run(tmp_path / "runs" / "run", base("num_seeds=3"))
+    secret = tmp_path / "secret"
+    secret.write_text('{"step": 1, "episode": 1, "train/return": 4242}\n')
+    (run / "seed=0" / "metrics.jsonl").unlink()
+    (run / "seed=0" / "metrics.jsonl").symlink_to(secret)
+    (run / "seed=1" / "metrics.jsonl").unlink()
+    os.mkfifo(run / "seed=1" / "metrics.jsonl")
+    (tmp_path / "runs" / "elsewhere").symlink_to(make_run(tmp_path / "other", base()))
+    page = report_of(tmp_path / "runs", output=tmp_path / "out")
+    assert "1 run with 1 seed" in page
+    assert "4242" not in page
+    assert "seed=0 has no metrics.jsonl" in page
+
+
+def test_output_is_no_way_out(tmp_path):
+    run = make_run(tmp_path / "run", base())
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (run / "report").mkdir()
+    for name in ("report.md.tmp", "curves.png"):
+        (run / "report" / name).symlink_to(victim)
+        assert "a symbolic link" in told(run)
+        assert victim.read_text() == "mine"
+        (run / "report" / name).unlink()
+    shutil.rmtree(run / "report")
+    (run / "report").symlink_to(tmp_path)
+    assert "a symbolic link" in told(run)
+
+
+def told(*words: object) -> str:
+    """Run the command and return why it ends."""
+    argv, sys.argv = sys.argv, ["report.py", *map(str, words)]
+    try:
+        main()
+    except SystemExit as end:
+        return str(end.code)
+    finally:
+        sys.argv = argv
+    return ""
+
+
+def test_mistakes(tmp_path, monkeypatch):
+    assert "no such folder" in told(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "no runs there" in told(tmp_path / "empty")
+    run = make_run(tmp_path / "run", base())
+    (run / ".hydra" / "config.yaml").write_text("a: [")
+    assert "none of the runs can be read" in told(tmp_path)
+    good = make_run(tmp_path / "good", base())
+    assert told(tmp_path, "--output", tmp_path / "out") == ""
+    assert "1 folders could not be read" in (tmp_path / "out" / "report.html").read_text()
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "cannot be written" in told(good, "--output", file)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "the extra `report`" in told(good)
+
+
+@pytest.mark.process
+def test_script(tmp_path):
+    """It imports neither torch nor Hydra, and tells where the page is."""
+    make_sweep(tmp_path / "sweep", seeds=2)
+    process = start("report", "sweep", cwd=tmp_path, python=["-X", "importtime"])
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "6 runs with 6 seeds of 3 settings on CartPole-v1\nsweep/report/report.html" in text
+    assert not re.search(r"\| +(torch|hydra|omegaconf|tensorboard|gymnasium)$", text, re.M)
+
+
+def browser() -> str:
+    """Return a headless browser; skip where there is none."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return found or pytest.skip("no chromium is installed")
+
+
+def load(page: Path, folder: Path) -> tuple[list[str], int, Path]:
+    """Load a page in a headless browser that has no network.
+
+    Returns:
+        What its console says, the number of requests that the page (and not the browser itself) makes, and a
+        picture.
+    """
+    folder.mkdir()
+    picture, log = folder / "page.png", folder / "net.json"
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
+    flags += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    flags += ["--enable-logging=stderr", f"--log-net-log={log}", f"--user-data-dir={folder / 'profile'}"]
+    flags += ["--virtual-time-budget=5000", "--window-size=1060,4000", f"--screenshot={picture}"]
+    words = [browser(), *flags, page.as_uri()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    initiators = re.findall(r'"initiator":"([^"]*)"', log.read_text())
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return console, sum(name != "not an origin" for name in initiators), picture
+
+
+@pytest.mark.process
+def test_page_loads_in_a_browser(tmp_path):
+    """All pictures are shown, the console says nothing, and nothing is asked of the network."""
+    bad = tmp_path / "bad.html"
+    bad.write_text('<img src="http://canary.invalid/x.png"><script>console.error("hello")</script>')
+    console, requests, _ = load(bad, tmp_path / "a")
+    assert "hello" in console[0]
+    assert requests == 1
+    report_of(make_sweep(tmp_path / "sweep", seeds=2), output=tmp_path / "out")
+    console, requests, picture = load(tmp_path / "out" / "report.html", tmp_path / "b")
+    assert not console
+    assert requests == 0
+    assert picture.stat().st_size > 100_000  # with all charts painted
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_thousand_runs(tmp_path):
+    """A hundred settings of ten runs with 3,000 episodes each: under 30 s of CPU and 1 GB."""
+    template = base("num_seeds=1")
+    for i in range(1000):
+        template["agent"]["lr"], template["agent"]["gamma"] = (
+            10.0 ** -(2 + i // 10 % 10 / 4),
+            1 - i // 100 / 100,
+        )
+        template["seed"] = i % 10
+        make_run(tmp_path / "sweep" / str(i), template, level=100 + i // 10, episodes=3000)
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    words = [
+        sys.executable,
+        str(SCRIPTS / "report.py"),
+        str(tmp_path / "sweep"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    subprocess.run(words, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{seconds:.1f} s of CPU, {time.perf_counter() - begin:.1f} s, {after.ru_maxrss / 1e6:.2f} GB")
+    assert seconds < 30
+    assert after.ru_maxrss < 1e6
+
+
+def seed_of(steps, returns, end):
+    steps = np.array(steps, float)
+    series = Series(steps, np.arange(len(steps)) + 1.0, np.array(returns, float))
+    return Seed(0, series, series, (end, float(len(steps))))
+
+
+def test_bins_by_hand():
+    """Means of each bin; an empty one has the one before, none lies before the first or after the end."""
+    seed = seed_of([15, 20, 21, 60], [1, 3, 5, 7], 70)
+    found = binned(seed, np.arange(10.0, 110, 10), "step")
+    np.testing.assert_array_equal(found, [np.nan, 2, 5, 5, 5, 7, 7, np.nan, np.nan, np.nan])
+
+
+def test_latest_by_hand():
+    found = latest(np.array([2.0, 4.0]), np.array([1.0, 9.0]), np.array([1.0, 2, 3, 4, 5]))
+    np.testing.assert_array_equal(found, [np.nan, 1, 1, 9, np.nan])
+
+
+def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
+    make_run(tmp_path / "a", base("num_seeds=3"))
+    make_run(tmp_path / "b", base("seed=3"), state="interrupted", reached=0.5)
+    ((setting,),) = [task.settings for task in sort_runs([read_run(path) for path in find_runs([tmp_path])])]
+    words = {"unit": "step", "last": 10_000.0, "rng": np.random.default_rng(0)}
+    for kind in ("training", "evaluation"):
+        first, second = curves_of(setting, kind, **words)[-2:]
+        assert (first.complete, second.complete) == (True, False)
+        assert first.x[-1] == pytest.approx(5000, abs=200)
+        assert second.x[-1] == 10_000
+        assert (second.band.low <= second.band.value).all()
+
+
+def test_labels():
+    assert labels({}, 1) == ["all runs"]
+    assert labels({"agent.lr": ["1", "2"]}, 2) == ["lr=1", "lr=2"]
+    assert labels({"a.x": ["1", "2"], "b.x": ["3", "3.5"]}, 2) == ["a.x=1, b.x=3", "a.x=2, b.x=3.5"]
+    linked = {f"group.a_long_name_{i}": ["1", "2"] for i in range(9)} | {"b": ["1", "1"]}
+    assert labels(linked, 2) == ["a_long_name_0=1", "a_long_name_0=2"]
+    long = labels({"k": ["x" * 100, "x" * 101]}, 2)
+    assert [text[:4] for text in long] == ["1: k", "2: k"]
+    assert max(map(len, long)) < 70
+
+
+def test_texts():
+    assert [shown(x) for x in (None, True, 1, 1.0, 1e-4, [1, None, "a"])] == [
+        *("null", "true", "1", "1", "0.0001", "[1, null, a]")
+    ]
+    assert flat({"a": {"_target_": "m.A", "_partial_": True, "b": 1, "c": {}}}) == {
+        **{"a": "m.A", "a.b": "1", "a.c": "{}"}
+    }
+    assert plain("a\n\x1b[31mb" + "x" * 5000).startswith("a [31mbx")
+    assert [duration(x) for x in (None, 5, 600, 7200)] == ["—", "5.0 s", "10.0 min", "2.0 h"]
+    assert seeds_text([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+    assert [harmless(x) for x in ("=1+1", "-1", "-x", "a")] == ["'=1+1", "-1", "'-x", "a"]
