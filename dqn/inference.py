@@ -1,7 +1,8 @@
 """The forward pass in NumPy: for one observation torch's dispatcher costs several times the arithmetic."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -112,6 +113,26 @@ class TracedDraws:
         self.normal, self.uniform = draws.normal, draws.uniform
 
 
+class Tracer(fx.Tracer):
+    """Also traces what depends on constants alone."""
+
+    proxy_buffer_attributes = True
+
+
+@contextmanager
+def traceable(network: nn.Module) -> Iterator[None]:
+    """Let a trace see the parameters, of which it would take the values: `flatten` makes them plain attributes."""
+    hidden: list[tuple[nn.Module, dict[str, Any]]] = []
+    for module in network.modules():
+        names = vars(module).keys() & (module._parameters.keys() | module._buffers.keys())
+        hidden.append((module, {name: vars(module).pop(name) for name in names}))
+    try:
+        yield
+    finally:
+        for module, tensors in hidden:
+            vars(module).update(tensors)
+
+
 def numpy_forward(network: QNetwork, *, is_random: bool) -> Forward | None:
     """Return the action values of observations by NumPy, on the network's own memory.
 
@@ -161,7 +182,8 @@ def compiled(values: nn.Module) -> Forward:
     Raises:
         KeyError: an operation is not among OPERATIONS.
     """
-    graph = fx.Tracer().trace(values)
+    with traceable(values):
+        graph = Tracer().trace(values)
     place: dict[fx.Node, int] = {}
     slots: list[Any] = []
     steps: list[tuple[Callable[..., Any], int, list[int]]] = []

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from dqn.draws import NumpyDraws, TorchDraws
 from dqn.inference import numpy_forward, one_hot
-from dqn.network import MLP, ExpectedHead, Linear, QNetwork, flatten
+from dqn.network import MLP, ExpectedHead, ImplicitQuantileHead, Linear, Noisy, QNetwork, flatten
 from dqn.types import EnvSpec, ObsSpec
 
 SPECS = {
@@ -18,11 +19,14 @@ SPECS = {
 }
 
 
-def make(obs: ObsSpec, torso=MLP, sizes=(16, 8)) -> QNetwork:
+EXPECTED = partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0)
+
+
+def make(obs: ObsSpec, torso=MLP, sizes=(16, 8), head=EXPECTED, layer=Linear) -> QNetwork:
     return QNetwork(
         torso=partial(torso, hidden_sizes=list(sizes), layer_norm=False),
-        head=partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0),
-        layer=Linear,
+        head=head,
+        layer=layer,
         spec=EnvSpec(obs, 3, None),
         generators=[torch.Generator().manual_seed(k) for k in range(2)],
     )
@@ -43,6 +47,28 @@ def test_equals_torch_before_and_after_an_update(name, sizes):
             expected = network(torch.from_numpy(obs)).mean()
         np.testing.assert_allclose(forward(obs), expected, rtol=1e-4, atol=1e-5)
         assert forward(obs).dtype == np.float32
+        flat.value.add_(0.1)
+
+
+@pytest.mark.parametrize("layer", [Linear, partial(Noisy, sigma=0.5)], ids=["linear", "noisy"])
+def test_parameters_that_meet_no_observation_are_followed_too(layer):
+    """The embedding of fixed fractions is a function of parameters alone."""
+    head = partial(
+        ImplicitQuantileHead,
+        **{"dueling": True, "hidden_sizes": [8], "huber_delta": 1.0, "num_cosines": 4},
+        **{"num_samples": 2, "num_target_samples": 3, "num_action_samples": 4},
+    )
+    network = make(SPECS["numbers"], head=head, layer=layer)
+    flat = flatten(network, torch.device("cpu"))
+    forward = numpy_forward(network, is_random=True)
+    obs = np.random.default_rng(0).standard_normal((2, 4, 2, 3)).astype(np.float32)
+    for _ in range(2):
+        ours, theirs = (NumpyDraws(seeds=range(2), name="acting", purpose="action") for _ in range(2))
+        with torch.no_grad():
+            steady = network(torch.from_numpy(obs)).mean()
+            varying = network(torch.from_numpy(obs), TorchDraws(theirs, torch.device("cpu"))).mean()
+        np.testing.assert_allclose(forward(obs), steady, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(forward(obs, ours), varying, rtol=1e-4, atol=1e-5)
         flat.value.add_(0.1)
 
 
