@@ -121,7 +121,7 @@ class Tracer(fx.Tracer):
 
 @contextmanager
 def traceable(network: nn.Module) -> Iterator[None]:
-    """Let a trace see the parameters, of which it would take the values: `flatten` makes them plain attributes."""
+    """Let a trace follow the parameters; `flatten` makes them plain attributes, which are constants to it."""
     hidden: list[tuple[nn.Module, dict[str, Any]]] = []
     for module in network.modules():
         names = vars(module).keys() & (module._parameters.keys() | module._buffers.keys())
