@@ -5,6 +5,10 @@ class UserError(Exception):
     """A mistake or a condition that the user can mend; its text says how."""
 
 
+class InUse(UserError):
+    """Another process works on the folder of a run."""
+
+
 def first_line(error: Exception) -> str:
     """Return an error's text up to its first line's end, or its name where it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -14,7 +14,7 @@ from typing import Any
 import filelock
 import yaml
 
-from dqn.errors import UserError
+from dqn.errors import InUse, UserError
 from dqn.files import replace_file
 
 PACKAGES = ("dqn", "torch", "numpy", "gymnasium")
@@ -45,13 +45,14 @@ class RunFolder:
         """Hold the folder's lock; the folder is made if it is missing.
 
         Raises:
-            UserError: another process holds it, or the folder cannot be written.
+            InUse: another process holds it.
+            UserError: the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise UserError(f"{self.path}: in use by another process") from None
+            raise InUse(f"{self.path}: in use by another process") from None
         except (OSError, NotImplementedError) as error:
             raise UserError(f"{self.path}: cannot be written ({error})") from None
         try:
