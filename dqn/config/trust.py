@@ -21,8 +21,9 @@ PLAIN_ID = re.compile(r"([\w-]+/)?[\w.-]+")
 
 @cache
 def shipped_targets() -> frozenset[str]:
-    """Return every `_target_` that stands in conf/."""
-    documents = (yaml.safe_load(path.read_text()) or {} for path in CONF.rglob("*.yaml"))
+    """Return every `_target_` that stands in conf/ but for Hydra's own node, which no run has."""
+    files = (path for path in CONF.rglob("*.yaml") if not path.is_relative_to(CONF / "hydra"))
+    documents = (yaml.safe_load(path.read_text()) or {} for path in files)
     return frozenset(
         value for document in documents for key, value in leaves(document) if key.endswith("_target_")
     )
