@@ -151,6 +151,10 @@ def test_quick_answers_need_no_torch(words, right):
 @pytest.mark.process
 def test_multirun(tmp_path):
     words = ["-m", "--config-dir", str(CONF), "+experiment=corridor", "schedule=cosine,linear"]
-    process("train", *words, "runner.total_steps=400", "hydra.sweep.dir=runs")
-    states = [json.loads((tmp_path / f"runs/{job}/status.json").read_text())["state"] for job in (0, 1)]
-    assert states == ["finished", "finished"]
+    words += ["hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
+    process("train", *words, "runner.total_steps=400")
+    states = {
+        path.parent.name.partition("_")[0]: json.loads(path.read_text())["state"]
+        for path in (tmp_path / "runs").glob("*/status.json")
+    }
+    assert states == {"schedule=cosine": "finished", "schedule=linear": "finished"}

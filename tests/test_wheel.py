@@ -34,9 +34,12 @@ def test_content(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "dqn").rglob("*.py")}
     conf = {f"dqn/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
-    assert names >= modules | conf | {"dqn/py.typed"}
+    plugins = {str(path.relative_to(ROOT)) for path in (ROOT / "hydra_plugins").glob("*.py")}
+    assert len(plugins) == 1
+    assert names >= modules | conf | plugins | {"dqn/py.typed"}
     assert {name.partition("/")[0] for name in names} <= {
         "dqn",
+        "hydra_plugins",
         f"{wheel.name.partition('-py3')[0]}.dist-info",
     }
     (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from hydra.types import RunMode
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
@@ -45,6 +46,8 @@ def train(words: Sequence[str], config_dir: StrPath | None) -> Run:
     """Do what dqn.train does."""
     words = [words] if isinstance(words, str) else list(words)
     composed = check_words(words, multirun=False, config_dir=config_dir)
+    if composed.hydra.mode == RunMode.MULTIRUN:
+        raise UserError(f"{' '.join(words)}: a sweep, which only the command runs; dqn.train trains one run")
     config = resolved(composed)
     folder = RunFolder(folder_of(composed, "hydra.run.dir"))
     threads = torch.get_num_threads()

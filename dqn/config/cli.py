@@ -15,12 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dqn.config.arguments import parse, plain_errors, replace_values, run_arguments
-from dqn.config.composition import check_words
+from dqn.config.composition import check_words, mistakes
 from dqn.config.paths import CONF
-from dqn.config.resolve import folder_of, resolved, verified
+from dqn.config.resolve import container, folder_of, resolved, verified
 from dqn.errors import UserError
 from dqn.runs import RunFolder
 
@@ -36,6 +36,7 @@ class Check(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with exit_on_mistake():
+            check_plugins(config)
             make_folder(folder_of(config, "hydra.sweep.dir"), "hydra.sweep.dir")
 
 
@@ -49,6 +50,20 @@ def exit_on_mistake() -> Iterator[None]:
     except Exception:
         traceback.print_exc()
         sys.exit(1)
+
+
+def check_plugins(config: DictConfig) -> None:
+    """Raise UserError if the keys of the launcher or the sweeper have wrong values."""
+    from hydra.utils import get_class
+
+    from dqn.config.schema import Problem, check_keys
+
+    problems: list[Problem] = []
+    for place in ("hydra.launcher", "hydra.sweeper"):
+        node = container(OmegaConf.select(config, place), resolve=True)
+        check_keys(node, get_class(node["_target_"]), place, problems)
+    if problems:
+        raise mistakes(problems, "the configuration")
 
 
 def make_folder(folder: Path, key: str) -> None:

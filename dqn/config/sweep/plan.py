@@ -1,0 +1,104 @@
+"""The jobs of a sweep, composed and checked before any of them starts."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobStatus
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, open_dict, read_write
+
+from dqn.config.composition import CANNOT_COMPOSE
+from dqn.config.resolve import folder_of, resolved
+from dqn.config.sweep.job import SweepJob
+from dqn.config.sweep.names import digest_of, fixed_keys, folder_name, folders_by_digest, readable
+from dqn.errors import UserError
+from dqn.runs import RunFolder
+
+
+class Planner:
+    """Makes the jobs of a sweep.
+
+    Args:
+        master: the configuration of the sweep, with Hydra's own node.
+        loader: composes those of its jobs.
+    """
+
+    def __init__(self, master: DictConfig, loader: ConfigLoader) -> None:
+        self._master, self._loader = master, loader
+        self.folder = folder_of(master, "hydra.sweep.dir")
+        self._known = folders_by_digest(self.folder)
+        """A job keeps its folder, also where another set of keys is swept."""
+        params = master.hydra.sweeper.get("params") or {}
+        words = [*master.hydra.overrides.task, *(f"{key}={value}" for key, value in params.items())]
+        self._fixed = fixed_keys(OverridesParser.create(config_loader=loader).parse_overrides(words))
+
+    def job(self, words: Sequence[str], number: int) -> SweepJob:
+        """Return a job; one whose configuration is wrong has failed already, and nothing was written."""
+        job = SweepJob(overrides=list(words), working_dir=str(Path.cwd()))
+        job.name = readable(words, self._fixed) or f"job {number}"
+        job.task_name = self._master.hydra.job.name
+        try:
+            composed = self._loader.load_sweep_config(self._master, list(words))
+            with open_dict(composed):
+                composed.hydra.job.id = composed.hydra.job.num = number
+            with hydra_config(composed):
+                self._fill(job, composed)
+        except UserError as error:
+            fail(job, str(error))
+        except CANNOT_COMPOSE as error:
+            fail(job, str(error))
+        return job
+
+    def _fill(self, job: SweepJob, composed: DictConfig) -> None:
+        """Add the configuration and the folder; both are checked."""
+        from dqn.config.check import check
+        from dqn.config.launch import refuse_differences
+
+        config = resolved(composed)
+        report = check(config)
+        report.raise_if_any()
+        digest = digest_of(config)
+        name = self._known.get(digest) or folder_name(readable(job.overrides or (), self._fixed), digest)
+        with read_write(composed.hydra), open_dict(composed.hydra):
+            composed.hydra.job.id = name
+            name = str(folder_of(composed, "hydra.sweep.subdir"))
+            folder = RunFolder(self.folder / name)
+            composed.hydra.runtime.output_dir = str(folder.path)
+        if folder.config_file.exists():
+            refuse_differences(config, folder)
+        job.name, job.folder, job.config, job.warnings = name, folder, config, report.warnings
+        HydraConfig.instance().set_config(composed)  # it keeps a copy
+        job.hydra_cfg = cast(DictConfig, copy.deepcopy(HydraConfig.instance().cfg))
+        job.cfg = copy.deepcopy(composed)
+        with read_write(job.cfg), open_dict(job.cfg):
+            del job.cfg["hydra"]
+
+
+@contextmanager
+def hydra_config(composed: DictConfig) -> Iterator[None]:
+    """Let `${hydra:...}` mean the configuration of a job, as it does inside one."""
+    instance = HydraConfig.instance()
+    before = instance.cfg
+    instance.set_config(composed)
+    try:
+        yield
+    finally:
+        instance.cfg = before
+
+
+def fail(job: SweepJob, reason: str) -> None:
+    """Let a job have failed; a list of mistakes becomes one line."""
+    head, *lines = (" ".join(line.split()) for line in reason.strip().splitlines() or [""])
+    job.state, job.reason = "failed", f"{head} {'; '.join(lines)}".strip()
+    job.status, job.return_value = JobStatus.FAILED, CompactHydraException(job.reason)
+
+
+def succeed(job: SweepJob, state: str, result: float) -> None:
+    """Let a job have finished, or skipped, with a result."""
+    job.state, job.status, job.return_value = state, JobStatus.COMPLETED, result

@@ -1,0 +1,188 @@
+"""Some jobs at a time, until all have ended: one that fails takes no other with it."""
+
+import logging
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from dqn.config.launch import finished
+from dqn.config.sweep.job import IN_USE, End, SweepJob
+from dqn.config.sweep.plan import fail, succeed
+from dqn.errors import UserError
+from dqn.runs import State
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.1
+"""From one look at the running jobs to the next."""
+WAIT_SECONDS = 1.0
+"""From one look at folders that others work on to the next."""
+GRACE_SECONDS = 20.0
+"""What jobs have to end in, once they are asked to; each ends within the step that it is at."""
+
+
+class Work(Protocol):
+    """A job at work."""
+
+    def ended(self) -> End | None: ...
+    def ask_to_stop(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class Pool:
+    """Runs the jobs of a sweep.
+
+    Args:
+        start: lets a job work; an OSError is a failure of that job.
+        n_jobs: at a time.
+    """
+
+    def __init__(self, start: Callable[[SweepJob], Work], n_jobs: int) -> None:
+        self._start, self._n_jobs = start, n_jobs
+        self._running: list[Running] = []
+        self._due: deque[SweepJob] = deque()
+        self._waiting: list[SweepJob] = []
+        self._next_look = 0.0
+        self._started, self._total = 0, 0
+
+    def run(self, jobs: Sequence[SweepJob], stop: threading.Event) -> None:
+        """Run the jobs that are due, in their order; those that others work on come last.
+
+        Raises:
+            KeyboardInterrupt: the user, or `stop`, asked for it; no job works any more.
+        """
+        self._due = deque(job for job in jobs if job.state == "due")
+        self._total = len(self._due)
+        try:
+            while self._due or self._running or self._waiting:
+                if stop.is_set():
+                    raise KeyboardInterrupt
+                self._look()
+                while self._due and len(self._running) < self._n_jobs:
+                    self._begin(self._due.popleft())
+                if self._running or self._waiting:
+                    time.sleep(LOOK_SECONDS)
+        except BaseException:
+            self._end_all()
+            raise
+
+    def _look(self) -> None:
+        """See which jobs have ended, and which folders nobody works on any more."""
+        for running in self._running.copy():
+            if end := running.work.ended():
+                self._running.remove(running)
+                self._settle(running, end)
+        if self._waiting and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + WAIT_SECONDS
+            free = [job for job in self._waiting if job.folder and not job.folder.in_use()]
+            self._waiting = [job for job in self._waiting if job not in free]
+            self._due.extend(free)
+
+    def _begin(self, job: SweepJob) -> None:
+        """Start a job, unless by now it has finished or another process works on it."""
+        assert job.folder is not None
+        try:
+            if skipped(job):
+                return
+            if job.folder.in_use() or self._works_on(job):
+                self._wait(job)
+                return
+            before = job.folder.stored_status()
+            work = self._start(job)
+        except (OSError, UserError) as error:
+            fail(job, str(error))
+            self._tell_failure(job)
+            return
+        self._started += 1
+        job.state = "running"
+        self._running.append(Running(job, work, before))
+        again = " (it goes on)" if before else ""
+        log.info("started   %s of %s: %s%s", self._started, self._total, job.name, again)
+
+    def _works_on(self, job: SweepJob) -> bool:
+        """Return whether the same configuration, written in another way, is at work: 1e-3 and 0.001."""
+        paths = [running.job.folder.path for running in self._running if running.job.folder]
+        return job.folder is not None and job.folder.path in paths
+
+    def _wait(self, job: SweepJob) -> None:
+        if job.state != "waiting":
+            log.info("waiting   %s: in use by another process", job.name)
+        job.state = "waiting"
+        self._waiting.append(job)
+
+    def _settle(self, running: "Running", end: End) -> None:
+        """Note how a job ended."""
+        job, code = running.job, end.code
+        assert job.folder is not None
+        job.seconds = time.monotonic() - running.since
+        if code == IN_USE:
+            self._wait(job)
+        elif code == 0 and finished(job.config, job.folder):
+            result = float(job.folder.stored_status()["result"])
+            succeed(job, "finished", result)
+            log.info("finished  %s: %.2f after %.0f s", job.name, result, job.seconds)
+        else:
+            fail(job, running.reason(end))
+            self._tell_failure(job)
+
+    def _tell_failure(self, job: SweepJob) -> None:
+        log.info("failed    %s: %s%s", job.name, job.reason, f"; log: {job.log}" if job.log else "")
+
+    def _end_all(self) -> None:
+        """End the running jobs as interrupted ones, and those that do not heed it by force."""
+        try:
+            for running in self._running:
+                running.work.ask_to_stop()
+            patience = time.monotonic() + GRACE_SECONDS
+            while any(one.work.ended() is None for one in self._running) and time.monotonic() < patience:
+                time.sleep(LOOK_SECONDS / 2)
+        finally:
+            for running in self._running:
+                if running.work.ended() is None:
+                    running.work.kill()
+                if not skipped(running.job):  # it may have come to its end just now
+                    fail(running.job, "interrupted")
+                    running.job.state = "interrupted"
+
+
+class Running:
+    """A job at work, since when, and what its status was before."""
+
+    def __init__(self, job: SweepJob, work: Work, before: State) -> None:
+        self.job, self.work, self.before = job, work, before
+        self.since = time.monotonic()
+
+    def reason(self, end: End) -> str:
+        """Return why the job failed."""
+        assert self.job.folder is not None
+        if end.code < 0:
+            return f"killed by {signal.Signals(-end.code).name}"
+        status = self.job.folder.stored_status()
+        if status != self.before and status.get("state") == "interrupted":
+            return "interrupted"
+        if status != self.before and status.get("state") == "failed" and status.get("error"):
+            return str(status["error"])
+        return end.error or last_line(self.job) or f"ended with the exit code {end.code}"
+
+
+def last_line(job: SweepJob) -> str:
+    """Return the last line of a job's log that has text."""
+    if job.log is None:
+        return ""
+    with job.log.open("rb") as file:
+        file.seek(max(0, job.log.stat().st_size - 10_000))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def skipped(job: SweepJob) -> bool:
+    """Return whether a job has finished already, and note it."""
+    assert job.folder is not None
+    if not finished(job.config, job.folder):
+        return False
+    succeed(job, "skipped", float(job.folder.stored_status()["result"]))
+    log.info("skipped   %s: has finished before, with %.2f", job.name, job.return_value)
+    return True

@@ -1,0 +1,117 @@
+"""Hydra's sweeper over lists of values, which no job's failure ends."""
+
+import itertools
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from dqn.config.composition import mistakes
+from dqn.config.resolve import folder_of
+from dqn.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+class Grid(Sweeper):
+    """Runs every combination of the values; ends with a table, a report, and the exit code 1 if any failed.
+
+    Hydra's own sweeper ends at the first job that failed, of which it tells alone.
+
+    Args:
+        params: values for keys that the command does not give, such as those of a recipe.
+        report: whether to write the report.
+    """
+
+    def __init__(self, *, params: dict[str, Any] | None, report: bool) -> None:
+        self._params, self._report = params or {}, report
+        self._config: Any = None
+        self._context: Any = None
+        self._launcher: Any = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._config, self._context = config, hydra_context
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run all jobs.
+
+        Raises:
+            SystemExit: some have failed; all have ended.
+        """
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        params = [f"{key}={value}" for key, value in self._params.items()]
+        try:
+            words = combinations(parser.parse_overrides([*params, *arguments]))
+        except UserError as error:
+            sys.exit(str(error))
+        jobs = self._launcher.launch(words, initial_job_idx=0)
+        end(jobs, folder_of(self._config, "hydra.sweep.dir"), report=self._report)
+        return [jobs]
+
+
+def combinations(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return the words of each job; of two overrides of one key the later one counts.
+
+    Raises:
+        UserError: some overrides name ranges of which nobody says how many values they are.
+    """
+    values: dict[str, list[str]] = {}
+    problems = []
+    for override in overrides:
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            values[key] = [str(override.input_line)]
+        elif override.is_discrete_sweep():
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            should = "should be one value or several; a range without steps is for a search"
+            problems.append(f"{override.input_line}: {should}")
+    if problems:
+        raise mistakes(problems, "the command")
+    return [list(words) for words in itertools.product(*values.values())]
+
+
+def end(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
+    """Tell how the jobs ended and write the report.
+
+    Raises:
+        SystemExit: some have failed.
+    """
+    from dqn.config.sweep.table import folders_of, table
+
+    log.info("\n%s", table(jobs))
+    folders = folders_of(jobs)
+    if report and folders:
+        log.info(write_report(folders, folder / "report"))
+    with suppress(OSError):
+        folder.rmdir()  # where nothing was begun
+    if any(job.status != JobStatus.COMPLETED for job in jobs):
+        sys.exit(1)
+
+
+def write_report(folders: Sequence[str], output: Path) -> str:
+    """Write a report on the runs in a process of its own; return what it says, of a failure the reason."""
+    from dqn.config.sweep.process import same_imports
+    from dqn.config.sweep.table import shown
+
+    command = [sys.executable, "-m", "dqn.report", *folders, "--output", shown(output)]
+    try:
+        done = subprocess.run(command, env=same_imports(), capture_output=True, text=True, check=False)
+    except OSError as error:
+        return f"no report: {error}"
+    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["?"]
+    return f"no report: {lines[-1]}" if done.returncode else f"report: {lines[-1]}"

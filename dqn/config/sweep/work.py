@@ -1,0 +1,44 @@
+"""What a job's process does: python -m dqn.config.sweep.work, with the order on its standard input."""
+
+import os
+import pickle
+import signal
+import sys
+import threading
+
+from dqn.config.arguments import plain_errors
+from dqn.config.sweep.job import IN_USE, Order
+from dqn.errors import InUse
+from dqn.runs import RunFolder
+
+
+def work(order: Order) -> float:
+    """Train the run of an order to its end, from its last checkpoint if it has one; return its result."""
+    sys.argv = order.argv
+    from dqn.config.launch import launch
+
+    return launch(order.config, RunFolder(order.folder), order.words, order.warnings)
+
+
+def end_with_the_sweep() -> None:
+    """End this process, as an interrupted run, when the one that holds the other end of the pipe is gone.
+
+    That is so however the sweep ended, by SIGKILL too: nothing is left training that nobody knows of.
+    """
+    os.read(sys.stdin.fileno(), 1)  # returns at the pipe's end; sys.stdin itself would block the exit
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    order = pickle.load(sys.stdin.buffer)  # of the process that started this one
+    threading.Thread(target=end_with_the_sweep, daemon=True).start()
+    with plain_errors():
+        try:
+            work(order)
+        except InUse as error:
+            print(error)
+            sys.exit(IN_USE)
+
+
+if __name__ == "__main__":
+    main()

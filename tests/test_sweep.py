@@ -1,0 +1,253 @@
+"""Sweeps in this process: what jobs are called, which are run, and what the sweep makes of their ends."""
+
+import re
+import sys
+from contextlib import nullcontext
+
+import pytest
+from commands import call, tree
+from helpers import TINY_STEPS, config_of
+from hydra.core.utils import JobStatus
+from hydra.errors import CompactHydraException
+
+import dqn
+from dqn.config.sweep import process, sweeper
+from dqn.config.sweep.job import IN_USE, End, SweepJob
+from dqn.config.sweep.names import MAX_BYTES, digest_of, folder_name, readable, shortened
+from dqn.config.sweep.plan import fail, succeed
+from dqn.config.sweep.pool import Pool, last_line
+from dqn.config.sweep.table import table
+from dqn.config.sweep.work import work
+from dqn.errors import InUse, UserError
+from dqn.runs import RunFolder
+
+RECIPE = """
+# @package _global_
+name: both
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    params:
+      agent: dqn,double
+"""
+SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS]
+
+NAMES = [
+    (["agent.lr=0.001", "seed=0"], "lr=0.001,seed=0"),
+    (["+experiment=a", "agent.lr=1e-5", "num_seeds=8"], "lr=1e-5"),
+    (["env.id=ALE/Pong-v5"], "id=ALE-Pong-v5"),
+    (["+agent=ablation/less_double"], "agent=ablation-less_double"),
+    (["network.torso.hidden_sizes=[64,64]"], "hidden_sizes=64-64"),
+    (["agent.lr=-1", "agent.max_grad_norm=null"], "lr=-1,max_grad_norm=null"),
+    (["env.id='ü b'", "network/head=x"], "id=-b,head=x"),
+    (["env.id=1", "+env.kwargs.id=2"], "env.id=1,kwargs.id=2"),
+    (["~agent.lr"], ""),
+    ([], ""),
+]
+
+
+@pytest.mark.parametrize(("words", "name"), NAMES, ids=[name for _, name in NAMES])
+def test_names(words, name):
+    assert readable(words, frozenset({"num_seeds", "experiment"})) == name
+
+
+def test_names_are_short():
+    words = [f"a{i}.key_of_some_length_{i}={'väl/ue' * 30}" for i in range(30)]
+    name = folder_name(readable(words, frozenset()), digest_of({}))
+    assert 100 < len(name.encode()) <= MAX_BYTES
+    assert re.fullmatch(r"[\w.,=+-]+", name, re.ASCII)
+    assert folder_name("", "ab") == "ab"
+
+
+def test_keys_are_as_long_as_it_takes():
+    keys = ["a.b.x", "a.c.x", "x", "d.y"]
+    assert list(shortened(keys).values()) == ["b.x", "c.x", "x", "y"]
+
+
+def test_digests():
+    config = config_of([])
+    assert digest_of(dict(reversed(config.items()))) == digest_of(config) == digest_of(config_of([]))
+    assert digest_of(config_of(["seed=1"])) != digest_of(config)
+
+
+class Inline:
+    """Does a job in this process as it starts."""
+
+    def __init__(self, job, env):
+        job.folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            work(job.order(sys.argv))
+            self.end = End(0)
+        except InUse:
+            self.end = End(IN_USE)
+        except UserError as error:
+            self.end = End(1, str(error))
+
+    def ended(self):
+        return self.end
+
+
+@pytest.fixture(autouse=True)
+def _inline(monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "Process", Inline)
+    monkeypatch.chdir(tmp_path)
+
+
+def starts(text: str) -> int:
+    return len(re.findall("^started ", text, re.MULTILINE))
+
+
+def test_same_command_again(tmp_path):
+    first = call("train", *SWEEP, "seed=0,1")
+    assert (first.code, starts(first.text)) == (0, 2), first.text
+    assert first.text.rstrip().endswith("2 finished")
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert [name.partition("_")[0] for name in names] == ["seed=0", "seed=1"]
+    before = tree(tmp_path)
+
+    again = call("train", *SWEEP, "seed=0,1")
+    assert (again.code, starts(again.text)) == (0, 0)
+    assert again.text.count("has finished before") == 2
+    assert again.text.rstrip().endswith("2 skipped")
+    alone = call("train", *SWEEP, "seed=1")  # nothing is swept, and yet it is the same job
+    assert alone.text.rstrip().endswith("1 skipped")
+    assert tree(tmp_path) == before
+
+    more = call("train", *SWEEP, "seed=0,1,2", "agent.lr=0.0005")
+    assert (more.code, starts(more.text)) == (0, 1)
+    assert more.text.rstrip().endswith("1 finished, 2 skipped")
+    assert before.items() <= tree(tmp_path).items()
+
+
+def test_one_configuration_written_in_two_ways():
+    result = call("train", *SWEEP, "runner.total_steps=400,4e2")
+    assert (result.code, starts(result.text)) == (0, 1)
+    assert result.text.rstrip().endswith("1 finished, 1 skipped")
+
+
+def test_failures_and_what_sweepers_get(monkeypatch):
+    got = []
+    monkeypatch.setattr(sweeper, "end", lambda jobs, folder, report: got.extend(jobs))
+    nan = ["env.module=parts", "env.id=Explosive-v0,CartPole-v1", "agent.lr=-1,1e-3"]
+    result = call("train", *SWEEP, *nan, "network.head.huber_delta=null", "env.reward_scale=1.0")
+    assert result.code == 0
+    jobs = {job.name.partition("_")[0]: job for job in got}
+    assert {name: (job.state, job.status) for name, job in jobs.items()} == {
+        "id=Explosive-v0,lr=-1": ("failed", JobStatus.FAILED),
+        "id=Explosive-v0,lr=0.001": ("failed", JobStatus.FAILED),
+        "id=CartPole-v1,lr=-1": ("failed", JobStatus.FAILED),
+        "id=CartPole-v1,lr=0.001": ("finished", JobStatus.COMPLETED),
+    }
+    assert result.text.index("failed    id=CartPole-v1,lr=-1: ") < result.text.index("started ")
+    with pytest.raises(CompactHydraException, match=r"agent\.lr=-1: should be greater than 0"):
+        _ = jobs["id=CartPole-v1,lr=-1"].return_value
+    exploded, good = jobs["id=Explosive-v0,lr=0.001"], jobs["id=CartPole-v1,lr=0.001"]
+    assert "in update 1;" in exploded.reason
+    assert good.return_value == good.folder.status()["result"]
+    assert good.hydra_cfg.hydra.runtime.output_dir == str(good.folder.path)
+    assert good.cfg.env.id == "CartPole-v1"
+    assert "hydra" not in good.cfg
+
+
+def test_how_it_ends(tmp_path):
+    done, bad, old = SweepJob(name="a"), SweepJob(name="b"), SweepJob(name="c", folder=RunFolder(tmp_path))
+    succeed(done, "finished", 12.345)
+    fail(bad, "2 mistakes:\n  one\n  two")
+    (tmp_path / "log.txt").write_text("some\nlast line\n\n")
+    fail(old, last_line(old))
+    lines = table([done, bad, old, SweepJob(name="d")]).splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["finished", "failed", "failed", "not"]
+    assert "12.35" in lines[1] or "12.34" in lines[1]
+    assert lines[2].endswith("b: 2 mistakes: one; two")
+    assert lines[3].endswith("c: last line; log: log.txt")
+    assert lines[5] == "1 finished, 2 failed, 1 not begun"
+    for jobs, code in (([done], None), ([done, bad], 1)):
+        with pytest.raises(SystemExit) if code else nullcontext():
+            sweeper.end(jobs, tmp_path, report=False)
+
+
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
+def test_sweeper_of_hydra(launcher):
+    """Hydra's own sweeper takes what the launcher gives, and Hydra's own launcher works with ours."""
+    words = [*SWEEP, f"hydra/launcher={launcher}", "agent.lr=-1,1e-3"]
+    if launcher == "processes":
+        words.remove("hydra.sweeper.report=false")
+        words.append("hydra/sweeper=basic")
+    result = call("train", *words)
+    assert result.code == 1
+    assert "agent.lr=-1: should be greater than 0" in result.text
+    assert "finished: interquartile mean" in result.text
+
+
+@pytest.fixture
+def in_use(tmp_path, monkeypatch):
+    """Return a folder that is in use until somebody waits for it."""
+    folder = RunFolder(tmp_path / "runs" / "0")
+    wait = Pool._wait
+
+    def wait_and_release(pool: Pool, job: SweepJob) -> None:
+        wait(pool, job)
+        folder._lock.release()
+
+    monkeypatch.setattr(Pool, "_wait", wait_and_release)
+    with folder.locked():
+        yield folder
+
+
+@pytest.mark.usefixtures("in_use")
+def test_a_folder_that_is_in_use():
+    """Others are run first; then it is waited for."""
+    result = call("train", *SWEEP, "seed=0,1", "hydra.sweep.subdir='${seed}'")
+    assert result.code == 0
+    assert result.text.count("waiting   0: in use by another process") == 1
+    assert result.text.index("started   1 of 2: 1") < result.text.index("started   2 of 2: 0")
+
+
+@pytest.mark.usefixtures("in_use")
+def test_two_sweeps_that_start_the_same_job(monkeypatch):
+    """Nobody worked on it when it was looked at."""
+    monkeypatch.setattr(RunFolder, "in_use", lambda self: False)
+    result = call("train", *SWEEP, "seed=0", "hydra.sweep.subdir='${seed}'")
+    assert result.code == 0
+    assert "waiting   0: in use by another process" in result.text
+    assert result.text.rstrip().endswith("1 finished")
+
+
+def test_a_recipe_that_is_a_sweep(tmp_path):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "both.yaml").write_text(RECIPE)
+    words = ["--config-dir", "mine", *TINY_STEPS, "+experiment=both", "hydra.sweeper.report=false"]
+    result = call("train", *words)
+    assert (result.code, starts(result.text)) == (0, 2)
+    names = sorted(path.name.partition("_")[0] for path in (tmp_path / "outputs" / "both").iterdir())
+    assert names == ["agent=double", "agent=dqn"]
+    result = call("train", *words, "agent=double")
+    assert (result.code, starts(result.text)) == (0, 0)
+
+
+def test_a_library_call_is_no_sweep():
+    with pytest.raises(UserError, match="MULTIRUN: a sweep"):
+        dqn.train(["hydra.mode=MULTIRUN"])
+
+
+MISTAKES = [
+    ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: should be greater than 0"),
+    ("hydra.sweeper.report=5", "hydra.sweeper.report=5: should be a valid boolean"),
+    ("seed=interval(0,3)", "seed=interval(0,3): should be one value or several"),
+    ("hydra.launcher.n_job=3", "hydra.launcher has n_jobs"),
+]
+
+
+@pytest.mark.parametrize(("word", "told"), MISTAKES, ids=[word for word, _ in MISTAKES])
+def test_mistakes(word, told, tmp_path):
+    result = call("train", *SWEEP, word)
+    assert result.code == 1
+    assert told in result.text
+    assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
+
+
+def test_nothing_is_left_where_all_jobs_are_wrong(tmp_path):
+    result = call("train", *SWEEP, "agent.lr=-1,-2")
+    assert result.code == 1
+    assert result.text.rstrip().endswith("2 failed")
+    assert tree(tmp_path) == {}
