@@ -2,17 +2,18 @@
 
 import json
 import os
+import random
 import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from commands import tree
 from records import same
-from test_kill import SCRIPTS, Process, _interruptible, alive, children, end_of, started, undisturbed
+from test_kill import SCRIPTS, SEED, Process, _interruptible, alive, children, end_of, started, undisturbed
 
 from dqn.runs import RunFolder
 
@@ -28,6 +29,7 @@ TINY = [
     *("runner.batch_size=16", "runner.eval_period=4", "runner.eval_episodes=2", "memory.capacity=1000"),
     "network.torso.hidden_sizes=[16]",
 ]
+MIDDLE = ["runner.total_steps=2400"]
 LONG = ["runner.total_steps=8000", "runner.iteration_length=200"]
 
 
@@ -116,3 +118,57 @@ def open_files(pid: int) -> str:
         except OSError:
             continue
     return " ".join(paths)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_many_jobs_killed_three_times(tmp_path):
+    """A job and the sweep are killed at random moments, three times each; a sample is as if nobody had."""
+    print(f"DQN_TEST_SEED={SEED}")
+    moments = random.Random(f"{SEED} sweep")
+    folder = tmp_path / "sweep"
+    words = [*MIDDLE, "seed=range(0,12)", "agent.lr=1e-3,5e-4", "hydra.sweeper.report=false"]
+    done: dict[str, dict[str, str]] = {}
+    starts: list[str] = []
+    for i in range(3):
+        with sweep(folder, *words) as process:
+            for _ in range(moments.randint(2, 6)):
+                process.wait_for("^started")
+            time.sleep(moments.uniform(0, 6))
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(moments.choice(children(process.popen.pid)), signal.SIGKILL)
+            time.sleep(moments.uniform(0, 1))
+            process.signal(signal.SIGSTOP)
+            jobs = children(process.popen.pid)
+            process.signal(signal.SIGKILL)
+            process.finish()
+        assert_ended(jobs)
+        starts += re.findall(r"^started   \d+ of \d+: (\S+)", process.text, re.MULTILINE)
+        assert_kept(folder, done, process.text if i else "")
+        done = {path.name: tree(path) for path in folder.iterdir() if state(path) == "finished"}
+        print(f"{len(done)} jobs finished after kill {i + 1}")
+    assert 0 < len(done) < 24
+
+    with sweep(folder, *words) as process:
+        assert process.finish() == 0, process.text
+    assert_kept(folder, done, process.text)
+    assert process.text.rstrip().endswith(f"{24 - len(done)} finished, {len(done)} skipped")
+    runs = sorted(folder.iterdir())
+    assert len(runs) == 24
+    assert {state(path) for path in runs} == {"finished"}
+    killed = sorted(
+        {name for name in starts if name not in done} | {name for name in starts if starts.count(name) > 1}
+    )
+    for name in [*killed[:4], *sorted(done)[:2]]:
+        seed, lr = re.fullmatch(r"seed=(\d+),lr=([\d.]+)_\w+", name).groups()
+        expected = undisturbed(tmp_path / name, [*TINY, *MIDDLE, f"seed={seed}", f"agent.lr={lr}"])
+        same(end_of(folder / name), expected)
+    for path in runs:
+        assert (path / "log.txt").read_text().count("finished: interquartile mean") <= 1
+
+
+def assert_kept(folder: Path, done: dict[str, dict[str, str]], told: str) -> None:
+    """Assert that what had finished was skipped and not touched."""
+    for name, content in done.items():
+        assert f"skipped   {name}: " in told
+        assert tree(folder / name) == content
