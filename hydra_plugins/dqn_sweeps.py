@@ -7,5 +7,9 @@ class Processes(launcher.Processes):
     __doc__ = launcher.Processes.__doc__
 
 
+class Slurm(launcher.Slurm):
+    __doc__ = launcher.Slurm.__doc__
+
+
 class Grid(sweeper.Grid):
     __doc__ = sweeper.Grid.__doc__

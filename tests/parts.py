@@ -1,5 +1,7 @@
 """A user's own package, as the tests name it in configurations."""
 
+import os
+import signal
 from typing import Any
 
 import gymnasium
@@ -10,7 +12,7 @@ from torch import nn
 
 from dqn.backup import Greedy
 
-__all__ = ["Explosive", "Headless", "OwnBackup", "torch"]
+__all__ = ["Deadly", "Explosive", "Headless", "OwnBackup", "torch"]
 
 
 class OwnBackup(Greedy):
@@ -38,4 +40,12 @@ class Explosive(gymnasium.Env):
         return self.observation_space.sample(), 1e30, False, False, {}
 
 
+class Deadly(Explosive):
+    """Kills its process."""
+
+    def step(self, action: int) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+gymnasium.register("Deadly-v0", Deadly, max_episode_steps=10)
 gymnasium.register("Explosive-v0", Explosive, max_episode_steps=10)

@@ -12,13 +12,13 @@ from hydra.errors import CompactHydraException
 
 import dqn
 from dqn.config.sweep import process, sweeper
-from dqn.config.sweep.job import IN_USE, End, SweepJob
+from dqn.config.sweep.job import End, SweepJob
 from dqn.config.sweep.names import MAX_BYTES, digest_of, folder_name, readable, shortened
 from dqn.config.sweep.plan import fail, succeed
 from dqn.config.sweep.pool import Pool, last_line
 from dqn.config.sweep.table import table
 from dqn.config.sweep.work import work
-from dqn.errors import InUse, UserError
+from dqn.errors import UserError
 from dqn.runs import RunFolder
 
 RECIPE = """
@@ -75,13 +75,7 @@ class Inline:
 
     def __init__(self, job, env):
         job.folder.path.mkdir(parents=True, exist_ok=True)
-        try:
-            work(job.order(sys.argv))
-            self.end = End(0)
-        except InUse:
-            self.end = End(IN_USE)
-        except UserError as error:
-            self.end = End(1, str(error))
+        self.end = End(work(job.order(sys.argv)))
 
     def ended(self):
         return self.end

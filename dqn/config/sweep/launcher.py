@@ -1,10 +1,11 @@
-"""Hydra's launcher of sweeps: jobs in processes of their own."""
+"""Hydra's launchers of sweeps: jobs in processes of their own, here or by Slurm."""
 
+import abc
 import logging
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -12,18 +13,26 @@ from omegaconf import DictConfig
 
 from dqn.config.sweep.job import SweepJob
 
+if TYPE_CHECKING:
+    from dqn.config.sweep.pool import Work
+
 log = logging.getLogger(__name__)
 
+Count = Annotated[int, Gt(0)]
 
-class Processes(Launcher):
-    """Runs each job of a sweep as a process of its own, a few at a time, and the unfinished ones only.
+
+class JobLauncher(Launcher, abc.ABC):
+    """Runs the unfinished jobs of a sweep, a few at a time, each where it can harm no other.
 
     All jobs are composed and checked first; one whose configuration is wrong counts as failed. The other ones
     train in their folders, from their last checkpoints where they have such. What Hydra would call for a job,
     its task function, is not called: a job is its resolved configuration.
+
+    Args:
+        n_jobs: at a time.
     """
 
-    def __init__(self, *, n_jobs: Annotated[int, Gt(0)]) -> None:
+    def __init__(self, n_jobs: int) -> None:
         self._n_jobs = n_jobs
         self._config: Any = None
         self._context: Any = None
@@ -60,7 +69,69 @@ class Processes(Launcher):
                 raise
         return jobs
 
-    def _start(self, job: SweepJob) -> Any:
+    @abc.abstractmethod
+    def _start(self, job: SweepJob) -> "Work":
+        """Let a job begin; an OSError or UserError is a failure of that job."""
+
+    def _variables(self) -> dict[str, str]:
+        """Return the variables that the user wants the jobs to have."""
+        return {str(key): str(value) for key, value in self._config.hydra.job.env_set.items()}
+
+
+class Processes(JobLauncher):
+    """Runs each job of a sweep as a process of its own on this machine.
+
+    Args:
+        n_jobs: at a time.
+    """
+
+    def __init__(self, *, n_jobs: Count) -> None:
+        super().__init__(n_jobs)
+
+    def _start(self, job: SweepJob) -> "Work":
         from dqn.config.sweep.process import Process
 
-        return Process(job, {str(k): str(v) for k, v in self._config.hydra.job.env_set.items()})
+        return Process(job, self._variables())
+
+
+class Slurm(JobLauncher):
+    """Runs each job of a sweep as one of Slurm's, by submitit; this process waits for them.
+
+    Args:
+        n_jobs: in the queue at a time.
+        executor: local is processes of this machine, by which the rest is tried out.
+        timeout_min: minutes that a job may take; Slurm starts it anew then, and it goes on.
+        cpus_per_task: of a job.
+        gpus_per_node: of a job.
+        mem_gb: of a job.
+        partition: of the cluster; None: its own choice.
+        additional: further parameters of sbatch.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_jobs: Count,
+        executor: Literal["slurm", "local"],
+        timeout_min: Count,
+        cpus_per_task: Count,
+        gpus_per_node: Annotated[int, Ge(0)],
+        mem_gb: Annotated[float, Gt(0)],
+        partition: str | None,
+        additional: dict[str, Any],
+    ) -> None:
+        super().__init__(n_jobs)
+        self._cluster = executor
+        self._parameters: dict[str, Any] = {
+            "timeout_min": timeout_min,
+            "cpus_per_task": cpus_per_task,
+            "gpus_per_node": gpus_per_node,
+            "mem_gb": mem_gb,
+            "slurm_partition": partition,
+            "slurm_additional_parameters": dict(additional),
+        }
+
+    def _start(self, job: SweepJob) -> "Work":
+        from dqn.config.sweep.slurm import submit
+
+        return submit(job, self._cluster, self._parameters, self._variables())

@@ -11,6 +11,7 @@ from typing import Protocol
 from dqn.config.launch import finished
 from dqn.config.sweep.job import IN_USE, End, SweepJob
 from dqn.config.sweep.plan import fail, succeed
+from dqn.config.sweep.table import shown
 from dqn.errors import UserError
 from dqn.runs import State
 
@@ -129,7 +130,7 @@ class Pool:
             self._tell_failure(job)
 
     def _tell_failure(self, job: SweepJob) -> None:
-        log.info("failed    %s: %s%s", job.name, job.reason, f"; log: {job.log}" if job.log else "")
+        log.info("failed    %s: %s%s", job.name, job.reason, f"; log: {shown(job.log)}" if job.log else "")
 
     def _end_all(self) -> None:
         """End the running jobs as interrupted ones, and those that do not heed it by force."""

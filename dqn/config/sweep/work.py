@@ -1,23 +1,34 @@
 """What a job's process does: python -m dqn.config.sweep.work, with the order on its standard input."""
 
+import logging
 import os
 import pickle
 import signal
 import sys
 import threading
 
-from dqn.config.arguments import plain_errors
 from dqn.config.sweep.job import IN_USE, Order
-from dqn.errors import InUse
+from dqn.errors import InUse, UserError
 from dqn.runs import RunFolder
 
 
-def work(order: Order) -> float:
-    """Train the run of an order to its end, from its last checkpoint if it has one; return its result."""
+def work(order: Order) -> int:
+    """Train the run of an order to its end, from its last checkpoint if it has one; return the exit code.
+
+    What there is to tell is printed.
+    """
     sys.argv = order.argv
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from dqn.config.launch import launch
 
-    return launch(order.config, RunFolder(order.folder), order.words, order.warnings)
+    try:
+        launch(order.config, RunFolder(order.folder), order.words, order.warnings)
+    except UserError as error:
+        print(error, flush=True)
+        return IN_USE if isinstance(error, InUse) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def end_with_the_sweep() -> None:
@@ -32,12 +43,7 @@ def end_with_the_sweep() -> None:
 def main() -> None:
     order = pickle.load(sys.stdin.buffer)  # of the process that started this one
     threading.Thread(target=end_with_the_sweep, daemon=True).start()
-    with plain_errors():
-        try:
-            work(order)
-        except InUse as error:
-            print(error)
-            sys.exit(IN_USE)
+    sys.exit(work(order))
 
 
 if __name__ == "__main__":

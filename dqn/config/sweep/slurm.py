@@ -1,0 +1,76 @@
+"""A job as one of Slurm's, by submitit, whose local executor does the same with processes of this machine."""
+
+import os
+import sys
+import time
+from typing import Any
+
+from dqn.config.sweep.job import LOG, End, Order, SweepJob
+from dqn.errors import UserError, first_line
+
+
+def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[str, str]) -> "Submitted":
+    """Return a job that was submitted.
+
+    Raises:
+        UserError: submitit or Slurm is not there.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise UserError(
+            "hydra/launcher=slurm needs submitit, which the extra `slurm` brings:"
+            ' pip install -c constraints.txt -e ".[slurm]"'
+        ) from None
+    assert job.folder is not None
+    try:
+        executor = submitit.AutoExecutor(job.folder.path.parent / ".submitit", cluster=cluster)
+        executor.update_parameters(name=job.name, **parameters)
+        return Submitted(executor.submit(Remote(), job.order(sys.argv), env))
+    except RuntimeError as error:  # such as: no sbatch on this machine
+        raise UserError(first_line(error)) from None
+
+
+class Submitted:
+    """A job in the queue or at work. It goes on if the sweep is killed; then its folder is in use."""
+
+    def __init__(self, job: Any) -> None:
+        self._job = job
+
+    def ended(self) -> End | None:
+        """Return how it ended, None while it works or waits."""
+        if not self._job.done():
+            return None
+        error = self._job.exception()
+        return End(self._job.result()) if error is None else End(1, first_line(error))
+
+    def ask_to_stop(self) -> None:
+        """Let the job end as an interrupted run, or never begin."""
+        self._job.cancel()
+
+    def kill(self) -> None:
+        """Do as above: Slurm itself ends those that do not heed it."""
+        self._job.cancel()
+
+
+class Remote:
+    """What runs on the node."""
+
+    def __call__(self, order: Order, env: dict[str, str]) -> int:
+        """Train the run of an order, print to its log, and return the exit code."""
+        from dqn.config.sweep.work import work
+
+        os.environ.update(env)
+        order.folder.mkdir(parents=True, exist_ok=True)
+        with (order.folder / LOG).open("a") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(order.words)}\n")
+            log.flush()
+            os.dup2(log.fileno(), sys.stdout.fileno())
+            os.dup2(log.fileno(), sys.stderr.fileno())
+        return work(order)
+
+    def checkpoint(self, order: Order, env: dict[str, str]) -> Any:
+        """Return what Slurm starts when the time of a job is over: the same, which goes on."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, order, env)

@@ -1,0 +1,44 @@
+"""Sweeps by submitit, whose local executor stands in for Slurm."""
+
+import re
+
+import pytest
+from commands import call, run
+from helpers import TINY_STEPS
+
+SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=slurm", *TINY_STEPS]
+LOCAL = "hydra.launcher.executor=local"
+
+
+@pytest.mark.process
+def test_local_executor(tmp_path):
+    """A killed job harms no other; the same command runs what has not finished."""
+    pytest.importorskip("submitit", reason="the extra `slurm` brings it")
+    words = [*SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1,Deadly-v0"]
+    result = run("train", *words, cwd=tmp_path)
+    assert result.code == 1
+    assert re.search(r"^finished  id=CartPole-v1_\w+: ", result.text, re.MULTILINE)
+    assert re.search(r"^failed    id=Deadly-v0_\w+: .*; log: runs/id=Deadly", result.text, re.MULTILINE)
+    assert result.text.rstrip().endswith("1 finished, 1 failed")
+    (log,) = (tmp_path / "runs").glob("id=CartPole*/log.txt")
+    assert "finished: interquartile mean" in log.read_text()
+    again = run("train", *SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1", cwd=tmp_path)
+    assert again.code == 0
+    assert again.text.rstrip().endswith("1 skipped")
+
+
+def test_no_slurm_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    result = call("train", *SWEEP, "seed=0,1")
+    assert result.code == 1
+    assert "2 failed" in result.text
+    assert "Traceback" not in result.text
+
+
+@pytest.mark.parametrize("word", ["hydra.launcher.executor=pbs", "hydra.launcher.mem_gb=0"])
+def test_mistakes(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("train", *SWEEP, word)
+    assert result.code == 1
+    assert f"{word}: should be" in result.text
