@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from dqn.agent import Agent
 from dqn.best import Best
@@ -81,6 +82,8 @@ class Runner:
             while self.tick < self.clock.total:
                 self.train()
                 self.iteration += 1
+                if self.iteration == 1:
+                    self.look_at_limits()
                 if self.evaluates() and self.evaluator is not None:
                     returns = self.evaluator(self.agent.policy, self.iteration)
                     self.logger.evaluated(returns)
@@ -168,6 +171,20 @@ class Runner:
                 f" {self.logger.updates}; a smaller agent.lr or agent.max_grad_norm may help"
             )
         self.memory.update_priorities(sample.place, update.priority)
+
+    def look_at_limits(self) -> None:
+        """Warn where the rewards may give returns that the head cannot represent."""
+        gamma, time_limit = self.agent.gamma, self.env.spec.time_limit
+        steps = 1 / (1 - gamma) if gamma < 1 else float(time_limit or "inf")
+        obs = torch.from_numpy(self.memory.observations(1)).to(self.agent.policy.device)
+        low, high = self.agent.online(obs).limits()
+        least, most = self.memory.reward_range()
+        if least * steps < low or most * steps > high:
+            log.warning(
+                "rewards from %g to %g at agent.gamma=%g may give returns from %g to %g; the support of"
+                " network.head holds %g to %g",
+                *(least, most, gamma, min(0.0, least * steps), max(0.0, most * steps), low, high),
+            )
 
     def evaluates(self) -> bool:
         """Return whether an evaluation is due after the present iteration."""

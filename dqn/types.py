@@ -20,6 +20,7 @@ Probability = Annotated[float, Ge(0), Le(1)]
 PositiveProbability = Annotated[float, Gt(0), Le(1)]
 PositiveInt = Annotated[int, Gt(0)]
 NonNegativeInt = Annotated[int, Ge(0)]
+AtLeastTwo = Annotated[int, Ge(2)]
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]

@@ -3,6 +3,7 @@
 Every method works on trailing axes with any leading ones (*), so that it reads as if for one seed.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -30,6 +31,9 @@ class ReturnDistribution(Protocol):
 
     def priority(self, target: Self) -> Tensor:
         """Return how wrong this prediction is [*], at least 0: what prioritized replay draws by."""
+
+    def limits(self) -> tuple[float, float]:
+        """Return the least and the greatest return that can be represented."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class Expected:
         """Return the absolute TD error. Schaul et al. (2015), section 3.3."""
         return (target.value - self.value).abs()
 
+    def limits(self) -> tuple[float, float]:
+        return -math.inf, math.inf
+
 
 @dataclass(frozen=True)
 class Categorical:
@@ -101,6 +108,9 @@ class Categorical:
     def priority(self, target: Self) -> Tensor:
         """Return the cross-entropy; Hessel et al. (2018) draw by the divergence, less by a constant."""
         return self.loss(target)
+
+    def limits(self) -> tuple[float, float]:
+        return float(self.support[0]), float(self.support[-1])
 
 
 @dataclass(frozen=True)
@@ -148,6 +158,9 @@ class Quantile:
     def priority(self, target: Self) -> Tensor:
         """Return the absolute TD error of the expected returns."""
         return (target.mean() - self.mean()).abs()
+
+    def limits(self) -> tuple[float, float]:
+        return -math.inf, math.inf
 
 
 def taken(values: Tensor, action: Tensor) -> Tensor:

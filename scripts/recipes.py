@@ -34,26 +34,34 @@ PUBLISHED = {
 """What the sources of the settings report; rl-zoo3's are deterministic evaluations."""
 
 
-def train(recipe: str, folder: Path) -> Path:
-    """Train one recipe in a process of its own; return its run folder."""
-    run = folder / recipe
+def train(words: list[str], run: Path) -> Path:
+    """Train ten seeds in a process of their own, or what is left of it; return the run folder."""
     script = Path(__file__).with_name("train.py")
-    words = [f"+experiment={recipe}", "seed=0", f"num_seeds={SEEDS}", f"hydra.run.dir={run}"]
+    words = [*words, "seed=0", f"num_seeds={SEEDS}", f"hydra.run.dir={run}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(script), *words], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        sys.exit(f"{recipe} failed:\n{done.stderr}")
+        raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}{done.stdout}")
     return run
+
+
+def read_status(run: Path) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads((run / "status.json").read_text())
+    return status
+
+
+def final_scores(run: Path) -> list[float]:
+    """Return each seed's mean return in the final evaluation."""
+    return [statistics.fmean(returns) for returns in read_status(run)["evaluation"].values()]
 
 
 def row(recipe: str, run: Path) -> str:
     """Return a finished run as a row of the table."""
-    status: dict[str, Any] = json.loads((run / "status.json").read_text())
-    finals = [statistics.fmean(returns) for returns in status["evaluation"].values()]
+    finals = final_scores(run)
     training = [last_training_return(path) for path in sorted(run.glob("seed=*/metrics.jsonl"))]
-    steps = status["progress"]["steps"][0]
+    steps = read_status(run)["progress"]["steps"][0]
     cells = [f"`+experiment={recipe}`", f"{steps:,}", with_interval(finals)]
     cells += [f"{min(finals):.1f} to {max(finals):.1f}", with_interval(training), PUBLISHED[recipe]]
     return f"| {' | '.join(cells)} |"
@@ -81,7 +89,9 @@ def main() -> None:
         parser.error(f"no such recipe: {', '.join(sorted(unknown))}")
     recipes = arguments.recipes or list(PUBLISHED)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = list(pool.map(lambda recipe: train(recipe, arguments.folder), recipes))
+        runs = list(
+            pool.map(lambda recipe: train([f"+experiment={recipe}"], arguments.folder / recipe), recipes)
+        )
     print("| recipe | steps | evaluation | of single seeds | training | published |")
     print("|---|---|---|---|---|---|")
     for recipe, run in zip(recipes, runs, strict=True):

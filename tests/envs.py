@@ -78,17 +78,18 @@ class Chain(gymnasium.Env):
         """Return the optimal action values [states, actions] by value iteration."""
         q = np.zeros((cls.STATES, 2))
         for _ in range(2000):
-            v = q.max(1)
-            left = np.concatenate(([cls.LEFT], gamma * v[:-1]))
-            right = np.concatenate((gamma * v[1:], [cls.RIGHT]))
-            q = np.stack(
-                (
-                    cls.SUCCESS * left + (1 - cls.SUCCESS) * right,
-                    cls.SUCCESS * right + (1 - cls.SUCCESS) * left,
-                ),
-                axis=1,
-            )
+            q = cls.backup(q.max(1), gamma)
         return q
+
+    @classmethod
+    def backup(cls, v: Any, gamma: float) -> Any:
+        """Return the action values [states, actions] where the next states have the values v [states]."""
+        left = np.concatenate(([cls.LEFT], gamma * v[:-1]))
+        right = np.concatenate((gamma * v[1:], [cls.RIGHT]))
+        return np.stack(
+            (cls.SUCCESS * left + (1 - cls.SUCCESS) * right, cls.SUCCESS * right + (1 - cls.SUCCESS) * left),
+            axis=1,
+        )
 
 
 class Spaces(gymnasium.Env):

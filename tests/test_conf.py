@@ -1,12 +1,16 @@
 """Every option composes, is valid, builds, and is read; conf/ is the only place of default values."""
 
+import ast
 import inspect
+import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
 from helpers import config_of, make_runner
 from hydra.utils import get_object
 
+import dqn
 from dqn.config.check import check
 from dqn.config.paths import CONF
 from dqn.config.trust import leaves
@@ -90,3 +94,102 @@ def test_warnings(words, warning):
     assert report.problems == []
     assert any(warning in one for one in report.warnings)
     assert check(config_of([])).warnings == []
+
+
+def unread(cls: type, trees: list[ast.Module]) -> set[str]:
+    """Return the arguments of a class that its constructor stores at most, under names that nothing reads."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+    stored: dict[str, str] = {}
+    used: set[str] = set()
+    for function in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(cls)))):
+        if getattr(function, "name", "") != "__init__":
+            continue
+        stores: set[ast.AST] = set()
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign):
+                for name, value in pairs(node.targets[0], node.value):
+                    stored[value.id] = name.attr
+                    stores.add(value)
+        used |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and node not in stores}
+    arguments = set(inspect.signature(cls).parameters)
+    return {name for name in arguments - used if stored.get(name, name) not in read}
+
+
+def pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.Attribute, ast.Name]]:
+    """Return the attributes that get plain names in `self.a = a` and `self.a, self.b = a, b`."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return [pair for both in zip(target.elts, value.elts, strict=True) for pair in pairs(*both)]
+    return [(target, value)] if isinstance(target, ast.Attribute) and isinstance(value, ast.Name) else []
+
+
+SOURCES = [ast.parse(path.read_text()) for path in Path(dqn.__file__).parent.rglob("*.py")]
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_every_key_is_read(words):
+    for key, value in leaves(config_of(words)):
+        if key.endswith("_target_") and value.startswith("dqn."):
+            assert unread(get_object(value), SOURCES) == set(), value
+
+
+class Idle:
+    """Reads one argument at once and one later; two lie where nothing looks."""
+
+    def __init__(self, *, used, kept, idle, idle_too):
+        self.twice = 2 * used
+        self.mine, self.his = kept, idle
+        self.idle_too = idle_too
+
+    def read(self):
+        return self.mine
+
+
+def test_a_key_that_nothing_reads_is_found():
+    assert unread(Idle, [ast.parse(inspect.getsource(Idle))]) == {"idle", "idle_too"}
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (
+            ["agent=rainbow", "memory=uniform", "network/layer=linear"],
+            "Double CategoricalHead Uniform Linear 3",
+        ),
+        (
+            ["agent=dqn", "network/head=quantile", "memory=prioritized"],
+            "Greedy QuantileHead Prioritized Linear 1",
+        ),
+        (["agent=rainbow", "runner=steps"], "Double CategoricalHead Prioritized Noisy 3"),
+        (["agent=ablation/less_double"], "Greedy CategoricalHead Prioritized Noisy 3"),
+        (["agent=ablation/less_noisy", "runner=steps"], "Double CategoricalHead Prioritized Linear 3"),
+        (["agent=ablation/less_n_step"], "Double CategoricalHead Prioritized Noisy 1"),
+        (["agent=ablation/less_prioritized"], "Double CategoricalHead Uniform Noisy 3"),
+        (["agent=ablation/less_categorical"], "Double ExpectedHead Prioritized Noisy 3"),
+        (["agent=m_iqn"], "Munchausen ImplicitQuantileHead Uniform Linear 1"),
+        (["agent=noisy", "agent/backup=double"], "Double ExpectedHead Uniform Noisy 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_parts_are_added_and_taken_away(words, parts):
+    """No part leaves a value behind: the check would find a key that the other part does not have."""
+    config = config_of(words)
+    assert check(config).problems == []
+    targets = (
+        config["agent"]["backup"],
+        config["network"]["head"],
+        config["memory"]["sampler"],
+        config["network"]["layer"],
+    )
+    names = [node["_target_"].rpartition(".")[2] for node in targets]
+    assert " ".join([*names, str(config["memory"]["reader"]["n_step"])]) == parts
+    explores = config["schedule"] != {"_target_": "dqn.schedule.Constant", "value": 0.0}
+    assert explores == (names[-1] == "Linear"), "epsilon is 0 with noise, and with noise alone"
+
+
+def test_dueling_is_taken_away_alone():
+    whole, less = (
+        config_of([f"agent={name}"])["network"]["head"] for name in ("rainbow", "ablation/less_dueling")
+    )
+    assert whole == less | {"dueling": True}
+    assert not less["dueling"]

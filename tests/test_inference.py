@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from test_heads import HEADS, NOISY
 from torch import nn
 
 from dqn.draws import NumpyDraws, TorchDraws
@@ -119,3 +120,45 @@ def test_what_cannot_be_followed_stays_in_torch(line):
 
 def test_one_hot_by_hand():
     assert one_hot(np.array([[2], [0]]), 3).tolist() == [[[0, 0, 1]], [[1, 0, 0]]]
+
+
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("layer", [Linear, NOISY])
+@pytest.mark.parametrize("more", [False, True])
+def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
+    """With draws and without; a value that hangs on parameters alone must not be computed beforehand."""
+    network = QNetwork(
+        torso=partial(MLP, hidden_sizes=[6], layer_norm=more),
+        head=partial(HEADS[name], dueling=more, hidden_sizes=[5] * more),
+        layer=layer,
+        spec=EnvSpec(SPECS["numbers"], 3, None),
+        generators=[torch.Generator().manual_seed(k) for k in range(2)],
+    )
+    flat = flatten(network, torch.device("cpu"))
+    forward = numpy_forward(network, is_random=True)
+    generator = torch.Generator().manual_seed(0)
+    obs = torch.randn(2, 4, 2, 3, generator=generator)
+    for _ in range(2):
+        ours, theirs = (NumpyDraws(seeds=[0, 1], name="test", purpose="action") for _ in range(2))
+        with torch.no_grad():
+            steady = network(obs).mean()
+            varying = network(obs, TorchDraws(theirs, torch.device("cpu"))).mean()
+        np.testing.assert_allclose(forward(obs.numpy()), steady, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(forward(obs.numpy(), ours), varying, rtol=1e-4, atol=1e-4)
+        flat.value.add_(0.3 * torch.randn(flat.value.shape, generator=generator))
+
+
+def test_what_hangs_on_parameters_alone_follows_them():
+    class Normalized(MLP):
+        def forward(self, x, draws):
+            return super().forward(x, draws) * torch.sqrt(torch.abs(self.layers[0].weight)).mean((1, 2), True)
+
+    network = make(SPECS["numbers"], torso=Normalized)
+    flat = flatten(network, torch.device("cpu"))
+    forward = numpy_forward(network, is_random=False)
+    flat.value.mul_(2)
+    with torch.no_grad():
+        np.testing.assert_allclose(forward(OBS), network(torch.from_numpy(OBS)).mean(), rtol=1e-4)
+
+
+OBS = np.ones((2, 4, 2, 3), np.float32)

@@ -4,16 +4,46 @@ import numpy as np
 import pytest
 import torch
 from envs import Chain
-from helpers import make_runner
+from helpers import config_of, make_runner
+
+from dqn.config.paths import CONF
 
 GAMMA = 0.9
 WORDS = [
     *("env.id=Chain-v0", "env.module=envs", "env.num_envs=8", "env.reward_scale=1"),
     *("env.time_limit_is_terminal=false", f"agent.gamma={GAMMA}", "agent.lr=2e-3"),
-    *("runner=steps", "runner.total_steps=32000", "runner.iteration_length=16000", "runner.eval_episodes=0"),
+    *("runner=steps", "runner.total_steps=24000", "runner.iteration_length=12000", "runner.eval_episodes=0"),
     *("runner.learning_starts=4000", "runner.train_period=16", "runner.target_period=400"),
     *("runner.batch_size=512", "schedule=constant", "schedule.value=1", "num_seeds=2"),
+    *("agent/lr_schedule=linear", "agent.lr_schedule.duration=24000"),
 ]
+
+
+# what a method needs to be exact on this chain, whose returns lie in [0, 1]
+SUPPORT = ["network.head.v_min=0", "network.head.v_max=1.5"]  # beyond the ends mass is lost, and 0 is valid
+QUANTILES = ["network.head.huber_delta=0.001"]  # errors below it would make expectiles of quantiles
+CORRECTED = ["memory.sampler.beta.start=1"]  # less lets chance outcomes weigh by how surprising they are
+SOFT = ["agent.backup.temperature=0.1"]  # colder ones take longer to tell bad actions' values
+FEW = [f"network.head.num_{kind}=8" for kind in ("samples", "target_samples", "action_samples")]
+FEW += ["runner.batch_size=128"]
+PRESETS = {
+    "dqn": [],
+    "double": [],
+    "dueling": [],
+    "noisy": [],
+    "n_step": [],
+    "prioritized": CORRECTED,
+    "c51": SUPPORT,
+    "qrdqn": [*QUANTILES, "network.head.num_quantiles=16"],
+    "iqn": [*QUANTILES, *FEW],
+    "munchausen": SOFT,
+    "m_qrdqn": [*SOFT, *QUANTILES, "network.head.num_quantiles=16"],
+    "m_iqn": [*SOFT, *QUANTILES, *FEW],
+    "dueling_double": [],
+    "prioritized_double": CORRECTED,
+    "rainbow": [*SUPPORT, *CORRECTED],
+    "rainbow_iqn": [*QUANTILES, *FEW, *CORRECTED],
+}
 
 
 def learned(tmp_path, words=(), change=lambda runner: None) -> np.ndarray:
@@ -25,19 +55,53 @@ def learned(tmp_path, words=(), change=lambda runner: None) -> np.ndarray:
     return runner.agent.policy.q_values(states)
 
 
-def error(q: np.ndarray) -> float:
-    """Return the worst relative error of a state's value, over seeds."""
-    best = Chain.optimal_values(GAMMA).max(1)
-    return float(np.abs(q.max(-1) / best - 1).max())
+def error(q: np.ndarray, words=()) -> float:
+    """Return the worst error of an action value, relative to the value of its state, over seeds."""
+    right = fixed_point(words)
+    return float((np.abs(q - right) / right.max(1, keepdims=True)).max())
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["agent=dqn"], ["agent=double"], ["agent=double", "runner.target_tau=0.2", "runner.target_period=80"]],
-    ids=["dqn", "double", "polyak"],
-)
-def test_values_are_those_of_value_iteration(tmp_path, words):
+def fixed_point(words=()) -> np.ndarray:
+    """Return what a method's values converge to under a random policy [states, actions], by iteration."""
+    config = config_of([*WORDS, *words])
+    n, backup = config["memory"]["reader"]["n_step"], config["agent"]["backup"]
+    temperature = backup.get("temperature", 0.0)
+    q = np.zeros((Chain.STATES, 2))
+    for _ in range(3000):
+        if temperature:
+            log_pi = temperature * log_softmax(q / temperature)
+            v = (np.exp(log_pi / temperature) * (q - log_pi)).sum(1)
+            bonus = backup["alpha"] * np.clip(log_pi, backup["clip"], 0)
+        else:
+            v, bonus = q.max(1), 0.0
+        for _ in range(n - 1):  # the later steps are the random policy's
+            v = Chain.backup(v, GAMMA).mean(1)
+        q = Chain.backup(v, GAMMA) + bonus
+    return q
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    shifted = x - x.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def test_the_fixed_point_is_the_optimum_for_one_step():
+    np.testing.assert_allclose(fixed_point(), Chain.optimal_values(GAMMA))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_values_are_those_of_the_methods_fixed_point(tmp_path, preset):
+    words = [f"agent={preset}", *PRESETS[preset]]
+    assert error(learned(tmp_path, words), words) < 0.05
+
+
+def test_polyak_averages_learn_the_same(tmp_path):
+    words = ["agent=double", "runner.target_tau=0.2", "runner.target_period=80"]
     assert error(learned(tmp_path, words)) < 0.05
+
+
+def test_every_preset_is_tried():
+    assert set(PRESETS) == {path.stem for path in (CONF / "agent").glob("*.yaml")}
 
 
 def test_a_target_without_discount_fails(tmp_path):

@@ -71,7 +71,7 @@ VALUES = [
     ("env.module=no_such_package", {"env.module=no_such_package": "no such package"}),
     ("+env.kwargs.nonsense=1", {"env.kwargs={'nonsense': 1}": "CartPole-v1 does not take them"}),
     # keys
-    ("+agent.foo=1", {"agent.foo=1": "agent has backup, optimizer, lr, gamma, max_grad_norm"}),
+    ("+agent.foo=1", {"agent.foo=1": "agent has backup, optimizer, lr, lr_schedule, gamma"}),
     ("+runner.foo=1", {"runner.foo=1": "total_episodes"}),
     ("+foo=1", {"foo=1": "num_seeds"}),
     ("~agent.lr", {"agent.lr is missing": "agent.lr=VALUE"}),
@@ -110,7 +110,7 @@ VALUES = [
     ("agent.backup._target_=no.such", {"agent.backup._target_=no.such": "No module named 'no'"}),
     ("agent.backup._target_=dqn.backup.Nothing", {"agent.backup._target_=dqn.backup.Nothing": "a class"}),
     ("agent.backup._target_=5", {"agent.backup._target_=5": "a class or a function"}),
-    ("agent.backup=5", {"agent.backup=5": "a _target_ and its keys"}),
+    ("agent.backup=5", {"agent.backup=5": "agent/backup=OPTION"}),
     ("agent._partial_=false", {"agent._partial_=false": "true"}),
     ("+schedule._partial_=true", {"schedule._partial_=true": "false"}),
     ("+agent.optimizer._args_=[1]", {"agent.optimizer._args_=[1]": "no such key"}),
@@ -126,10 +126,10 @@ if not importlib.util.find_spec("Box2D"):
 
 COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
-    ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr, gamma"}),
+    ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr_schedule, backup, lr"}),
     ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
     ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
-    ("agent=nosuch", {"agent=nosuch": "double, dqn"}),
+    ("agent=nosuch", {"agent=nosuch": "c51, double, dqn"}),
     ("network/torso=nosuch", {"network/torso=nosuch": "mlp"}),
     ("+experiment=nosuch", {"experiment=nosuch": "cartpole_cleanrl"}),
     ("hydra/launcher=nosuch", {"hydra/launcher=nosuch": "basic"}),
@@ -198,7 +198,7 @@ QUICK = [
     ("--cfg job", 0, {"lr:": "0.0005"}),
     ("-sc query=bash", 0, {"agent.": ""}),
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
-    ("agent=nosuch", 1, {"agent=nosuch": "double, dqn"}),
+    ("agent=nosuch", 1, {"agent=nosuch": "c51, double, dqn"}),
     ("agent.lr=[1", 1, {"agent.lr=[1": "KEY=VALUE"}),
     ("-m agent=dqn,foo nosuch=1,2 seed=range(0,1000)", 1, {"agent=foo": "double", "nosuch=1": "num_seeds"}),
 ]

@@ -65,6 +65,7 @@ class Contradictions:
     def find(self) -> None:
         self.environment()
         self.memory()
+        self.support()
         self.clock()
 
     def environment(self) -> None:
@@ -85,6 +86,11 @@ class Contradictions:
                 f"runner.iteration_length={length} cuts every episode after {length // envs} steps of its"
                 f" environment, fewer than the {spec.time_limit} of its time limit"
             )
+
+    def support(self) -> None:
+        low, high = self.number("network.head.v_min"), self.number("network.head.v_max")
+        if low is not None and high is not None and low >= high:
+            self.add("network.head.v_max", f"should be above network.head.v_min={low}")
 
     def memory(self) -> None:
         capacity, batch = self.number("memory.capacity"), self.number("runner.batch_size")

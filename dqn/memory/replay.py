@@ -105,6 +105,11 @@ class ReplayMemory:
         places: Array = np.stack(rows) + firsts[:, None] * self.ring.rows
         return self.ring.obs[places]
 
+    def reward_range(self) -> tuple[float, float]:
+        """Return the least and the greatest reward stored, as learning sees them."""
+        self._store()
+        return float(self.ring.reward.min()), float(self.ring.reward.max())
+
     def _obs(self, places: Integers) -> Tensor:
         return self._tensor(self.ring.obs.take(places, axis=0))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.network.layers import Generators, Layer
-from dqn.types import Draws, Finite, Positive, PositiveInt
+from dqn.types import AtLeastTwo, Draws, Finite, Positive, PositiveInt
 from dqn.value import Categorical, Expected, Quantile
 
 
@@ -68,8 +68,6 @@ class Streams(nn.Module):
 class ExpectedHead(nn.Module):
     """One value per action, [K, B, in_features] to Expected [K, B, A]."""
 
-    support = (-math.inf, math.inf)
-
     def __init__(
         self,
         *,
@@ -108,7 +106,7 @@ class CategoricalHead(nn.Module):
         *,
         dueling: bool,
         hidden_sizes: list[PositiveInt],
-        num_atoms: PositiveInt,
+        num_atoms: AtLeastTwo,
         v_min: Finite,
         v_max: Finite,
         layer: Layer,
@@ -117,7 +115,6 @@ class CategoricalHead(nn.Module):
         generators: Generators,
     ) -> None:
         super().__init__()
-        self.support = (v_min, v_max)
         self.register_buffer("returns", torch.linspace(v_min, v_max, num_atoms))
         self.streams = Streams(
             dueling=dueling,
@@ -141,8 +138,6 @@ class QuantileHead(nn.Module):
 
     Dabney et al. (2018a), QR-DQN, lemma 2.
     """
-
-    support = (-math.inf, math.inf)
 
     def __init__(
         self,
@@ -189,8 +184,6 @@ class ImplicitQuantileHead(nn.Module):
         num_cosines: of the embedding.
         dueling, hidden_sizes, huber_delta, layer, in_features, num_actions, generators: as in QuantileHead.
     """
-
-    support = (-math.inf, math.inf)
 
     def __init__(
         self,

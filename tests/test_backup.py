@@ -1,0 +1,89 @@
+"""Backups: by hand, against the obvious loop, and where one becomes another."""
+
+import math
+
+import pytest
+import torch
+
+from dqn.backup import Double, Greedy, Munchausen
+from dqn.types import Batch
+
+GENERATOR = torch.Generator().manual_seed(0)
+Q, Q_NEXT, ONLINE_NEXT = torch.randn(3, 2, 4, 3, generator=GENERATOR)
+BATCH = Batch(
+    obs=torch.zeros(2, 4, 1),
+    action=torch.tensor([[0, 1, 2, 0], [2, 1, 1, 0]]),
+    reward=torch.zeros(2, 4),
+    discount=torch.tensor([[0.9, 0.0, 0.9, 0.81], [0.9, 0.9, 0.0, 0.0]]),
+    next_obs=torch.ones(2, 4, 1),
+)
+
+
+def target_net(obs: torch.Tensor) -> torch.Tensor:
+    return Q if obs is BATCH.obs else Q_NEXT
+
+
+def online_net(obs: torch.Tensor) -> torch.Tensor:
+    assert obs is BATCH.next_obs
+    return ONLINE_NEXT
+
+
+@pytest.mark.parametrize(("backup", "chooser"), [(Greedy(), Q_NEXT), (Double(), ONLINE_NEXT)])
+def test_the_best_action_of_the_right_network(backup, chooser):
+    policy, bonus = backup(BATCH, Q_NEXT, online_net, target_net)
+    assert torch.equal(policy.argmax(-1), chooser.argmax(-1))
+    assert torch.equal(policy.sum(-1), torch.ones(2, 4))
+    assert policy.max() == 1
+    assert bonus == 0
+
+
+def test_equal_values_go_to_the_first_action():
+    tie = torch.tensor([[[1.0, 3.0, 3.0]]])
+    policy, _ = Greedy()(BATCH, tie, online_net, target_net)
+    assert policy.tolist() == [[[0, 1, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "alpha", "clip"), [(0.03, 0.9, -1.0), (0.5, 0.7, -0.2), (2.0, 1.0, -9.0)]
+)
+def test_munchausen_is_the_papers(temperature, alpha, clip):
+    """Vieillard et al. (2020), eq. 1, sample by sample; the target is compared, not its parts."""
+    policy, bonus = Munchausen(temperature=temperature, alpha=alpha, clip=clip)(
+        BATCH, Q_NEXT, online_net, target_net
+    )
+    target = BATCH.reward + bonus + BATCH.discount * (policy * Q_NEXT).sum(-1)
+    for k in range(2):
+        for i in range(4):
+            now = [math.exp(float(q) / temperature) for q in Q[k, i].double()]
+            log_pi = temperature * math.log(now[BATCH.action[k, i]] / sum(now))
+            following = [math.exp(float(q) / temperature) for q in Q_NEXT[k, i].double()]
+            soft = sum(
+                p / sum(following) * (float(q) - temperature * math.log(p / sum(following)))
+                for p, q in zip(following, Q_NEXT[k, i], strict=True)
+            )
+            expected = alpha * min(max(log_pi, clip), 0) + float(BATCH.discount[k, i]) * soft
+            assert float(target[k, i]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_soft_values_are_the_log_sum_of_exponentials():
+    """The mean of q plus temperature times entropy is temperature * log sum exp(q / temperature)."""
+    policy, bonus = Munchausen(temperature=0.5, alpha=0.0, clip=-1.0)(BATCH, Q_NEXT, online_net, target_net)
+    soft = 0.5 * torch.logsumexp(Q_NEXT / 0.5, -1)
+    torch.testing.assert_close(bonus + BATCH.discount * (policy * Q_NEXT).sum(-1), BATCH.discount * soft)
+
+
+def test_munchausen_becomes_greedy_as_it_cools():
+    policy, bonus = Munchausen(temperature=1e-4, alpha=0.0, clip=-1.0)(BATCH, Q_NEXT, online_net, target_net)
+    expected, _ = Greedy()(BATCH, Q_NEXT, online_net, target_net)
+    torch.testing.assert_close(policy, expected)
+    torch.testing.assert_close(bonus, torch.zeros(2, 4), atol=1e-3, rtol=0)
+
+
+def test_large_values_stay_finite():
+    """Values far above the temperature, where exponentials overflow."""
+    policy, bonus = Munchausen(temperature=0.03, alpha=0.9, clip=-1.0)(
+        BATCH, 1e4 * Q_NEXT, online_net, lambda obs: 1e4 * Q
+    )
+    assert policy.isfinite().all()
+    assert bonus.isfinite().all()
+    assert bonus.min() >= -0.9

@@ -1,0 +1,94 @@
+"""The family as independent switches: every pair trains, and each preset is what it says."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from helpers import config_of
+from hydra.utils import instantiate
+
+from dqn.config.check import check
+from dqn.types import EnvSpec, ObsSpec, Row
+
+SWITCHES = {
+    "head": [f"network/head={name}" for name in ("expected", "categorical", "quantile", "implicit_quantile")],
+    "dueling": ["network.head.dueling=false", "network.head.dueling=true"],
+    "backup": [f"agent/backup={name}" for name in ("greedy", "double", "munchausen")],
+    "layer": ["network/layer=linear", "network/layer=noisy"],
+    "norm": ["network.torso.layer_norm=false", "network.torso.layer_norm=true"],
+    "hidden": ["network.head.hidden_sizes=[]", "network.head.hidden_sizes=[8]"],
+    "memory": ["memory=uniform", "memory=prioritized"],
+    "reader": ["memory/reader=one_step", "memory/reader=n_step"],
+    "optimizer": [f"agent/optimizer={name}" for name in ("adam", "rmsprop", "adamw", "sgd")],
+}
+PAIRS = [
+    pair
+    for first, second in itertools.combinations(SWITCHES.values(), 2)
+    for pair in itertools.product(first, second)
+]
+SMALL = ["runner.batch_size=32", "runner.learning_starts=100"]
+SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
+
+
+def train(words: list[str], num_seeds: int) -> None:
+    """Store, sample and update; every online parameter must get a finite gradient that is not zero."""
+    config = config_of([*words, "network.torso.hidden_sizes=[16]", "memory.capacity=200", *SMALL])
+    assert check(config, learns=False).problems == []
+    common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device("cpu")}
+    agent = instantiate(config["agent"], _convert_="all")(
+        network=instantiate(config["network"], _convert_="all"), **common
+    )
+    memory = instantiate(config["memory"], _convert_="all")(gamma=agent.gamma, **common)
+    fill(memory, num_seeds)
+    for tick in range(2):
+        sample = memory.sample(32)
+        before = agent._parameters.value.clone()
+        update = agent.update(sample, tick)
+        memory.update_priorities(sample.place, update.priority)
+        assert np.isfinite(update.loss).all()
+        assert np.isfinite(update.priority).all()
+        assert (update.priority >= 0).all()
+        for name, gradient in zip(
+            dict(agent.online.named_parameters()), agent._parameters.gradients, strict=True
+        ):
+            assert gradient.isfinite().all(), name
+            assert (gradient.flatten(1).abs().sum(-1) > 0).all(), name
+        assert not torch.equal(agent._parameters.value, before)
+    agent.sync_target(1.0)
+    obs = np.ones((num_seeds, 1, 4), np.float32)
+    assert agent.act(obs, 0.1, np.ones((num_seeds, 1), bool)).shape == (num_seeds, 1)
+    assert "numpy_forward" in agent.policy.q_values.__qualname__, "acting fell back to torch"
+
+
+def fill(memory, num_seeds: int) -> None:
+    """Store episodes of random length and ends."""
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(num_seeds, 1, 4)).astype(np.float32)
+    for _ in range(120):
+        following = rng.normal(size=obs.shape).astype(np.float32)
+        end = rng.random((num_seeds, 1))
+        memory.push(
+            Row(
+                obs,
+                rng.integers(3, size=(num_seeds, 1)),
+                rng.normal(size=(num_seeds, 1)).astype(np.float32),
+                following,
+                end < 0.1,
+                end > 0.95,
+                np.ones((num_seeds, 1), bool),
+            )
+        )
+        obs = following
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2])
+@pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
+def test_every_pair_of_switches_trains(pair, num_seeds):
+    train(list(pair), num_seeds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", list(itertools.product(*SWITCHES.values())), ids=" ".join)
+def test_the_whole_product_trains(words):
+    train(list(words), 2)
