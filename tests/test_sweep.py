@@ -219,6 +219,37 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
     assert (result.code, starts(result.text)) == (0, 0)
 
 
+def test_the_report_is_of_the_jobs_of_the_sweep(monkeypatch, capsys):
+    got = []
+    monkeypatch.setattr(
+        sweeper, "write_report", lambda folders, output: got.append((folders, output)) or "it"
+    )
+    words = [word for word in SWEEP if "report" not in word]
+    call("train", *SWEEP, "seed=0")
+    result = call("train", *words, "seed=1,2", "agent.lr=1e-3,-1")
+    ((folders, output),) = got
+    assert sorted(folder.partition("_")[0] for folder in folders) == [
+        "runs/seed=1,lr=0.001",
+        "runs/seed=2,lr=0.001",
+    ]
+    assert str(output) == "runs/report"
+    assert result.text.splitlines()[-2:] == ["2 finished, 2 failed", "it"]
+
+
+@pytest.mark.process
+def test_report(finished_run, tmp_path, monkeypatch):
+    assert sweeper.write_report([str(finished_run)], tmp_path / "report") == "report: report/report.html"
+    assert (tmp_path / "report" / "report.html").stat().st_size > 10_000
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "matplotlib.py").write_text("raise ImportError")
+    monkeypatch.syspath_prepend(tmp_path / "without")
+    told = sweeper.write_report([str(finished_run)], tmp_path / "other")
+    assert told.startswith(
+        "no report: a report needs Matplotlib, which the extra `report` brings: pip install"
+    )
+    assert len(told.splitlines()) == 1
+
+
 def test_a_library_call_is_no_sweep():
     with pytest.raises(UserError, match="MULTIRUN: a sweep"):
         dqn.train(["hydra.mode=MULTIRUN"])
