@@ -1,10 +1,16 @@
 """Sweeps by submitit, whose local executor stands in for Slurm."""
 
 import re
+import sys
 
 import pytest
 from commands import call, run
 from helpers import TINY_STEPS
+
+from dqn.config.launch import status_of
+from dqn.config.sweep.job import Order
+from dqn.config.sweep.slurm import Remote
+from dqn.runs import RunFolder
 
 SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=slurm", *TINY_STEPS]
 LOCAL = "hydra.launcher.executor=local"
@@ -25,6 +31,19 @@ def test_local_executor(tmp_path):
     again = run("train", *SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1", cwd=tmp_path)
     assert again.code == 0
     assert again.text.rstrip().endswith("1 skipped")
+
+
+def test_the_time_of_a_job_is_over(tmp_path):
+    """Submitit ends it by SystemExit and starts what `checkpoint` returns."""
+    pytest.importorskip("submitit", reason="the extra `slurm` brings it")
+    folder = RunFolder(tmp_path)
+    with pytest.raises(SystemExit), status_of(folder):
+        sys.exit(122)
+    assert folder.stored_status()["state"] == "interrupted"
+    order = Order([], tmp_path, {}, [], [])
+    delayed = Remote().checkpoint(order, {"A": "b"})
+    assert isinstance(delayed.function, Remote)
+    assert delayed.args == (order, {"A": "b"})
 
 
 def test_no_slurm_here(tmp_path, monkeypatch):

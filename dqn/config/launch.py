@@ -144,6 +144,9 @@ def status_of(folder: RunFolder) -> Iterator[None]:
         leave(folder, state="interrupted")
         log.info("interrupted; it goes on with: %s %s", command("resume"), shlex.quote(str(folder.path)))
         raise
+    except SystemExit:  # as of Slurm, which starts the run anew
+        leave(folder, state="interrupted")
+        raise
     except UserError as error:
         leave(folder, state="failed", error=str(error))
         raise

@@ -8,6 +8,9 @@ from typing import Any
 from dqn.config.sweep.job import LOG, End, Order, SweepJob
 from dqn.errors import UserError, first_line
 
+MAX_STARTS = 1000
+"""Of a job that its time is too short for: each goes on where the one before ended."""
+
 
 def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[str, str]) -> "Submitted":
     """Return a job that was submitted.
@@ -24,7 +27,8 @@ def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[st
         ) from None
     assert job.folder is not None
     try:
-        executor = submitit.AutoExecutor(job.folder.path.parent / ".submitit", cluster=cluster)
+        folder = job.folder.path.parent / ".submitit"
+        executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=MAX_STARTS)
         executor.update_parameters(name=job.name, **parameters)
         return Submitted(executor.submit(Remote(), job.order(sys.argv), env))
     except RuntimeError as error:  # such as: no sbatch on this machine
