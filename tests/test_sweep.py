@@ -219,6 +219,19 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
     assert (result.code, starts(result.text)) == (0, 0)
 
 
+def test_the_ablation(tmp_path, monkeypatch):
+    """The recipe that is shipped: every job is right and has a folder of its own; none is run here."""
+    got = []
+    monkeypatch.setattr(Pool, "run", lambda self, jobs, stop: got.extend(jobs))
+    call("train", "+experiment=ablation")
+    assert {job.state for job in got} == {"due"}
+    assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / "ablation"}
+    names = {job.name.partition("_")[0] for job in got}
+    assert len({job.name for job in got}) == len(got) == 14
+    assert names >= {"agent=rainbow", "agent=dqn"}
+    assert any(name.startswith("agent=ablation-less") for name in names)
+
+
 def test_the_report_is_of_the_jobs_of_the_sweep(monkeypatch, capsys):
     got = []
     monkeypatch.setattr(
