@@ -35,9 +35,19 @@ class Linear(nn.Module):
             bias[k].uniform_(-bound, bound, generator=generator)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
+        self.in_features, self.out_features = in_features, out_features
 
     def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)
+        return self.affine(x, self.weight, self.bias)
+
+    def affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return x @ weight + bias, each seed's numbers whatever other seeds there are.
+
+        A product with a single column would be another kernel for one seed than for several.
+        """
+        if self.out_features == 1:
+            return (x * weight.transpose(1, 2)).sum(-1).unsqueeze(-1) + bias
+        return torch.baddbmm(bias, x, weight)
 
 
 class Noisy(Linear):
@@ -59,15 +69,14 @@ class Noisy(Linear):
         scale = sigma / math.sqrt(in_features)
         self.weight_sigma = nn.Parameter(torch.full_like(self.weight, scale))
         self.bias_sigma = nn.Parameter(torch.full_like(self.bias, scale))
-        self.in_features, self.out_features = in_features, out_features
 
     def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
         if draws is None:
-            return torch.baddbmm(self.bias, x, self.weight)
+            return self.affine(x, self.weight, self.bias)
         of_input = factor(draws.normal(self.in_features)).unsqueeze(2)  # [K, in, 1]
         of_output = factor(draws.normal(self.out_features)).unsqueeze(1)  # [K, 1, out]
         weight = self.weight + self.weight_sigma * (of_input * of_output)
-        return torch.baddbmm(self.bias + self.bias_sigma * of_output, x, weight)
+        return self.affine(x, weight, self.bias + self.bias_sigma * of_output)
 
 
 def factor(noise: Tensor) -> Tensor:
