@@ -9,6 +9,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dqn.chain import Chain
+
 
 class Recorder(gymnasium.Env):
     """Episodes of 1 to 7 steps that end in every way, each step written to a file of its own environment.
@@ -46,50 +48,6 @@ class Recorder(gymnasium.Env):
         with self.file.open("a") as file:
             file.write(json.dumps(record) + "\n")
         return self.obs, reward, terminated, truncated, {}
-
-
-class Chain(gymnasium.Env):
-    """A slippery walk over five states; the ends terminate with rewards, so its values are known exactly.
-
-    Action 1 moves right with probability 0.9 and left otherwise, action 0 the other way round. Leaving at the
-    left gives 0.5, at the right 1.
-    """
-
-    STATES = 5
-    SUCCESS, LEFT, RIGHT = 0.9, 0.5, 1.0
-    observation_space = spaces.Discrete(STATES)
-    action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[int, Any]:
-        super().reset(seed=seed)
-        self.state = int(self.np_random.integers(self.STATES))
-        return self.state, {}
-
-    def step(self, action: int) -> Any:
-        right = (self.np_random.random() < self.SUCCESS) == bool(action)
-        following = self.state + (1 if right else -1)
-        if following in (-1, self.STATES):
-            return self.state, self.RIGHT if right else self.LEFT, True, False, {}
-        self.state = following
-        return self.state, 0.0, False, False, {}
-
-    @classmethod
-    def optimal_values(cls, gamma: float) -> Any:
-        """Return the optimal action values [states, actions] by value iteration."""
-        q = np.zeros((cls.STATES, 2))
-        for _ in range(2000):
-            q = cls.backup(q.max(1), gamma)
-        return q
-
-    @classmethod
-    def backup(cls, v: Any, gamma: float) -> Any:
-        """Return the action values [states, actions] where the next states have the values v [states]."""
-        left = np.concatenate(([cls.LEFT], gamma * v[:-1]))
-        right = np.concatenate((gamma * v[1:], [cls.RIGHT]))
-        return np.stack(
-            (cls.SUCCESS * left + (1 - cls.SUCCESS) * right, cls.SUCCESS * right + (1 - cls.SUCCESS) * left),
-            axis=1,
-        )
 
 
 class Spaces(gymnasium.Env):
