@@ -43,8 +43,7 @@ class Policy:
     def __init__(
         self, *, network: MakeNetwork, spec: EnvSpec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        generators = [torch.Generator().manual_seed(integer(seed, "parameters")) for seed in seeds]
-        self.network = network(spec=spec, generators=generators)
+        self.network = network(spec=spec, generators=parameter_generators(seeds))
         self.parameters = flatten(self.network, device)
         self.num_actions = spec.num_actions
         self.device = device
@@ -201,6 +200,11 @@ class Agent:
         self.exploration.load_state_dict(state["exploration"])
         self.acting_draws.load_state_dict(state["acting_draws"])
         self.learning_draws.load_state_dict(state["learning_draws"])
+
+
+def parameter_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """Return what draws the parameters of each seed's network."""
+    return [torch.Generator().manual_seed(integer(seed, "parameters")) for seed in seeds]
 
 
 @torch.no_grad()
