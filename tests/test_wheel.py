@@ -13,7 +13,7 @@ from commands import TINY
 pytest.importorskip("hatchling", reason="the builder hatchling is not installed; the extra `dev` brings it")
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = {"dqn-train", "dqn-evaluate", "dqn-resume", "dqn-export", "dqn-report"}
+COMMANDS = {"dqn-train", "dqn-evaluate", "dqn-resume", "dqn-export", "dqn-check", "dqn-report"}
 
 pytestmark = pytest.mark.process
 

@@ -38,6 +38,16 @@ def run_arguments(
     return parser.parse_intermixed_args()
 
 
+def check_arguments() -> argparse.Namespace:
+    """Return the arguments of the command that tries parts: the words of a run, and a folder of options."""
+    about = "Try whether the parts of a configuration, such as your own, do what the others rely on."
+    parser = argparse.ArgumentParser(prog=command("check"), description=about)
+    words = "as for training: what is tried is what these words compose"
+    parser.add_argument("words", nargs="*", metavar="GROUP=OPTION or KEY=VALUE", help=words)
+    parser.add_argument("--config-dir", metavar="FOLDER", help="a folder of options of your own")
+    return parser.parse_intermixed_args()
+
+
 def parse(options: Sequence[str]) -> Config:
     """Return KEY=VALUE words as a dict, values in Hydra's grammar.
 
@@ -85,8 +95,11 @@ def replace_values(config: Config, values: Config) -> None:
 class plain_errors:
     """Show a user's mistake without a traceback, and log as Hydra does for train.py."""
 
+    def __init__(self, level: int = logging.INFO) -> None:
+        self.level = level
+
     def __enter__(self) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        logging.basicConfig(level=self.level, format="%(message)s", stream=sys.stdout)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, UserError):

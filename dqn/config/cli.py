@@ -1,4 +1,4 @@
-"""The command lines: train (Hydra's), resume, evaluate and export."""
+"""The command lines: train (Hydra's), resume, evaluate, export and check."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from dqn.config.arguments import parse, plain_errors, replace_values, run_arguments
+from dqn.config.arguments import check_arguments, parse, plain_errors, replace_values, run_arguments
 from dqn.config.composition import check_words, mistakes
 from dqn.config.paths import CONF
 from dqn.config.resolve import container, folder_of, resolved, verified
@@ -160,3 +160,16 @@ def export() -> None:
         from dqn.config.exporting import export_run
 
         print(export_run(arguments.run, arguments.file, options, arguments.trust))
+
+
+def check() -> None:
+    """Run `python scripts/check.py [GROUP=OPTION ...] [KEY=VALUE ...]`."""
+    arguments = check_arguments()
+    with plain_errors(logging.WARNING):
+        from dqn.config.conformity import examine_words
+
+        states = []
+        for finding in examine_words(arguments.words, arguments.config_dir):
+            print(finding, flush=True)
+            states.append(finding.state)
+    sys.exit(1 if "FAILED" in states else 0)

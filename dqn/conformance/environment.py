@@ -1,0 +1,57 @@
+"""Checks of a user's environment."""
+
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.utils.env_checker import check_env
+
+from dqn.conformance.compare import NotApplicable, require
+from dqn.conformance.subject import Subject
+from dqn.env import make, make_registered
+from dqn.seeding import stream
+
+STEPS = 200
+
+
+def environment(subject: Subject) -> None:
+    """Check the interface by Gymnasium's own checker, and that a seed determines everything."""
+    keys = {key: subject.config["env"][key] for key in ("id", "module", "kwargs")}
+    env = make_registered(**keys)
+    try:
+        entry = str(env.spec.entry_point) if env.spec else ""
+        if entry.startswith("gymnasium."):
+            raise NotApplicable(f"{keys['id']} is Gymnasium's own")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice, such as on the limits of spaces
+            check_env(env.unwrapped, skip_render_check=True)
+    finally:
+        env.close()
+    one, other = (play(make(**keys)) for _ in range(2))
+    for t, (mine, theirs) in enumerate(zip(one, other, strict=True)):
+        for name, value, again in zip(
+            ("obs", "reward", "terminated", "truncated"), mine, theirs, strict=True
+        ):
+            text = f"{name} of step {t} is {value} and, with the same seed and actions, {again};"
+            require(np.array_equal(value, again), f"{text} randomness should come from self.np_random alone")
+
+
+def play(env: gymnasium.Env[Any, Any]) -> list[tuple[Any, float, bool, bool]]:
+    """Return what some steps of random actions gave, several episodes where they are short."""
+    generator = stream(0, "check actions")
+    obs, _ = env.reset(seed=1)
+    steps: list[tuple[Any, float, bool, bool]] = [(np.array(obs), 0.0, False, False)]
+    actions = env.action_space
+    assert isinstance(actions, gymnasium.spaces.Discrete)
+    for _ in range(STEPS):
+        obs, reward, terminated, truncated, _ = env.step(int(generator.integers(actions.n)))
+        require(
+            env.observation_space.contains(obs), f"the observation {obs} is not in {env.observation_space}"
+        )
+        require(np.isfinite(float(reward)), f"the reward {reward} is not finite")
+        steps.append((np.array(obs), float(reward), bool(terminated), bool(truncated)))
+        if terminated or truncated:
+            obs, _ = env.reset()
+    env.close()
+    return steps
