@@ -1,0 +1,283 @@
+"""Parts with one fault each, of which the conformance check must tell: `faults.X` in configurations."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from dqn.agent import Agent
+from dqn.backup import Greedy, greedy
+from dqn.memory import NStep, ReplayMemory, Uniform
+from dqn.network import MLP, ExpectedHead, Linear
+from dqn.types import Probability
+from dqn.value import Expected
+
+
+class GlobalNoise(Linear):
+    """A layer that draws from the global generator."""
+
+    def forward(self, x, draws):
+        return super().forward(x, draws) + 0.01 * torch.randn(x.shape[1], 1)
+
+
+class NoiseOfDraws(Linear):
+    """A layer that draws from the global generator where it is given draws."""
+
+    def forward(self, x, draws):
+        out = super().forward(x, draws)
+        return out if draws is None else out + torch.randn_like(out)
+
+
+class OneGenerator(Linear):
+    """A layer that draws the parameters of all seeds from the first one's generator."""
+
+    def __init__(self, *, generators, **words):
+        super().__init__(generators=[generators[0]] * len(generators), **words)
+
+
+class BatchNormed(MLP):
+    """A torso that normalizes over the batch."""
+
+    def forward(self, x, draws):
+        x = super().forward(x, draws)
+        return x - x.mean(1, keepdim=True)
+
+
+class Narrow(MLP):
+    """A torso that tells another number of features than it gives."""
+
+    def forward(self, x, draws):
+        return super().forward(x, draws)[..., 1:]
+
+
+class MixedSeeds(ExpectedHead):
+    """A head that averages over seeds."""
+
+    def forward(self, features, draws):
+        value = super().forward(features, draws).value
+        return Expected(0.5 * value + 0.5 * value.mean(0, keepdim=True), self.huber_delta)
+
+
+class UnusedParameter(ExpectedHead):
+    """A head with a parameter that nothing reads."""
+
+    def __init__(self, *, generators, **words):
+        super().__init__(generators=generators, **words)
+        self.unused = nn.Parameter(torch.ones(len(generators), 1))
+
+
+@dataclass(frozen=True)
+class NoDiscount(Expected):
+    def shift(self, reward, discount):
+        return replace(self, value=reward + self.value)
+
+
+@dataclass(frozen=True)
+class BatchLoss(Expected):
+    def loss(self, target):
+        return super().loss(target).mean(-1, keepdim=True).expand(self.value.shape)
+
+
+@dataclass(frozen=True)
+class SignedPriority(Expected):
+    def priority(self, target):
+        return target.value - self.value
+
+
+class NoDiscountHead(ExpectedHead):
+    def forward(self, features, draws):
+        return NoDiscount(super().forward(features, draws).value, self.huber_delta)
+
+
+class BatchLossHead(ExpectedHead):
+    def forward(self, features, draws):
+        return BatchLoss(super().forward(features, draws).value, self.huber_delta)
+
+
+class SignedPriorityHead(ExpectedHead):
+    def forward(self, features, draws):
+        return SignedPriority(super().forward(features, draws).value, self.huber_delta)
+
+
+class BatchBackup:
+    """A backup that averages over the batch."""
+
+    def __call__(self, batch, q_next, online, target):
+        return torch.softmax(q_next.mean(1, keepdim=True), -1).expand(q_next.shape), 0.0
+
+
+class Unnormalized:
+    def __call__(self, batch, q_next, online, target):
+        return q_next.softmax(-1) + 0.1, 0.0
+
+
+class InPlace:
+    """A backup that changes what it is given."""
+
+    def __call__(self, batch, q_next, online, target):
+        return greedy(q_next.sub_(q_next.mean(-1, keepdim=True))), 0.0
+
+
+class BonusOfEnds:
+    """A backup that values the state after a termination."""
+
+    def __call__(self, batch, q_next, online, target):
+        return greedy(q_next), 0.1 * q_next.amax(-1)
+
+
+class Pessimist:
+    """A backup that expects the worst action: a right one of another problem."""
+
+    def __call__(self, batch, q_next, online, target):
+        return greedy(-q_next), 0.0
+
+
+class Remembering(Greedy):
+    """A backup that changes while it learns, which no checkpoint tells."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, batch, q_next, online, target):
+        self.calls += 1
+        return (q_next.softmax(-1) if self.calls < 20 else greedy(q_next)), 0.0
+
+
+@dataclass(kw_only=True)
+class Counter:
+    """A schedule that counts how often it is asked."""
+
+    value: Probability
+
+    def __call__(self, tick: int) -> float:
+        self.value *= 0.99
+        return self.value
+
+
+@dataclass(kw_only=True)
+class TooLarge:
+    value: Probability
+
+    def __call__(self, tick: int) -> float:
+        return 1.0 + tick
+
+
+class OwnRandomness(Uniform):
+    """A sampler that draws from a generator without seed."""
+
+    def sample(self, batch_size: int) -> Any:
+        place, weight = super().sample(batch_size)
+        return np.random.default_rng().permuted(place, axis=1), weight
+
+
+class OtherSeeds(Uniform):
+    """A sampler that draws from the rows of all seeds."""
+
+    def sample(self, batch_size: int) -> Any:
+        place, weight = super().sample(batch_size)
+        return place[::-1], weight
+
+
+class ZeroWeights(Uniform):
+    def sample(self, batch_size: int) -> Any:
+        place, weight = super().sample(batch_size)
+        return place, weight - 1
+
+
+class ForgetfulSampler(Uniform):
+    """A sampler that keeps nothing."""
+
+    def state_dict(self) -> Any:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        pass
+
+
+class NoTermination(NStep):
+    """A reader that bootstraps after terminations."""
+
+    def __call__(self, ring, start):
+        found = super().__call__(ring, start)
+        return found._replace(discount=np.full_like(found.discount, self.gamma))
+
+
+class NextEpisode(NStep):
+    """A reader that takes the next episode's observation after an end."""
+
+    def __call__(self, ring, start):
+        found = super().__call__(ring, start)
+        ended = ring.end[start] != 0
+        return found._replace(following=np.where(ended, ring.after(found.following), found.following))
+
+
+class LateAction(ReplayMemory):
+    """A memory that gives the actions of other rows."""
+
+    def sample(self, batch_size: int) -> Any:
+        whole = super().sample(batch_size)
+        return whole._replace(batch=whole.batch._replace(action=whole.batch.action.roll(1, -1)))
+
+
+class AllSeeds(torch.optim.Adam):
+    """An optimizer that scales by the gradient of all seeds."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for leaf in group["params"]:
+                leaf.grad /= leaf.grad.norm()
+        return super().step(closure)
+
+
+class ForgetfulOptimizer(torch.optim.Adam):
+    def load_state_dict(self, state: Any) -> None:
+        pass
+
+
+class AllSeedsAgent(Agent):
+    """An agent whose learning rate depends on the loss of all seeds."""
+
+    def update(self, sample, tick):
+        self.lr = 1e-3 * (1.0 + min(1.0, 100.0 * float(self.losses(sample.batch)[0].mean().detach())))
+        return super().update(sample, tick)
+
+
+class MovingTarget(Agent):
+    """An agent whose updates move the target network."""
+
+    def update(self, sample, tick):
+        report = super().update(sample, tick)
+        self.sync_target(0.1)
+        return report
+
+
+class Unseeded(gymnasium.Env):
+    """An environment whose rewards come from a generator without seed."""
+
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.rng = np.random.default_rng()
+        return self.np_random.random(2, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        ended = bool(self.np_random.random() < 0.1)
+        return self.np_random.random(2, np.float32), float(self.rng.random()), ended, False, {}
+
+
+class Outside(Unseeded):
+    """An environment whose observations are not in its space."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        obs, info = super().reset(seed=seed)
+        return obs + 2, info
+
+
+gymnasium.register("Unseeded-v0", Unseeded, max_episode_steps=50)
+gymnasium.register("Outside-v0", Outside, max_episode_steps=50)

@@ -1,0 +1,159 @@
+"""What is here passes the conformance check, and each planted fault fails the right one of its checks."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import faults
+import pytest
+from commands import call
+from test_conf import options
+
+import dqn.inference
+from dqn.config.conformity import examine_words
+from dqn.conformance import Finding
+from dqn.conformance.examine import PARTS, WHOLE
+
+USER = Path(__file__).parent / "user"
+FAST = [check.name for check in PARTS]
+GROUPS = ("agent", "memory", "network/head", "network/layer", "agent/backup", "agent/optimizer", "schedule")
+SMALL = ["network.torso.hidden_sizes=[16]"]
+
+
+def examined(*words: str, names=()) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine_words(words, None, names)}
+
+
+def wrong(findings: dict[str, Finding]) -> list[str]:
+    return [str(finding) for finding in findings.values() if finding.state == "FAILED"]
+
+
+@pytest.mark.parametrize("word", [f"{group}={name}" for group in GROUPS for name in options(group)])
+def test_every_option_conforms(word):
+    findings = examined(word, names=FAST)
+    assert wrong(findings) == []
+    assert [name for name, finding in findings.items() if finding.state == "skipped"] == ["env"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", options("agent"))
+def test_every_preset_conforms_as_a_whole(option):
+    findings = examined(f"agent={option}")
+    assert wrong(findings) == []
+    assert [findings[name].detail for name in ("resume", "seed alone")] == ["bit for bit"] * 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["agent=dqn", "env=frozenlake"],
+        ["network.head.dueling=true", "network/layer=noisy", "memory=prioritized", "memory/reader=n_step"],
+        ["network/head=categorical", "agent/backup=munchausen"],
+    ],
+    ids=" ".join,
+)
+def test_some_conform_as_a_whole(words):
+    findings = examined(*words, names=[check.name for check in WHOLE])
+    assert wrong(findings) == []
+    assert [finding.state for finding in findings.values()] == ["ok"] * len(WHOLE)
+    assert [findings[name].detail for name in ("resume", "seed alone")] == ["bit for bit"] * 2
+
+
+def test_images():
+    """The chain takes the shape of the environment's images."""
+    findings = examined(
+        "env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=bytes", names=["network.torso", "learning"]
+    )
+    assert wrong(findings) == []
+    assert findings["learning"].state == "ok"
+
+
+FAULTS = [
+    ("network.layer", "GlobalNoise", "network.layer", "nothing should vary"),
+    ("network.layer", "NoiseOfDraws", "network.layer", "should come from the draws"),
+    ("network.layer", "OneGenerator", "network.layer", "the generator of its seed"),
+    ("network.torso", "BatchNormed", "network.torso", "other samples of the batch"),
+    ("network.torso", "Narrow", "network.torso", "[1, 1, 15]; it should be [1, 1, 16]"),
+    ("network.head", "MixedSeeds", "network.head", "seed 0 changed when the parameters of seed 1 did"),
+    ("network.head", "NoDiscountHead", "distribution", "reward + discount * mean"),
+    ("network.head", "BatchLossHead", "distribution", "loss of a sample"),
+    ("network.head", "SignedPriorityHead", "distribution", "priority is less than 0"),
+    ("network.head", "UnusedParameter", "gradient", "does not depend on the parameter head.unused"),
+    ("agent.backup", "BatchBackup", "agent.backup", "policy of a sample changed when the other samples"),
+    ("agent.backup", "Unnormalized", "agent.backup", "should sum to 1"),
+    ("agent.backup", "InPlace", "agent.backup", "q_next that it was given were changed"),
+    ("agent.backup", "BonusOfEnds", "agent.backup", "where an episode terminated (discount 0)"),
+    ("agent.backup", "Pessimist", "learning", "within 10 % of those of value iteration"),
+    ("agent.backup", "Remembering", "resume", "stopped and resumed"),
+    ("schedule", "Counter", "schedule", "should depend on the tick alone"),
+    ("agent.lr_schedule", "TooLarge", "agent.lr_schedule", "a number from 0 to 1"),
+    ("memory.sampler", "OwnRandomness", "memory.sampler", "dqn.seeding.stream"),
+    ("memory.sampler", "OtherSeeds", "memory.sampler", "another seed's rows"),
+    ("memory.sampler", "ZeroWeights", "memory.sampler", "weights lie from 0 to 0"),
+    ("memory.sampler", "ForgetfulSampler", "memory.sampler", "state_dict"),
+    ("memory.reader", "NoTermination", "memory.reader", "with its termination has discount 0.9"),
+    ("memory.reader", "NextEpisode", "memory.reader", "none of its episode's next 1"),
+    ("memory", "LateAction", "memory", "was taken"),
+    ("agent.optimizer", "AllSeeds", "agent.optimizer", "elementwise"),
+    ("agent.optimizer", "ForgetfulOptimizer", "agent.optimizer", "state_dict"),
+    ("agent", "AllSeedsAgent", "seed alone", "seed 1 alone"),
+    ("agent", "MovingTarget", "gradient", "of the target network"),
+]
+
+
+@pytest.mark.parametrize(("place", "fault", "name", "text"), FAULTS, ids=[fault for _, fault, *_ in FAULTS])
+def test_a_planted_fault_is_told(place, fault, name, text):
+    """Nothing else fails: what hangs on the faulty part is left out."""
+    words = [*SMALL, f"{place}._target_=faults.{fault}"]
+    words += ["schedule=constant"] * (place == "schedule")
+    findings = examined(*words, names=[] if name in ("seed alone", "resume", "learning") else FAST)
+    failed = [finding for finding in findings.values() if finding.state == "FAILED"]
+    assert name in [finding.name for finding in failed], list(map(str, findings.values()))
+    assert text in findings[name].detail
+    if findings[name].part:
+        assert findings[name].part in (f"faults.{fault}", "dqn.agent.Agent")
+    assert len(failed) == 1, list(map(str, failed))
+
+
+def test_every_kind_of_part_has_a_fault():
+    kinds = {place for place, *_ in FAULTS} | {"env", "memory.sampler.beta", "network"}
+    assert kinds >= {check.place for check in PARTS}
+    assert all(hasattr(faults, fault) for _, fault, *_ in FAULTS)
+
+
+@pytest.mark.parametrize(
+    ("id", "text"), [("Unseeded-v0", "not equivalent for the same seed"), ("Outside-v0", "AssertionError")]
+)
+def test_a_fault_of_an_environment_is_told(id, text):
+    finding = examined("env.module=faults", f"env.id={id}", names=["env"])["env"]
+    assert finding.state == "FAILED"
+    assert text in finding.detail
+
+
+def test_actions_by_other_values_are_told(monkeypatch):
+    """As happened to parameters that meet no observation: a trace took their values."""
+    monkeypatch.setattr(dqn.inference, "traceable", lambda values: nullcontext())
+    finding = examined("network/head=implicit_quantile", names=["acting"])["acting"]
+    assert finding.state == "FAILED"
+    assert "after the parameters changed" in finding.detail
+
+
+def test_command(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(USER)
+    monkeypatch.chdir(tmp_path)
+    done = call("check", "--config-dir", USER / "my_conf", "+experiment=corridor")
+    assert done.code == 0, done.text
+    lines = done.text.splitlines()
+    assert len(lines) == len(PARTS) + len(WHOLE) - 1  # there is no beta
+    assert all(line.startswith("ok ") for line in lines), done.text
+    assert "my_package.parts.BoundedHead" in done.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_with_a_fault_or_a_mistake():
+    done = call("check", "agent.backup._target_=faults.Unnormalized", *SMALL)
+    assert done.code == 1
+    assert "FAILED  agent.backup         faults.Unnormalized: the probabilities" in done.text
+    assert "skipped resume               first mend agent.backup" in done.text
+    done = call("check", "agent.backup=gredy")
+    assert done.code == 1
+    assert "1 mistake" in done.text
