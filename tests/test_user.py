@@ -54,6 +54,7 @@ def test_train_resume_evaluate(tmp_path):
     lines = re.search(r"```bash\n(.*?)```", section, re.DOTALL)[1].splitlines()
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("python scripts/")]
     assert [Path(script).stem for script, *_ in commands] == [
+        "check",
         "train",
         "train",
         "resume",
@@ -61,7 +62,8 @@ def test_train_resume_evaluate(tmp_path):
         "export",
     ]
     (tmp_path / "my_conf").symlink_to(CONF)
-    (_, *first), (_, *second), *others = commands
+    (_, *check), (_, *first), (_, *second), *others = commands
+    assert "FAILED" not in process("check", *check)
     text = process("train", *first)
     assert "step 1200 of 1200" in text
     assert "returns over seeds: 1.00" in text  # it has learned to reach the end
