@@ -23,7 +23,7 @@ WORDS = [
 SUPPORT = ["network.head.v_min=0", "network.head.v_max=1.5"]  # beyond the ends mass is lost, and 0 is valid
 QUANTILES = ["network.head.huber_delta=0.001"]  # errors below it would make expectiles of quantiles
 CORRECTED = ["memory.sampler.beta.start=1"]  # less lets chance outcomes weigh by how surprising they are
-SOFT = ["agent.backup.temperature=0.1"]  # colder ones take longer to tell bad actions' values
+SOFT = ["agent.backup.temperature=0.1", "agent.backup.alpha=0.5"]  # with more the values take longer
 FEW = [f"network.head.num_{kind}=8" for kind in ("samples", "target_samples", "action_samples")]
 FEW += ["runner.batch_size=128"]
 PRESETS = {
@@ -42,7 +42,7 @@ PRESETS = {
     "dueling_double": [],
     "prioritized_double": CORRECTED,
     "rainbow": [*SUPPORT, *CORRECTED],
-    "rainbow_iqn": [*QUANTILES, *FEW, *CORRECTED],
+    "rainbow_iqn": [*QUANTILES, *FEW, *CORRECTED, "network.layer.sigma=0.1"],
 }
 
 
