@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow check format clean
+.PHONY: train test test-slow lint check format clean
 
 train: $(VENV)/core
 	$(BIN)/python scripts/train.py
@@ -14,11 +14,13 @@ test: $(VENV)/dev
 test-slow: $(VENV)/dev
 	$(BIN)/python -m pytest -n auto -m slow
 
-check: $(VENV)/dev
+lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint
 	$(BIN)/python -m pytest -n auto -m "not slow and not process"
 
 format: $(VENV)/dev
