@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dqn.stats import bootstrap_interval, interquartile_mean
+from dqn.stats import Estimate, estimate
 from dqn.types import Floats
 
 BLUE, GREY = "#0072B2", "#888888"  # told apart by every kind of colour vision, and in print
@@ -45,10 +45,9 @@ def summarize(means: Floats) -> Floats:
     for scores in means.T:
         there = scores[~np.isnan(scores)]
         if len(there) == 0:
-            rows.append((np.nan, np.nan, np.nan))
+            rows.append(Estimate(np.nan, np.nan, np.nan))
             continue
-        interval = bootstrap_interval(there, generator=np.random.default_rng(0))
-        rows.append((interquartile_mean(there), *interval))
+        rows.append(estimate(there, generator=np.random.default_rng(0)))
     return np.array(rows)
 
 

@@ -6,11 +6,10 @@ The values are those of +experiment=presets_cartpole and presets_acrobot. A run 
 one that has finished is only read: the same command prints it again.
 """
 
-import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from recipes import final_scores, read_status, train, with_interval
+from recipes import final_scores, parse, read_status, train, with_interval
 
 from dqn.config.paths import CONF
 
@@ -36,24 +35,15 @@ def cells(run: Path) -> list[str]:
 
 
 def main() -> None:
-    known = presets()
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"any of {', '.join(known)}")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/presets"), help="where the runs lie")
-    arguments = parser.parse_args()
-    unknown = set(arguments.presets) - set(known)
-    if unknown:
-        parser.error(f"no such preset: {', '.join(sorted(unknown))}")
-    names = arguments.presets or known
-    pairs = [(name, env) for name in names for env in ENVS]
+    arguments = parse("preset", presets(), __doc__)
+    pairs = [(name, env) for name in arguments.names for env in ENVS]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         runs = list(pool.map(lambda pair: run_of(pair[0], pair[1], arguments.folder), pairs))
     columns = [f"{env}: {what}" for env in ENVS.values() for what in ("evaluation", "seeds", "CPU min")]
     print(f"| preset | {' | '.join(columns)} |")
     print(f"|{'---|' * (len(columns) + 1)}")
     table = dict(zip(pairs, runs, strict=True))
-    for name in names:
+    for name in arguments.names:
         print(f"| `agent={name}` | {' | '.join(cell for env in ENVS for cell in cells(table[name, env]))} |")
 
 

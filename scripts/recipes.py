@@ -13,11 +13,11 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dqn.stats import bootstrap_interval, interquartile_mean
+from dqn.stats import estimate
 
 SEEDS = 10
 LAST = 100
@@ -74,20 +74,32 @@ def last_training_return(metrics: Path) -> float:
 
 
 def with_interval(scores: list[float]) -> str:
-    low, high = bootstrap_interval(scores, generator=np.random.default_rng(0))
-    return f"{interquartile_mean(scores):.1f} [{low:.1f}, {high:.1f}]"
+    value, low, high = estimate(scores, generator=np.random.default_rng(0))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+class Arguments(NamedTuple):
+    names: list[str]
+    jobs: int
+    folder: Path
+
+
+def parse(kind: str, known: list[str], description: str | None) -> Arguments:
+    """Return which of the `known` names of a kind to run, all without any, and how; unknown ones end it."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar=kind.upper(), help=f"any of {', '.join(known)}")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once")
+    parser.add_argument("--folder", type=Path, default=Path(f"outputs/{kind}s"), help="where the runs lie")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(known)
+    if unknown:
+        parser.error(f"no such {kind}: {', '.join(sorted(unknown))}")
+    return Arguments(arguments.names or known, arguments.jobs, arguments.folder)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=f"any of {', '.join(PUBLISHED)}")
-    parser.add_argument("--jobs", type=int, default=2, help="recipes at once")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/recipes"), help="where the runs lie")
-    arguments = parser.parse_args()
-    unknown = set(arguments.recipes) - set(PUBLISHED)
-    if unknown:
-        parser.error(f"no such recipe: {', '.join(sorted(unknown))}")
-    recipes = arguments.recipes or list(PUBLISHED)
+    arguments = parse("recipe", list(PUBLISHED), __doc__)
+    recipes = arguments.names
     with ThreadPoolExecutor(arguments.jobs) as pool:
         runs = list(
             pool.map(lambda recipe: train([f"+experiment={recipe}"], arguments.folder / recipe), recipes)
