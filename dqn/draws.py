@@ -1,6 +1,6 @@
 """Random numbers for networks: noise and fractions, from a stream for each seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,17 +28,17 @@ class NumpyDraws:
         """Seeds that draw [K]."""
 
     def normal(self, size: int) -> Floats:
-        numbers = np.zeros((len(self.streams), size), np.float32)
-        for row, generator, using in zip(numbers, self.streams, self.using, strict=True):
-            if using:
-                generator.standard_normal(dtype=np.float32, out=row)
-        return numbers
+        return self._drawn(np.random.Generator.standard_normal, (size,))
 
     def uniform(self, *shape: int) -> Floats:
+        return self._drawn(np.random.Generator.random, shape)
+
+    def _drawn(self, draw: Callable[..., Any], shape: tuple[int, ...]) -> Floats:
+        """Return what a method of generators draws, [K, *shape]."""
         numbers = np.zeros((len(self.streams), *shape), np.float32)
         for row, generator, using in zip(numbers, self.streams, self.using, strict=True):
             if using:
-                generator.random(dtype=np.float32, out=row)
+                draw(generator, dtype=np.float32, out=row)
         return numbers
 
     def state_dict(self) -> list[dict[str, Any]]:
