@@ -1,33 +1,40 @@
 """The agent: it acts by its online network and learns from samples, for K seeds in lock step."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dqn.backup import Backup
+from dqn.backup import ActionValues, Backup
+from dqn.compiled import CompiledGradient, repays
 from dqn.draws import NumpyDraws, TorchDraws, draws_numbers
 from dqn.inference import numpy_forward
 from dqn.network import QNetwork, flatten
+from dqn.optimizer import Optimizer
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, integer, stream
 from dqn.types import (
     Array,
     Batch,
     Bools,
+    Draws,
     EnvSpec,
     Floats,
     Integers,
     Positive,
     Probability,
+    Purpose,
     Sample,
     Update,
 )
 
 State = dict[str, Any]
 MakeNetwork = Callable[..., QNetwork]
+LearningDraws = Callable[[Purpose], Draws]
+"""Draws for each purpose of an update."""
 
 
 class Policy:
@@ -99,6 +106,8 @@ class Agent:
         lr_schedule: the share of `lr` at each tick.
         gamma: discount of one step.
         max_grad_norm: each seed's gradient is scaled down to this norm; None: never.
+        compile: whether to compile the update; "auto": where the planned updates repay it.
+        planned_updates: of the whole run.
         spec: observations and actions.
         seeds: the K seeds.
         num_envs: environments per seed, E.
@@ -110,11 +119,13 @@ class Agent:
         *,
         network: MakeNetwork,
         backup: Backup,
-        optimizer: Callable[..., torch.optim.Optimizer],
+        optimizer: Callable[..., Optimizer],
         lr: Positive,
         lr_schedule: Schedule,
         gamma: Probability,
         max_grad_norm: Positive | None,
+        compile: bool | Literal["auto"],
+        planned_updates: int,
         spec: EnvSpec,
         seeds: Sequence[int],
         num_envs: int,
@@ -135,6 +146,16 @@ class Agent:
         leaf = nn.Parameter(self._parameters.value)
         leaf.grad = self._parameters.gradient
         self.optimizer = optimizer([leaf], lr=lr)
+        self._choose(repays(planned_updates, len(seeds)) if compile == "auto" else compile)
+
+    def _choose(self, compiles: bool) -> None:
+        """Let updates be compiled or not; which it is stays so when a run is resumed."""
+        self.compiles = compiles
+        self._gradient = (
+            CompiledGradient(self.gradient, self.draws)
+            if compiles
+            else partial(self.gradient, draws=self.draws)
+        )
 
     def act(self, obs: Array, epsilon: float, active: Bools) -> Integers:
         """Return actions [K, E] for observations [K, E, ...]; a seed that waits draws nothing."""
@@ -145,40 +166,38 @@ class Agent:
 
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
-        losses, priority, q = self.losses(sample.batch)
-        loss = (losses * sample.weight).mean(-1)
-        leaves, gradients = self._parameters.leaves, self._parameters.gradients
-        for gradient, fresh in zip(gradients, torch.autograd.grad(loss.sum(), leaves), strict=True):
-            gradient.copy_(fresh)
-        norm = torch.linalg.vector_norm(self._parameters.gradient, dim=1)
-        if self.max_grad_norm is not None:
-            scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-            self._parameters.gradient.mul_(scale.unsqueeze(1))
+        priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
         self.optimizer.step()
-        report = torch.stack((loss.detach(), q, norm)).cpu().numpy()
-        return Update(priority.cpu().numpy(), *report)
+        return Update(priority.cpu().numpy(), *report.cpu().numpy())
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def gradient(self, batch: Batch, weight: Tensor, draws: LearningDraws) -> tuple[Tensor, Tensor]:
+        """Set each seed's gradient of its mean weighted loss, clipped.
+
+        Returns:
+            The priorities [K, B], and [3, K]: the loss, the mean value of taken actions, the gradient's norm.
+        """
+        losses, priority, q = self.losses(batch, draws)
+        loss = (losses * weight).mean(-1)
+        gradient = self._parameters.gather(torch.autograd.grad(loss.sum(), self._parameters.leaves))
+        norm = torch.linalg.vector_norm(gradient, dim=1)
+        if self.max_grad_norm is not None:
+            scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+            gradient = gradient * scale.unsqueeze(1)
+        self._parameters.gradient.copy_(gradient)
+        return priority, torch.stack((loss.detach(), q, norm))
+
+    def losses(self, batch: Batch, draws: LearningDraws) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss and the priority of each sample [K, B], and the mean value of taken actions [K]."""
-        prediction = self.online(batch.obs, self.draws("prediction")).at(batch.action)
+        prediction = self.online(batch.obs, draws("prediction")).at(batch.action)
         with torch.no_grad():
-            following = self.target(batch.next_obs, self.draws("target"))
-            policy, bonus = self.backup(batch, following.mean(), self.online_values, self.target_values)
-            target = following.mix(policy).shift(batch.reward + bonus, batch.discount)
+            following = self.target(batch.next_obs, draws("target"))
+            online, target = (action_values(network, draws) for network in (self.online, self.target))
+            policy, bonus = self.backup(batch, following.mean(), online, target)
+            goal = following.mix(policy).shift(batch.reward + bonus, batch.discount)
             q = prediction.mean().mean(-1)
-            priority = prediction.priority(target)
-        return prediction.loss(target), priority, q
-
-    def online_values(self, obs: Tensor) -> Tensor:
-        """Return the online network's action values [K, B, A] of obs [K, B, ...], by draws of their own."""
-        values: Tensor = self.online(obs, self.draws("action")).mean()
-        return values
-
-    def target_values(self, obs: Tensor) -> Tensor:
-        """Return the target network's action values [K, B, A] of obs [K, B, ...], by draws of their own."""
-        values: Tensor = self.target(obs, self.draws("action")).mean()
-        return values
+            priority = prediction.priority(goal)
+        return prediction.loss(goal), priority, q
 
     def sync_target(self, tau: float) -> None:
         """Move the target network to tau * online + (1 - tau) * target; at tau = 1 that is a copy."""
@@ -187,6 +206,7 @@ class Agent:
     def state_dict(self) -> State:
         """Return what learning needs beyond the policy."""
         return {
+            "compiles": self.compiles,
             "target": {name: leaf.detach() for name, leaf in self.target.named_parameters()},
             "optimizer": self.optimizer.state_dict(),
             "exploration": self.exploration.state_dict(),
@@ -195,11 +215,17 @@ class Agent:
         }
 
     def load_state_dict(self, state: State) -> None:
+        self._choose(state["compiles"])
         copy_leaves(self.target, state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.exploration.load_state_dict(state["exploration"])
         self.acting_draws.load_state_dict(state["acting_draws"])
         self.learning_draws.load_state_dict(state["learning_draws"])
+
+
+def action_values(network: QNetwork, draws: LearningDraws) -> ActionValues:
+    """Return the network's values [K, B, A] as a function of observations, by draws for an action."""
+    return lambda obs: network(obs, draws("action")).mean()
 
 
 def parameter_generators(seeds: Sequence[int]) -> list[torch.Generator]:

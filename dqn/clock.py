@@ -38,6 +38,11 @@ class Clock(ABC):
     def total(self) -> int:
         """Return the ticks of the whole run."""
 
+    @property
+    def planned_updates(self) -> int:
+        """Return about how many updates the whole run has."""
+        return (self.total // self.train_period) * self.updates_per_train
+
     @abstractmethod
     def ticks(self, waiting: Bools) -> int:
         """Return how many ticks pass now; if any do, the environments that wait begin new episodes.

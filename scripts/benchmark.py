@@ -56,6 +56,7 @@ def update(repeats: int, quick: bool) -> None:
     from dqn.agent import Agent
     from dqn.backup import Greedy
     from dqn.network import MLP, ExpectedHead, Linear, QNetwork
+    from dqn.optimizer import Adam
     from dqn.schedule import Constant
     from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 
@@ -68,11 +69,13 @@ def update(repeats: int, quick: bool) -> None:
             layer=Linear,
         ),
         backup=Greedy(),
-        optimizer=partial(torch.optim.Adam, fused=True),
+        optimizer=partial(Adam, betas=(0.9, 0.999), eps=1e-8),
         lr=2.5e-4,
         lr_schedule=Constant(value=1.0),
         gamma=0.99,
         max_grad_norm=None,
+        compile=False,
+        planned_updates=0,
         spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 2, 500),
         seeds=[0],
         num_envs=1,

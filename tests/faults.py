@@ -242,7 +242,9 @@ class AllSeedsAgent(Agent):
     """An agent whose learning rate depends on the loss of all seeds."""
 
     def update(self, sample, tick):
-        self.lr = 1e-3 * (1.0 + min(1.0, 100.0 * float(self.losses(sample.batch)[0].mean().detach())))
+        self.lr = 1e-3 * (
+            1.0 + min(1.0, 100.0 * float(self.losses(sample.batch, self.draws)[0].mean().detach()))
+        )
         return super().update(sample, tick)
 
 

@@ -10,6 +10,7 @@ from dqn import schedule
 from dqn.agent import Agent
 from dqn.backup import Double, Greedy
 from dqn.network import MLP, ExpectedHead, Linear, QNetwork
+from dqn.optimizer import Adam
 from dqn.schedule import Constant
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 
@@ -29,16 +30,19 @@ def make(
     max_grad_norm=None,
     optimizer=None,
     num_envs=1,
+    compile=False,
 ) -> Agent:
     torso, head = partial(MLP, hidden_sizes=[8], layer_norm=False), partial(HEAD, huber_delta=1.0)
     return Agent(
         network=partial(QNetwork, torso=torso, head=head, layer=Linear),
         backup=backup or Greedy(),
-        optimizer=optimizer or torch.optim.Adam,
+        optimizer=optimizer or partial(Adam, betas=(0.9, 0.999), eps=1e-8),
         lr=lr,
         lr_schedule=lr_schedule,
         gamma=0.9,
         max_grad_norm=max_grad_norm,
+        compile=compile,
+        planned_updates=1,
         spec=SPEC,
         seeds=seeds,
         num_envs=num_envs,
@@ -57,6 +61,11 @@ def batch(num_seeds=2, size=5) -> Batch:
     )
 
 
+def losses_of(agent: Agent, batch: Batch) -> torch.Tensor:
+    losses, _, _ = agent.losses(batch, agent.draws)
+    return losses
+
+
 def sampled(batch: Batch) -> Sample:
     """Return a batch as uniform replay gives it."""
     return Sample(batch, torch.ones_like(batch.reward), np.zeros(batch.reward.shape, np.int64))
@@ -73,7 +82,7 @@ def test_loss_is_the_papers(backup):
     """Sample by sample: Mnih et al. (2015), algorithm 1; van Hasselt et al. (2016), eq. 4."""
     agent, sample = make(backup=backup), batch()
     perturb(agent)
-    losses, priority, q = (each.detach() for each in agent.losses(sample))
+    losses, priority, q = (each.detach() for each in agent.losses(sample, agent.draws))
     online, target = agent.online(sample.obs).mean().detach(), agent.target(sample.next_obs).mean()
     chooser = agent.online(sample.next_obs).mean() if isinstance(backup, Double) else target
     for k in range(2):
@@ -92,7 +101,7 @@ def test_loss_is_the_papers(backup):
 
 def test_double_equals_greedy_where_the_networks_are_equal():
     sample = batch()
-    losses = [make(backup=backup).losses(sample)[0] for backup in (Greedy(), Double())]
+    losses = [losses_of(make(backup=backup), sample) for backup in (Greedy(), Double())]
     assert torch.equal(*losses)
 
 
@@ -100,12 +109,12 @@ def test_double_differs_where_they_differ():
     agents = [make(backup=backup) for backup in (Greedy(), Double())]
     for agent in agents:
         perturb(agent)
-    assert not torch.equal(*(agent.losses(batch())[0] for agent in agents))
+    assert not torch.equal(*(losses_of(agent, batch()) for agent in agents))
 
 
 def test_no_gradient_reaches_the_target_network():
     agent = make(backup=Double())
-    agent.losses(batch())[0].sum().backward()
+    losses_of(agent, batch()).sum().backward()
     assert all(leaf.grad is None for leaf in agent.target.parameters())
     assert all(leaf.grad.abs().sum() > 0 for leaf in agent.online.parameters())
 
@@ -113,8 +122,8 @@ def test_no_gradient_reaches_the_target_network():
 def test_target_beyond_termination_does_not_matter():
     agent, sample = make(), batch()
     perturb(agent)
-    loss, _, _ = agent.losses(sample._replace(discount=torch.zeros(2, 5)))
-    elsewhere, _, _ = agent.losses(sample._replace(discount=torch.zeros(2, 5), next_obs=torch.ones(2, 5, 4)))
+    ends = sample._replace(discount=torch.zeros(2, 5))
+    loss, elsewhere = (losses_of(agent, each) for each in (ends, ends._replace(next_obs=torch.ones(2, 5, 4))))
     assert torch.equal(loss, elsewhere)
 
 
@@ -126,7 +135,7 @@ def test_update_is_the_optimizers_step_on_the_mean_loss():
     optimizer = torch.optim.Adam(leaves, lr=1e-2)
     for _ in range(10):
         update = agent.update(sampled(sample), 0)
-        losses, _, q = twin.losses(sample)
+        losses, _, q = twin.losses(sample, twin.draws)
         loss = losses.mean()
         optimizer.zero_grad()
         loss.backward()
@@ -165,7 +174,7 @@ def test_weights_scale_each_sample():
     """A weight of zero takes a sample out of the loss; the mean stays one over the batch."""
     agent, twin, whole = make(), make(), batch()
     weight = torch.tensor([1.0, 0.0, 0.5, 0.0, 2.0]).expand(2, 5)
-    losses = twin.losses(whole)[0].detach()
+    losses = losses_of(twin, whole).detach()
     update = agent.update(sampled(whole)._replace(weight=weight), 0)
     np.testing.assert_allclose(update.loss, (losses * weight).mean(-1), rtol=1e-6)
     assert update.priority.shape == (2, 5)

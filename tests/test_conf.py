@@ -60,7 +60,7 @@ def test_default_is_the_documents_experiment():
         "memory.reader.n_step": 1,
     }
     assert {key: values[key] for key in document} == document
-    assert config["agent"]["optimizer"]["_target_"] == "torch.optim.Adam"
+    assert config["agent"]["optimizer"]["_target_"] == "dqn.optimizer.Adam"
     assert config["agent"]["backup"]["_target_"] == "dqn.backup.Greedy"
 
 

@@ -9,6 +9,7 @@ from helpers import config_of
 from hydra.utils import instantiate
 
 from dqn.config.check import check
+from dqn.network.parameters import views
 from dqn.types import EnvSpec, ObsSpec, Row
 
 SWITCHES = {
@@ -37,7 +38,7 @@ def train(words: list[str], num_seeds: int) -> None:
     assert check(config, learns=False).problems == []
     common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device("cpu")}
     agent = instantiate(config["agent"], _convert_="all")(
-        network=instantiate(config["network"], _convert_="all"), **common
+        network=instantiate(config["network"], _convert_="all"), planned_updates=0, **common
     )
     memory = instantiate(config["memory"], _convert_="all")(gamma=agent.gamma, **common)
     fill(memory, num_seeds)
@@ -49,9 +50,9 @@ def train(words: list[str], num_seeds: int) -> None:
         assert np.isfinite(update.loss).all()
         assert np.isfinite(update.priority).all()
         assert (update.priority >= 0).all()
-        for name, gradient in zip(
-            dict(agent.online.named_parameters()), agent._parameters.gradients, strict=True
-        ):
+        leaves = dict(agent.online.named_parameters())
+        gradients = views(agent._parameters.gradient, list(leaves.values()))
+        for name, gradient in zip(leaves, gradients, strict=True):
             assert gradient.isfinite().all(), name
             assert (gradient.flatten(1).abs().sum(-1) > 0).all(), name
         assert not torch.equal(agent._parameters.value, before)

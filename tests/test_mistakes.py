@@ -103,8 +103,8 @@ VALUES = [
     ),
     # parts
     ("+agent.optimizer.lr=0.1", {"agent.optimizer.lr=0.1": "agent.lr sets it"}),
-    ("+agent.optimizer.nope=1", {"agent.optimizer.nope=1": "weight_decay"}),
-    ("agent.optimizer.betas=[2,3]", {"agent.optimizer={'betas': [2.0, 3.0]": "Invalid beta"}),
+    ("+agent.optimizer.nope=1", {"agent.optimizer.nope=1": "betas, eps"}),
+    ("agent.optimizer.betas=[2,3]", {"agent.optimizer.betas=[2, 3]": "less than 1"}),
     ("agent.optimizer.eps=small", {"agent.optimizer.eps=small": "a valid number"}),
     ("agent.optimizer._target_=torch.optim.SGD", {"agent.optimizer.betas=": "momentum"}),
     ("agent.backup._target_=no.such", {"agent.backup._target_=no.such": "No module named 'no'"}),

@@ -59,7 +59,7 @@ class Tables(Agent):
     def losses_of(self, inputs: SimpleNamespace) -> tuple[torch.Tensor, torch.Tensor]:
         """Return losses and priorities [B]."""
         batch = Batch("obs", inputs.action, inputs.reward, inputs.discount, "next_obs")
-        return self.losses(batch)[:2]
+        return self.losses(batch, self.draws)[:2]
 
 
 @DTYPES

@@ -11,7 +11,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from helpers import config_of
 from records import check_records, contents, read_events, read_metrics, same, scalars_of, stored
@@ -24,6 +23,7 @@ from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.evaluate import Evaluator
 from dqn.logger import Logger
+from dqn.optimizer import Adam
 from dqn.runner import Runner
 from dqn.runs import RunFolder
 
@@ -89,7 +89,7 @@ STOPS = {
     "at once": before(Environments, "reset", 1),
     "act": before(Agent, "act", 71),
     "step": after(Environments, "step", 70),
-    "update": before(torch.optim.Adam, "step", 12),
+    "update": before(Adam, "step", 12),
     "after an update": after(Agent, "update", 13),
     "target": before(Agent, "sync_target", 3),
     "evaluation": before(Evaluator, "__call__", 1),
@@ -184,6 +184,13 @@ def test_an_iteration_of_as_many_steps_as_a_block_of_random_numbers(tmp_path, st
     words = [*STEPS, *ONE, "runner.iteration_length=256", "runner.total_steps=768"]
     assert run_and_stop(tmp_path, words, after(Checkpoint, "save", 1))
     same(run(tmp_path, words), straight(*words))
+
+
+def test_compiled_updates(tmp_path, straight, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    words = [*STEPS, *MANY, "agent.compile=true"]
+    assert run_and_stop(tmp_path / "run", words, after(Checkpoint, "save", 2))
+    same(run(tmp_path / "run", words), straight(*words))
 
 
 def test_other_optimizers(tmp_path, straight):

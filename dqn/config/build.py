@@ -55,7 +55,7 @@ def experiment(
         "num_envs": environments.num_envs,
         "device": find_device(device),
     }
-    learner = agent(network=network, **common)
+    learner = agent(network=network, planned_updates=runner.planned_updates, **common)
     evaluator = None
     if runner.eval_episodes:
         evaluator = Evaluator(

@@ -32,7 +32,7 @@ GIVEN: dict[str, frozenset[str]] = {
     "memory.sampler.beta": frozenset(),
     "schedule": frozenset(),
     "runner": frozenset(),
-    "agent": frozenset({"network", "spec", "seeds", "num_envs", "device"}),
+    "agent": frozenset({"network", "planned_updates", "spec", "seeds", "num_envs", "device"}),
     "agent.optimizer": frozenset({"params", "lr"}),
     "agent.lr_schedule": frozenset(),
     "agent.backup": frozenset(),

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqn.agent import Agent
+from dqn.agent import Agent, action_values
 from dqn.conformance.compare import difference, near, require, same
 from dqn.conformance.subject import Subject, batch_of, normal, perturb
 from dqn.types import Batch, Sample
@@ -32,7 +32,8 @@ class Learner:
         agent.learning_draws.load_state_dict(self._beginning)
         q_next = agent.target.forward(batch.next_obs, agent.draws("target")).mean()
         before = q_next.clone()
-        policy, bonus = agent.backup(batch, q_next, agent.online_values, agent.target_values)
+        online, target = (action_values(network, agent.draws) for network in (agent.online, agent.target))
+        policy, bonus = agent.backup(batch, q_next, online, target)
         same(
             before, q_next, "the values q_next that it was given were changed; they are the target network's"
         )
@@ -50,7 +51,7 @@ class Learner:
 
     def losses(self, batch: Batch) -> Tensor:
         self.agent.learning_draws.load_state_dict(self._beginning)
-        return self.agent.losses(batch)[0]
+        return self.agent.losses(batch, self.agent.draws)[0]
 
 
 def backup(subject: Subject) -> None:

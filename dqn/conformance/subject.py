@@ -70,7 +70,12 @@ class Subject:
 
     def agent(self, seeds: Sequence[int]) -> Agent:
         agent: Agent = self.part("agent")(
-            network=self.part("network"), spec=self.spec, seeds=seeds, num_envs=1, device=CPU
+            network=self.part("network"),
+            planned_updates=0,
+            spec=self.spec,
+            seeds=seeds,
+            num_envs=1,
+            device=CPU,
         )
         return agent
 

@@ -1,5 +1,6 @@
 """All parameters of all seeds as views of one buffer."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,27 +20,44 @@ class Flat(NamedTuple):
     value: Tensor  # [K, P], P a multiple of ALIGNMENT
     leaves: list[nn.Parameter]  # views of it, [K, ...] each
     gradient: Tensor  # [K, P]
-    gradients: list[Tensor]  # views of it, one for each leaf
+
+    def gather(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Return the gradients of the leaves laid out as `gradient` is [K, P]."""
+        parts = []
+        for each in gradients:
+            parts.append(each.flatten(1))
+            if gap := padding(each):
+                parts.append(each.new_zeros(len(each), gap))
+        return torch.cat(parts, 1)
+
+
+def padding(leaf: Tensor) -> int:
+    """Return how many numbers fill up a leaf [K, ...] of each seed."""
+    return -leaf[0].numel() % ALIGNMENT
+
+
+def views(buffer: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
+    """Return the parts of a buffer [K, P] in which the `leaves`, or their gradients, lie."""
+    found, start = [], 0
+    for leaf in leaves:
+        size = leaf[0].numel()
+        found.append(buffer[:, start : start + size].view(leaf.shape))
+        start += size + padding(leaf)
+    return found
 
 
 def flatten(network: nn.Module, device: torch.device) -> Flat:
     """Move the parameters of `network` into one buffer on `device`, as views of it, and its constants too."""
     leaves = list(network.parameters())
     num_seeds = leaves[0].shape[0]
-    sizes = [leaf[0].numel() for leaf in leaves]
-    padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
-    value, gradient = (torch.zeros(num_seeds, sum(padded), device=device) for _ in range(2))
-    gradients = []
-    start = 0
-    for leaf, size, step in zip(leaves, sizes, padded, strict=True):
-        view = value[:, start : start + size].view(leaf.shape)
+    size = sum(leaf[0].numel() + padding(leaf) for leaf in leaves)
+    value, gradient = (torch.zeros(num_seeds, size, device=device) for _ in range(2))
+    for leaf, view in zip(leaves, views(value, leaves), strict=True):
         view.copy_(leaf.data)
         leaf.data = view
-        gradients.append(gradient[:, start : start + size].view(leaf.shape))
-        start += step
     for module in network.modules():
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else buffer.to(device)
         # nn.Module finds these by a slow path; as plain attributes they are the same objects
         module.__dict__.update(module._parameters | module._buffers | module._modules)
-    return Flat(value, leaves, gradient, gradients)
+    return Flat(value, leaves, gradient)

@@ -1,0 +1,142 @@
+"""The gradient of an update as one compiled graph."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqn.draws import TorchDraws
+from dqn.errors import UserError, first_line
+from dqn.types import Batch, Draws, Purpose
+
+Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
+"""A batch, the weights of its samples [K, B] and draws, to what an update reports; it sets the gradients."""
+Graph = Callable[..., tuple[Tensor, Tensor]]
+
+
+COMPILING_SECONDS = 15.0
+SAVED_SECONDS = 0.35e-3, 0.06e-3
+"""Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
+
+As `python scripts/benchmark.py compile` measures them for small multi-layer perceptrons.
+"""
+
+
+def repays(updates: int, num_seeds: int) -> bool:
+    """Return whether so many updates save what compiling them costs, on a machine that can compile."""
+    whole, each = SAVED_SECONDS
+    compilers = (os.environ.get("CXX", ""), "g++", "clang++")
+    return updates * (whole + each * num_seeds) > COMPILING_SECONDS and any(map(shutil.which, compilers))
+
+
+class CompiledGradient:
+    """What `gradient` computes, by one graph for batches of the first one's shape.
+
+    The graph has the forward passes, the loss, the backward pass and the clipping. It rounds otherwise than
+    the same operations one by one do, by a few units in the last place.
+
+    Args:
+        gradient: what is to be compiled; its tensors other than the arguments stay where they are.
+        draws: give the random numbers, as many and in the order in which `gradient` asks for them.
+    """
+
+    def __init__(self, gradient: Gradient, draws: TorchDraws) -> None:
+        self._gradient, self._draws = gradient, draws
+        self._asked: list[tuple[str, tuple[int, ...]]] = []
+        self._graph: Graph | None = None
+
+    def __call__(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the gradients and return what `gradient` returns.
+
+        Raises:
+            UserError: it cannot be compiled here.
+        """
+        if self._graph is None:
+            try:
+                self._graph = self._compile(batch, weight)
+            except Exception as error:  # of a network of the user's own, or for want of a compiler
+                cause = error
+                while isinstance(cause.__cause__, Exception):
+                    cause = cause.__cause__
+                raise UserError(
+                    f"agent.compile: the update cannot be compiled ({type(cause).__name__}:"
+                    f" {first_line(cause)}); that needs a C++ compiler and operations that torch can trace;"
+                    " agent.compile=false does without"
+                ) from error
+        numbers = [getattr(self._draws, kind)(*shape) for kind, shape in self._asked]
+        with torch.no_grad():  # the backward pass is in the graph
+            return self._graph(*batch, weight, *numbers)
+
+    def _compile(self, batch: Batch, weight: Tensor) -> Graph:
+        """Return the graph; the gradients are set, and no random numbers used up."""
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
+        before = self._draws.source.state_dict()
+        recorder = Recorder(self._draws)
+        self._gradient(batch, weight, recorder)
+        self._draws.source.load_state_dict(before)
+        self._asked = recorder.asked
+
+        def flat(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+            *fields, last = tensors[: len(batch) + 1]
+            return self._gradient(Batch(*fields), last, Given(tensors[len(batch) + 1 :]))
+
+        tensors = (*batch, weight, *recorder.numbers)
+        graph: Graph = torch.compile(make_fx(flat)(*tensors), fullgraph=True, dynamic=False)
+        with torch.no_grad():
+            graph(*tensors)  # compiles
+        return graph
+
+
+class Recorder:
+    """Draws that keep what they are asked for and what they gave."""
+
+    def __init__(self, draws: TorchDraws) -> None:
+        self._draws = draws
+        self.purpose: Purpose = draws.purpose
+        self.asked: list[tuple[str, tuple[int, ...]]] = []
+        self.numbers: list[Tensor] = []
+
+    def __call__(self, purpose: Purpose) -> Draws:
+        self.purpose = purpose
+        return self
+
+    def normal(self, size: int) -> Tensor:
+        return self._recorded("normal", size)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._recorded("uniform", *shape)
+
+    def _recorded(self, kind: str, *shape: int) -> Tensor:
+        self.asked.append((kind, shape))
+        self.numbers.append(getattr(self._draws, kind)(*shape))
+        return self.numbers[-1]
+
+
+class Given:
+    """Draws of numbers that were drawn before, in their order."""
+
+    def __init__(self, numbers: tuple[Tensor, ...]) -> None:
+        self._numbers = iter(numbers)
+        self.purpose: Purpose = "prediction"
+
+    def __call__(self, purpose: Purpose) -> Draws:
+        self.purpose = purpose
+        return self
+
+    def normal(self, size: int) -> Tensor:
+        return next(self._numbers)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return next(self._numbers)
+
+
+def cache_folder() -> Path:
+    """Return where compiled graphs are kept, so that the next process finds them."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "dqn" / "compiled"

@@ -1,0 +1,113 @@
+"""The compiled update against the one that is not."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import config_of
+from hydra.utils import instantiate
+
+from dqn import compiled
+from dqn.agent import Agent
+from dqn.draws import NumpyDraws, TorchDraws
+from dqn.errors import UserError
+from dqn.types import Batch, EnvSpec, ObsSpec, Sample
+
+SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
+SMALL = ["network.torso.hidden_sizes=[16]", "agent.max_grad_norm=0.5"]
+TOLERANCE = 2e-5
+"""Of gradients and what an update reports, relative to the largest of them: 170 units in the last place."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+        yield
+        patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+
+
+def make(words: list[str], *, compiles: bool | str, updates: int = 0, num_seeds: int = 2) -> Agent:
+    config = config_of([*words, *SMALL, f"agent.compile={compiles}"])
+    common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device("cpu")}
+    network = instantiate(config["network"], _convert_="all")
+    agent: Agent = instantiate(config["agent"], _convert_="all")(
+        network=network, planned_updates=updates, **common
+    )
+    return agent
+
+
+def samples(count: int, num_seeds: int = 2) -> list[Sample]:
+    generator = np.random.default_rng(0)
+    shape = (num_seeds, 32)
+
+    def numbers(*tail: int) -> torch.Tensor:
+        return torch.from_numpy(generator.standard_normal((*shape, *tail), np.float32))
+
+    def sample() -> Sample:
+        action = torch.from_numpy(generator.integers(3, size=shape))
+        discount = torch.from_numpy(generator.choice(np.float32([0.0, 0.97]), shape))
+        batch = Batch(numbers(4), action, numbers(), discount, numbers(4))
+        return Sample(batch, numbers().abs(), np.zeros(shape, np.int64))
+
+    return [sample() for _ in range(count)]
+
+
+def near(ours, theirs) -> None:
+    scale = float(np.abs(theirs).max())
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * scale)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["agent=rainbow"],
+        pytest.param(["agent=dqn", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
+        pytest.param(["agent=munchausen", "network.head.dueling=true"], marks=pytest.mark.slow),
+        pytest.param(["agent=m_iqn", "network/layer=noisy"], marks=pytest.mark.slow),
+        pytest.param(["agent=qrdqn", "agent/optimizer=rmsprop"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_it_is_the_update_within_rounding(words):
+    """Three updates in a row, on the same draws: priorities, loss, values, norm and gradients."""
+    plain, graph = (make(words, compiles=compiles) for compiles in (False, True))
+    for sample in samples(3):
+        reports = [agent.update(sample, 0) for agent in (plain, graph)]
+        for ours, theirs in zip(reports[1], reports[0], strict=True):
+            near(ours, theirs)
+        near(graph._parameters.gradient.numpy(), plain._parameters.gradient.numpy())
+        assert graph.learning_draws.state_dict() == plain.learning_draws.state_dict()
+        graph._parameters.value.copy_(plain._parameters.value)  # rounding is told, not piled up
+        graph.optimizer.load_state_dict(plain.optimizer.state_dict())
+    assert plain.compiles is False
+    assert graph.compiles is True
+
+
+def test_auto_compiles_where_that_repays(monkeypatch):
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: name)
+    enough = round(compiled.COMPILING_SECONDS / (compiled.SAVED_SECONDS[0] + 2 * compiled.SAVED_SECONDS[1]))
+    assert not make(["agent=dqn"], compiles="auto", updates=enough - 1).compiles
+    assert make(["agent=dqn"], compiles="auto", updates=enough + 1).compiles
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    assert not make(["agent=dqn"], compiles="auto", updates=enough + 1).compiles
+
+
+def test_what_was_decided_stays_when_a_run_goes_on():
+    first = make(["agent=dqn"], compiles="auto", updates=10**9)
+    second = make(["agent=dqn"], compiles="auto", updates=0)
+    assert (first.compiles, second.compiles) == (True, False)
+    second.load_state_dict(first.state_dict())
+    assert second.compiles
+
+
+def test_what_cannot_be_compiled_is_told():
+    def gradient(batch, weight, draws):
+        if float(weight.sum()) > 0:
+            raise RuntimeError("of numbers\nthat are not there yet")
+        return weight, weight
+
+    draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
+    sample = samples(1, num_seeds=1)[0]
+    with pytest.raises(UserError, match=r"agent.compile: .*RuntimeError: of numbers.*agent.compile=false"):
+        compiled.CompiledGradient(gradient, draws)(sample.batch, sample.weight)
