@@ -40,7 +40,9 @@ def cells(run: Path) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"any of {', '.join(presets())}")
+    parser.add_argument(
+        "presets", nargs="*", default=[], metavar="PRESET", help=f"any of {', '.join(presets())}"
+    )
     add_options(parser, "outputs/presets")
     arguments = parser.parse_args()
     check_names(parser, "preset", arguments.presets, presets())

@@ -109,10 +109,10 @@ def lines_of(
     rows: Sequence[Row], table: Table, folder: Path, ranges: Mapping[str, tuple[float, float]]
 ) -> Iterator[str]:
     """Yield a table as Markdown: the rows that have a recipe, then the reasons of the others."""
-    yield f"{table.about} ({table.source})."
-    yield f"Each score is the {PROTOCOLS[table.score]}; ours is the mean of {SEEDS} seeds [95 % interval].\n"
+    yield f"{table.about} ({table.source}).\n"
     told = [cells(row, table, folder / row.experiment, ranges[row.env]) for row in rows if row.experiment]
     if told:
+        yield f"A seed's score is its {PROTOCOLS[table.score]}; ours is their mean [95 % interval].\n"
         yield from markdown(HEADER, told)
     for row in rows:
         if row.missing:
@@ -147,7 +147,9 @@ def main() -> None:
     everything = read_published()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("table", choices=everything.tables, help="where the results are published")
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="only the rows of these recipes")
+    parser.add_argument(
+        "experiments", nargs="*", default=[], metavar="EXPERIMENT", help="only the rows of these recipes"
+    )
     add_options(parser, "outputs/reproduce")
     arguments = parser.parse_args()
     table = everything.tables[arguments.table]
