@@ -6,10 +6,18 @@ The values are those of +experiment=presets_cartpole and presets_acrobot. A run 
 one that has finished is only read: the same command prints it again.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import argparse
 from pathlib import Path
 
-from recipes import final_scores, parse, read_status, train, with_interval
+from reproduce import (
+    add_options,
+    check_names,
+    final_scores,
+    markdown,
+    read_status,
+    train_all,
+    with_interval,
+)
 
 from dqn.config.paths import CONF
 
@@ -23,10 +31,6 @@ def presets() -> list[str]:
     )
 
 
-def run_of(preset: str, env: str, folder: Path) -> Path:
-    return train([f"+experiment=presets_{env}", f"agent={preset}"], folder / env / preset)
-
-
 def cells(run: Path) -> list[str]:
     """Return a finished run as cells of the table: its final evaluation, its seeds, its cost."""
     finals = final_scores(run)
@@ -35,16 +39,24 @@ def cells(run: Path) -> list[str]:
 
 
 def main() -> None:
-    arguments = parse("preset", presets(), __doc__)
-    pairs = [(name, env) for name in arguments.names for env in ENVS]
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = list(pool.map(lambda pair: run_of(pair[0], pair[1], arguments.folder), pairs))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "presets", nargs="*", default=[], metavar="PRESET", help=f"any of {', '.join(presets())}"
+    )
+    add_options(parser, "outputs/presets")
+    arguments = parser.parse_args()
+    check_names(parser, "preset", arguments.presets, presets())
+    names = arguments.presets or presets()
+    folder: Path = arguments.folder
+    words = {
+        folder / env / name: [f"+experiment=presets_{env}", f"agent={name}"] for name in names for env in ENVS
+    }
+    train_all(words, arguments.jobs)
     columns = [f"{env}: {what}" for env in ENVS.values() for what in ("evaluation", "seeds", "CPU min")]
-    print(f"| preset | {' | '.join(columns)} |")
-    print(f"|{'---|' * (len(columns) + 1)}")
-    table = dict(zip(pairs, runs, strict=True))
-    for name in arguments.names:
-        print(f"| `agent={name}` | {' | '.join(cell for env in ENVS for cell in cells(table[name, env]))} |")
+    rows = [
+        [f"`agent={name}`", *(cell for env in ENVS for cell in cells(folder / env / name))] for name in names
+    ]
+    print("\n".join(markdown(["preset", *columns], rows)))
 
 
 if __name__ == "__main__":

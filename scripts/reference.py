@@ -281,7 +281,8 @@ class Reference:
     def recipes(self) -> str:
         lines = ["## `experiment`", "", RECIPES, ""]
         for option in self.groups["experiment"]:
-            words = [*option.choices, *(f"{key.name}={key.value}".replace(", ", ",") for key in option.keys)]
+            words = [*(f"+experiment={base}" for base in option.bases), *option.choices]
+            words += [f"{key.name}={key.value}".replace(", ", ",") for key in option.keys]
             lines += [f"### `{option.name}`", "", option.about, "", "```"]
             lines += textwrap.wrap(" ".join(words), 110, break_long_words=False, break_on_hyphens=False)
             lines += ["```", ""]

@@ -8,9 +8,15 @@ import pytest
 import yaml
 from helpers import TINY_EPISODES, TINY_STEPS, config_of, make_runner
 from records import check_records, contents, read_events, read_metrics, same, scalars_of
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import api_pb2, list_session_groups
 from tensorboard.plugins.hparams import metadata as hparams_plugin
+from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.util.tensor_util import make_ndarray
 
 from dqn import board
@@ -57,6 +63,41 @@ def test_hyper_parameters_lie_in_the_run_itself(several):
     assert not [
         path for path in several.rglob("events*") if path.parent not in (several, *several.glob("seed=*"))
     ]
+
+
+def lines_by_return(folder: Path) -> list[tuple[str, float, float]]:
+    """Return the lines of the HPARAMS tab, greatest eval/return first: name, agent.lr, eval/return."""
+    multiplexer = EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(folder))
+    request = api_pb2.ListSessionGroupsRequest(
+        allowed_statuses=list(api_pb2.Status.values()),
+        aggregation_type=api_pb2.AGGREGATION_AVG,
+        slice_size=100,
+        col_params=[{"metric": {"tag": "eval/return"}, "order": api_pb2.ORDER_DESC}],
+    )
+    context = Context(TBContext(data_provider=provider))
+    answer = list_session_groups.Handler(RequestContext(), context, "", request).run()
+    return [
+        (group.name, group.hparams["agent.lr"].number_value, value.value)
+        for group in answer.session_groups
+        for value in group.metric_values
+        if value.name.tag == "eval/return"
+    ]
+
+
+def test_a_sweep_has_a_line_for_each_run_sorted_by_its_evaluation(tmp_path):
+    """The mean over seeds of the final evaluation, be they one or several."""
+    right = []
+    for lr, seeds in ((1e-3, 1), (1e-4, 3)):
+        folder = tmp_path / f"lr={lr}"
+        make_runner(folder, [*TINY_STEPS, *EVALUATED, f"agent.lr={lr}", f"num_seeds={seeds}"]).run()
+        ends = [lines[-1]["eval/return"] for lines in read_metrics(folder).values()]
+        right.append((f"{tmp_path.name}/lr={lr}", lr, pytest.approx(np.mean(ends))))
+    lines = lines_by_return(tmp_path)
+    assert sorted(lines) == sorted(right, key=lambda line: line[0])
+    assert lines[0][2] > lines[1][2]
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

@@ -110,6 +110,12 @@ def test_it_is_said_which_key_lacks_a_comment(tmp_path):
     assert write(tmp_path, bare).lacking() == right
 
 
+def test_a_recipe_names_the_one_that_it_begins_with(tmp_path):
+    again = "\n# @package _global_\ndefaults:\n  - small\n  - _self_\nseed: 3"
+    text = write(tmp_path, FILES | {"experiment/again": again}).text()
+    assert "### `again`\n\n\n\n```\n+experiment=small seed=3\n```" in text
+
+
 def test_text(tmp_path):
     text = write(tmp_path, FILES).text()
     assert [line for line in text.splitlines() if line.startswith("#")][1:] == [

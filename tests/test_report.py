@@ -21,7 +21,7 @@ from sweeps import COMMAND, base, change, make_run, make_sweep
 from dqn.report.curves import binned, curves_of, latest
 from dqn.report.read import Seed, Series, find_runs, read_run
 from dqn.report.settings import labels, sort_runs
-from dqn.report.tables import duration, harmless, seeds_text
+from dqn.report.tables import Table, duration, harmless, seeds_text, time_text
 from dqn.report.text import flat, plain, shown
 from dqn.report.write import main, write_report
 from dqn.stats import interquartile_mean
@@ -269,6 +269,12 @@ def test_broken_lines(tmp_path, line, broken):
     assert len(found.seeds[0].train.returns) == 5
     assert any(f"{broken} lines" in note for note in found.notes) == bool(broken)
     report_of(run, output=tmp_path / "out")
+
+
+def test_lines_of_tables_break_between_words():
+    assert time_text("2026-01-31T12:00:00+0000") == "2026-01-31 12:00:00+0000"
+    assert time_text(None) == "—"
+    assert "P(X &gt; Y) [95&nbsp;%]" in Table(header=["P(X > Y) [95 %]"], rows=[]).html()
 
 
 def test_links_and_pipes_are_not_followed(tmp_path):

@@ -154,7 +154,7 @@ def draw_improvement(analysis: Analysis) -> "Figure":
     fig, (ax,) = figure(2.4 + 0.62 * n)
     image = ax.imshow(table, cmap=colormaps["PuOr_r"], vmin=0, vmax=1, aspect="auto")
     for (i, j), p in cells.items():
-        colour = "black" if 0.25 < p.value < 0.88 else "white"
+        colour = "black" if 0.2 <= p.value < 0.88 else "white"
         weight = "bold" if p.low > 0.5 or p.high < 0.5 else "normal"
         text = probability_text(p, short=n > CROWDED)
         ax.text(j, i, text, ha="center", va="center", fontsize=9, color=colour, weight=weight)

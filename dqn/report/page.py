@@ -17,7 +17,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
   max-width: 960px; padding: 1rem 2rem 4rem; }
 h1 { font-size: 1.8rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #0072B2; }
-h3 { margin: 2rem 0 .5rem; } p { max-width: 75ch; } a { color: #00578a; }
+h3 { margin: 2rem 0 .5rem; } nav { margin-bottom: 1rem; } p { max-width: 75ch; } a { color: #00578a; }
 img { display: block; max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaption { color: #444; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; margin: .5rem 0 1rem; }
 th, td { text-align: left; padding: .25rem .45rem; border-bottom: 1px solid #ddd; vertical-align: top;

@@ -35,7 +35,8 @@ class Table:
             "number" if i in self.numbers else "long" if t in LONG else "" for i, t in enumerate(self.header)
         ]
         classes = [f' class="{kind}"' if kind else "" for kind in kinds]
-        head = "".join(f"<th{c}>{html.escape(t)}</th>" for c, t in zip(classes, self.header, strict=True))
+        header = [html.escape(t).replace(" %", "&nbsp;%") for t in self.header]  # no line begins with "%"
+        head = "".join(f"<th{c}>{t}</th>" for c, t in zip(classes, header, strict=True))
         body = "".join(
             "<tr>"
             + "".join(f"<td{c}>{html.escape(t)}</td>" for c, t in zip(classes, row, strict=True))
@@ -152,9 +153,14 @@ def runs_table(runs: Sequence[Run]) -> Table:
     for run in runs:
         numbers = [seed.number for seed in run.seeds]
         cells = [run.path, seeds_text(numbers), run.state, progress_text(run), duration(run.cpu_seconds)]
-        rows.append([*cells, *(str(run.status.get(key) or NOTHING)[:25] for key in ("created", "updated"))])
+        rows.append([*cells, *(time_text(run.status.get(key)) for key in ("created", "updated"))])
     header = ["run", "seeds", "state", "progress", "CPU time", "created", "last change"]
     return Table(header=header, rows=rows, numbers=frozenset({4}))
+
+
+def time_text(value: object) -> str:
+    """Return a time such as 2026-01-31T12:00:00+0000 as two words, which may stand in two lines."""
+    return str(value or NOTHING)[:25].replace("T", " ", 1)
 
 
 def seeds_text(numbers: Sequence[int]) -> str:
