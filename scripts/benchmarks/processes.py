@@ -20,6 +20,12 @@ ONE_THREAD = {
 """What keeps every library to one thread; it is told with the results."""
 
 
+def as_usual() -> dict[str, str]:
+    """Return the environment of a process: this one's, on one thread, with modules compiled but once."""
+    mine = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return mine | ONE_THREAD
+
+
 class Cost(NamedTuple):
     """What a process and all that it waited for have used."""
 
@@ -35,7 +41,7 @@ def run(command: Sequence[str], folder: Path) -> tuple[Cost, str]:
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
         start = time.perf_counter()
-        child = subprocess.Popen(command, cwd=folder, env=os.environ | ONE_THREAD, stdout=out, stderr=error)
+        child = subprocess.Popen(command, cwd=folder, env=as_usual(), stdout=out, stderr=error)
         try:
             _, status, usage = os.wait4(child.pid, 0)
         except BaseException:

@@ -122,6 +122,7 @@ def summary(folder: Path) -> str:
         lines = [Line(**line) for line in record["lines"]]
         then = record["circumstances"]
         about = f"{then['date']}, {then['git']}, {then['machine']}, load {then['load']} at the end"
-        command = " ".join(["python scripts/benchmark.py", record["part"], *record["words"]])
+        words = ["--words", *record["words"]] if record["words"] else []
+        command = " ".join(["python scripts/benchmark.py", record["part"], *words])
         sections.append(f"`{command}`: {about}\n\n{markdown(lines)}\n")
     return "\n".join(sections)
