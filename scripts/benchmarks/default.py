@@ -26,7 +26,7 @@ class Learned(NamedTuple):
 
 
 def default(setting: Setting) -> list[Line]:
-    """Measure whole runs of the default experiment; print what they learn, too."""
+    """Whole runs of the default experiment, beside the document's loop; prints what they learn, too."""
     episodes = QUICK_EPISODES if setting.quick else EPISODES
     print("  seed: best and last mean return of 100 episodes, ours; the document's loop", flush=True)
     mine, others = [], []
@@ -36,8 +36,7 @@ def default(setting: Setting) -> list[Line]:
         told = [f"{side[-1].best:.1f} {side[-1].last:.1f}" for side in (mine, others)]
         print(f"  {seed}: {'; '.join(told)}", flush=True)
     work = f"default run, {episodes:,} episodes, per environment step"
-    steps = ([learned.step for learned in side] for side in (mine, others))
-    a, b = steps
+    a, b = ([learned.step for learned in side] for side in (mine, others))
     return [Line(work=work, beside="the document's loop", ours=a, theirs=b, unit="µs CPU", most=0.35)]
 
 

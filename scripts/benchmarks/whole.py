@@ -151,12 +151,16 @@ def total(runs: Sequence[Run]) -> Run:
 
 
 def start(setting: Setting) -> list[Line]:
-    """Measure a run that ends with its first update: all of it, from the start of Python on."""
+    """A run that ends with its first update, from the start of Python on, beside importing torch alone."""
     python = setting.python(SB3)
-    mine, others = [], []
+    mine, limits, others = [], [], []
     for seed in range(setting.repeats):
         mine.append(ours(START, setting.words, seed).cost.cpu)
-        others.append(mine[-1] if python is None else theirs(SB3, python, START, seed).cost.cpu)
-    name = "itself" if python is None else SB3.name
-    work = "start to first update"
-    return [Line(work=work, beside=name, ours=mine, theirs=others, unit="s CPU", most_ours=5.0)]
+        limits.append(run([sys.executable, "-c", "import torch"], Path.cwd())[0].cpu)
+        if python is not None:
+            others.append(theirs(SB3, python, START, seed).cost.cpu)
+    beside = [("importing torch alone", limits), *([(SB3.name, others)] if others else [])]
+    return [
+        Line(work="start to first update", beside=name, ours=mine, theirs=costs, unit="s CPU", most_ours=most)
+        for (name, costs), most in zip(beside, (5.0, None), strict=False)
+    ]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 LONGEST_ITERATION = 10_000
+"""Environment steps of ours from one checkpoint to the next; the others write none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Work:
     capacity: int
     """Transitions in replay memory."""
     steps: int
-    """Environment steps, of each seed."""
+    """Environment steps, of each seed: at most LONGEST_ITERATION, or a multiple of it."""
     lr: float
     gamma: float = 0.99
     target_period: int = 500
