@@ -5,7 +5,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +115,20 @@ def write(
 
 
 def summary(folder: Path) -> str:
-    """Return the tables of all parts that have results."""
-    sections = []
+    """Return all lines that have targets in one table, and the table of each part that has results."""
+    judged, sections = [], []
     for file in sorted(folder.glob("*.json")):
         record = json.loads(file.read_text())
+        words = " ".join(record["words"])
         lines = [Line(**line) for line in record["lines"]]
+        judged += [
+            replace(line, work=f"{line.work} ({words})" if words else line.work)
+            for line in lines
+            if line.met is not None
+        ]
         then = record["circumstances"]
         about = f"{then['date']}, {then['git']}, {then['machine']}, load {then['load']} at the end"
-        words = ["--words", *record["words"]] if record["words"] else []
-        command = " ".join(["python scripts/benchmark.py", record["part"], *words])
+        command = f"python scripts/benchmark.py {record['part']}{f' --words {words}' if words else ''}"
         sections.append(f"`{command}`: {about}\n\n{markdown(lines)}\n")
-    return "\n".join(sections)
+    head = "Written by `scripts/benchmark.py`: medians, and from the least to the greatest. The targets:\n"
+    return "\n".join([head, f"{markdown(judged)}\n", *sections])
