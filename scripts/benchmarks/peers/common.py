@@ -1,0 +1,36 @@
+"""What the programs of all peers share: the work they are told, and what they tell when it is done.
+
+Each is called `PROGRAM.py WORK SEED`, where WORK is a JSON object with the fields of benchmarks.works.Work.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+
+
+def told() -> tuple[SimpleNamespace, int]:
+    """Return the work and the seed of the command line."""
+    return SimpleNamespace(**json.loads(sys.argv[1])), int(sys.argv[2])
+
+
+def timed(loop: Callable[[], object]) -> float:
+    """Return the CPU seconds of a call."""
+    start = time.process_time()
+    loop()
+    return time.process_time() - start
+
+
+def tell(*, steps: int, updates: int, loop: float, returns: Iterable[float]) -> None:
+    """Print, as the last line, what was done.
+
+    Args:
+        steps: environment steps.
+        updates: optimizer steps.
+        loop: CPU seconds of the training loop alone.
+        returns: of the latest training episodes, at most 100.
+    """
+    latest = [float(value) for value in returns]
+    mean = sum(latest) / len(latest) if latest else None
+    print(json.dumps({"steps": steps, "updates": updates, "loop": loop, "return": mean}))

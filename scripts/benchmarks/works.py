@@ -1,0 +1,104 @@
+"""The works that are measured, the same for everybody: CartPole-v1, one environment, hard target copies."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+LONGEST_ITERATION = 10_000
+"""Environment steps of ours from one checkpoint to the next; the others write none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One training run: Adam, Huber loss with delta 1, discount and the rest as below."""
+
+    name: str
+    hidden_sizes: Sequence[int]
+    batch_size: int
+    train_period: int
+    """Environment steps from one update to the next."""
+    learning_starts: int
+    """Environment steps before the first update."""
+    capacity: int
+    """Transitions in replay memory."""
+    steps: int
+    """Environment steps, of each seed: at most LONGEST_ITERATION, or a multiple of it."""
+    lr: float
+    gamma: float = 0.99
+    target_period: int = 500
+    """Environment steps from one copy of the target network to the next."""
+    epsilon_start: float = 1.0
+    epsilon_end: float = 0.05
+    max_grad_norm: float = 10.0
+
+    @property
+    def epsilon_duration(self) -> int:
+        """Return the environment steps in which epsilon falls: half of all."""
+        return self.steps // 2
+
+    @property
+    def updates(self) -> int:
+        """Return how many updates a seed makes: at each multiple of the period from the start on."""
+        return self.steps // self.train_period - (self.learning_starts - 1) // self.train_period
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.steps:,} steps"
+
+    def lasting(self, steps: int) -> "Work":
+        """Return the same work with another number of steps."""
+        return replace(self, steps=steps, learning_starts=min(self.learning_starts, steps // 2))
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a peer's program is told."""
+        return asdict(self) | {"epsilon_duration": self.epsilon_duration}
+
+    def words(self) -> list[str]:
+        """Return the words of scripts/train.py that are this work."""
+        return [
+            "env=cartpole",
+            "env.reward_scale=1.0",
+            "env.time_limit_is_terminal=false",
+            "runner=steps",
+            f"runner.total_steps={self.steps}",
+            f"runner.iteration_length={min(self.steps, LONGEST_ITERATION)}",
+            f"runner.batch_size={self.batch_size}",
+            f"runner.learning_starts={self.learning_starts}",
+            f"runner.train_period={self.train_period}",
+            f"runner.target_period={self.target_period}",
+            "runner.eval_episodes=0",
+            "schedule=linear_steps",
+            f"schedule.start={self.epsilon_start}",
+            f"schedule.end={self.epsilon_end}",
+            f"schedule.duration={self.epsilon_duration}",
+            f"network.torso.hidden_sizes={list(self.hidden_sizes)}",
+            "network.head.huber_delta=1.0",
+            "memory=uniform",
+            f"memory.capacity={self.capacity}",
+            f"agent.lr={self.lr}",
+            f"agent.gamma={self.gamma}",
+            f"agent.max_grad_norm={self.max_grad_norm}",
+        ]
+
+
+LIGHT = Work(
+    name="light",
+    hidden_sizes=[120, 84],
+    batch_size=128,
+    train_period=10,
+    learning_starts=10_000,
+    capacity=10_000,
+    steps=50_000,
+    lr=2.5e-4,
+)
+HEAVY = Work(
+    name="heavy",
+    hidden_sizes=[128],
+    batch_size=256,
+    train_period=1,
+    learning_starts=1_000,
+    capacity=50_000,
+    steps=20_000,
+    lr=5e-4,
+)
+START = replace(LIGHT, name="start", steps=200, learning_starts=200)
+"""Its only update is at its last step."""

@@ -1,0 +1,122 @@
+"""The benchmark: its arithmetic, what it refuses, and that a run of ours is the work that it should be."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "scripts"))
+from benchmarks import environments, processes, table, whole, works  # noqa: E402
+
+LINE = table.Line(
+    work="work", beside="them", ours=[1.0, 3.0, 2.0], theirs=[4.0, 4.0, 4.0], unit="s CPU", most=0.5
+)
+
+
+def test_ratios_are_of_pairs():
+    assert LINE.ratios == [0.25, 0.75, 0.5]
+    cells = [
+        "work, beside them",
+        "2 s CPU (1 to 3)",
+        "4 s CPU (4 to 4)",
+        "0.50 (0.25 to 0.75)",
+        "≤ 0.5",
+        "yes",
+    ]
+    assert LINE.cells() == cells
+
+
+@pytest.mark.parametrize(
+    ("change", "met"),
+    [
+        ({"most": 0.49}, False),
+        ({"most": None}, None),
+        ({"most_ours": 2.0}, True),
+        ({"most_ours": 1.9}, False),
+        ({"ours": [3.0, 3.0, 1.0]}, False),
+    ],
+)
+def test_targets(change, met):
+    assert replace(LINE, **change).met is met
+
+
+def test_results_are_written_and_told_together(tmp_path):
+    table.write(tmp_path, "light", [], [LINE], {"them": {"torch": "1.0"}})
+    file = table.write(tmp_path, "heavy", ["agent.lr=1"], [replace(LINE, work="other")], {})
+    record = json.loads(file.read_text())
+    assert record["words"] == ["agent.lr=1"]
+    assert record["circumstances"]["threads"] == processes.ONE_THREAD
+    assert record["lines"][0]["ours"] == [1.0, 3.0, 2.0]
+    told = (tmp_path / "table.md").read_text()
+    assert "`python scripts/benchmark.py heavy --words agent.lr=1`" in told
+    targets, *parts = told.split("`python")
+    assert [text.count("| work, beside them |") for text in (targets, *parts)] == [1, 0, 1]
+    assert [text.count("| other (agent.lr=1), beside them |") for text in (targets, *parts)] == [1, 0, 0]
+    assert parts[0].count("| other, beside them |") == 1
+
+
+@pytest.mark.parametrize("work", [works.LIGHT, works.HEAVY, works.START, works.LIGHT.lasting(2_000)])
+def test_updates_are_counted_as_the_loop_makes_them(work):
+    steps = range(1, work.steps + 1)
+    assert work.updates == sum(n % work.train_period == 0 and n >= work.learning_starts for n in steps)
+
+
+@pytest.mark.process
+def test_cost_of_a_process(tmp_path):
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint('done')\ntime.sleep(0.3)"
+    cost, text = processes.run([sys.executable, "-c", busy], tmp_path)
+    assert text == "done\n"
+    assert cost.cpu >= 0.3
+    assert cost.wall >= cost.cpu + 0.25  # what it slept is no CPU
+    with pytest.raises(SystemExit, match=r"exit code 1:\n(.|\n)*ZeroDivisionError"):
+        processes.run([sys.executable, "-c", "1 / 0"], tmp_path)
+
+
+@pytest.mark.process
+def test_a_run_of_ours_is_the_work():
+    work = works.LIGHT.lasting(400)
+    run = whole.ours(work, ["network.torso.hidden_sizes=[8]"], 0, num_seeds=2)
+    assert 0 < run.loop < run.cost.cpu
+    with pytest.raises(
+        SystemExit, match="should be 400 environment steps and 21 updates, but it was 400 and 41"
+    ):
+        whole.ours(work, ["runner.train_period=5"], 0)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nothing"], "part nothing: should be among light, long"),
+        (["--peers", "sb4"], "--peers sb4: should be among sb3, tianshou"),
+        (["--repeats", "0"], "--repeats 0: should be at least 1"),
+        (["start", "--words", "agent.lr=-1"], "agent.lr=-1: should be greater than 0"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_measured(words, complaint, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), *words, "--results", str(tmp_path)]
+    with pytest.raises(SystemExit) as ended:
+        processes.run(command, tmp_path)
+    assert complaint in str(ended.value)
+    assert "Traceback" not in str(ended.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_peer_that_cannot_be_installed_is_left_out(tmp_path, monkeypatch, capsys):
+    peer = environments.Peer("Nobody", "nobody")
+    monkeypatch.setattr(environments, "PROGRAMS", tmp_path)
+    (tmp_path / "nobody.txt").write_text("./there_is_no_such_folder\n")
+    assert environments.python_of(peer, tmp_path / "cache") is None
+    assert "Nobody is left out" in capsys.readouterr().err
+    assert not (tmp_path / "cache" / "nobody" / "requirements.txt").exists()
+
+
+def test_every_peer_has_its_files():
+    for peer in environments.PEERS:
+        assert "==" in peer.requirements.read_text()
+        programs = [name for name in (peer.train, peer.replay) if name]
+        assert programs
+        assert all((environments.PROGRAMS / name).exists() for name in programs)
