@@ -2,6 +2,8 @@
 
 import abc
 import logging
+import platform
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -89,9 +91,9 @@ class Processes(JobLauncher):
         super().__init__(n_jobs)
 
     def _start(self, job: SweepJob) -> "Work":
-        from dqn.config.sweep.process import Process
+        from dqn.config.sweep.process import Process, same_imports
 
-        return Process(job, self._variables())
+        return Process(job.order(sys.argv), same_imports() | self._variables(), platform.node())
 
 
 class Slurm(JobLauncher):
