@@ -43,14 +43,24 @@ def connect(address: str, num_cpus: float, num_gpus: float) -> None:
         os.environ.update(OWN_CLUSTER)  # read as Ray is imported
     try:
         import ray
-        from ray.exceptions import RayError
     except ImportError:
         raise UserError(
             "hydra/launcher=ray needs Ray, which the extra `ray` brings:"
             ' pip install -c constraints.txt -e ".[ray]"'
         ) from None
-    if ray.is_initialized():
-        return
+    if not ray.is_initialized():
+        join(address)
+    if lack := lacking(ray.nodes(), {"CPU": num_cpus, "GPU": num_gpus}):
+        if address == LOCAL:
+            raise UserError(lack)
+        log.warning("%s; jobs wait until the cluster grows", lack)
+
+
+def join(address: str) -> None:
+    """Connect to a cluster, or start one."""
+    import ray
+    from ray.exceptions import RayError
+
     quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
     try:
         if address == LOCAL:
@@ -59,11 +69,8 @@ def connect(address: str, num_cpus: float, num_gpus: float) -> None:
             ask(address)
             ray.init(address, **quiet)
     except (RuntimeError, OSError, RayError) as error:  # such as: another version of Ray there
-        raise UserError(f"hydra.launcher.address={address}: {' '.join(str(error).split())}") from None
-    if lack := lacking(ray.nodes(), {"CPU": num_cpus, "GPU": num_gpus}):
-        if address == LOCAL:
-            raise UserError(lack)
-        log.warning("%s; jobs wait until the cluster grows", lack)
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UserError(f"hydra.launcher.address={address}: {reason}") from None
 
 
 def ask(address: str) -> None:
