@@ -86,11 +86,9 @@ def test_killed_and_continued(ray, tmp_path):
         process.wait_for(f"^skipped   {re.escape(first.name)}: has finished before")
         process.wait_for(rf"^started   1 of 1: {re.escape(second.name)} \(it goes on\)")
         wait_until(lambda: state(second) == "running")
-        job = job_of(second)
         process.signal(signal.SIGKILL)
         process.finish()
-    wait_until(lambda: not alive(job), 15)
-    assert state(second) == "interrupted"
+    wait_until(lambda: state(second) == "interrupted", 15)  # nobody holds its lock
 
     with sweep(Path("runs"), *words) as process:
         assert process.finish() == 0, process.text
