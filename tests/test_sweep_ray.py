@@ -138,6 +138,8 @@ def test_two_nodes(ray, tmp_path, monkeypatch):
             wait_until(lambda: len([run for run in Path("runs").glob("*") if has_checkpoint(run)]) == 2)
             runs = [run_of(tmp_path / "runs", f"seed={i}") for i in (0, 1)]
             jobs = [job_of(run) for run in runs]
+            for job in jobs:
+                assert b"\0CUDA_VISIBLE_DEVICES=\0" in Path(f"/proc/{job}/environ").read_bytes()
             os.killpg(process.popen.pid, signal.SIGINT)
             assert process.finish() == 130
         assert "interrupted: 2 interrupted" in process.text

@@ -115,7 +115,8 @@ class Submitted:
         import ray
 
         task = ray.remote(train).options(max_retries=0, name=job.name, **resources)
-        self._ref: Any = task.remote(job.order(sys.argv), same_imports() | env)
+        hidden = {} if resources["num_gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray itself would show all
+        self._ref: Any = task.remote(job.order(sys.argv), same_imports() | hidden | env)
 
     def ended(self) -> End | None:
         """Return how it ended, None while it works or waits."""
