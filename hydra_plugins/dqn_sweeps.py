@@ -11,5 +11,9 @@ class Slurm(launcher.Slurm):
     __doc__ = launcher.Slurm.__doc__
 
 
+class Ray(launcher.Ray):
+    __doc__ = launcher.Ray.__doc__
+
+
 class Grid(sweeper.Grid):
     __doc__ = sweeper.Grid.__doc__

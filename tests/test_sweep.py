@@ -1,7 +1,6 @@
 """Sweeps in this process: what jobs are called, which are run, and what the sweep makes of their ends."""
 
 import re
-import sys
 from contextlib import nullcontext
 
 import pytest
@@ -73,9 +72,9 @@ def test_digests():
 class Inline:
     """Does a job in this process as it starts."""
 
-    def __init__(self, job, env):
-        job.folder.path.mkdir(parents=True, exist_ok=True)
-        self.end = End(work(job.order(sys.argv)))
+    def __init__(self, order, env, node):
+        order.folder.mkdir(parents=True, exist_ok=True)
+        self.end = End(work(order))
 
     def ended(self):
         return self.end

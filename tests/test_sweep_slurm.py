@@ -40,7 +40,7 @@ def test_the_time_of_a_job_is_over(tmp_path):
     with pytest.raises(SystemExit), status_of(folder):
         sys.exit(122)
     assert folder.stored_status()["state"] == "interrupted"
-    order = Order([], tmp_path, {}, [], [])
+    order = Order([], tmp_path, tmp_path, {}, [], [])
     delayed = Remote().checkpoint(order, {"A": "b"})
     assert isinstance(delayed.function, Remote)
     assert delayed.args == (order, {"A": "b"})

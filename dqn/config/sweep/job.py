@@ -1,8 +1,9 @@
 """A job of a sweep: what it is to run, and what has become of it."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from hydra.core.utils import JobReturn
 
@@ -20,10 +21,24 @@ class Order(NamedTuple):
     argv: list[str]
     """Of the sweep, which status.json records as the command."""
     folder: Path
+    cwd: Path
+    """Where relative paths begin."""
     config: dict[str, Any]
     """Resolved and checked, so that nothing is composed twice."""
     words: list[str]
     warnings: list[str]
+
+    def open_log(self, node: str) -> TextIO:
+        """Return the log, to which a line was added that says when and on which node this attempt began.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = (self.folder / LOG).open("a")
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {node}: {' '.join(self.words)}\n")
+        log.flush()
+        return log
 
 
 class End(NamedTuple):
@@ -58,4 +73,5 @@ class SweepJob(JobReturn):
 
     def order(self, argv: list[str]) -> Order:
         assert self.folder is not None
-        return Order(argv, self.folder.path, self.config, list(self.overrides or ()), self.warnings)
+        words = list(self.overrides or ())
+        return Order(argv, self.folder.path, Path.cwd(), self.config, words, self.warnings)

@@ -1,17 +1,20 @@
-"""Hydra's launchers of sweeps: jobs in processes of their own, here or by Slurm."""
+"""Hydra's launchers of sweeps: jobs in processes of their own, here or by Slurm or Ray."""
 
 import abc
 import logging
+import platform
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt, MultipleOf
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from dqn.config.sweep.job import SweepJob
+from dqn.errors import UserError
 
 if TYPE_CHECKING:
     from dqn.config.sweep.pool import Work
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Count = Annotated[int, Gt(0)]
+Share = Annotated[float, Gt(0), Lt(1), MultipleOf(1e-4)]
+"""Of a processor; Ray counts in these parts."""
 
 
 class JobLauncher(Launcher, abc.ABC):
@@ -45,6 +50,7 @@ class JobLauncher(Launcher, abc.ABC):
 
         Raises:
             KeyboardInterrupt: so were the jobs; they can go on.
+            SystemExit: what runs the jobs is not to be had.
         """
         from dqn.config.launch import interruption
         from dqn.config.sweep.plan import Planner
@@ -61,6 +67,8 @@ class JobLauncher(Launcher, abc.ABC):
                 log.info("failed    %s: %s", job.name, job.reason)
             else:
                 skipped(job)
+        if any(job.state == "due" for job in jobs):
+            self._prepare()
         with interruption() as stop:
             try:
                 Pool(self._start, self._n_jobs).run(jobs, stop)
@@ -68,6 +76,13 @@ class JobLauncher(Launcher, abc.ABC):
                 log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
                 raise
         return jobs
+
+    def _prepare(self) -> None:
+        """Make ready what runs the jobs; it comes before `interruption`, since it may change how signals act.
+
+        Raises:
+            SystemExit: it is not to be had.
+        """
 
     @abc.abstractmethod
     def _start(self, job: SweepJob) -> "Work":
@@ -89,9 +104,9 @@ class Processes(JobLauncher):
         super().__init__(n_jobs)
 
     def _start(self, job: SweepJob) -> "Work":
-        from dqn.config.sweep.process import Process
+        from dqn.config.sweep.process import Process, same_imports
 
-        return Process(job, self._variables())
+        return Process(job.order(sys.argv), same_imports() | self._variables(), platform.node())
 
 
 class Slurm(JobLauncher):
@@ -135,3 +150,39 @@ class Slurm(JobLauncher):
         from dqn.config.sweep.slurm import submit
 
         return submit(job, self._cluster, self._parameters, self._variables())
+
+
+class Ray(JobLauncher):
+    """Runs each job of a sweep as a task of Ray's, on this machine or a cluster; all end with this process.
+
+    Args:
+        n_jobs: in the queue at a time.
+        address: of a cluster that runs; local: one of its own.
+        num_cpus: of a job.
+        num_gpus: of a job.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_jobs: Count,
+        address: str,
+        num_cpus: Count | Share,
+        num_gpus: Annotated[int, Ge(0)] | Share,
+    ) -> None:
+        super().__init__(n_jobs)
+        self._address = address
+        self._resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
+
+    def _prepare(self) -> None:
+        from dqn.config.sweep.ray import connect
+
+        try:
+            connect(self._address, **self._resources)
+        except UserError as error:
+            sys.exit(str(error))
+
+    def _start(self, job: SweepJob) -> "Work":
+        from dqn.config.sweep.ray import Submitted
+
+        return Submitted(job, self._resources, self._variables())

@@ -5,40 +5,37 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
-from dqn.config.sweep.job import LOG, End, SweepJob
+from dqn.config.sweep.job import End, Order
 
 
 class Process:
     """A job at work in a session of its own, so that a Ctrl-C in the terminal reaches the sweep alone.
 
     Args:
-        job: checked; its folder is made.
+        order: what it is to do; its folder is made.
         env: variables beside those of this process.
+        node: names this machine in the log.
 
     Raises:
         OSError: the folder cannot be written, or there are no more processes to be had.
     """
 
-    def __init__(self, job: SweepJob, env: dict[str, str]) -> None:
-        assert job.folder is not None
-        job.folder.path.mkdir(parents=True, exist_ok=True)
-        with (job.folder.path / LOG).open("a") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(job.overrides or ())}\n")
-            log.flush()
+    def __init__(self, order: Order, env: dict[str, str], node: str) -> None:
+        with order.open_log(node) as log:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", "dqn.config.sweep.work"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=same_imports() | env,
+                cwd=order.cwd,
+                env=os.environ | env,
                 start_new_session=True,
             )
         assert self._popen.stdin is not None
         with suppress(BrokenPipeError):  # it has ended already: its exit code tells
-            pickle.dump(job.order(sys.argv), self._popen.stdin)
+            pickle.dump(order, self._popen.stdin)
             self._popen.stdin.flush()  # and left open: its end is that of this process
 
     def ended(self) -> End | None:
@@ -58,6 +55,6 @@ class Process:
 
 
 def same_imports() -> dict[str, str]:
-    """Return the variables of a process that finds the modules that this one does."""
+    """Return the variables that let a process find the modules that this one does."""
     path = os.pathsep.join(place or os.getcwd() for place in sys.path)
-    return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}

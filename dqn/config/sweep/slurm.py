@@ -1,11 +1,11 @@
 """A job as one of Slurm's, by submitit, whose local executor does the same with processes of this machine."""
 
 import os
+import platform
 import sys
-import time
 from typing import Any
 
-from dqn.config.sweep.job import LOG, End, Order, SweepJob
+from dqn.config.sweep.job import End, Order, SweepJob
 from dqn.errors import UserError, first_line
 
 MAX_STARTS = 1000
@@ -65,10 +65,7 @@ class Remote:
         from dqn.config.sweep.work import work
 
         os.environ.update(env)
-        order.folder.mkdir(parents=True, exist_ok=True)
-        with (order.folder / LOG).open("a") as log:
-            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(order.words)}\n")
-            log.flush()
+        with order.open_log(platform.node()) as log:
             os.dup2(log.fileno(), sys.stdout.fileno())
             os.dup2(log.fileno(), sys.stderr.fileno())
         return work(order)

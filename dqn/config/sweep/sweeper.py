@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -109,8 +110,9 @@ def write_report(folders: Sequence[str], output: Path) -> str:
     from dqn.config.sweep.table import shown
 
     command = [sys.executable, "-m", "dqn.report", *folders, "--output", shown(output)]
+    env = os.environ | same_imports()
     try:
-        done = subprocess.run(command, env=same_imports(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     except OSError as error:
         return f"no report: {error}"
     lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["?"]

@@ -1,0 +1,218 @@
+"""Sweeps by Ray: on a cluster of their own, and on two nodes that the test starts on loopback addresses."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from commands import call, tree
+from helpers import TINY_STEPS
+from records import same
+from test_kill import TESTS, _interruptible, alive, end_of, started, undisturbed
+from test_sweep_kill import LONG, MIDDLE, TINY, has_checkpoint, open_files, run_of, state, sweep, wait_until
+
+from dqn.config.sweep import ray as engine
+from dqn.config.sweep.job import End, Order
+
+__all__ = ["_interruptible"]
+
+pytest.importorskip("ray", reason="the extra `ray` brings it")
+
+SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=ray", *TINY_STEPS]
+WORDS = ["hydra.sweeper.report=false", "hydra/launcher=ray", "seed=0,1"]
+MARK = "DQN_TEST_RAY"
+processes = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by /proc")
+
+
+@pytest.fixture
+def ray(monkeypatch, tmp_path) -> Iterator[None]:
+    """Give Ray a short folder and a token, and assert that in the end no process is left."""
+    mark = uuid4().hex
+    monkeypatch.chdir(tmp_path)
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        variables = {"RAY_TMPDIR": folder, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid4().hex}
+        for name, value in (variables | {MARK: mark, "PYTHONPATH": str(TESTS)}).items():
+            monkeypatch.setenv(name, value)
+        yield
+        wait_until(lambda: not left(mark))
+
+
+def left(mark: str) -> list[int]:
+    """Return the processes that descend from a test."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = path.read_bytes().split(b"\0")
+        except OSError:  # it has just ended, or is another user's
+            continue
+        if f"{MARK}={mark}".encode() in variables:
+            found.append(int(path.parent.name))
+    return found
+
+
+def job_of(folder: Path) -> int:
+    """Return the process that works on a run."""
+    (pid,) = [pid for pid in left(os.environ[MARK]) if f"{folder}/log.txt" in open_files(pid)]
+    return pid
+
+
+@processes
+@pytest.mark.process
+def test_killed_and_continued(ray, tmp_path):
+    """Jobs that raise, a job and then the sweep killed by SIGKILL; the others are as if nothing had been."""
+    one = [*MIDDLE, "env.module=parts", "network.head.huber_delta=null", "env.reward_scale=1.0"]
+    expected = [undisturbed(tmp_path / f"{i}", [*TINY, *one, f"seed={i}"]) for i in (0, 1)]
+    words = [*WORDS, *one]
+    with sweep(Path("runs"), *words, "env.id=CartPole-v1,Explosive-v0") as process:
+        process.wait_for("^started   4 of 4")
+        wait_until(lambda: any(map(has_checkpoint, Path("runs").glob("seed=1,id=CartPole*"))))
+        first, second = (run_of(tmp_path / "runs", f"seed={i},id=CartPole-v1") for i in (0, 1))
+        os.kill(job_of(second), signal.SIGKILL)
+        assert process.finish() == 1
+        raised = re.findall(r"^failed    seed=.,id=Explosive.* in update 1;", process.text, re.MULTILINE)
+        assert len(raised) == 2
+    assert f"failed    {second.name}: killed by SIGKILL; log: runs/{second.name}/log.txt" in process.text
+    assert process.text.rstrip().endswith("1 finished, 3 failed")
+    before = tree(first)
+
+    with sweep(Path("runs"), *words) as process:
+        process.wait_for(f"^skipped   {re.escape(first.name)}: has finished before")
+        process.wait_for(rf"^started   1 of 1: {re.escape(second.name)} \(it goes on\)")
+        wait_until(lambda: state(second) == "running")
+        process.signal(signal.SIGKILL)
+        process.finish()
+    wait_until(lambda: state(second) == "interrupted", 15)  # nobody holds its lock
+
+    with sweep(Path("runs"), *words) as process:
+        assert process.finish() == 0, process.text
+    assert process.text.rstrip().endswith("1 finished, 1 skipped")
+    assert tree(first) == before
+    for run, end in zip((first, second), expected, strict=True):
+        same(end_of(run), end)
+
+
+@contextmanager
+def node(address: str, *words: str) -> Iterator[None]:
+    """Keep up a node of a cluster, with one processor, and not in the folder of the sweep."""
+    command = ["-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", "--num-cpus=1"]
+    with started(*command, f"--node-ip-address={address}", *words) as process:
+        process.wait_for("Ray runtime started")
+        try:
+            yield
+        finally:
+            process.signal(signal.SIGTERM)
+            process.finish()
+
+
+def free_port(address: str) -> int:
+    with socket.socket() as one:
+        one.bind((address, 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+@processes
+@pytest.mark.process
+def test_two_nodes(ray, tmp_path, monkeypatch):
+    """Jobs run on both; Ctrl-C ends them, and the same command goes on."""
+    head = f"127.0.0.2:{free_port('127.0.0.2')}"
+    port = head.partition(":")[2]
+    words = [*WORDS, *LONG, f"hydra.launcher.address={head}"]
+    with ExitStack() as nodes:
+        monkeypatch.chdir("/")
+        client = f"--ray-client-server-port={free_port('127.0.0.2')}"
+        nodes.enter_context(
+            node("127.0.0.2", "--head", f"--port={port}", "--include-dashboard=false", client)
+        )
+        nodes.enter_context(node("127.0.0.3", f"--address={head}"))
+        monkeypatch.chdir(tmp_path)
+        with sweep(Path("runs"), *words) as process:
+            process.wait_for("^started   2 of 2")
+            wait_until(lambda: len([run for run in Path("runs").glob("*") if has_checkpoint(run)]) == 2)
+            runs = [run_of(tmp_path / "runs", f"seed={i}") for i in (0, 1)]
+            jobs = [job_of(run) for run in runs]
+            for job in jobs:
+                assert b"\0CUDA_VISIBLE_DEVICES=\0" in Path(f"/proc/{job}/environ").read_bytes()
+            os.killpg(process.popen.pid, signal.SIGINT)
+            assert process.finish() == 130
+        assert "interrupted: 2 interrupted" in process.text
+        assert not any(map(alive, jobs))
+        assert [state(run) for run in runs] == ["interrupted"] * 2
+        with sweep(Path("runs"), *words) as process:
+            assert process.finish() == 0, process.text
+            assert process.text.count("(it goes on)") == 2
+    assert [state(run) for run in runs] == ["finished"] * 2
+    logs = [(run / "log.txt").read_text() for run in runs]
+    begun = [re.findall(r"^[\d-]{10} [\d:]{8} (127\.0\.0\.\d): ", text, re.MULTILINE) for text in logs]
+    assert [set(attempts) for attempts in zip(*begun, strict=True)] == [{"127.0.0.2", "127.0.0.3"}] * 2
+
+
+class Stubborn:
+    """A process that does not end when it is asked to."""
+
+    def __init__(self, order: Order, env: dict[str, str], node: str) -> None:
+        self.end: End | None = None
+        self.looks = iter([None, KeyboardInterrupt])
+        self.asked = False
+
+    def ended(self) -> End | None:
+        if next(self.looks, None) is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return self.end
+
+    def ask_to_stop(self) -> None:
+        self.asked = True
+
+    def kill(self) -> None:
+        assert self.asked
+        self.end = End(-signal.SIGKILL)
+
+
+def test_a_job_that_does_not_heed(monkeypatch, tmp_path):
+    monkeypatch.setattr(engine, "Process", Stubborn)
+    monkeypatch.setattr(engine, "STOP_SECONDS", 0.2)
+    order = Order([], tmp_path, tmp_path, {}, [], [])
+    assert engine.train(order, {}) == End(-signal.SIGKILL)
+
+
+def test_too_large_a_job():
+    small, large = {"CPU": 2.0}, {"CPU": 8.0, "GPU": 1.0}
+    nodes = [{"Alive": True, "Resources": small}, {"Alive": False, "Resources": large}]
+    assert engine.lacking(nodes, {"CPU": 2, "GPU": 0}) == ""
+    told = engine.lacking(nodes, {"CPU": 1, "GPU": 0.5})
+    assert told.startswith("hydra.launcher.num_cpus=1, hydra.launcher.num_gpus=0.5: should be ")
+    assert told.endswith("here: 2 CPU, 0 GPU")
+
+
+MISTAKES = {
+    "hydra.launcher.num_cpus=0": "hydra.launcher.num_cpus=0: should be greater than 0",
+    "hydra.launcher.num_gpus=1.5": "hydra.launcher.num_gpus=1.5: should be",
+    "hydra.launcher.address=foo": "address=foo: should be local, or HOST:PORT .*: Invalid address format",
+    "hydra.launcher.address=127.0.0.9:1": "address=127.0.0.9:1: should be .*: nothing in 3 seconds$",
+}
+
+
+@pytest.mark.parametrize("word", MISTAKES)
+def test_mistakes(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", 3)
+    result = call("train", *SWEEP, word)
+    assert result.code == 1
+    assert re.search(MISTAKES[word], result.text, re.MULTILINE)
+    assert "started" not in result.text
+
+
+def test_ray_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(engine, "OWN_CLUSTER", {})
+    result = call("train", *SWEEP, "seed=0,1")
+    assert result.code == 1
+    assert result.text.rstrip().endswith('pip install -c constraints.txt -e ".[ray]"')
