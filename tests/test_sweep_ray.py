@@ -41,7 +41,7 @@ def ray(monkeypatch, tmp_path) -> Iterator[None]:
         for name, value in (variables | {MARK: mark, "PYTHONPATH": str(TESTS)}).items():
             monkeypatch.setenv(name, value)
         yield
-        wait_until(lambda: not left(mark))
+        wait_until(lambda: not left(mark), 120)  # Ray's agents may look for a killed head for a minute
 
 
 def left(mark: str) -> list[int]:
