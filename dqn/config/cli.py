@@ -1,5 +1,6 @@
 """The command lines: train (Hydra's), resume, evaluate, export and check."""
 
+import gc
 import logging
 import os
 import sys
@@ -82,6 +83,8 @@ def hydra_job(cfg: DictConfig) -> float:
 
     job = HydraConfig.get()
     folder = RunFolder(Path(job.runtime.output_dir))
+    gc.freeze()  # modules stay: no collection, nor the one at the exit, need look at them again
+    gc.enable()
     try:
         config = resolved(cfg)
         return launch(config, folder, list(job.overrides.task), verified(config, folder))
@@ -100,6 +103,7 @@ def remove_if_empty(folder: Path) -> None:
 
 def train() -> None:
     """Run `python scripts/train.py`."""
+    gc.disable()  # until the job begins: what is imported stays, and to look for garbage in it takes a second
     arguments = vars(get_args_parser().parse_args())
     words, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     try:
