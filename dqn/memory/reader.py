@@ -32,12 +32,12 @@ class NStep:
     def __call__(self, ring: Ring, start: Integers) -> Transitions:
         """Read the samples that start at the places `start` [K, B]."""
         last = start
-        reward = ring.reward[start].astype(np.float64)
+        reward = ring.reward.take(start).astype(np.float64)
         discount = np.full(start.shape, self.gamma)
         for _ in range(self.span - 1):
             goes_on = ring.end[last] == GOES_ON
             last = np.where(goes_on, ring.after(last), last)
             reward += np.where(goes_on, discount * ring.reward[last], 0.0)
             discount = np.where(goes_on, discount * self.gamma, discount)
-        discount[ring.end[last] == TERMINATED] = 0.0
+        discount[ring.end.take(last) == TERMINATED] = 0.0
         return Transitions(reward.astype(np.float32), discount.astype(np.float32), ring.after(last))

@@ -83,7 +83,7 @@ class ReplayMemory:
         reward, discount, following = self.reader(self.ring, start)
         batch = Batch(
             obs=self._obs(start),
-            action=self._tensor(self.ring.action[start].astype(np.int64)),
+            action=self._tensor(self.ring.action.take(start).astype(np.int64)),
             reward=self._tensor(reward),
             discount=self._tensor(discount),
             next_obs=self._obs(following),

@@ -48,6 +48,8 @@ class Ring:
         """Episodes of each column that have ended; each took one closing row."""
         self.begun = np.zeros(columns, np.int64)
         """What `stored` was when the present episode of each column began."""
+        self.filled = np.zeros(columns, np.int64)
+        """Rows of each column that have been written."""
         self._first = np.arange(columns) * self.rows
 
     def push(self, steps: Sequence[Row]) -> list[Integers]:
@@ -59,8 +61,7 @@ class Ring:
         Returns:
             The places of all rows that are no starts any more and of all that became starts, some repeatedly.
         """
-        fields = zip(*steps, strict=True)
-        row = Row(*(np.stack(arrays).reshape(len(steps), -1, *arrays[0].shape[2:]) for arrays in fields))
+        row = Row(*(joined(arrays) for arrays in zip(*steps, strict=True)))
         active, ended = row.active, row.terminated | row.truncated
         transitions = self.stored + active.cumsum(0)  # [T, K * E], as all below: up to and with each step
         episodes = self.episodes + ended.cumsum(0)
@@ -79,6 +80,7 @@ class Ring:
         for places in started:
             self.is_start[places] = True
         self.stored, self.episodes, self.begun = transitions[-1], episodes[-1], begun[-1]
+        self._count()
         return [at, following, *started]
 
     @property
@@ -94,15 +96,14 @@ class Ring:
         self.end[following] = CLOSING
         return [self.before(at, back)[back < length] for back in range(self.span - 1)]
 
-    @property
-    def filled(self) -> Integers:
-        """Return how many rows of each column have been written [K * E]."""
-        filled: Integers = np.minimum(self.stored + self.episodes, self.rows)
-        return filled
+    def _count(self) -> None:
+        self.filled = np.minimum(self.stored + self.episodes, self.rows)
 
     def after(self, place: Integers) -> Integers:
         """Return the places of the rows that follow those at `place`."""
-        return self.before(place, -1)
+        following = place + 1
+        following[following % self.rows == 0] -= self.rows
+        return following
 
     def before(self, place: Integers, distance: int) -> Integers:
         """Return the places of the rows that lie `distance` rows before those at `place`."""
@@ -126,6 +127,7 @@ class Ring:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in COUNTERS:
             getattr(self, name)[:] = np.asarray(state[name])
+        self._count()
         for name in ARRAYS:
             stored = np.asarray(state[name])
             self._by_column(name)[:, : stored.shape[1]] = stored
@@ -134,3 +136,8 @@ class Ring:
         """Return a view [K * E, rows, ...] of an array."""
         array: Array = getattr(self, name)
         return array.reshape(-1, self.rows, *array.shape[1:])
+
+
+def joined(arrays: Sequence[Array]) -> Array:
+    """Return arrays [K, E, ...] of successive steps as one [T, K * E, ...]."""
+    return np.concatenate(arrays).reshape(len(arrays), -1, *arrays[0].shape[2:])

@@ -54,9 +54,11 @@ class Uniform:
             generator.random(out=row)
         filled = ring.filled.reshape(-1, ring.num_envs).max(-1, keepdims=True)  # [K, 1]
         places = self._places(uniform, filled, self._first)
-        rejected = ~ring.is_start[places]
-        for k in np.flatnonzero(rejected.any(-1)).tolist():
-            places[k, rejected[k]] = self._redraw(k, filled[k], int(rejected[k].sum()))
+        accepted = ring.is_start.take(places)
+        if np.count_nonzero(accepted) < accepted.size:
+            for k in np.flatnonzero(~accepted.all(-1)).tolist():
+                count = accepted.shape[1] - np.count_nonzero(accepted[k])
+                places[k, ~accepted[k]] = self._redraw(k, filled[k], count)
         if self._weights.shape != places.shape:
             self._weights = np.ones(places.shape, np.float32)
         return places, self._weights
@@ -69,8 +71,10 @@ class Uniform:
 
     def _places(self, uniform: Array, filled: Array, first: Array) -> Integers:
         """Return the rows that numbers in [0, 1) choose among the `filled` first ones of each environment."""
-        env, row = np.divmod((uniform * (filled * self.ring.num_envs)).astype(np.int64), filled)
-        places: Integers = first + env * self.ring.rows + row
+        places: Integers = (uniform * (filled * self.ring.num_envs)).astype(np.int64)
+        if self.ring.num_envs > 1:
+            places += places // filled * (self.ring.rows - filled)
+        places += first
         return places
 
     def _redraw(self, k: int, filled: Array, count: int) -> Integers:
