@@ -222,7 +222,7 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
 def test_the_ablation(tmp_path, monkeypatch):
     """The recipe that is shipped: every job is right and has a folder of its own; none is run here."""
     got = []
-    monkeypatch.setattr(Pool, "run", lambda self, jobs, stop: got.extend(jobs))
+    monkeypatch.setattr(Pool, "run", lambda self, jobs, total, stop: got.extend(jobs))
     call("train", "+experiment=ablation")
     assert {job.state for job in got} == {"due"}
     assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / "ablation"}

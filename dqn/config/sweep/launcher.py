@@ -2,7 +2,7 @@
 
 import abc
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from dqn.config.sweep.job import SweepJob
 
 if TYPE_CHECKING:
-    from dqn.config.sweep.pool import Work
+    from dqn.config.sweep.plan import Planner
+    from dqn.config.sweep.pool import Verdict, Work
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +47,10 @@ class JobLauncher(Launcher, abc.ABC):
         Raises:
             KeyboardInterrupt: so were the jobs; they can go on.
         """
-        from dqn.config.launch import interruption
-        from dqn.config.sweep.plan import Planner
-        from dqn.config.sweep.pool import Pool, skipped
+        from dqn.config.sweep.pool import let_run, skipped
         from dqn.config.sweep.table import count, the_same_command
 
-        setup_globals()
-        configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
-        planner = Planner(self._config, self._context.config_loader)
+        planner = self.planner()
         jobs = [planner.job(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
         log.info("jobs in %s: %d, %d at a time", planner.folder, len(jobs), self._n_jobs)
         for job in jobs:
@@ -61,13 +58,38 @@ class JobLauncher(Launcher, abc.ABC):
                 log.info("failed    %s: %s", job.name, job.reason)
             else:
                 skipped(job)
-        with interruption() as stop:
-            try:
-                Pool(self._start, self._n_jobs).run(jobs, stop)
-            except KeyboardInterrupt:
-                log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
-                raise
+        due = [job for job in jobs if job.state == "due"]
+        try:
+            self.run(iter(due), len(due), let_run)
+        except KeyboardInterrupt:
+            log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
+            raise
         return jobs
+
+    def planner(self) -> "Planner":
+        """Return what makes the jobs of this sweep."""
+        from dqn.config.sweep.plan import Planner
+
+        setup_globals()
+        configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
+        return Planner(self._config, self._context.config_loader)
+
+    def run(self, jobs: Iterator[SweepJob], total: int, verdict: "Verdict") -> None:
+        """Run jobs until all have ended.
+
+        Args:
+            jobs: planned; each is asked for when there is room for it.
+            total: how many they are, to tell.
+            verdict: asked about the running ones.
+
+        Raises:
+            KeyboardInterrupt: so were the jobs; they can go on.
+        """
+        from dqn.config.launch import interruption
+        from dqn.config.sweep.pool import Pool
+
+        with interruption() as stop:
+            Pool(self._start, self._n_jobs, verdict).run(jobs, total, stop)
 
     @abc.abstractmethod
     def _start(self, job: SweepJob) -> "Work":
