@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from dqn.config.search.space import Ranges, values_of
+from dqn.config.search.space import Ranges, Value, values_of
 from dqn.seeding import integer
 from dqn.types import NonNegativeInt
 
@@ -81,19 +81,19 @@ class Random:
 class Grid:
     """Every combination once, the last key's values fastest.
 
-    Optuna's own GridSampler repeats and leaves out combinations where several trials are asked for at once.
+    Optuna's own GridSampler is for its loop: asked trial by trial, it proposes some combinations twice.
     """
 
     def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
-        from optuna.samplers import PartialFixedSampler, RandomSampler
+        from dqn.config.search.fixed import Fixed
 
         combination = next(itertools.islice(self._combinations(ranges), number, None))
-        return PartialFixedSampler(dict(zip(ranges, combination, strict=True)), RandomSampler())
+        return Fixed(dict(zip(ranges, combination, strict=True)))
 
     def most(self, ranges: Ranges) -> int | None:
         return sum(1 for _ in self._combinations(ranges))
 
-    def _combinations(self, ranges: Ranges) -> Iterator[tuple[str | float, ...]]:
+    def _combinations(self, ranges: Ranges) -> Iterator[tuple[Value, ...]]:
         return itertools.product(*(values_of(key, one) for key, one in ranges.items()))
 
 
@@ -102,12 +102,13 @@ class Median:
     """The median stopping rule of Golovin et al. (2017), "Google Vizier", section 3.2.1."""
 
     n_startup_trials: NonNegativeInt
-    n_warmup_steps: NonNegativeInt
+    n_warmup_iterations: NonNegativeInt
 
     def __call__(self) -> "BasePruner":
         from optuna.pruners import MedianPruner
 
-        return MedianPruner(n_startup_trials=self.n_startup_trials, n_warmup_steps=self.n_warmup_steps)
+        first = self.n_warmup_iterations + 1  # they are counted from 1, Optuna's steps from 0
+        return MedianPruner(n_startup_trials=self.n_startup_trials, n_warmup_steps=first)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,8 +57,9 @@ class Search(JobSweeper):
         folder = folder_of(self._config, "hydra.sweep.dir").absolute()
         try:
             space = self._space(arguments)
+            most = self._sampler.most(space.ranges) or self._n_trials
             with locked(folder):
-                ended_well = self._search(space, folder)
+                ended_well = self._search(space, min(most, self._n_trials), folder)
         except UserError as error:
             with suppress(OSError):
                 folder.rmdir()  # where nothing was begun
@@ -81,7 +82,7 @@ class Search(JobSweeper):
             raise mistakes([first_line(error)], "the search") from None
         return space
 
-    def _search(self, space: Space, folder: Path) -> bool:
+    def _search(self, space: Space, most: int, folder: Path) -> bool:
         """Return whether there is a result, and that of the last run."""
         from dqn.config.search.outcome import Outcome, best_of, dashboard, run_again
         from dqn.config.search.study import as_job, begun, open_storage, open_study
@@ -89,8 +90,6 @@ class Search(JobSweeper):
         from dqn.config.sweep.pool import let_run
         from dqn.config.sweep.table import count, the_same_command
 
-        most = self._sampler.most(space.ranges)
-        most = self._n_trials if most is None else min(most, self._n_trials)
         config = resolved(self._config)
         storage = open_storage(folder)
         study = open_study(storage, folder, space, config)

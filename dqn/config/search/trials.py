@@ -131,7 +131,7 @@ class Trials:
             if iteration > running.told:
                 running.trial.report(value, iteration)
                 running.told = iteration
-                if running.trial.should_prune():
+                if progress["tick"] < progress["total"] and running.trial.should_prune():
                     reason = f"{value:.2f} after iteration {iteration} is below the median"
                     running.trial.set_user_attr(REASON, reason)
                     return reason

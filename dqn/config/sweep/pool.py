@@ -147,7 +147,7 @@ class Pool:
         job.seconds = time.monotonic() - running.since
         if code == IN_USE:
             self._wait(job)
-        elif code == 0 and finished(job.config, job.folder):
+        elif (code == 0 or running.verdict) and finished(job.config, job.folder):
             result = float(job.folder.stored_status()["result"])
             succeed(job, "finished", result)
             log.info("finished  %s: %.2f after %.0f s", job.name, result, job.seconds)
