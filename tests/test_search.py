@@ -217,6 +217,30 @@ def tried(folder: Path, sampler: Sampler, ranges: list[str], most: int, *, at_on
     return found
 
 
+def test_what_kills_leave(tmp_path):
+    """A trial that was only asked for is none, one that was to be pruned is, any other goes on."""
+    space = space_of(map(override_of, SQUARE))
+    storage = open_storage(tmp_path)
+    study = open_study(storage, tmp_path, space, {})
+    asked, pruned, working = (study.ask(dict(space.ranges)) for _ in range(3))
+    for trial in (pruned, working):
+        trial.set_user_attr("words", space.words(trial.params))
+        trial.report(1.0, 1)
+    pruned.set_user_attr("verdict", "too low")
+    planner = Planner(tmp_path)
+    trials = Trials(
+        study=study, storage=storage, space=space, sampler=Random(seed=0), planner=planner, most=3
+    )
+    assert trials.left() == 3
+    jobs = list(trials.jobs())
+    assert [job.name for job in jobs] == [f"trial {working.number}", "trial 3"]
+    assert jobs[0].overrides == space.words(working.params)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "PRUNED", "RUNNING", "RUNNING"]
+    assert study.trials[pruned.number].user_attrs["reason"] == "too low"
+    assert [trial.number for trial in begun(study)] == [1, 2, 3]
+    assert asked.number == 0
+
+
 def bowl(values) -> float:
     return sum((value - 0.7) ** 2 for value in values)
 

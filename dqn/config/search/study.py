@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
 NAME = "search"
 FILE = "search.db"
-ABOUT, WORDS, FOLDER, REASON, SECONDS = "about", "words", "folder", "reason", "seconds"
-"""What the study, and of each trial the study, keeps beside what Optuna does."""
+ABOUT = "about"
+"""The attribute of the study that says which search it is."""
+WORDS, FOLDER, VERDICT, REASON, SECONDS = "words", "folder", "verdict", "reason", "seconds"
+"""The attributes of a trial: of its job, why it is to end early, and why it ended and when."""
 
 
 def require_optuna() -> None:
-    """Let Optuna be silent where this package tells the same.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Raise UserError unless Optuna is installed, and let it tell warnings only."""
     try:
         import optuna
     except ImportError:

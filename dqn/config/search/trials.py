@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dqn.config.search.returns import periodic_returns
 from dqn.config.search.samplers import Sampler
 from dqn.config.search.space import Space
-from dqn.config.search.study import FOLDER, REASON, SECONDS, WORDS, begun, reopened
+from dqn.config.search.study import FOLDER, REASON, SECONDS, VERDICT, WORDS, begun, reopened
 from dqn.config.sweep.job import SweepJob
 from dqn.config.sweep.plan import Planner, fail
 
@@ -72,12 +72,13 @@ class Trials:
         from optuna.trial import TrialState
 
         for stored in self._study.get_trials(states=[TrialState.RUNNING]):
+            trial = reopened(self._study, self._storage, stored.number)
             if WORDS not in stored.user_attrs:  # killed as it was asked for: it is asked for again
-                self._study.tell(stored.number, state=TrialState.FAIL)
-            elif REASON in stored.user_attrs:  # killed as it was being pruned
-                self._study.tell(stored.number, state=TrialState.PRUNED)
+                self._study.tell(trial, state=TrialState.FAIL)
+            elif VERDICT in stored.user_attrs:  # killed as it was being pruned
+                trial.set_user_attr(REASON, stored.user_attrs[VERDICT])
+                self._study.tell(trial, state=TrialState.PRUNED)
             else:
-                trial = reopened(self._study, self._storage, stored.number)
                 yield from self._job(trial, max(stored.intermediate_values, default=0))
         while True:
             self.settle()
@@ -133,6 +134,6 @@ class Trials:
                 running.told = iteration
                 if progress["tick"] < progress["total"] and running.trial.should_prune():
                     reason = f"{value:.2f} after iteration {iteration} is below the median"
-                    running.trial.set_user_attr(REASON, reason)
+                    running.trial.set_user_attr(VERDICT, reason)
                     return reason
         return ""
