@@ -3,15 +3,18 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+from annotated_types import Ge
 
 from dqn.config.search.space import Ranges, Value, values_of
-from dqn.seeding import integer
-from dqn.types import NonNegativeInt
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+
+Natural = Annotated[int, Ge(0)]
+"""As in dqn.types, which takes NumPy and with it time from every command: this module is a plugin's."""
 
 
 class Sampler(Protocol):
@@ -45,11 +48,13 @@ class Tpe:
     A trial that is still at work counts as a bad one, so that those beside it try something else.
     """
 
-    seed: NonNegativeInt
-    n_startup_trials: NonNegativeInt
+    seed: Natural
+    n_startup_trials: Natural
 
     def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
         from optuna.samplers import TPESampler
+
+        from dqn.seeding import integer
 
         return TPESampler(
             seed=integer(self.seed, "search", number),
@@ -66,10 +71,12 @@ class Tpe:
 class Random:
     """Bergstra and Bengio (2012), "Random search for hyper-parameter optimization"."""
 
-    seed: NonNegativeInt
+    seed: Natural
 
     def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
         from optuna.samplers import RandomSampler
+
+        from dqn.seeding import integer
 
         return RandomSampler(seed=integer(self.seed, "search", number))
 
@@ -101,8 +108,8 @@ class Grid:
 class Median:
     """The median stopping rule of Golovin et al. (2017), "Google Vizier", section 3.2.1."""
 
-    n_startup_trials: NonNegativeInt
-    n_warmup_iterations: NonNegativeInt
+    n_startup_trials: Natural
+    n_warmup_iterations: Natural
 
     def __call__(self) -> "BasePruner":
         from optuna.pruners import MedianPruner

@@ -12,12 +12,11 @@ from hydra.core.utils import JobStatus
 
 from dqn.config.composition import CANNOT_COMPOSE, mistakes
 from dqn.config.resolve import folder_of, resolved
-from dqn.config.search.samplers import Pruner, Sampler
+from dqn.config.search.samplers import Natural, Pruner, Sampler
 from dqn.config.search.space import Space, space_of
-from dqn.config.sweep.launcher import JobLauncher
+from dqn.config.sweep.launcher import Count, JobLauncher
 from dqn.config.sweep.sweeper import JobSweeper, tell
 from dqn.errors import InUse, UserError, first_line
-from dqn.types import NonNegativeInt, PositiveInt
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +37,8 @@ class Search(JobSweeper):
         self,
         *,
         params: dict[str, Any] | None,
-        n_trials: PositiveInt,
-        fresh_seeds: NonNegativeInt,
+        n_trials: Count,
+        fresh_seeds: Natural,
         sampler: Sampler,
         pruner: Pruner,
         report: bool,
