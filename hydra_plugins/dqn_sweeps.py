@@ -1,5 +1,6 @@
 """What Hydra finds by the name of this package: it takes plugins from nowhere else. The code is in dqn."""
 
+from dqn.config.search import sweeper as search
 from dqn.config.sweep import launcher, sweeper
 
 
@@ -17,3 +18,7 @@ class Ray(launcher.Ray):
 
 class Grid(sweeper.Grid):
     __doc__ = sweeper.Grid.__doc__
+
+
+class Search(search.Search):
+    __doc__ = search.Search.__doc__

@@ -155,7 +155,7 @@ def summary(target: str) -> str:
 
 
 def read(conf: Path) -> dict[str, list[Option]]:
-    """Return the options of every group; that of the group "" is config.yaml."""
+    """Return the options of every group; those of the group "" are config.yaml and what it begins with."""
     groups: dict[str, list[Option]] = {}
     for path in sorted(conf.rglob("*.yaml")):
         option = read_option(path, conf)
@@ -168,7 +168,7 @@ class Reference:
 
     def __init__(self, conf: Path) -> None:
         self.groups = read(conf)
-        (self.root,) = self.groups.pop("")
+        (self.root,) = (option for option in self.groups.pop("") if option.name == "config")
         self.chosen: dict[str, str] = {}
         self.choose(self.root)
         self.comments: dict[str, str] = {}

@@ -12,11 +12,20 @@ from torch import nn
 
 from dqn.backup import Greedy
 
-__all__ = ["Deadly", "Explosive", "Headless", "OwnBackup", "torch"]
+__all__ = ["Deadly", "Explosive", "Harsh", "Headless", "OwnBackup", "torch"]
 
 
 class OwnBackup(Greedy):
     """A backup of the user's own."""
+
+
+class Harsh:
+    """Ends every trial after its first iteration."""
+
+    def __call__(self) -> Any:
+        from optuna.pruners import ThresholdPruner
+
+        return ThresholdPruner(lower=1e6)
 
 
 class Headless(nn.Module):

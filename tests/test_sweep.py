@@ -6,13 +6,14 @@ from contextlib import nullcontext
 import pytest
 from commands import call, tree
 from helpers import TINY_STEPS, config_of
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
 from hydra.errors import CompactHydraException
 
 import dqn
 from dqn.config.sweep import process, sweeper
 from dqn.config.sweep.job import End, SweepJob
-from dqn.config.sweep.names import MAX_BYTES, digest_of, folder_name, readable, shortened
+from dqn.config.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
 from dqn.config.sweep.plan import fail, succeed
 from dqn.config.sweep.pool import Pool, last_line
 from dqn.config.sweep.table import table
@@ -48,6 +49,11 @@ NAMES = [
 @pytest.mark.parametrize(("words", "name"), NAMES, ids=[name for _, name in NAMES])
 def test_names(words, name):
     assert readable(words, frozenset({"num_seeds", "experiment"})) == name
+
+
+def test_of_two_words_for_a_key_the_later_one_counts():
+    words = ["a=1", "a=1,2", "b=1,2", "b=3"]
+    assert fixed_keys(OverridesParser.create().parse_overrides(words)) == {"b"}
 
 
 def test_names_are_short():
@@ -221,7 +227,7 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
 def test_the_ablation(tmp_path, monkeypatch):
     """The recipe that is shipped: every job is right and has a folder of its own; none is run here."""
     got = []
-    monkeypatch.setattr(Pool, "run", lambda self, jobs, stop: got.extend(jobs))
+    monkeypatch.setattr(Pool, "run", lambda self, jobs, total, stop: got.extend(jobs))
     call("train", "+experiment=ablation")
     assert {job.state for job in got} == {"due"}
     assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / "ablation"}
@@ -271,6 +277,9 @@ MISTAKES = [
     ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: should be greater than 0"),
     ("hydra.sweeper.report=5", "hydra.sweeper.report=5: should be a valid boolean"),
     ("seed=interval(0,3)", "seed=interval(0,3): should be one value or several"),
+    ("seed=range(3,0)", "seed=range(3,0): should have values"),
+    ("seed=range(0,3,0)", "seed=range(0,3,0): should have values"),
+    ("agent.lrr=interval(0,3)", "agent.lrr=0.0: no such key"),
     ("hydra.launcher.n_job=3", "hydra.launcher has n_jobs"),
 ]
 

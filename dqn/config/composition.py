@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -18,6 +18,8 @@ from dqn.config.loader import SEARCHPATH, Loader, StrPath, loading, unavailable
 from dqn.errors import UserError, first_line
 
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
+NO_VALUES = "should have values: START, START + STEP, ... before STOP, which is none of them"
+"""Of a range without."""
 
 
 def mistakes(lines: Sequence[object], where: str) -> UserError:
@@ -56,7 +58,7 @@ def compose_words(words: Sequence[str], loader: Loader, *, multirun: bool) -> tu
             problems.append(f"{override.input_line}: no such place: {', '.join(missing)}")
             overrides.remove(override)
             searchpath.remove(override)
-    wrong = {id(override): wrong_choice(override, loader, searchpath) for override in overrides}
+    wrong = {id(one): wrong_range(one) or wrong_choice(one, loader, searchpath) for one in overrides}
     problems += [problem for problem in wrong.values() if problem]
     overrides = [override for override in overrides if not wrong[id(override)]]
     config, uncomposable = compose_most(
@@ -93,6 +95,17 @@ def wrong_choice(override: Override, loader: Loader, searchpath: Sequence[Overri
     return f"{override.key_or_group}={shown}: should be one of {', '.join(options)}"
 
 
+def wrong_range(override: Override) -> str | None:
+    """Return what is wrong with a range that has no values."""
+    if not override.is_range_sweep():
+        return None
+    try:
+        first = next(override.sweep_string_iterator(), None)
+    except (HydraException, ValueError):  # a step of 0
+        first = None
+    return f"{override.input_line}: {NO_VALUES}" if first is None else None
+
+
 def chosen(override: Override) -> list[object]:
     """Return the options that an override of a group chooses."""
     if override.is_sweep_override():
@@ -110,9 +123,8 @@ def representative(override: Override, parser: OverridesParser) -> list[Override
     """Return an override that composes if `override` does: of a sweep the first value."""
     if not override.is_sweep_override():
         return [override]
-    if not override.is_discrete_sweep():
-        return []
-    first = next(iter(override.sweep_string_iterator()))
+    value = override.value()
+    first = value.start if isinstance(value, IntervalSweep) else next(override.sweep_string_iterator())
     return parser.parse_overrides([f"{override.get_key_element()}={first}"])
 
 

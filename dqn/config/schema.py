@@ -36,6 +36,8 @@ GIVEN: dict[str, frozenset[str]] = {
     "agent.optimizer": frozenset({"params", "lr"}),
     "agent.lr_schedule": frozenset(),
     "agent.backup": frozenset(),
+    "hydra.sweeper.sampler": frozenset(),
+    "hydra.sweeper.pruner": frozenset(),
 }
 """The places of the parts, and the arguments that each gets when it is built: those are no keys."""
 

@@ -60,7 +60,8 @@ class SweepJob(JobReturn):
     config: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     state: str = "due"
-    """due, waiting, running; in the end finished, skipped (it had finished before), interrupted or failed."""
+    """due, waiting, running; in the end finished, skipped (it had finished before), interrupted, failed, or
+    pruned (of a search: ended because it did badly)."""
     reason: str = ""
     """Why it failed, in one line."""
     seconds: float | None = None

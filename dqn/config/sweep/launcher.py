@@ -4,7 +4,7 @@ import abc
 import logging
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt, MultipleOf
@@ -17,7 +17,8 @@ from dqn.config.sweep.job import SweepJob
 from dqn.errors import UserError
 
 if TYPE_CHECKING:
-    from dqn.config.sweep.pool import Work
+    from dqn.config.sweep.plan import Planner
+    from dqn.config.sweep.pool import Verdict, Work
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +53,10 @@ class JobLauncher(Launcher, abc.ABC):
             KeyboardInterrupt: so were the jobs; they can go on.
             SystemExit: what runs the jobs is not to be had.
         """
-        from dqn.config.launch import interruption
-        from dqn.config.sweep.plan import Planner
-        from dqn.config.sweep.pool import Pool, skipped
+        from dqn.config.sweep.pool import let_run, skipped
         from dqn.config.sweep.table import count, the_same_command
 
-        setup_globals()
-        configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
-        planner = Planner(self._config, self._context.config_loader)
+        planner = self.planner()
         jobs = [planner.job(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
         log.info("jobs in %s: %d, %d at a time", planner.folder, len(jobs), self._n_jobs)
         for job in jobs:
@@ -67,15 +64,41 @@ class JobLauncher(Launcher, abc.ABC):
                 log.info("failed    %s: %s", job.name, job.reason)
             else:
                 skipped(job)
-        if any(job.state == "due" for job in jobs):
+        due = [job for job in jobs if job.state == "due"]
+        try:
+            self.run(iter(due), len(due), let_run)
+        except KeyboardInterrupt:
+            log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
+            raise
+        return jobs
+
+    def planner(self) -> "Planner":
+        """Return what makes the jobs of this sweep."""
+        from dqn.config.sweep.plan import Planner
+
+        setup_globals()
+        configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
+        return Planner(self._config, self._context.config_loader)
+
+    def run(self, jobs: Iterator[SweepJob], total: int, verdict: "Verdict") -> None:
+        """Run jobs until all have ended.
+
+        Args:
+            jobs: planned; each is asked for when there is room for it.
+            total: how many they are, to tell.
+            verdict: asked about the running ones.
+
+        Raises:
+            KeyboardInterrupt: so were the jobs; they can go on.
+            SystemExit: what runs the jobs is not to be had.
+        """
+        from dqn.config.launch import interruption
+        from dqn.config.sweep.pool import Pool
+
+        if total:
             self._prepare()
         with interruption() as stop:
-            try:
-                Pool(self._start, self._n_jobs).run(jobs, stop)
-            except KeyboardInterrupt:
-                log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
-                raise
-        return jobs
+            Pool(self._start, self._n_jobs, verdict).run(jobs, total, stop)
 
     def _prepare(self) -> None:
         """Make ready what runs the jobs; it comes before `interruption`, since it may change how signals act.

@@ -17,8 +17,12 @@ DIGEST = 10
 
 
 def fixed_keys(overrides: Iterable[Override]) -> frozenset[str]:
-    """Return the keys that a command, or the recipe of a sweep, gives one value for all jobs."""
-    return frozenset(one.key_or_group for one in overrides if not one.is_sweep_override())
+    """Return the keys that a command, or the recipe of a sweep, gives one value for all jobs.
+
+    Of two overrides of one key the later one counts.
+    """
+    last = {one.key_or_group: one for one in overrides}
+    return frozenset(key for key, one in last.items() if not one.is_sweep_override())
 
 
 def readable(words: Sequence[str], fixed: frozenset[str]) -> str:

@@ -35,7 +35,7 @@ class Planner:
         self._known = folders_by_digest(self.folder)
         """A job keeps its folder, also where another set of keys is swept."""
         params = master.hydra.sweeper.get("params") or {}
-        words = [*master.hydra.overrides.task, *(f"{key}={value}" for key, value in params.items())]
+        words = [*(f"{key}={value}" for key, value in params.items()), *master.hydra.overrides.task]
         self._fixed = fixed_keys(OverridesParser.create(config_loader=loader).parse_overrides(words))
 
     def job(self, words: Sequence[str], number: int) -> SweepJob:
@@ -64,7 +64,7 @@ class Planner:
         report = check(config)
         report.raise_if_any()
         digest = digest_of(config)
-        name = self._known.get(digest) or folder_name(readable(job.overrides or (), self._fixed), digest)
+        name = self._known.setdefault(digest, folder_name(readable(job.overrides or (), self._fixed), digest))
         with read_write(composed.hydra), open_dict(composed.hydra):
             composed.hydra.job.id = name
             name = str(folder_of(composed, "hydra.sweep.subdir"))

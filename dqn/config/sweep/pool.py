@@ -5,7 +5,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from dqn.config.launch import finished
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1
 """From one look at the running jobs to the next."""
 WAIT_SECONDS = 1.0
-"""From one look at folders that others work on to the next."""
+"""From one look at folders, those that others work on and those of the running jobs, to the next."""
 GRACE_SECONDS = 20.0
 """What jobs have to end in, once they are asked to; each ends within the step that it is at."""
 
@@ -33,54 +34,79 @@ class Work(Protocol):
     def kill(self) -> None: ...
 
 
+Verdict = Callable[[SweepJob], str]
+"""Says why a running job is to end before its time; "": it is not."""
+
+
+def let_run(job: SweepJob) -> str:
+    """Let each job come to its end."""
+    return ""
+
+
 class Pool:
     """Runs the jobs of a sweep.
 
     Args:
         start: lets a job work; an OSError is a failure of that job.
         n_jobs: at a time.
+        verdict: asked again and again about each running job.
     """
 
-    def __init__(self, start: Callable[[SweepJob], Work], n_jobs: int) -> None:
-        self._start, self._n_jobs = start, n_jobs
+    def __init__(self, start: Callable[[SweepJob], Work], n_jobs: int, verdict: Verdict) -> None:
+        self._start, self._n_jobs, self._verdict = start, n_jobs, verdict
         self._running: list[Running] = []
+        self._jobs: Iterator[SweepJob] = iter(())
         self._due: deque[SweepJob] = deque()
+        """Those that had to wait, and need not any more."""
         self._waiting: list[SweepJob] = []
         self._next_look = 0.0
         self._started, self._total = 0, 0
 
-    def run(self, jobs: Sequence[SweepJob], stop: threading.Event) -> None:
-        """Run the jobs that are due, in their order; those that others work on come last.
+    def run(self, jobs: Iterator[SweepJob], total: int, stop: threading.Event) -> None:
+        """Run jobs in their order; those that others work on come last.
+
+        Args:
+            jobs: each is asked for when there is room for it, so it may depend on the ends of earlier ones.
+            total: how many they are, to tell.
+            stop: ends all.
 
         Raises:
             KeyboardInterrupt: the user, or `stop`, asked for it; no job works any more.
         """
-        self._due = deque(job for job in jobs if job.state == "due")
-        self._total = len(self._due)
+        self._jobs, self._total = jobs, total
         try:
-            while self._due or self._running or self._waiting:
+            while True:
                 if stop.is_set():
                     raise KeyboardInterrupt
                 self._look()
-                while self._due and len(self._running) < self._n_jobs:
-                    self._begin(self._due.popleft())
-                if self._running or self._waiting:
-                    time.sleep(LOOK_SECONDS)
+                while len(self._running) < self._n_jobs and (job := self._next()):
+                    self._begin(job)
+                if not self._running and not self._waiting:
+                    return
+                time.sleep(LOOK_SECONDS)
         except BaseException:
             self._end_all()
             raise
 
+    def _next(self) -> SweepJob | None:
+        return self._due.popleft() if self._due else next(self._jobs, None)
+
     def _look(self) -> None:
-        """See which jobs have ended, and which folders nobody works on any more."""
+        """See which jobs have ended or should, and which folders nobody works on any more."""
         for running in self._running.copy():
             if end := running.work.ended():
                 self._running.remove(running)
                 self._settle(running, end)
-        if self._waiting and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + WAIT_SECONDS
-            free = [job for job in self._waiting if job.folder and not job.folder.in_use()]
-            self._waiting = [job for job in self._waiting if job not in free]
-            self._due.extend(free)
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + WAIT_SECONDS
+        for running in self._running:
+            if not running.verdict and (verdict := self._verdict(running.job)):
+                running.verdict = verdict
+                running.work.ask_to_stop()
+        free = [job for job in self._waiting if job.folder and not job.folder.in_use()]
+        self._waiting = [job for job in self._waiting if job not in free]
+        self._due.extend(free)
 
     def _begin(self, job: SweepJob) -> None:
         """Start a job, unless by now it has finished or another process works on it."""
@@ -121,10 +147,16 @@ class Pool:
         job.seconds = time.monotonic() - running.since
         if code == IN_USE:
             self._wait(job)
-        elif code == 0 and finished(job.config, job.folder):
+        elif (code == 0 or running.verdict) and finished(job.config, job.folder):
             result = float(job.folder.stored_status()["result"])
             succeed(job, "finished", result)
             log.info("finished  %s: %.2f after %.0f s", job.name, result, job.seconds)
+        elif running.verdict:
+            fail(job, running.verdict)
+            job.state = "pruned"
+            log.info("pruned    %s: %s", job.name, job.reason)
+            with suppress(UserError, OSError), job.folder.locked():
+                job.folder.update_status(error=f"pruned: {job.reason}")
         else:
             fail(job, running.reason(end))
             self._tell_failure(job)
@@ -155,6 +187,7 @@ class Running:
     def __init__(self, job: SweepJob, work: Work, before: State) -> None:
         self.job, self.work, self.before = job, work, before
         self.since = time.monotonic()
+        self.verdict = ""
 
     def reason(self, end: End) -> str:
         """Return why the job failed."""

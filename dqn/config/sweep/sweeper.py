@@ -1,5 +1,6 @@
-"""Hydra's sweeper over lists of values, which no job's failure ends."""
+"""Hydra's sweepers, which no job's failure ends: what they share, and the one over lists of values."""
 
+import abc
 import itertools
 import logging
 import os
@@ -25,10 +26,8 @@ from dqn.errors import UserError
 log = logging.getLogger(__name__)
 
 
-class Grid(Sweeper):
-    """Runs every combination of the values; ends with a table, a report, and the exit code 1 if any failed.
-
-    Hydra's own sweeper ends at the first job that failed, of which it tells alone.
+class JobSweeper(Sweeper, abc.ABC):
+    """Has the jobs of a sweep run by the launcher.
 
     Args:
         params: values for keys that the command does not give, such as those of a recipe.
@@ -47,16 +46,27 @@ class Grid(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def overrides(self, arguments: list[str]) -> list[Override]:
+        """Return `params` and after them the words of the command."""
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        params = [f"{key}={value}" for key, value in self._params.items()]
+        return parser.parse_overrides([*params, *arguments])
+
+
+class Grid(JobSweeper):
+    """Runs every combination of the values; ends with a table, a report, and the exit code 1 if any failed.
+
+    Hydra's own sweeper ends at the first job that failed, of which it tells alone.
+    """
+
     def sweep(self, arguments: list[str]) -> Any:
         """Run all jobs.
 
         Raises:
             SystemExit: some have failed; all have ended.
         """
-        parser = OverridesParser.create(config_loader=self._context.config_loader)
-        params = [f"{key}={value}" for key, value in self._params.items()]
         try:
-            words = combinations(parser.parse_overrides([*params, *arguments]))
+            words = combinations(self.overrides(arguments))
         except UserError as error:
             sys.exit(str(error))
         jobs = self._launcher.launch(words, initial_job_idx=0)
@@ -92,6 +102,13 @@ def end(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
     Raises:
         SystemExit: some have failed.
     """
+    tell(jobs, folder, report=report)
+    if any(job.status != JobStatus.COMPLETED for job in jobs):
+        sys.exit(1)
+
+
+def tell(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
+    """Print the table of the jobs and write the report."""
     from dqn.config.sweep.table import folders_of, table
 
     log.info("\n%s", table(jobs))
@@ -100,8 +117,6 @@ def end(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
         log.info(write_report(folders, folder / "report"))
     with suppress(OSError):
         folder.rmdir()  # where nothing was begun
-    if any(job.status != JobStatus.COMPLETED for job in jobs):
-        sys.exit(1)
 
 
 def write_report(folders: Sequence[str], output: Path) -> str:

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from dqn.config.commands import command
 from dqn.config.sweep.job import SweepJob
 
-STATES = ("finished", "skipped", "failed", "interrupted")
+STATES = ("finished", "skipped", "pruned", "failed", "interrupted")
 
 
 def table(jobs: Sequence[JobReturn]) -> str:

@@ -1,0 +1,70 @@
+"""What a run at work has reached, as its files tell: that works for jobs on any machine."""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from dqn.logger import RECENT
+from dqn.runs import RunFolder
+from dqn.stats import interquartile_mean
+
+ITERATION_END = "time/steps_per_second"
+"""In the last line of every iteration, and only there."""
+
+
+def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, float]:
+    """Return for each iteration, from 1 on, the interquartile mean over seeds of its return.
+
+    It is that of the periodic evaluation, without such that of the latest training episodes. Iterations for
+    which a seed has none are left out.
+    """
+    runner = config["runner"]
+    evaluation = runner["eval_period"] > 0 and runner["eval_episodes"] > 0
+    seeds = [dict(seed_returns(folder, seed, evaluation=evaluation)) for seed in seeds_of(config)]
+    shared = sorted(set(seeds[0]).intersection(*seeds))
+    return {iteration: interquartile_mean([one[iteration] for one in seeds]) for iteration in shared}
+
+
+def final_scores(folder: RunFolder, config: dict[str, Any]) -> list[float]:
+    """Return the mean returns of the seeds of a finished run: its result is their interquartile mean."""
+    evaluation = folder.stored_status().get("evaluation")
+    if isinstance(evaluation, dict):
+        return [fmean(returns) for returns in evaluation.values()]
+    seeds = [list(seed_returns(folder, seed, evaluation=False)) for seed in seeds_of(config)]
+    return [returns[-1][1] for returns in seeds if returns]
+
+
+def seeds_of(config: dict[str, Any]) -> range:
+    """Return the seeds of a run."""
+    return range(config["seed"], config["seed"] + config["num_seeds"])
+
+
+def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[tuple[int, float]]:
+    """Yield the iterations of a seed that have a return, and it: of an evaluation, or of training."""
+    recent: deque[float] = deque(maxlen=RECENT)
+    iteration = 0
+    for line in lines_of(folder.path / f"seed={seed}" / "metrics.jsonl"):
+        if "train/return" in line:
+            recent.append(line["train/return"])
+        if ITERATION_END not in line:
+            continue
+        iteration += 1
+        if evaluation and "eval/return" in line:
+            yield iteration, line["eval/return"]
+        elif not evaluation and recent:
+            yield iteration, fmean(recent)
+
+
+def lines_of(metrics: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines that are whole; the last one may be about to be written."""
+    try:
+        with metrics.open() as file:
+            for line in file:
+                if not line.endswith("\n"):
+                    return
+                yield json.loads(line)
+    except (OSError, ValueError):  # there is none yet, or the machine broke down as it was written
+        return

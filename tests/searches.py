@@ -1,0 +1,119 @@
+"""Searches whose trials cost nothing: jobs that do not train."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from commands import Result, call
+from helpers import TINY_STEPS
+
+from dqn.config.sweep.job import End, SweepJob
+from dqn.runs import RunFolder
+
+SEARCH = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS]
+RANGE = "agent.lr=tag(log,interval(1e-5,1e-1))"
+
+Config = dict[str, Any]
+
+
+def search(*words: str) -> Result:
+    return call("train", *SEARCH, *words)
+
+
+def finish(folder: RunFolder, config: Config, score: float) -> None:
+    """Write what a run leaves that has finished; its seeds differ by one."""
+    first, count = config["seed"], config["num_seeds"]
+    scores = {str(first + k): [score + k - (count - 1) / 2] * 2 for k in range(count)}
+    with folder.locked():
+        folder.write_config(config, [])
+        folder.update_status(state="finished", result=score, evaluation=scores)
+
+
+class Cheap:
+    """A job that has ended as it starts.
+
+    Args:
+        objective: the result of a configuration; an exception is a failure, and None a kill.
+    """
+
+    def __init__(self, objective: Callable[[Config], float | None]) -> None:
+        self._objective = objective
+        self.begun: list[Config] = []
+
+    def __call__(self, job: SweepJob, env: dict[str, str]) -> "Done":
+        assert job.folder is not None
+        self.begun.append(job.config)
+        job.folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            score = self._objective(job.config)
+        except ValueError as error:
+            job.folder.update_status(state="failed", error=str(error))
+            return Done(End(1))
+        if score is not None:
+            finish(job.folder, job.config, score)
+        return Done(End(-9 if score is None else 0))
+
+
+class Done:
+    def __init__(self, end: End) -> None:
+        self._end = end
+
+    def ended(self) -> End:
+        return self._end
+
+
+class Slow:
+    """A job that comes one iteration further each time that it is looked at.
+
+    Args:
+        returns: of the iterations of a configuration.
+    """
+
+    def __init__(self, returns: Callable[[Config], list[float]]) -> None:
+        self._returns = returns
+        self.jobs: list[SweepJob] = []
+
+    def __call__(self, job: SweepJob, env: dict[str, str]) -> "Work":
+        self.jobs.append(job)
+        return Work(job, self._returns(job.config))
+
+
+class Work:
+    def __init__(self, job: SweepJob, returns: list[float]) -> None:
+        assert job.folder is not None
+        self._folder, self._config, self._returns = job.folder, job.config, returns
+        self._done = 0
+        self._stopped = False
+        job.folder.path.mkdir(parents=True, exist_ok=True)
+
+    def ended(self) -> End | None:
+        if self._stopped:
+            self._folder.update_status(state="interrupted")
+            return End(130)
+        if self._done == len(self._returns):
+            finish(self._folder, self._config, self._returns[-1])
+            return End(0)
+        self._done += 1
+        write_returns(self._folder.path, self._config, self._returns[: self._done])
+        progress = {"iteration": self._done, "tick": self._done, "total": len(self._returns)}
+        self._folder.update_status(state="running", progress=progress)
+        return None
+
+    def ask_to_stop(self) -> None:
+        self._stopped = True
+
+
+def write_returns(folder: Path, config: Config, returns: list[float], *, tag: str = "train/return") -> None:
+    """Write metrics whose iterations have one training episode each, or one evaluation."""
+    for k in range(config["num_seeds"]):
+        lines = []
+        for i, value in enumerate(returns, 1):
+            lines.append({"step": 10 * i, "time/steps_per_second": 1.0, tag: value + k})
+        path = folder / f"seed={config['seed'] + k}"
+        path.mkdir(exist_ok=True)
+        (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def record(folder: Path) -> Any:
+    return json.loads((folder / "search.json").read_text())

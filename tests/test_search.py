@@ -1,0 +1,446 @@
+"""Searches in this process: what is tried, what becomes of it, and what is told at the end."""
+
+import math
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import pytest
+import yaml
+from commands import tree
+from helpers import config_of
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from searches import RANGE, Cheap, Slow, record, search, write_returns
+
+from dqn.config.check import check
+from dqn.config.paths import CONF
+from dqn.config.search.returns import final_scores, periodic_returns
+from dqn.config.search.samplers import Grid, Random, Sampler, Tpe
+from dqn.config.search.space import distribution, space_of, text, values_of
+from dqn.config.search.study import begun, open_storage, open_study
+from dqn.config.search.sweeper import locked
+from dqn.config.search.trials import Trials
+from dqn.config.sweep import pool, process
+from dqn.config.sweep.job import SweepJob
+from dqn.config.sweep.plan import succeed
+from dqn.errors import UserError
+from dqn.runs import RunFolder
+
+GRAMMAR = [
+    ("interval(0, 1)", FloatDistribution(0.0, 1.0)),
+    ("tag(log, interval(1e-5, 1e-2))", FloatDistribution(1e-5, 1e-2, log=True)),
+    ("int(interval(1, 9))", IntDistribution(1, 9)),
+    ("tag(log, int(interval(1, 9)))", IntDistribution(1, 9, log=True)),
+    ("range(1, 5)", IntDistribution(1, 4)),
+    ("range(1, 10, 4)", IntDistribution(1, 9, step=4)),
+    ("range(9, 0, -4)", IntDistribution(1, 9, step=4)),
+    ("tag(log, range(1, 5))", IntDistribution(1, 4, log=True)),
+    ("range(0, 1, 0.25)", FloatDistribution(0.0, 0.75, step=0.25)),
+    ("choice(a, 1, 1e-3)", CategoricalDistribution(["a", "1", "0.001"])),
+    ("a,null", CategoricalDistribution(["a", "null"])),
+    ("choice([64,64],[128])", CategoricalDistribution(["[64,64]", "[128]"])),
+    ("1,2", CategoricalDistribution(["1", "2"])),
+]
+NO_RANGES = [
+    ("tag(linear, interval(0, 1))", "the tag of a search is log, not linear"),
+    ("tag(log, choice(1, 2))", "only an interval or a range of numbers can be logarithmic"),
+    ("interval(0, inf)", "should have finite ends"),
+    ("interval(2, 1)", "low"),
+    ("tag(log, interval(0, 1))", "low"),
+    ("tag(log, range(1, 9, 2))", "step"),
+    ("range(5, 1)", "should have values"),
+    ("range(1, 5, 0)", "should have values"),
+]
+
+
+def override_of(word: str):
+    return OverridesParser.create().parse_overrides([word])[0]
+
+
+@pytest.mark.parametrize(("value", "expected"), GRAMMAR, ids=[value for value, _ in GRAMMAR])
+def test_ranges(value, expected):
+    assert distribution(override_of(f"key={value}")) == expected
+
+
+@pytest.mark.parametrize(("value", "told"), NO_RANGES, ids=[value for value, _ in NO_RANGES])
+def test_what_is_no_range(value, told):
+    with pytest.raises(UserError, match=f"1 mistake in the search:\n  .*{told}"):
+        space_of([override_of(f"key={value}")])
+
+
+def test_the_words_of_a_trial():
+    parser = OverridesParser.create()
+    words = ["+x=1", "agent=a,b", "agent.lr=interval(0,1)", "n=range(1,3)", "agent=c", "x=2", "n=1,2"]
+    space = space_of(parser.parse_overrides(words))
+    assert space.words({"agent.lr": 1 / 3, "n": "2"}) == [
+        "+x=1",
+        "agent=c",
+        "x=2",
+        "agent.lr=0.333333",
+        "n=2",
+    ]
+    assert space.first() == {"agent.lr": 0.0, "n": "1"}
+    assert [text(value) for value in (3, 2.0, 0.99999, 1.5e-7, "[1,2]")] == [
+        "3",
+        "2",
+        "0.99999",
+        "1.5e-07",
+        "[1,2]",
+    ]
+
+
+def test_values_of_ranges():
+    assert values_of("a", IntDistribution(1, 9, step=4)) == [1, 5, 9]
+    assert values_of("a", FloatDistribution(0.1, 0.3, step=0.1)) == pytest.approx([0.1, 0.2, 0.3])
+    assert values_of("a", CategoricalDistribution(["x", "y"])) == ["x", "y"]
+    with pytest.raises(UserError, match=r"a=interval\(0,1\): should be a choice or a range with steps"):
+        values_of("a", FloatDistribution(0.0, 1.0))
+
+
+def returns_of(tmp_path, config, **lines):
+    for tag, returns in lines.items():
+        write_returns(tmp_path, config, returns, tag=f"{tag}/return")
+    return periodic_returns(RunFolder(tmp_path), config)
+
+
+def test_returns_of_a_run_at_work(tmp_path):
+    config = config_of(["seed=3", "num_seeds=2", "runner.eval_period=1"])
+    assert returns_of(tmp_path, config) == {}
+    assert returns_of(tmp_path, config, eval=[10.0, 20.0]) == {1: 10.5, 2: 20.5}
+    with (tmp_path / "seed=3" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30, "time/steps_per_second": 1.0, "eval/return": 5.0}\n{"step": 4')
+    assert periodic_returns(RunFolder(tmp_path), config) == {1: 10.5, 2: 20.5}
+    config["runner"]["eval_episodes"] = 0
+    assert returns_of(tmp_path, config, train=[10.0, 20.0]) == {1: 10.5, 2: 15.5}
+    assert final_scores(RunFolder(tmp_path), config) == [15.0, 16.0]
+
+
+def lr_of(config):
+    return config["agent"]["lr"]
+
+
+def hill(config) -> float:
+    """Return 100 at a learning rate of 1e-3, less elsewhere."""
+    return 100 - 10 * (math.log10(lr_of(config)) + 3) ** 2
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Return a function that lets an objective take the place of training."""
+
+    def use(objective):
+        cheap = Cheap(objective)
+        monkeypatch.setattr(process, "Process", cheap)
+        return cheap
+
+    return use
+
+
+def test_a_search_and_the_same_command_again(jobs, tmp_path):
+    cheap = jobs(hill)
+    words = [RANGE, "num_seeds=2", "runner.batch_size=choice(16,32)", "hydra.sweeper.fresh_seeds=4"]
+    result = search(*words, "hydra.sweeper.n_trials=5")
+    assert result.code == 0, result.text
+    *trials, again = cheap.begun
+    assert len(trials) == 5
+    assert {config["runner"]["batch_size"] for config in trials} <= {16, 32}
+    assert {config["runner"]["total_steps"] for config in trials} == {400}
+    best = max(trials, key=hill)
+    assert again == best | {"seed": 2, "num_seeds": 4}
+    assert {config["seed"] for config in trials} == {0}
+    found = record(tmp_path / "runs")
+    assert found["best"]["result"] == pytest.approx(hill(best))
+    assert found["best"]["settings"]["agent.lr"] == text(lr_of(best))
+    assert found["best"]["seeds"] == [0, 1]
+    assert found["fresh"]["result"] == pytest.approx(hill(best))
+    assert list(found["fresh"]["scores"]) == ["2", "3", "4", "5"]
+    assert found["fresh"]["interval"][0] < hill(best) < found["fresh"]["interval"][1]
+    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 5
+    assert all((tmp_path / "runs" / trial["folder"]).is_dir() for trial in found["trials"])
+    number = found["best"]["trial"]
+    settings = f"runner.batch_size={best['runner']['batch_size']} agent.lr={text(lr_of(best))}"
+    assert f"best of 5 trials, trial {number}: {settings}" in result.text
+    assert "in the search, seeds 0 to 1: " in result.text
+    assert "(the best of the trials, so biased upwards)" in result.text
+    assert "again, on the fresh seeds 2 to 5: " in result.text
+    assert "optuna-dashboard sqlite:///runs/search.db" in result.text
+
+    cheap.begun.clear()
+    before = tree(tmp_path)
+    again = search(*words, "hydra.sweeper.n_trials=5")
+    assert (again.code, cheap.begun) == (0, [])
+    assert tree(tmp_path).keys() == before.keys()
+    assert record(tmp_path / "runs") == found
+    more = search(*words, "hydra.sweeper.n_trials=7", "hydra.sweeper.fresh_seeds=0")
+    assert (more.code, len(cheap.begun)) == (0, 2)
+    assert record(tmp_path / "runs")["fresh"] is None
+
+
+class Planner:
+    """Makes jobs that are nothing but their words."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def job(self, words: list[str], number: int) -> SweepJob:
+        return SweepJob(overrides=words, name=f"trial {number}")
+
+
+def tried(folder: Path, sampler: Sampler, ranges: list[str], most: int, *, at_once: int = 1):
+    """Return the values of the trials that a search now makes in a folder; the score is that of `bowl`."""
+    space = space_of(OverridesParser.create().parse_overrides(ranges))
+    folder.mkdir(exist_ok=True)
+    storage = open_storage(folder)
+    study = open_study(storage, folder, space, {})
+    trials = Trials(
+        study=study, storage=storage, space=space, sampler=sampler, planner=Planner(folder), most=most
+    )
+    found, running = [], []
+    jobs = trials.jobs()
+    while (job := next(jobs, None)) or running:
+        if job:
+            found.append(tuple(float(word.partition("=")[2]) for word in job.overrides))
+            running.append((job, found[-1]))
+        if not job or len(running) == at_once:
+            ended, values = running.pop(0)
+            succeed(ended, "finished", -bowl(values))
+    trials.settle()
+    assert [trial.state.name for trial in begun(study)] == ["COMPLETE"] * len(begun(study))
+    return found
+
+
+def test_what_kills_leave(tmp_path):
+    """A trial that was only asked for is none, one that was to be pruned is, any other goes on."""
+    space = space_of(map(override_of, SQUARE))
+    storage = open_storage(tmp_path)
+    study = open_study(storage, tmp_path, space, {})
+    asked, pruned, working = (study.ask(dict(space.ranges)) for _ in range(3))
+    for trial in (pruned, working):
+        trial.set_user_attr("words", space.words(trial.params))
+        trial.report(1.0, 1)
+    pruned.set_user_attr("verdict", "too low")
+    planner = Planner(tmp_path)
+    trials = Trials(
+        study=study, storage=storage, space=space, sampler=Random(seed=0), planner=planner, most=3
+    )
+    assert trials.left() == 3
+    jobs = list(trials.jobs())
+    assert [job.name for job in jobs] == [f"trial {working.number}", "trial 3"]
+    assert jobs[0].overrides == space.words(working.params)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "PRUNED", "RUNNING", "RUNNING"]
+    assert study.trials[pruned.number].user_attrs["reason"] == "too low"
+    assert [trial.number for trial in begun(study)] == [1, 2, 3]
+    assert asked.number == 0
+
+
+def bowl(values) -> float:
+    return sum((value - 0.7) ** 2 for value in values)
+
+
+SQUARE = ["a=interval(0,1)", "b=interval(0,1)"]
+SAMPLERS = [Tpe(seed=0, n_startup_trials=3), Random(seed=0)]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=["tpe", "random"])
+def test_samplers_are_deterministic(sampler, tmp_path):
+    """In one go, in two, and again; another seed proposes other values."""
+    whole = tried(tmp_path / "whole", sampler, SQUARE, 8)
+    parts = [tried(tmp_path / "parts", sampler, SQUARE, most) for most in (5, 8)]
+    assert [*parts[0], *parts[1]] == whole
+    assert len(set(whole)) == 8
+    other = tried(tmp_path / "other", replace(sampler, seed=1), SQUARE, 8)
+    assert not set(other) & set(whole)
+
+
+def test_tpe_learns_from_trials(tmp_path):
+    """Of two at work at once, too."""
+    values = tried(tmp_path, Tpe(seed=0, n_startup_trials=10), SQUARE, 40, at_once=2)
+    errors = [bowl(one) for one in values]
+    assert median(errors[30:]) < 0.3 * median(errors[:10])
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_grid(at_once, tmp_path):
+    """Each combination once, whatever the number of jobs at a time, and no more than there are."""
+    ranges = ["a=choice(3,1)", "b=range(0,1,0.25)"]
+    values = tried(
+        tmp_path, Grid(), ranges, Grid().most(space_of(map(override_of, ranges)).ranges), at_once=at_once
+    )
+    assert values == [(a, b) for a in (3, 1) for b in (0, 0.25, 0.5, 0.75)]
+
+
+def test_samplers_are_made_of_their_numbers():
+    ranges = {"a": FloatDistribution(0.0, 1.0)}
+    for sampler in (Tpe(seed=0, n_startup_trials=1), Random(seed=0)):
+        assert sampler.most(ranges) is None
+        assert type(sampler(ranges, 3)).__name__ == f"{type(sampler).__name__.replace('Tpe', 'TPE')}Sampler"
+    assert Grid().most({"a": IntDistribution(1, 3), "b": CategoricalDistribution(["x", "y"])}) == 6
+
+
+def test_failing_trials(jobs, tmp_path):
+    """By an error, by a kill and by a value that is refused; they end nothing and are not tried again."""
+
+    def objective(config):
+        if lr_of(config) == 2e-3:
+            raise ValueError("it broke")
+        return None if lr_of(config) == 3e-3 else 7.0
+
+    cheap = jobs(objective)
+    words = [
+        "hydra/sweeper/sampler=grid",
+        "agent.lr=choice(2e-3,3e-3,-1,4e-3)",
+        "hydra.sweeper.fresh_seeds=1",
+    ]
+    result = search(*words)
+    assert result.code == 0, result.text
+    assert [lr_of(config) for config in cheap.begun] == [2e-3, 3e-3, 4e-3, 4e-3]
+    reasons = {
+        trial["settings"]["agent.lr"]: trial["reason"] for trial in record(tmp_path / "runs")["trials"]
+    }
+    assert reasons["0.002"] == "it broke"
+    assert reasons["0.003"] == "killed by SIGKILL"
+    assert "agent.lr=-1: should be greater than 0" in reasons["-1"]
+    assert reasons["0.004"] is None
+    assert re.search(r"^failed +trial 2: agent\.lr=-1: 1 mistake", result.text, re.MULTILINE)
+    cheap.begun.clear()
+    assert (search(*words).code, cheap.begun) == (0, [])
+
+
+def test_nothing_has_finished(jobs, tmp_path):
+    jobs(lambda config: math.nan)
+    result = search(RANGE, "hydra.sweeper.n_trials=2")
+    assert result.code == 1
+    assert "its result is nan" in result.text
+    assert "no trial has finished" in result.text
+    assert record(tmp_path / "runs")["best"] is None
+
+
+def test_the_last_run_fails(jobs):
+    jobs(lambda config: 1.0 if config["seed"] == 0 else None)
+    result = search(RANGE, "hydra.sweeper.n_trials=2")
+    assert result.code == 1
+    assert "killed by SIGKILL" in result.text
+    assert "best of 2 trials" in result.text
+
+
+def test_pruning(monkeypatch, tmp_path):
+    """A trial below the median ends as an interrupted run, which everything says; none at its own end."""
+    low_at_the_end = [36.2] * 4  # where the median goes from 35 to 36.5
+    slow = Slow(
+        lambda config: (
+            low_at_the_end if lr_of(config) == 5e-3 else [1e4 * lr_of(config) + i for i in range(4)]
+        )
+    )
+    monkeypatch.setattr(process, "Process", slow)
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "LOOK_SECONDS", 0.0)
+    words = ["hydra/sweeper/sampler=grid", "agent.lr=choice(3e-3,4e-3,2e-3,5e-3)", "hydra.launcher.n_jobs=1"]
+    words += ["hydra.sweeper.pruner.n_startup_trials=2", "hydra.sweeper.pruner.n_warmup_iterations=1"]
+    result = search(*words, "hydra.sweeper.fresh_seeds=0")
+    assert result.code == 0, result.text
+    states = [(trial["state"], trial["reason"]) for trial in record(tmp_path / "runs")["trials"]]
+    reason = "20.50 after iteration 2 is below the median"
+    assert states == [("complete", None), ("complete", None), ("pruned", reason), ("complete", None)]
+    pruned = slow.jobs[2].folder
+    assert pruned.status()["state"] == "interrupted"
+    assert pruned.status()["error"] == f"pruned: {reason}"
+    assert "3 finished, 1 pruned" in result.text
+
+
+def test_no_pruning(monkeypatch, tmp_path):
+    monkeypatch.setattr(process, "Process", Slow(lambda config: [1e4 * lr_of(config)] * 2))
+    monkeypatch.setattr(pool, "WAIT_SECONDS", 0.0)
+    words = [
+        "hydra/sweeper/sampler=grid",
+        "hydra/sweeper/pruner=none",
+        "agent.lr=choice(6e-3,5e-3,4e-3,3e-3)",
+    ]
+    result = search(*words, "hydra.sweeper.fresh_seeds=0", "hydra.launcher.n_jobs=1")
+    assert result.text.rstrip().count("finished  ") >= 4
+    assert {trial["state"] for trial in record(tmp_path / "runs")["trials"]} == {"complete"}
+
+
+MISTAKES = [
+    (["agent.lr=1e-3"], "a search needs a range: KEY=interval(LOW,HIGH)"),
+    (["agent.lr=interval(2,1)"], "agent.lr=interval(2,1): "),
+    (["agent.lrr=interval(1,2)"], "agent.lrr=1.0: no such key; agent has"),
+    (["hydra.sweeper.params={agent.lrr: 'interval(1,2)'}"], "agent.lrr"),
+    ([RANGE, "seed=range(0,3)"], "seed=range(0,3): should be one value, the same for all trials"),
+    ([RANGE, "hydra/sweeper/sampler=cmaes"], "should be one of grid, random, tpe"),
+    ([RANGE, "hydra.sweeper.sampler=tpe"], "should be given as hydra/sweeper/sampler=OPTION"),
+    (
+        [RANGE, "hydra.sweeper.sampler.seed=-1"],
+        "hydra.sweeper.sampler.seed=-1: should be greater than or equal",
+    ),
+    ([RANGE, "hydra/sweeper/sampler=grid"], "should be a choice or a range with steps for the sampler grid"),
+    ([RANGE, "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: should be greater than 0"),
+    ([RANGE, "hydra/launcher=basic"], "hydra/launcher: should be one of this package"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_mistakes(jobs, words, told, tmp_path):
+    cheap = jobs(hill)
+    result = search(*words)
+    assert (result.code, cheap.begun) == (1, [])
+    assert told in result.text
+    assert "Traceback" not in result.text
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_folder_of_another_search(jobs):
+    cheap = jobs(hill)
+    assert search(RANGE, "hydra.sweeper.n_trials=1").code == 0
+    cheap.begun.clear()
+    result = search("agent.lr=interval(0,1)", "runner.batch_size=16,32", "num_seeds=2")
+    assert (result.code, cheap.begun) == (1, [])
+    assert (
+        "another search (its trials cannot be compared; another name=NAME makes a new search):" in result.text
+    )
+    assert "num_seeds: 1 there, 2 here" in result.text
+    assert 'agent.lr: {"name": "FloatDistribution"' in result.text
+    assert "runner.batch_size: 16 there, " in result.text
+
+
+def test_a_file_that_is_no_study(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "search.db").write_text("nothing of the kind")
+    result = search(RANGE)
+    assert result.code == 1
+    assert "runs/search.db: not the file of a search" in result.text
+
+
+def test_two_searches_in_one_folder(jobs, tmp_path):
+    cheap = jobs(hill)
+    (tmp_path / "runs").mkdir()
+    with locked(tmp_path / "runs"):
+        result = search(RANGE)
+    assert (result.code, cheap.begun) == (1, [])
+    assert "runs: in use by another search" in result.text
+
+
+def test_without_optuna(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    result = search(RANGE)
+    assert result.code == 1
+    assert "hydra/sweeper=optuna needs Optuna, which the extra `search` brings: pip install" in result.text
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_recipe():
+    """The ends of every range are right."""
+    params = yaml.safe_load((CONF / "experiment" / "search_cartpole.yaml").read_text())["hydra"]["sweeper"][
+        "params"
+    ]
+    space = space_of(override_of(f"{key}={value}") for key, value in params.items())
+    ends = {key: getattr(one, "high", None) or one.choices[-1] for key, one in space.ranges.items()}
+    for values in (space.first(), ends):
+        assert check(config_of(["+experiment=search_cartpole", *space.words(values)])).problems == []

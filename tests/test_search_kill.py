@@ -1,0 +1,69 @@
+"""Searches that are killed, and trials that are ended: nothing is lost, nothing is run twice."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from commands import run
+from searches import RANGE, record
+from test_kill import _interruptible, children
+from test_sweep_kill import LONG, MIDDLE, TINY, assert_ended, has_checkpoint, pytestmark, sweep, wait_until
+
+from dqn.runs import RunFolder
+
+__all__ = ["_interruptible", "pytestmark"]
+
+WORDS = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=random", "hydra.sweeper.report=false", RANGE]
+
+
+def runs(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+@pytest.mark.timeout(600)
+def test_killed_and_continued(tmp_path):
+    """By SIGKILL, then by Ctrl-C, each with a finished trial and one that is not; it ends as undisturbed."""
+    words = [*WORDS, *MIDDLE, "hydra.sweeper.n_trials=3", "hydra.sweeper.fresh_seeds=0"]
+    with sweep(tmp_path / "whole", *words) as process:
+        process.wait_for("^best of 3 trials")
+        assert process.finish() == 0, process.text
+    folder = tmp_path / "killed"
+    kills = (("3 of 3", signal.SIGKILL, -signal.SIGKILL), (r"1 of \d", signal.SIGINT, 130))
+    for start, number, code in kills:
+        with sweep(folder, *words) as process:
+            path = folder / process.wait_for(f"^started   {start}: ").split()[4]
+            wait_until(lambda path=path: has_checkpoint(path))
+            jobs = children(process.popen.pid)
+            process.signal(number)
+            assert process.finish() == code
+        assert_ended(jobs)
+        assert "Traceback" not in process.text
+    assert "interrupted: " in process.text
+    assert "the same command goes on: " in process.text
+    with sweep(folder, *words) as process:
+        process.wait_for("^best of 3 trials")
+        assert process.finish() == 0, process.text
+
+    assert record(folder) == record(tmp_path / "whole")
+    assert [path.name for path in runs(folder)] == [path.name for path in runs(tmp_path / "whole")]
+    for path in runs(folder):
+        assert (path / "log.txt").read_text().count("finished: interquartile mean") == 1
+        assert RunFolder(path).status()["state"] == "finished"
+
+
+def test_a_pruned_job(tmp_path):
+    words = ["-m", "hydra.sweep.dir=runs", *WORDS, *TINY, *LONG, "hydra.sweeper.n_trials=1"]
+    words += [
+        "runner.total_steps=80000",
+        "hydra/sweeper/pruner=none",
+        "hydra.sweeper.pruner._target_=parts.Harsh",
+    ]
+    result = run("train", *words, cwd=tmp_path)
+    assert result.code == 1
+    assert "1 pruned" in result.text
+    (path,) = runs(tmp_path / "runs")
+    status = RunFolder(path).status()
+    assert status["state"] == "interrupted"
+    assert status["error"].startswith("pruned: ")
+    assert status["progress"]["tick"] < 80000
+    assert "Traceback" not in (path / "log.txt").read_text()
