@@ -34,7 +34,7 @@ def make(
 ) -> Agent:
     torso, head = partial(MLP, hidden_sizes=[8], layer_norm=False), partial(HEAD, huber_delta=1.0)
     return Agent(
-        network=partial(QNetwork, torso=torso, head=head, layer=Linear),
+        network=partial(QNetwork, obs_low=None, obs_high=None, torso=torso, head=head, layer=Linear),
         backup=backup or Greedy(),
         optimizer=optimizer or partial(Adam, betas=(0.9, 0.999), eps=1e-8),
         lr=lr,

@@ -222,6 +222,8 @@ def test_draws_are_normal_and_uniform():
 @pytest.mark.parametrize("name", HEADS)
 def test_a_network_is_known_to_vary(name, layer):
     network = QNetwork(
+        obs_low=None,
+        obs_high=None,
         torso=partial(MLP, hidden_sizes=[6], layer_norm=False),
         head=partial(HEADS[name], dueling=True, hidden_sizes=[]),
         layer=layer,

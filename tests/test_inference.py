@@ -25,6 +25,8 @@ EXPECTED = partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0
 
 def make(obs: ObsSpec, torso=MLP, sizes=(16, 8), head=EXPECTED, layer=Linear) -> QNetwork:
     return QNetwork(
+        obs_low=None,
+        obs_high=None,
         torso=partial(torso, hidden_sizes=list(sizes), layer_norm=False),
         head=head,
         layer=layer,
@@ -122,12 +124,30 @@ def test_one_hot_by_hand():
     assert one_hot(np.array([[2], [0]]), 3).tolist() == [[[0, 0, 1]], [[1, 0, 0]]]
 
 
+def test_a_range_of_observations_equals_torch():
+    network = QNetwork(
+        obs_low=[-1.0, -2.0, 0.0, 0.0, 0.0, -0.07],
+        obs_high=[1.0, 2.0, 1.0, 4.0, 0.5, 0.07],
+        torso=partial(MLP, hidden_sizes=[6], layer_norm=False),
+        head=partial(HEADS["expected"], dueling=False, hidden_sizes=[]),
+        layer=Linear,
+        spec=EnvSpec(SPECS["numbers"], 3, None),
+        generators=[torch.Generator().manual_seed(0)],
+    )
+    flatten(network, torch.device("cpu"))
+    obs = torch.randn(1, 4, 2, 3, generator=torch.Generator().manual_seed(0))
+    forward = numpy_forward(network, is_random=False)
+    np.testing.assert_allclose(forward(obs.numpy()), network(obs).mean().detach(), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("layer", [Linear, NOISY])
 @pytest.mark.parametrize("more", [False, True])
 def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     """With draws and without; a value that hangs on parameters alone must not be computed beforehand."""
     network = QNetwork(
+        obs_low=None,
+        obs_high=None,
         torso=partial(MLP, hidden_sizes=[6], layer_norm=more),
         head=partial(HEADS[name], dueling=more, hidden_sizes=[5] * more),
         layer=layer,

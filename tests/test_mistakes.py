@@ -116,6 +116,17 @@ VALUES = [
     ("+agent.optimizer._args_=[1]", {"agent.optimizer._args_=[1]": "no such key"}),
     ("network.torso._target_=parts.Headless", {"network.torso._target_=parts.Headless": "arguments layer"}),
     ("runner._target_=no.such runner.batch_size=x", {"runner._target_=no.such": "No module named 'no'"}),
+    # ranges of observations
+    ("network.obs_low=[0,0,0,0]", {"network.obs_high=null": "given together"}),
+    ("network.obs_low=[0] network.obs_high=[1]", {"network.obs_high=[1.0]": "4 numbers"}),
+    (
+        "network.obs_low=[0,0,0,0] network.obs_high=[1,1,0,1]",
+        {"network.obs_high=[1.0, 1.0, 0.0, 1.0]": "above that of network.obs_low"},
+    ),
+    (
+        "env=frozenlake network.obs_low=[0] network.obs_high=[15]",
+        {"network.obs_high=[15.0]": "numeric observations"},
+    ),
     # interpolations
     ("agent.lr=${nosuch} seed=???", {"agent.lr=${nosuch}": "'nosuch' not found", "seed=???": "be given"}),
 ]

@@ -9,15 +9,20 @@ from dqn.network import MLP, ExpectedHead, Linear, QNetwork, flatten
 from dqn.network.parameters import ALIGNMENT
 from dqn.types import EnvSpec, ObsSpec
 
+Ends = list[float] | None
+
 
 def generators(count: int = 3) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(k) for k in range(count)]
 
 
-def network(spec: EnvSpec, count: int = 3, sizes: tuple[int, ...] = (7, 5)) -> QNetwork:
+def network(
+    spec: EnvSpec, count: int = 3, sizes: tuple[int, ...] = (7, 5), low: Ends = None, high: Ends = None
+) -> QNetwork:
     torso = partial(MLP, hidden_sizes=list(sizes), layer_norm=False)
     head = partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0)
-    return QNetwork(torso=torso, head=head, layer=Linear, spec=spec, generators=generators(count))
+    parts = {"torso": torso, "head": head, "layer": Linear}
+    return QNetwork(obs_low=low, obs_high=high, **parts, spec=spec, generators=generators(count))
 
 
 def spec_of(
@@ -38,6 +43,15 @@ def test_each_seed_computes_what_torch_layers_compute():
         for leaf, stored in zip(plain.parameters(), leaves, strict=True):
             leaf.data = stored.detach().T if stored.dim() == 2 else stored.detach()
         torch.testing.assert_close(stacked(x).mean()[k], plain(x[k]))
+
+
+def test_a_range_of_observations_is_read_as_minus_one_to_one():
+    ranged = network(spec_of((2,)), low=[-4.0, 0.0], high=[4.0, 0.5])
+    obs = torch.tensor([[[-4.0, 0.0], [4.0, 0.5], [0.0, 0.25], [8.0, 0.125]]]).expand(3, -1, -1)
+    read = torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0], [2.0, -0.5]])
+    torch.testing.assert_close(ranged.encode(obs), read.expand(3, -1, -1))
+    plain = network(spec_of((2,)))
+    torch.testing.assert_close(ranged(obs).mean(), plain(ranged.encode(obs)).mean())
 
 
 def test_gradients_equal_those_of_vmap():

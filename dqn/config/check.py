@@ -10,6 +10,8 @@ from dqn.config.composition import mistakes
 from dqn.config.schema import Problem, check_keys, is_special
 from dqn.env import inspect
 from dqn.errors import UserError
+from dqn.network.qnetwork import range_of
+from dqn.types import ObsSpec
 
 
 class Report(NamedTuple):
@@ -78,6 +80,7 @@ class Contradictions:
             key = str(error).partition("=")[0]
             self.add(key, str(error).removeprefix(f"{key}={self.get(key)}: "))
             return
+        self.observations(spec.obs)
         if self.number("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
             self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values have no bound")
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
@@ -86,6 +89,15 @@ class Contradictions:
                 f"runner.iteration_length={length} cuts every episode after {length // envs} steps of its"
                 f" environment, fewer than the {spec.time_limit} of its time limit"
             )
+
+    def observations(self, obs: ObsSpec) -> None:
+        low, high = self.get("network.obs_low"), self.get("network.obs_high")
+        if (low is None and high is None) or {"network.obs_low", "network.obs_high"} & self._wrong:
+            return
+        try:
+            range_of(low, high, obs)
+        except ValueError as error:
+            self.add("network.obs_high" if low else "network.obs_low", str(error))
 
     def support(self) -> None:
         low, high = self.number("network.head.v_min"), self.number("network.head.v_max")

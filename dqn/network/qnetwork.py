@@ -1,20 +1,37 @@
 """The Q-network: observation, torso, head."""
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from dqn.network.layers import Generators, Layer
-from dqn.types import Draws, EnvSpec
+from dqn.types import Draws, EnvSpec, Finite, ObsSpec
 from dqn.value import ReturnDistribution
 
 
 class QNetwork(nn.Module):
-    """Observations [K, B, ...] to the return distributions of all actions [K, B, A]."""
+    """Observations [K, B, ...] to the return distributions of all actions [K, B, A].
+
+    Args:
+        obs_low: numbers of an observation that are read as -1; None: observations are read as they are.
+        obs_high: numbers of an observation that are read as 1; those between and beyond lie on the same line.
+        torso: makes the torso.
+        head: makes the head.
+        layer: makes the layers of both.
+        spec: observations and actions.
+        generators: draw the parameters of each seed.
+
+    Raises:
+        ValueError: the two do not fit each other or the observations.
+    """
 
     def __init__(
         self,
         *,
+        obs_low: list[Finite] | None,
+        obs_high: list[Finite] | None,
         torso: Callable[..., nn.Module],
         head: Callable[..., nn.Module],
         layer: Layer,
@@ -24,6 +41,11 @@ class QNetwork(nn.Module):
         super().__init__()
         self.obs = spec.obs
         in_shape = (self.obs.num_categories,) if self.obs.num_categories else self.obs.shape
+        self.has_range = obs_low is not None or obs_high is not None
+        if self.has_range:
+            low, high = range_of(obs_low, obs_high, spec.obs)
+            self.register_buffer("middle", (low + high) / 2)
+            self.register_buffer("inverse", 2 / (high - low))
         self.torso = torso(layer=layer, in_shape=in_shape, generators=generators)
         self.head = head(
             layer=layer,
@@ -31,6 +53,9 @@ class QNetwork(nn.Module):
             num_actions=spec.num_actions,
             generators=generators,
         )
+
+    middle: Tensor
+    inverse: Tensor
 
     def forward(self, obs: Tensor, draws: Draws | None = None) -> ReturnDistribution:
         """Return the distributions; parts that vary at random do so by `draws`, without them not at all."""
@@ -40,8 +65,28 @@ class QNetwork(nn.Module):
         return distribution
 
     def encode(self, obs: Tensor) -> Tensor:
-        """Return what the torso reads, float32: one-hot for discrete observations, else scaled numbers."""
+        """Return what the torso reads, float32: one-hot for discrete observations, else numbers, scaled."""
         if self.obs.num_categories:
             return nn.functional.one_hot(obs.long(), self.obs.num_categories).float()
         x = obs.float()
+        if self.has_range:
+            return (x - self.middle) * self.inverse
         return x if self.obs.scale == 1 else x * self.obs.scale
+
+
+def range_of(low: list[Finite] | None, high: list[Finite] | None, obs: ObsSpec) -> tuple[Tensor, Tensor]:
+    """Return the ends of the range of observations, each in their shape.
+
+    Raises:
+        ValueError: they do not fit each other or the observations.
+    """
+    if low is None or high is None:
+        raise ValueError("network.obs_low and network.obs_high should be given together")
+    size = math.prod(obs.shape)
+    if obs.num_categories or obs.scale != 1 or len(low) != size or len(high) != size:
+        raise ValueError(
+            f"network.obs_low and obs_high should be {size} numbers each, for numeric observations"
+        )
+    if any(a >= b for a, b in zip(low, high, strict=True)):
+        raise ValueError("each number of network.obs_high should be above that of network.obs_low")
+    return torch.tensor(low).reshape(obs.shape), torch.tensor(high).reshape(obs.shape)
