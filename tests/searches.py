@@ -8,7 +8,7 @@ from typing import Any
 from commands import Result, call
 from helpers import TINY_STEPS
 
-from dqn.config.sweep.job import End, SweepJob
+from dqn.config.sweep.job import End, Order
 from dqn.runs import RunFolder
 
 SEARCH = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS]
@@ -41,17 +41,17 @@ class Cheap:
         self._objective = objective
         self.begun: list[Config] = []
 
-    def __call__(self, job: SweepJob, env: dict[str, str]) -> "Done":
-        assert job.folder is not None
-        self.begun.append(job.config)
-        job.folder.path.mkdir(parents=True, exist_ok=True)
+    def __call__(self, order: Order, env: dict[str, str], node: str) -> "Done":
+        folder = RunFolder(order.folder)
+        self.begun.append(order.config)
+        folder.path.mkdir(parents=True, exist_ok=True)
         try:
-            score = self._objective(job.config)
+            score = self._objective(order.config)
         except ValueError as error:
-            job.folder.update_status(state="failed", error=str(error))
+            folder.update_status(state="failed", error=str(error))
             return Done(End(1))
         if score is not None:
-            finish(job.folder, job.config, score)
+            finish(folder, order.config, score)
         return Done(End(-9 if score is None else 0))
 
 
@@ -72,20 +72,19 @@ class Slow:
 
     def __init__(self, returns: Callable[[Config], list[float]]) -> None:
         self._returns = returns
-        self.jobs: list[SweepJob] = []
+        self.jobs: list[Order] = []
 
-    def __call__(self, job: SweepJob, env: dict[str, str]) -> "Work":
-        self.jobs.append(job)
-        return Work(job, self._returns(job.config))
+    def __call__(self, order: Order, env: dict[str, str], node: str) -> "Work":
+        self.jobs.append(order)
+        return Work(order, self._returns(order.config))
 
 
 class Work:
-    def __init__(self, job: SweepJob, returns: list[float]) -> None:
-        assert job.folder is not None
-        self._folder, self._config, self._returns = job.folder, job.config, returns
+    def __init__(self, order: Order, returns: list[float]) -> None:
+        self._folder, self._config, self._returns = RunFolder(order.folder), order.config, returns
         self._done = 0
         self._stopped = False
-        job.folder.path.mkdir(parents=True, exist_ok=True)
+        self._folder.path.mkdir(parents=True, exist_ok=True)
 
     def ended(self) -> End | None:
         if self._stopped:

@@ -262,7 +262,7 @@ TOGETHER = [
         " runner.learning_starts=60000 env.id=Pendulum-v1 +agent.foo=1 ~seed",
         [
             "agent.lr=fast",
-            "agent.optimizer=",
+            "agent.optimizer.betas=",
             "num_seeds=true",
             "runner.total_episodes=150",
             "runner.learning_starts=60000",

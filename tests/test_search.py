@@ -349,7 +349,7 @@ def test_pruning(monkeypatch, tmp_path):
     states = [(trial["state"], trial["reason"]) for trial in record(tmp_path / "runs")["trials"]]
     reason = "20.50 after iteration 2 is below the median"
     assert states == [("complete", None), ("complete", None), ("pruned", reason), ("complete", None)]
-    pruned = slow.jobs[2].folder
+    pruned = RunFolder(slow.jobs[2].folder)
     assert pruned.status()["state"] == "interrupted"
     assert pruned.status()["error"] == f"pruned: {reason}"
     assert "3 finished, 1 pruned" in result.text
