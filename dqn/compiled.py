@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ As `python scripts/benchmark.py compile` measures them for small multi-layer per
 def repays(updates: int, num_seeds: int) -> bool:
     """Return whether so many updates save what compiling them costs, on a machine that can compile."""
     whole, each = SAVED_SECONDS
-    compilers = (os.environ.get("CXX", ""), "g++", "clang++")
-    return updates * (whole + each * num_seeds) > COMPILING_SECONDS and any(map(shutil.which, compilers))
+    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    return updates * (whole + each * num_seeds) > COMPILING_SECONDS and shutil.which(compiler) is not None
 
 
 class CompiledGradient:
@@ -56,8 +57,9 @@ class CompiledGradient:
             UserError: it cannot be compiled here.
         """
         if self._graph is None:
+            numbers = self._recorded(batch, weight)
             try:
-                self._graph = self._compile(batch, weight)
+                self._graph = self._compile(batch, weight, numbers)
             except Exception as error:  # of a network of the user's own, or for want of a compiler
                 cause = error
                 while isinstance(cause.__cause__, Exception):
@@ -71,22 +73,26 @@ class CompiledGradient:
         with torch.no_grad():  # the backward pass is in the graph
             return self._graph(*batch, weight, *numbers)
 
-    def _compile(self, batch: Batch, weight: Tensor) -> Graph:
-        """Return the graph; the gradients are set, and no random numbers used up."""
-        from torch.fx.experimental.proxy_tensor import make_fx
-
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
+    def _recorded(self, batch: Batch, weight: Tensor) -> list[Tensor]:
+        """Note what random numbers the gradient asks for, and return some; none are used up."""
         before = self._draws.source.state_dict()
         recorder = Recorder(self._draws)
         self._gradient(batch, weight, recorder)
         self._draws.source.load_state_dict(before)
         self._asked = recorder.asked
+        return recorder.numbers
+
+    def _compile(self, batch: Batch, weight: Tensor, numbers: list[Tensor]) -> Graph:
+        """Return the graph; the gradients are set."""
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
 
         def flat(*tensors: Tensor) -> tuple[Tensor, Tensor]:
             *fields, last = tensors[: len(batch) + 1]
             return self._gradient(Batch(*fields), last, Given(tensors[len(batch) + 1 :]))
 
-        tensors = (*batch, weight, *recorder.numbers)
+        tensors = (*batch, weight, *numbers)
         graph: Graph = torch.compile(make_fx(flat)(*tensors), fullgraph=True, dynamic=False)
         with torch.no_grad():
             graph(*tensors)  # compiles

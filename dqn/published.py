@@ -13,7 +13,7 @@ from dqn.stats import Estimate
 
 FILE = Path(__file__).with_suffix(".yaml")
 SHARE = 0.1
-"""Of the range of returns: a wider interval decides nothing."""
+"""Of the range of returns: a wider interval agrees with everything."""
 Verdict = Literal["better", "same", "worse", "undecided"]
 
 
@@ -83,23 +83,20 @@ def published_interval(value: float, *, spread: float | None, runs: int, scores:
 def compare(ours: Estimate, theirs: Estimate, limits: tuple[float, float]) -> Verdict:
     """Return how a mean over our seeds stands to a published one.
 
-    "undecided": our interval is wider than a tenth of the range of returns. Else "better" or "worse": the
-    intervals do not meet. Else "same", unless theirs is as wide as that, which is "undecided" too: a single
-    run that may vary so much agrees with everything.
+    "better" or "worse": the intervals do not meet, however wide they are. Else "same", unless one of them is
+    wider than a tenth of the range of returns, which is "undecided": it agrees with everything.
 
     Args:
         ours: the mean and its 95 % interval.
         theirs: from `published_interval`.
         limits: lowest and highest return of the environment.
     """
-    widest = SHARE * (limits[1] - limits[0])
-    if width(ours) > widest:
-        return "undecided"
     if ours.low > theirs.high:
         return "better"
     if ours.high < theirs.low:
         return "worse"
-    return "same" if width(theirs) <= widest else "undecided"
+    widest = SHARE * (limits[1] - limits[0])
+    return "same" if max(width(ours), width(theirs)) <= widest else "undecided"
 
 
 def width(interval: Estimate) -> float:

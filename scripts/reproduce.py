@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def train_all(runs: Mapping[Path, Sequence[str]], jobs: int) -> None:
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(train, words, run) for run, words in runs.items()]
         try:
-            for future in futures:
+            for future in as_completed(futures):
                 future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)

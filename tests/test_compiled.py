@@ -103,11 +103,19 @@ def test_what_was_decided_stays_when_a_run_goes_on():
 
 def test_what_cannot_be_compiled_is_told():
     def gradient(batch, weight, draws):
-        if float(weight.sum()) > 0:
-            raise RuntimeError("of numbers\nthat are not there yet")
-        return weight, weight
+        return (weight, weight) if float(weight.sum()) > 0 else (weight, -weight)
 
     draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
-    with pytest.raises(UserError, match=r"agent.compile: .*RuntimeError: of numbers.*agent.compile=false"):
+    with pytest.raises(UserError, match=r"agent.compile: the update cannot be compiled.*agent.compile=false"):
+        compiled.CompiledGradient(gradient, draws)(sample.batch, sample.weight)
+
+
+def test_a_mistake_in_a_network_is_no_trouble_of_the_compiler():
+    def gradient(batch, weight, draws):
+        raise KeyError("of its own")
+
+    draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
+    sample = samples(1, num_seeds=1)[0]
+    with pytest.raises(KeyError, match="of its own"):
         compiled.CompiledGradient(gradient, draws)(sample.batch, sample.weight)

@@ -25,7 +25,7 @@ class Flat(NamedTuple):
         """Return the gradients of the leaves laid out as `gradient` is [K, P]."""
         parts = []
         for each in gradients:
-            parts.append(each.flatten(1))
+            parts.append(each.reshape(len(each), -1))
             if gap := padding(each):
                 parts.append(each.new_zeros(len(each), gap))
         return torch.cat(parts, 1)

@@ -107,7 +107,8 @@ class Search(JobSweeper):
             if best is not None and self._fresh_seeds:
                 log.info("the best settings again, on fresh seeds")
                 again = run_again(best, planner, config, self._fresh_seeds)
-                self._launcher.run(iter([again]), 1, let_run)
+                if again.state == "due":
+                    self._launcher.run(iter([again]), 1, let_run)
         except KeyboardInterrupt:
             trials.settle()
             jobs = [as_job(trial, folder) for trial in begun(study)]

@@ -62,7 +62,9 @@ class Trials:
 
     def left(self) -> int:
         """Return how many trials are not at their end."""
-        return max(0, self._most - sum(trial.state.is_finished() for trial in begun(self._study)))
+        trials = begun(self._study)
+        unfinished = sum(not trial.state.is_finished() for trial in trials)
+        return unfinished + max(0, self._most - len(trials))
 
     def jobs(self) -> Iterator[SweepJob]:
         """Yield the jobs of the trials that a kill left unfinished, then those of new ones.

@@ -193,7 +193,8 @@ class Running:
         """Return why the job failed."""
         assert self.job.folder is not None
         if end.code < 0:
-            return f"killed by {signal.Signals(-end.code).name}"
+            known = {one.value: one.name for one in signal.Signals}
+            return f"killed by {known.get(-end.code, f'signal {-end.code}')}"
         status = self.job.folder.stored_status()
         if status != self.before and status.get("state") == "interrupted":
             return "interrupted"
