@@ -20,6 +20,7 @@ from hydra.version import VersionBase
 
 import dqn
 from dqn.agent import Policy
+from dqn.arithmetic import flushes_denormals
 from dqn.checkpoint import Checkpoint
 from dqn.config.build import build_policy
 from dqn.config.paths import CONF
@@ -156,7 +157,8 @@ def test_wrong_runs(finished_run, tmp_path):
 
 
 def globals_of_the_process() -> list[object]:
-    state = [os.getcwd(), logging.root.level, list(logging.root.handlers), torch.get_num_threads()]
+    state = [os.getcwd(), logging.root.level, list(logging.root.handlers)]
+    state += [torch.get_num_threads(), flushes_denormals()]
     return [*state, GlobalHydra.instance().hydra, VersionBase.instance().version_base]
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from hydra.types import RunMode
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
+from dqn.arithmetic import kept
 from dqn.checkpoint import Checkpoint
 from dqn.config.build import device_here
 from dqn.config.check import check
@@ -50,11 +50,8 @@ def train(words: Sequence[str], config_dir: StrPath | None) -> Run:
         raise UserError(f"{' '.join(words)}: a sweep, which only the command runs; dqn.train trains one run")
     config = resolved(composed)
     folder = RunFolder(folder_of(composed, "hydra.run.dir"))
-    threads = torch.get_num_threads()
-    try:
+    with kept():
         result = launch(config, folder, words, verified(config, folder))
-    finally:
-        torch.set_num_threads(threads)
     evaluation = folder.stored_status().get("evaluation")
     return Run(folder=folder.path, config=config, result=result, evaluation=evaluation)
 

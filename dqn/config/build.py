@@ -10,6 +10,7 @@ from annotated_types import Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
+from dqn.arithmetic import set_up
 from dqn.checkpoint import Checkpoint
 from dqn.clock import Clock
 from dqn.env import Environments
@@ -47,7 +48,7 @@ def experiment(
 ) -> Runner:
     """Return the runner of a configuration whose groups are already objects."""
     seeds = range(seed, seed + num_seeds)
-    torch.set_num_threads(num_threads)
+    set_up(num_threads)
     environments = env(seeds=seeds, purpose="environment")
     common: Config = {
         "spec": environments.spec,

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import torch
-
+from dqn.arithmetic import kept, set_up
 from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.compare import Failure, NotApplicable
 from dqn.conformance.subject import Subject
@@ -74,10 +73,9 @@ def examine(subject: Subject, names: Collection[str] = ()) -> Iterator[Finding]:
         subject: the configuration, which was checked.
         names: of the checks; none: all.
     """
-    threads = torch.get_num_threads()
     failed: set[str] = set()
-    try:
-        torch.set_num_threads(1)
+    with kept():
+        set_up(1)
         for check in CHECKS:
             if (check.place and not subject.target(check.place)) or (names and check.name not in names):
                 continue
@@ -85,8 +83,6 @@ def examine(subject: Subject, names: Collection[str] = ()) -> Iterator[Finding]:
             if finding.state == "FAILED":
                 failed.add(check.name)
             yield finding
-    finally:
-        torch.set_num_threads(threads)
 
 
 def examine_one(subject: Subject, check: Check, failed: set[str]) -> Finding:
