@@ -18,12 +18,12 @@ Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
 """A batch, the weights of its samples [K, B] and draws, to what an update reports; it sets the gradients."""
 Graph = Callable[..., tuple[Tensor, Tensor]]
 
-
 COMPILING_SECONDS = 15.0
 SAVED_SECONDS = 0.35e-3, 0.06e-3
 """Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
 
-As `python scripts/benchmark.py compile` measures them for small multi-layer perceptrons.
+Measured for small perceptrons: the second by `python scripts/benchmark.py micro`, with and without
+`--words agent.compile=true`.
 """
 
 
@@ -38,7 +38,7 @@ class CompiledGradient:
     """What `gradient` computes, by one graph for batches of the first one's shape.
 
     The graph has the forward passes, the loss, the backward pass and the clipping. It rounds otherwise than
-    the same operations one by one do, by a few units in the last place.
+    the same operations one by one do (`tests/test_compiled.py` has the tolerance).
 
     Args:
         gradient: what is to be compiled; its tensors other than the arguments stay where they are.
