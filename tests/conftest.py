@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import config_of
 
 from dqn.config.launch import launch
@@ -21,6 +22,12 @@ FINISHED = [
     "network.torso.hidden_sizes=[4]",
 ]
 """The words of the run of `finished_run`."""
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> None:
+    """Let the tiniest numbers count, whatever an earlier test's run has left."""
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,20 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
 from torch import nn
 
 from dqn.backup import Greedy
 
-__all__ = ["Deadly", "Explosive", "Harsh", "Headless", "OwnBackup", "torch"]
+__all__ = ["Deadly", "Explosive", "Harsh", "Headless", "OwnBackup", "Slow", "torch"]
 
 
 class OwnBackup(Greedy):
@@ -56,5 +59,16 @@ class Deadly(Explosive):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Slow(CartPoleEnv):
+    """CartPole that takes the seconds for a step that a file says, the one that DQN_TEST_PACE names."""
+
+    def step(self, action: int) -> Any:
+        path = Path(os.environ["DQN_TEST_PACE"])
+        if path.exists():
+            time.sleep(float(path.read_text()))
+        return super().step(action)
+
+
 gymnasium.register("Deadly-v0", Deadly, max_episode_steps=10)
 gymnasium.register("Explosive-v0", Explosive, max_episode_steps=10)
+gymnasium.register("Slow-v0", Slow, max_episode_steps=500)

@@ -65,15 +65,18 @@ def job_of(folder: Path) -> int:
 
 @processes
 @pytest.mark.process
-def test_killed_and_continued(ray, tmp_path):
+def test_killed_and_continued(ray, tmp_path, monkeypatch):
     """Jobs that raise, a job and then the sweep killed by SIGKILL; the others are as if nothing had been."""
+    pace = tmp_path / "pace"
+    monkeypatch.setenv("DQN_TEST_PACE", str(pace))
     one = [*MIDDLE, "env.module=parts", "network.head.huber_delta=null", "env.reward_scale=1.0"]
-    expected = [undisturbed(tmp_path / f"{i}", [*TINY, *one, f"seed={i}"]) for i in (0, 1)]
-    words = [*WORDS, *one]
-    with sweep(Path("runs"), *words, "env.id=CartPole-v1,Explosive-v0") as process:
+    slow = [*one, "env.id=Slow-v0"]
+    expected = [undisturbed(tmp_path / f"{i}", [*TINY, *slow, f"seed={i}"]) for i in (0, 1)]
+    pace.write_text("0.002")
+    with sweep(Path("runs"), *WORDS, *one, "env.id=Slow-v0,Explosive-v0") as process:
         process.wait_for("^started   4 of 4")
-        wait_until(lambda: any(map(has_checkpoint, Path("runs").glob("seed=1,id=CartPole*"))))
-        first, second = (run_of(tmp_path / "runs", f"seed={i},id=CartPole-v1") for i in (0, 1))
+        wait_until(lambda: any(map(has_checkpoint, Path("runs").glob("seed=1,id=Slow*"))))
+        first, second = (run_of(tmp_path / "runs", f"seed={i},id=Slow-v0") for i in (0, 1))
         os.kill(job_of(second), signal.SIGKILL)
         assert process.finish() == 1
         raised = re.findall(r"^failed    seed=.,id=Explosive.* in update 1;", process.text, re.MULTILINE)
@@ -82,6 +85,8 @@ def test_killed_and_continued(ray, tmp_path):
     assert process.text.rstrip().endswith("1 finished, 3 failed")
     before = tree(first)
 
+    pace.write_text("0.05")
+    words = [*WORDS, *slow]
     with sweep(Path("runs"), *words) as process:
         process.wait_for(f"^skipped   {re.escape(first.name)}: has finished before")
         process.wait_for(rf"^started   1 of 1: {re.escape(second.name)} \(it goes on\)")
@@ -89,6 +94,7 @@ def test_killed_and_continued(ray, tmp_path):
         process.signal(signal.SIGKILL)
         process.finish()
     wait_until(lambda: state(second) == "interrupted", 15)  # nobody holds its lock
+    pace.unlink()
 
     with sweep(Path("runs"), *words) as process:
         assert process.finish() == 0, process.text
