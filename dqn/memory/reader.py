@@ -7,6 +7,9 @@ import numpy as np
 from dqn.memory.ring import GOES_ON, TERMINATED, Ring
 from dqn.types import Floats, Integers, PositiveInt
 
+HAS_FUTURE = np.array([end != TERMINATED for end in range(4)], np.float64)
+"""For each `end` of a row, 1 where the row that follows has a value."""
+
 
 class Transitions(NamedTuple):
     reward: Floats  # [K, B], float32
@@ -32,12 +35,14 @@ class NStep:
     def __call__(self, ring: Ring, start: Integers) -> Transitions:
         """Read the samples that start at the places `start` [K, B]."""
         last = start
-        reward = ring.reward.take(start).astype(np.float64)
-        discount = np.full(start.shape, self.gamma)
-        for _ in range(self.span - 1):
+        reward = ring.reward.take(start)
+        discount: Floats | float = self.gamma
+        for _ in range(self.span - 1):  # sums in float64
             goes_on = ring.end[last] == GOES_ON
             last = np.where(goes_on, ring.after(last), last)
-            reward += np.where(goes_on, discount * ring.reward[last], 0.0)
+            reward = reward + np.where(goes_on, discount * ring.reward[last].astype(np.float64), 0.0)
             discount = np.where(goes_on, discount * self.gamma, discount)
-        discount[ring.end.take(last) == TERMINATED] = 0.0
-        return Transitions(reward.astype(np.float32), discount.astype(np.float32), ring.after(last))
+        discount = discount * HAS_FUTURE.take(ring.end.take(last))
+        return Transitions(
+            reward.astype(np.float32, copy=False), discount.astype(np.float32), ring.after(last)
+        )

@@ -49,6 +49,7 @@ class ReplayMemory:
         )
         self.sampler = sampler(ring=self.ring, seeds=seeds)
         self.device = device
+        self._shares = device.type == "cpu"  # tensors have the memory of arrays
         self._pending: list[Row] = []
         self._most_pending = min(self.MOST_PENDING, self.ring.longest_push)
 
@@ -114,7 +115,8 @@ class ReplayMemory:
         return self._tensor(self.ring.obs.take(places, axis=0))
 
     def _tensor(self, array: Array) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(array)
+        return tensor if self._shares else tensor.to(self.device)
 
     def __len__(self) -> int:
         """Return the number of transitions that can be sampled now, of the seed that has the fewest."""

@@ -50,6 +50,8 @@ class Ring:
         """What `stored` was when the present episode of each column began."""
         self.filled = np.zeros(columns, np.int64)
         """Rows of each column that have been written."""
+        self.most_filled = np.zeros((num_seeds, 1), np.int64)
+        """Of each seed, those of the column that has the most."""
         self._first = np.arange(columns) * self.rows
 
     def push(self, steps: Sequence[Row]) -> list[Integers]:
@@ -98,11 +100,14 @@ class Ring:
 
     def _count(self) -> None:
         self.filled = np.minimum(self.stored + self.episodes, self.rows)
+        self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
 
     def after(self, place: Integers) -> Integers:
         """Return the places of the rows that follow those at `place`."""
         following = place + 1
-        following[following % self.rows == 0] -= self.rows
+        wraps = following % self.rows == 0
+        if np.count_nonzero(wraps):
+            following[wraps] -= self.rows
         return following
 
     def before(self, place: Integers, distance: int) -> Integers:

@@ -52,13 +52,12 @@ class Uniform:
         uniform = np.empty((len(self.streams), batch_size))
         for row, generator in zip(uniform, self.streams, strict=True):
             generator.random(out=row)
-        filled = ring.filled.reshape(-1, ring.num_envs).max(-1, keepdims=True)  # [K, 1]
-        places = self._places(uniform, filled, self._first)
+        places = self._places(uniform, ring.most_filled, self._first)
         accepted = ring.is_start.take(places)
         if np.count_nonzero(accepted) < accepted.size:
             for k in np.flatnonzero(~accepted.all(-1)).tolist():
                 count = accepted.shape[1] - np.count_nonzero(accepted[k])
-                places[k, ~accepted[k]] = self._redraw(k, filled[k], count)
+                places[k, ~accepted[k]] = self._redraw(k, ring.most_filled[k], count)
         if self._weights.shape != places.shape:
             self._weights = np.ones(places.shape, np.float32)
         return places, self._weights
@@ -71,8 +70,10 @@ class Uniform:
 
     def _places(self, uniform: Array, filled: Array, first: Array) -> Integers:
         """Return the rows that numbers in [0, 1) choose among the `filled` first ones of each environment."""
-        places: Integers = (uniform * (filled * self.ring.num_envs)).astype(np.int64)
-        if self.ring.num_envs > 1:
+        num_envs = self.ring.num_envs
+        total = filled if num_envs == 1 else filled * num_envs
+        places: Integers = (uniform * total).astype(np.int64)
+        if num_envs > 1:
             places += places // filled * (self.ring.rows - filled)
         places += first
         return places
