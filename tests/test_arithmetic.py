@@ -1,6 +1,11 @@
-"""How a thread computes."""
+"""How a process computes."""
+
+import platform
+import subprocess
+import sys
 
 import numpy as np
+import pytest
 import torch
 
 from dqn import arithmetic
@@ -20,3 +25,20 @@ def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
             assert (np.float32(1e-30) * np.full(16, 1e-10, np.float32)).max() == 0
         assert not arithmetic.flushes_denormals()
         assert float((tiny * 1e-10).max()) > 0
+
+
+FAULTS = """
+import resource, torch
+from dqn import arithmetic
+arithmetic.set_up(1)
+for _ in range(40):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's C library is told to keep memory")
+def test_freed_memory_is_used_again():
+    """Forty times 64 MiB are 655,000 pages, which would all be met anew; what is kept has settled soon."""
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300_000
