@@ -65,19 +65,30 @@ class Ring:
         """
         row = Row(*(joined(arrays) for arrays in zip(*steps, strict=True)))
         active, ended = row.active, row.terminated | row.truncated
+        any_ended = np.count_nonzero(ended) > 0
         transitions = self.stored + active.cumsum(0)  # [T, K * E], as all below: up to and with each step
-        episodes = self.episodes + ended.cumsum(0)
-        begun = np.maximum.accumulate(np.vstack((self.begun, np.where(ended, transitions, 0))))
-        position = (transitions - 1 + episodes - ended)[active]
-        first = np.broadcast_to(self._first, active.shape)[active]
-        at, following = first + position % self.rows, first + (position + 1) % self.rows
-        self.obs[at], self.obs[following] = row.obs[active], row.next_obs[active]
-        self.action[at], self.reward[at], self.end[at] = row.action[active], row.reward[active], GOES_ON
+        episodes, begun = self.episodes[None], self.begun[None]
+        position = transitions + (episodes - 1)
+        if any_ended:
+            episodes = episodes + ended.cumsum(0)
+            begun = np.maximum.accumulate(np.vstack((begun, np.where(ended, transitions, 0))))
+            position = transitions + (episodes - ended - 1)
+        position %= self.rows
+        everywhere = np.count_nonzero(active) == active.size
+
+        def chosen(array: Array) -> Array:
+            """Return the rows [N, ...] of the active columns in `array` [T, K * E, ...]."""
+            return array.reshape(-1, *array.shape[2:]) if everywhere else array[active]
+
+        at = chosen(self._first + position)
+        following = self.after(at)
+        self.obs[at], self.obs[following] = chosen(row.obs), chosen(row.next_obs)
+        self.action[at], self.reward[at], self.end[at] = chosen(row.action), chosen(row.reward), GOES_ON
         self.is_start[at] = self.is_start[following] = False
-        length = (transitions - begun[:-1])[active]
-        started = [self.before(at, self.span - 1)[length >= self.span]]
-        if ended.any():
-            where = ended[active]
+        length = chosen(transitions - begun[: len(transitions)])
+        started = [at if self.span == 1 else self.before(at, self.span - 1)[length >= self.span]]
+        if any_ended:
+            where = chosen(ended)
             started += self._close(at[where], following[where], length[where], row.terminated[ended])
         for places in started:
             self.is_start[places] = True
@@ -145,4 +156,5 @@ class Ring:
 
 def joined(arrays: Sequence[Array]) -> Array:
     """Return arrays [K, E, ...] of successive steps as one [T, K * E, ...]."""
-    return np.concatenate(arrays).reshape(len(arrays), -1, *arrays[0].shape[2:])
+    whole = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+    return whole.reshape(len(arrays), -1, *arrays[0].shape[2:])
