@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.wrappers import OrderEnforcing
 
 from dqn.errors import UserError
 from dqn.seeding import integer
@@ -226,7 +227,15 @@ def adapt(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
 
 
 def make_pausable(*, id: str, module: str | None, kwargs: dict[str, Any]) -> Pausable:
-    return Pausable(make(id=id, module=module, kwargs=kwargs))
+    """Return an environment without Gymnasium's check that it was reset before it is stepped: here it was."""
+    pausable = Pausable(make(id=id, module=module, kwargs=kwargs))
+    layer: gymnasium.Wrapper[Any, Any, Any, Any] = pausable
+    while isinstance(layer.env, gymnasium.Wrapper):
+        if type(layer.env) is OrderEnforcing:
+            layer.env = layer.env.env
+        else:
+            layer = layer.env
+    return pausable
 
 
 def inspect(*, id: str, module: str | None, kwargs: dict[str, Any]) -> EnvSpec:

@@ -2,15 +2,20 @@
 
 import os
 import socket
+import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import CRC_TABLE
 
 from dqn.errors import UserError
+from dqn.types import Array
+
+TABLE = np.array(CRC_TABLE, np.uint32)
 
 
 class Events:
@@ -31,7 +36,7 @@ class Events:
             cut(path, self._earlier.get(path.name, 0))  # a TensorBoard would stay with a file that is gone
         stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = (folder / stem).open("xb")
-        self._writer = RecordWriter(self._file)
+        self._records: list[bytes] = []
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         # a TensorBoard that has seen what was cut off drops it
         start = SessionLog(status=SessionLog.START)
@@ -40,7 +45,7 @@ class Events:
             self.add(step, header)
 
     def _write(self, event: Event) -> None:
-        self._writer.write(event.SerializeToString())
+        self._records.append(event.SerializeToString())
 
     def add(self, step: int, values: Sequence[Summary.Value]) -> None:
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
@@ -49,6 +54,9 @@ class Events:
         self.add(step, [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
 
     def flush(self) -> None:
+        if self._records:
+            self._file.write(framed(self._records))
+            self._records.clear()
         self._file.flush()
 
     def sizes(self) -> dict[str, int]:
@@ -57,11 +65,39 @@ class Events:
         return self._earlier | {Path(self._file.name).name: self._file.tell()}
 
     def close(self) -> None:
-        self._file.close()
+        try:
+            if not self.closed:
+                self.flush()
+        finally:
+            self._file.close()
 
     @property
     def closed(self) -> bool:
         return self._file.closed
+
+
+def framed(records: Sequence[bytes]) -> bytes:
+    """Return what TensorBoard's RecordWriter writes for these records, which takes eight times as long."""
+    lengths = [struct.pack("<Q", len(record)) for record in records]
+    parts = zip(lengths, masked_crc32c(lengths), records, masked_crc32c(records), strict=True)
+    return b"".join(part for frame in parts for part in frame)
+
+
+def masked_crc32c(records: Sequence[bytes]) -> list[bytes]:
+    """Return the masked CRC-32C of each record; all records go through the table together, byte by byte."""
+    lengths = np.array([len(record) for record in records])
+    longest_first = np.argsort(-lengths)
+    columns: Array = np.zeros((lengths.max(), len(records)), np.uint8)
+    for column, i in enumerate(longest_first.tolist()):
+        columns[: lengths[i], column] = np.frombuffer(records[i], np.uint8)
+    crc = np.full(len(records), 0xFFFFFFFF, np.uint32)
+    counts = (lengths[:, None] > np.arange(lengths.max())).sum(0)  # of records that have such a byte
+    for row, count in zip(columns, counts.tolist(), strict=True):
+        crc[:count] = TABLE[(crc[:count] ^ row[:count]) & 0xFF] ^ (crc[:count] >> 8)
+    crc = ~crc
+    masked = np.empty_like(crc)
+    masked[longest_first] = (crc >> 15 | crc << 17) + np.uint32(0xA282EAD8)
+    return [struct.pack("<I", number) for number in masked.tolist()]
 
 
 def cut(path: Path, size: int) -> None:

@@ -3,7 +3,6 @@
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -184,41 +183,14 @@ def compiled(values: nn.Module) -> Forward:
     """
     with traceable(values):
         graph = Tracer().trace(values)
-    place: dict[fx.Node, int] = {}
-    slots: list[Any] = []
-    steps: list[tuple[Callable[..., Any], int, list[int]]] = []
-
-    def slot(value: Any) -> int:
-        """Return where a value lies: a node's result, or a constant."""
-        if isinstance(value, fx.Node) and value in place:
-            return place[value]
-        slots.append(value)
-        if isinstance(value, fx.Node):
-            place[value] = len(slots) - 1
-        return len(slots) - 1
-
+    constants = nn.Module()
     for node in graph.nodes:
         if node.op == "get_attr":
-            slots[slot(node)] = operator.attrgetter(node.target)(values).detach().numpy()
+            array = operator.attrgetter(node.target)(values).detach().numpy()
+            node.target = node.target.replace(".", "_")
+            setattr(constants, node.target, array)
         elif node.op in ("call_function", "call_method"):
-            inputs = [slot(argument) for argument in node.args]
-            operation = OPERATIONS[node.target]
-            steps.append(
-                (partial(operation, **node.kwargs) if node.kwargs else operation, slot(node), inputs)
-            )
-        elif node.op == "output":
-            result = slot(node.args[0])
-        elif node.op == "placeholder":
-            slot(node)  # the observation, the first node, and the draws
-        else:
+            node.op, node.target = "call_function", OPERATIONS[node.target]
+        elif node.op not in ("placeholder", "output"):
             raise KeyError(node.op)
-
-    def forward(*inputs: Any) -> Floats:
-        known = slots.copy()
-        known[: len(inputs)] = inputs
-        for operation, out, places in steps:
-            known[out] = operation(*[known[i] for i in places])
-        values: Floats = known[result]
-        return values
-
-    return forward
+    return fx.GraphModule(constants, graph).forward
