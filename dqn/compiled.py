@@ -20,8 +20,8 @@ Graph = Callable[..., tuple[Tensor, Tensor]]
 
 OPTIONS = {"cpp_wrapper": True}
 """What lies between the kernels is compiled too."""
-COMPILING_SECONDS = 15.0
-SAVED_SECONDS = 0.35e-3, 0.06e-3
+COMPILING_SECONDS = 6.0
+SAVED_SECONDS = 0.6e-3, 0.06e-3
 """Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
 
 Measured for small perceptrons: the second by `python scripts/benchmark.py micro`, with and without

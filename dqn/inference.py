@@ -51,6 +51,7 @@ def layer_norm(x: Floats, shape: tuple[int], weight: None, bias: None, eps: floa
 OPERATIONS: dict[Any, Callable[..., Any]] = {
     torch.baddbmm: lambda bias, x, weight: np.matmul(x, weight) + bias,
     torch.relu: lambda x: np.maximum(x, 0),
+    torch.relu_: lambda x: np.maximum(x, 0, out=x),
     torch.log_softmax: log_softmax,
     torch.cos: np.cos,
     torch.sign: np.sign,

@@ -26,7 +26,7 @@ class Stream(nn.Module):
         first, *others = self.layers
         x = first.forward(x, draws)
         for layer in others:
-            x = layer.forward(torch.relu(x), draws)
+            x = layer.forward(torch.relu_(x), draws)
         return x
 
 
@@ -228,7 +228,7 @@ class ImplicitQuantileHead(nn.Module):
         count = self.counts["action" if draws is None else draws.purpose]
         tau = self.tau if draws is None else draws.uniform(features.shape[1], count)  # [K, B or 1, N]
         cosines = torch.cos(tau.unsqueeze(-1) * self.frequencies).flatten(1, 2)
-        embedded = torch.unflatten(torch.relu(self.embedding.forward(cosines, draws)), 1, (-1, count))
+        embedded = torch.unflatten(torch.relu_(self.embedding.forward(cosines, draws)), 1, (-1, count))
         each = (embedded * features.unsqueeze(2)).flatten(1, 2)  # [K, B * N, in_features]
         value = torch.unflatten(self.streams.forward(each, draws).squeeze(-1), 1, (-1, count)).transpose(2, 3)
         if draws is None or draws.purpose != "target":

@@ -38,5 +38,5 @@ class MLP(nn.Module):
     def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
         x = x.flatten(2)
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = torch.relu(norm.forward(layer.forward(x, draws)))
+            x = torch.relu_(norm.forward(layer.forward(x, draws)))
         return x
