@@ -18,22 +18,23 @@ Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
 """A batch, the weights of its samples [K, B] and draws, to what an update reports; it sets the gradients."""
 Graph = Callable[..., tuple[Tensor, Tensor]]
 
-OPTIONS = {"cpp_wrapper": True}
-"""What lies between the kernels is compiled too."""
 COMPILING_SECONDS = 6.0
 SAVED_SECONDS = 0.6e-3, 0.06e-3
 """Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
 
-Measured for small perceptrons: the second by `python scripts/benchmark.py micro`, with and without
-`--words agent.compile=true`.
+Measured for small perceptrons, in whole runs of the works of `scripts/benchmark.py`.
 """
 
 
 def repays(updates: int, num_seeds: int) -> bool:
     """Return whether so many updates save what compiling them costs, on a machine that can compile."""
     whole, each = SAVED_SECONDS
-    compiler = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
-    return updates * (whole + each * num_seeds) > COMPILING_SECONDS and shutil.which(compiler) is not None
+    return updates * (whole + each * num_seeds) > COMPILING_SECONDS and find_compiler() is not None
+
+
+def find_compiler() -> str | None:
+    """Return the C++ compiler that would be used, None if there is none."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
 class CompiledGradient:
@@ -105,8 +106,9 @@ class CompiledGradient:
         for node in traced.graph.nodes:
             node.meta.clear()  # examples of values, of which the compiler wants its own
         context = TracingContext(FakeTensorMode(shape_env=ShapeEnv()))  # without it nothing is cached
+        options = {"cpp_wrapper": weight.device.type == "cpu"}  # what lies between the kernels is C++ too
         with torch.no_grad(), tracing(context):
-            graph: Graph = compile_graph(traced, list(tensors), options=OPTIONS)
+            graph: Graph = compile_graph(traced, list(tensors), options=options)
         return graph
 
 

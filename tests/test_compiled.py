@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 
 from dqn import compiled
 from dqn.agent import Agent
+from dqn.config.check import check
 from dqn.draws import NumpyDraws, TorchDraws
 from dqn.errors import UserError
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
@@ -99,6 +100,19 @@ def test_what_was_decided_stays_when_a_run_goes_on():
     assert (first.compiles, second.compiles) == (True, False)
     second.load_state_dict(first.state_dict())
     assert second.compiles
+
+
+def test_a_missing_compiler_is_told_before_the_run(monkeypatch):
+    config = config_of(["agent.compile=true"])
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    (problem,) = check(config).problems
+    assert (problem.key, problem.should) == (
+        "agent.compile",
+        "should be false or auto: no C++ compiler is found here",
+    )
+    monkeypatch.delenv("CXX")
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: name)
+    assert not check(config).problems
 
 
 def test_what_cannot_be_compiled_is_told():

@@ -7,9 +7,10 @@ import gymnasium
 import numpy as np
 import pytest
 from envs import Spaces
+from gymnasium.wrappers import TimeLimit
 from helpers import make_runner
 
-from dqn.env import Environments, inspect
+from dqn.env import Environments, Pausable, inspect, make_pausable
 from dqn.errors import UserError
 
 COMMON: dict[str, Any] = {
@@ -70,6 +71,16 @@ def test_step_returns_the_true_last_observation():
             assert (abs(fresh[ended]) <= 0.05).all()
             np.testing.assert_array_equal(fresh[~ended], step.next_obs[~ended])
     env.close()
+
+
+def test_no_step_asks_whether_there_was_a_reset():
+    """And nothing else is taken away."""
+    env: Any = make_pausable(id="CartPole-v1", module=None, kwargs={})
+    layers = []
+    while env is not env.unwrapped:
+        layers.append(type(env))
+        env = env.env
+    assert layers == [Pausable, TimeLimit]
 
 
 def test_paused_columns_stay_as_they_are():

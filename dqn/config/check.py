@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 
+from dqn.compiled import find_compiler
 from dqn.config.build import Config, experiment, make_camera
 from dqn.config.composition import mistakes
 from dqn.config.schema import Problem, check_keys, is_special
@@ -37,6 +38,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
     contradictions.find()
     if learns:
         contradictions.device()
+        contradictions.compiler()
         contradictions.optimizer()
         contradictions.video()
     return Report(problems, warnings)
@@ -132,6 +134,10 @@ class Contradictions:
     def device(self) -> None:
         if self.get("device") == "cuda" and not torch.cuda.is_available():
             self.add("device", "should be auto or cpu: no CUDA device is usable here")
+
+    def compiler(self) -> None:
+        if self.get("agent.compile") is True and find_compiler() is None:
+            self.add("agent.compile", "should be false or auto: no C++ compiler is found here")
 
     def optimizer(self) -> None:
         """Try an optimizer: what its numbers may be, only its own code says."""
