@@ -1,14 +1,15 @@
 """How this process computes: by how many threads, with which numbers, and with memory that it keeps."""
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-LARGEST_KEPT, MOST_KEPT = 2**28, 2**30
-"""Bytes: of one array whose memory is kept for the next one, and of all such memory."""
+LARGEST_KEPT, MOST_KEPT = (2**28, 2**25), 2**30
+"""Bytes: of one array whose memory is kept for the next one, in older C libraries the second; and of all."""
 
 
 def set_up(num_threads: int) -> None:
@@ -28,9 +29,8 @@ def keep_memory() -> None:
     That would give large arrays back at once and get new ones page by page, each filled with zeros: half of
     an update's time for networks whose activations have tens of megabytes. There is no way back to that.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, largest) for largest in LARGEST_KEPT):
         mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
 

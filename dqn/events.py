@@ -11,11 +11,14 @@ import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import CRC_TABLE
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c as checksum
 
 from dqn.errors import UserError
 from dqn.types import Array
 
 TABLE = np.array(CRC_TABLE, np.uint32)
+MANY = 30
+"""Records from which on it is faster to go through all of them together."""
 
 
 class Events:
@@ -43,6 +46,7 @@ class Events:
         self._write(Event(wall_time=time.time(), step=step + 1, session_log=start))
         if header:
             self.add(step, header)
+        self.flush()
 
     def _write(self, event: Event) -> None:
         self._records.append(event.SerializeToString())
@@ -54,9 +58,8 @@ class Events:
         self.add(step, [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
 
     def flush(self) -> None:
-        if self._records:
-            self._file.write(framed(self._records))
-            self._records.clear()
+        records, self._records = self._records, []  # so that none is written twice if this fails
+        self._file.write(framed(records))
         self._file.flush()
 
     def sizes(self) -> dict[str, int]:
@@ -77,14 +80,16 @@ class Events:
 
 
 def framed(records: Sequence[bytes]) -> bytes:
-    """Return what TensorBoard's RecordWriter writes for these records, which takes eight times as long."""
+    """Return what TensorBoard's RecordWriter writes for these records, many in an eighth of its time."""
     lengths = [struct.pack("<Q", len(record)) for record in records]
-    parts = zip(lengths, masked_crc32c(lengths), records, masked_crc32c(records), strict=True)
+    parts = zip(lengths, checksums(lengths), records, checksums(records), strict=True)
     return b"".join(part for frame in parts for part in frame)
 
 
-def masked_crc32c(records: Sequence[bytes]) -> list[bytes]:
-    """Return the masked CRC-32C of each record; all records go through the table together, byte by byte."""
+def checksums(records: Sequence[bytes]) -> list[bytes]:
+    """Return the masked CRC-32C of each record; many go through the table together, byte by byte."""
+    if len(records) < MANY:
+        return [struct.pack("<I", checksum(record)) for record in records]
     lengths = np.array([len(record) for record in records])
     longest_first = np.argsort(-lengths)
     columns: Array = np.zeros((lengths.max(), len(records)), np.uint8)

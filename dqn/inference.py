@@ -48,15 +48,80 @@ def layer_norm(x: Floats, shape: tuple[int], weight: None, bias: None, eps: floa
     return result
 
 
+def affine(bias: Floats, x: Floats, weight: Floats) -> Floats:
+    """Return x @ weight + bias."""
+    result: Floats = np.matmul(x, weight) + bias
+    return result
+
+
+def relu(x: Floats) -> Floats:
+    return np.maximum(x, 0)
+
+
+def relu_(x: Floats) -> Floats:
+    return np.maximum(x, 0, out=x)
+
+
+def mean(x: Floats, axis: int, keep: bool = False) -> Floats:
+    result: Floats = x.mean(axis, keepdims=keep)
+    return result
+
+
+def total(x: Floats, axis: int) -> Floats:
+    result: Floats = x.sum(axis)
+    return result
+
+
+def to_float(x: Array) -> Floats:
+    return x.astype(np.float32, copy=False)
+
+
+def to_long(x: Array) -> Array:
+    return x.astype(np.int64)
+
+
+def cos(x: Floats) -> Floats:
+    result: Floats = np.cos(x)
+    return result
+
+
+def sign(x: Floats) -> Floats:
+    result: Floats = np.sign(x)
+    return result
+
+
+def sqrt(x: Floats) -> Floats:
+    result: Floats = np.sqrt(x)
+    return result
+
+
+def absolute(x: Floats) -> Floats:
+    result: Floats = np.abs(x)
+    return result
+
+
+def exp(x: Floats) -> Floats:
+    result: Floats = np.exp(x)
+    return result
+
+
+def normal(draws: NumpyDraws, size: int) -> Floats:
+    return draws.normal(size)
+
+
+def uniform(draws: NumpyDraws, *shape: int) -> Floats:
+    return draws.uniform(*shape)
+
+
 OPERATIONS: dict[Any, Callable[..., Any]] = {
-    torch.baddbmm: lambda bias, x, weight: np.matmul(x, weight) + bias,
-    torch.relu: lambda x: np.maximum(x, 0),
-    torch.relu_: lambda x: np.maximum(x, 0, out=x),
+    torch.baddbmm: affine,
+    torch.relu: relu,
+    torch.relu_: relu_,
     torch.log_softmax: log_softmax,
-    torch.cos: np.cos,
-    torch.sign: np.sign,
-    torch.sqrt: np.sqrt,
-    torch.abs: np.abs,
+    torch.cos: cos,
+    torch.sign: sign,
+    torch.sqrt: sqrt,
+    torch.abs: absolute,
     torch.nn.functional.one_hot: one_hot,
     torch.nn.functional.layer_norm: layer_norm,
     operator.mul: operator.mul,
@@ -71,15 +136,15 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     "unsqueeze": np.expand_dims,
     "squeeze": np.squeeze,
     "transpose": np.swapaxes,
-    "mean": lambda x, axis, keep=False: x.mean(axis, keepdims=keep),
-    "sum": lambda x, axis: x.sum(axis),
-    "exp": np.exp,
-    "float": lambda x: x.astype(np.float32, copy=False),
-    "long": lambda x: x.astype(np.int64),
-    "normal": lambda draws, size: draws.normal(size),
-    "uniform": lambda draws, *shape: draws.uniform(*shape),
+    "mean": mean,
+    "sum": total,
+    "exp": exp,
+    "float": to_float,
+    "long": to_long,
+    "normal": normal,
+    "uniform": uniform,
 }
-"""What the traced operations of a network are in NumPy."""
+"""What the traced operations of a network are in NumPy: functions with names, as the generated code needs."""
 
 
 class ActionValues(nn.Module):
@@ -185,10 +250,10 @@ def compiled(values: nn.Module) -> Forward:
     with traceable(values):
         graph = Tracer().trace(values)
     constants = nn.Module()
-    for node in graph.nodes:
+    for i, node in enumerate(graph.nodes):
         if node.op == "get_attr":
             array = operator.attrgetter(node.target)(values).detach().numpy()
-            node.target = node.target.replace(".", "_")
+            node.target = f"constant_{i}"
             setattr(constants, node.target, array)
         elif node.op in ("call_function", "call_method"):
             node.op, node.target = "call_function", OPERATIONS[node.target]

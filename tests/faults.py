@@ -39,6 +39,20 @@ class OneGenerator(Linear):
         super().__init__(generators=[generators[0]] * len(generators), **words)
 
 
+class Passing(Linear):
+    """A layer that returns its input where it has the right shape."""
+
+    def forward(self, x, draws):
+        return x if x.shape[-1] == self.out_features else super().forward(x, draws)
+
+
+class Squashing(Linear):
+    """A layer whose last operation needs its own result for the gradient."""
+
+    def forward(self, x, draws):
+        return torch.tanh(super().forward(x, draws))
+
+
 class BatchNormed(MLP):
     """A torso that normalizes over the batch."""
 

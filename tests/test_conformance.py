@@ -70,6 +70,8 @@ def test_images():
 FAULTS = [
     ("network.layer", "GlobalNoise", "network.layer", "nothing should vary"),
     ("network.layer", "NoiseOfDraws", "network.layer", "should come from the draws"),
+    ("network.layer", "Passing", "network.layer", "shares memory with its input"),
+    ("network.layer", "Squashing", "network.layer", "needs its result for the backward pass"),
     ("network.layer", "OneGenerator", "network.layer", "the generator of its seed"),
     ("network.torso", "BatchNormed", "network.torso", "other samples of the batch"),
     ("network.torso", "Narrow", "network.torso", "[1, 1, 15]; it should be [1, 1, 16]"),

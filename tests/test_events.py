@@ -6,10 +6,10 @@ import random
 import pytest
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from dqn.events import framed
+from dqn.events import MANY, Events, framed
 
 
-@pytest.mark.parametrize("lengths", [[0], [1], [300], [7, 0, 300, 12, 12, 1], list(range(64))])
+@pytest.mark.parametrize("lengths", [[], [300], [7, 0, 300, 12], [0] * MANY, list(range(64)), [300] * 40])
 def test_records_are_framed_as_tensorboard_does(lengths):
     generator = random.Random(0)
     records = [generator.randbytes(length) for length in lengths]
@@ -18,3 +18,25 @@ def test_records_are_framed_as_tensorboard_does(lengths):
     for record in records:
         writer.write(record)
     assert framed(records) == file.getvalue()
+
+
+def test_what_could_not_be_written_is_not_written_twice(tmp_path, monkeypatch):
+    events = Events(tmp_path, {}, 0, ())
+    (path,) = tmp_path.iterdir()
+    events.scalars(1, {"a/b": 1.0})
+    before = path.read_bytes()
+    file = events._file
+
+    class Full:
+        name, closed = file.name, False
+
+        def write(self, data: bytes) -> None:
+            raise OSError("No space left on device")
+
+    events._file = Full()
+    with pytest.raises(OSError, match="No space"):
+        events.flush()
+    events._file = file
+    events.close()
+    events.close()
+    assert path.read_bytes() == before

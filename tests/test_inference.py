@@ -9,7 +9,7 @@ from test_heads import HEADS, NOISY
 from torch import nn
 
 from dqn.draws import NumpyDraws, TorchDraws
-from dqn.inference import numpy_forward, one_hot
+from dqn.inference import compiled, numpy_forward, one_hot
 from dqn.network import MLP, ExpectedHead, ImplicitQuantileHead, Linear, Noisy, QNetwork, flatten
 from dqn.types import EnvSpec, ObsSpec
 
@@ -182,3 +182,20 @@ def test_what_hangs_on_parameters_alone_follows_them():
 
 
 OBS = np.ones((2, 4, 2, 3), np.float32)
+
+
+class Alike(nn.Module):
+    """Two parameters whose names differ by a dot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Module()
+        self.gain.scale = nn.Parameter(torch.full((2,), 2.0))
+        self.gain_scale = nn.Parameter(torch.full((2,), 3.0))
+
+    def forward(self, x):
+        return x * self.gain.scale + self.gain_scale
+
+
+def test_names_that_are_alike_are_not_mixed_up():
+    assert compiled(Alike())(np.ones(2, np.float32)).tolist() == [5, 5]

@@ -136,7 +136,8 @@ class Contradictions:
             self.add("device", "should be auto or cpu: no CUDA device is usable here")
 
     def compiler(self) -> None:
-        if self.get("agent.compile") is True and find_compiler() is None:
+        on_cpu = self.get("device") == "cpu" or not torch.cuda.is_available()
+        if on_cpu and self.get("agent.compile") is True and find_compiler() is None:
             self.add("agent.compile", "should be false or auto: no C++ compiler is found here")
 
     def optimizer(self) -> None:

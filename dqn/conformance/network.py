@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.agent import Policy, parameter_generators
-from dqn.conformance.compare import near, require, same
+from dqn.conformance.compare import Failure, near, require, same
 from dqn.conformance.subject import CPU, Subject, draws, normal, observations, perturb
 from dqn.draws import NumpyDraws, TorchDraws
 from dqn.types import Draws, Purpose
@@ -137,6 +137,20 @@ def layer(subject: Subject) -> None:
             (4,),
         )
     )
+    check_overwriting(make(in_features=4, out_features=4, generators=parameter_generators(SEEDS)))
+
+
+def check_overwriting(module: nn.Module) -> None:
+    """Let the ReLU behind a layer overwrite what it returns."""
+    inputs = normal(len(SEEDS), SIZE, 4)
+    before = inputs.clone()
+    out = torch.relu_(forward(module, inputs, draws(SEEDS, "prediction")))
+    same(inputs, before, "what it returned shares memory with its input; the ReLU behind it overwrites it")
+    try:
+        torch.autograd.grad(out.sum(), list(module.parameters()), allow_unused=True)
+    except RuntimeError:
+        why = "its last operation needs its result for the backward pass; the ReLU behind it overwrites it"
+        raise Failure(why) from None
 
 
 def make_torso(subject: Subject, seeds: Sequence[int]) -> Any:
