@@ -179,12 +179,11 @@ class Agent:
         """
         losses, priority, q = self.losses(batch, draws)
         loss = (losses * weight).mean(-1)
-        gradient = self._parameters.gather(torch.autograd.grad(loss.sum(), self._parameters.leaves))
+        gradient = self._parameters.set_gradient(torch.autograd.grad(loss.sum(), self._parameters.leaves))
         norm = torch.linalg.vector_norm(gradient, dim=1)
         if self.max_grad_norm is not None:
             scale = (self.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-            gradient = gradient * scale.unsqueeze(1)
-        self._parameters.gradient.copy_(gradient)
+            gradient.mul_(scale.unsqueeze(1))
         return priority, torch.stack((loss.detach(), q, norm))
 
     def losses(self, batch: Batch, draws: LearningDraws) -> tuple[Tensor, Tensor, Tensor]:

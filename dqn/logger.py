@@ -151,19 +151,20 @@ class Logger:
         """Count one step of all active environments [K, E] and log the episodes that ended with it."""
         self._returns += raw_reward
         if np.count_nonzero(ended):
-            for k, e in np.argwhere(ended).tolist():
-                self._episode(k, e, epsilon)
+            steps = self.steps.tolist()
+            for k, e in zip(*(axis.tolist() for axis in ended.nonzero()), strict=True):
+                self._episode(k, e, steps[k] + e + 1, epsilon)
         self._transitions += active
 
-    def _episode(self, k: int, e: int, epsilon: float) -> None:
+    def _episode(self, k: int, e: int, step: int, epsilon: float) -> None:
         self.episodes[k] += 1
-        self.recent[k].append(float(self._returns[k, e]))
-        line = self._line(k, int(self.steps[k]) + int(e) + 1)
-        transitions = int(self._transitions[k, e]) + 1
-        length, self._begun[k, e] = transitions - int(self._begun[k, e]), transitions
-        line |= {"train/return": float(self._returns[k, e]), "train/length": length}
-        self._add(k, line | {"train/epsilon": float(epsilon)})
-        self._returns[k, e] = 0
+        episode_return, transitions = float(self._returns[k, e]), int(self._transitions[k, e]) + 1
+        length = transitions - int(self._begun[k, e])
+        self._returns[k, e], self._begun[k, e] = 0, transitions
+        self.recent[k].append(episode_return)
+        line = self._line(k, step)
+        line |= {"train/return": episode_return, "train/length": length, "train/epsilon": float(epsilon)}
+        self._add(k, line)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flush(keep=1)
 

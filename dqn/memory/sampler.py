@@ -53,11 +53,9 @@ class Uniform:
         for row, generator in zip(uniform, self.streams, strict=True):
             generator.random(out=row)
         places = self._places(uniform, ring.most_filled, self._first)
-        accepted = ring.is_start.take(places)
-        if np.count_nonzero(accepted) < accepted.size:
-            for k in np.flatnonzero(~accepted.all(-1)).tolist():
-                count = accepted.shape[1] - np.count_nonzero(accepted[k])
-                places[k, ~accepted[k]] = self._redraw(k, ring.most_filled[k], count)
+        rejected = np.flatnonzero(~ring.is_start.take(places))
+        if rejected.size:
+            self._redraw(places, rejected)
         if self._weights.shape != places.shape:
             self._weights = np.ones(places.shape, np.float32)
         return places, self._weights
@@ -78,19 +76,24 @@ class Uniform:
         places += first
         return places
 
-    def _redraw(self, k: int, filled: Array, count: int) -> Integers:
-        """Return `count` starts of seed k; where they are rare, from the list of them all."""
-        is_start, first, generator = self.ring.is_start, self._first[k], self.streams[k]
-        found: list[Integers] = []
+    def _redraw(self, places: Integers, rejected: Integers) -> None:
+        """Put starts into `places` [K, B] at the flat indices `rejected`; rare ones are drawn from a list."""
+        ring, streams = self.ring, self.streams
+        flat, batch_size = places.reshape(-1), places.shape[1]
+        seed = rejected // batch_size
         for _ in range(self.ROUNDS):
-            places = self._places(generator.random(count), filled, first)
-            found.append(places[is_start[places]])
-            count -= found[-1].size
-            if count == 0:
-                return np.concatenate(found)
-        starts = first + np.flatnonzero(is_start[first[0] :][: self.ring.num_envs * self.ring.rows])
-        found.append(starts[(generator.random(count) * starts.size).astype(np.int64)])
-        return np.concatenate(found)
+            counts = np.bincount(seed, minlength=len(streams)).tolist()
+            uniform = [generator.random(n) for generator, n in zip(streams, counts, strict=True)]
+            drawn = self._places(np.concatenate(uniform), ring.most_filled[seed, 0], self._first[seed, 0])
+            flat[rejected] = drawn
+            wrong = ~ring.is_start.take(drawn)
+            rejected, seed = rejected[wrong], seed[wrong]
+            if not rejected.size:
+                return
+        for k in np.unique(seed).tolist():
+            first, where = int(self._first[k, 0]), rejected[seed == k]
+            starts = first + np.flatnonzero(ring.is_start[first : first + ring.num_envs * ring.rows])
+            flat[where] = starts[(streams[k].random(where.size) * starts.size).astype(np.int64)]
 
     def state_dict(self) -> dict[str, Any]:
         return {"streams": get_states(self.streams)}

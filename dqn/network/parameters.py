@@ -21,19 +21,19 @@ class Flat(NamedTuple):
     leaves: list[nn.Parameter]  # views of it, [K, ...] each
     gradient: Tensor  # [K, P]
 
-    def gather(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Return the gradients of the leaves laid out as `gradient` is [K, P]."""
+    def set_gradient(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Put the gradients of the leaves into `gradient` [K, P] and return it."""
         parts = []
         for each in gradients:
             parts.append(each.reshape(len(each), -1))
             if gap := padding(each):
                 parts.append(each.new_zeros(len(each), gap))
-        return torch.cat(parts, 1)
+        return torch.cat(parts, 1, out=self.gradient)
 
 
 def padding(leaf: Tensor) -> int:
     """Return how many numbers fill up a leaf [K, ...] of each seed."""
-    return -leaf[0].numel() % ALIGNMENT
+    return -(leaf.numel() // len(leaf)) % ALIGNMENT
 
 
 def views(buffer: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
