@@ -85,11 +85,13 @@ class Uniform:
             counts = np.bincount(seed, minlength=len(streams)).tolist()
             uniform = [generator.random(n) for generator, n in zip(streams, counts, strict=True)]
             drawn = self._places(np.concatenate(uniform), ring.most_filled[seed, 0], self._first[seed, 0])
-            flat[rejected] = drawn
             wrong = ~ring.is_start.take(drawn)
-            rejected, seed = rejected[wrong], seed[wrong]
-            if not rejected.size:
+            if not np.count_nonzero(wrong):
+                flat[rejected] = drawn
                 return
+            order = np.argsort(2 * seed + wrong, kind="stable")  # each seed's starts as they were drawn
+            flat[rejected], wrong = drawn[order], wrong[order]
+            rejected, seed = rejected[wrong], seed[wrong]
         for k in np.unique(seed).tolist():
             first, where = int(self._first[k, 0]), rejected[seed == k]
             starts = first + np.flatnonzero(ring.is_start[first : first + ring.num_envs * ring.rows])
