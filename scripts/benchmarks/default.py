@@ -4,17 +4,24 @@ import json
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from benchmarks import limits
 from benchmarks.processes import run
+from benchmarks.subjects import Call, built, paired
 from benchmarks.table import Line
 from benchmarks.whole import Setting
 
 SCRIPTS = Path(__file__).parents[1]
 EPISODES = 3000
 QUICK_EPISODES = 300
+SIZES, BATCH_SIZE = (4, 128, 2), 256
+WARM_UP, QUICK_WARM_UP = 15, 2
+"""Iterations before the profile: half of the run, so that episodes have their usual length."""
 
 
 class Learned(NamedTuple):
@@ -37,7 +44,63 @@ def default(setting: Setting) -> list[Line]:
         print(f"  {seed}: {'; '.join(told)}", flush=True)
     work = f"default run, {episodes:,} episodes, per environment step"
     a, b = ([learned.step for learned in side] for side in (mine, others))
-    return [Line(work=work, beside="the document's loop", ours=a, theirs=b, unit="µs CPU", most=0.35)]
+    line = Line(work=work, beside="the document's loop", ours=a, theirs=b, unit="µs CPU", most=0.35)
+    return [line, *profile(setting)]
+
+
+def profile(setting: Setting) -> list[Line]:
+    """What a step of the loop consists of, once it learns, and what bounds these parts, as shares of it."""
+    warm_up = QUICK_WARM_UP if setting.quick else WARM_UP
+    with built([f"runner.total_episodes={EPISODES}", *setting.words]) as runner:
+        runner.restore()
+        env, agent, memory, logger = runner.env, runner.agent, runner.memory, runner.logger
+        parts = {
+            "environment": Watch((env, "step"), (env, "restart")),
+            "action": Watch((agent, "act")),
+            "update": Watch((agent, "update"), (agent, "sync_target")),
+            "memory": Watch((memory, "push"), (memory, "sample"), (memory, "update_priorities")),
+            "log": Watch((logger, "transitions"), (logger, "update")),
+        }
+        wholes: list[float] = []
+        costs: dict[str, list[float]] = {name: [] for name in [*parts, "loop"]}
+        for _ in range(warm_up + setting.repeats):
+            for watch in parts.values():
+                watch.seconds = 0.0
+            before, updates = int(logger.steps.sum()), logger.updates
+            start = time.process_time()
+            runner.train()
+            seconds = time.process_time() - start
+            runner.iteration += 1
+            steps = int(logger.steps.sum()) - before
+            wholes.append(seconds / steps * 1e6)
+            for name, watch in parts.items():
+                costs[name].append(watch.seconds / steps * 1e6)
+            costs["loop"].append(wholes[-1] - sum(costs[name][-1] for name in parts))
+    bounds: list[Call] = [limits.bare_step(), limits.action_products(SIZES, 1)]
+    bounds.append(limits.products(SIZES, BATCH_SIZE, 1))
+    alone, action, update = paired(bounds, setting.repeats, 0.01 if setting.quick else 0.2)
+    update = [cost * (logger.updates - updates) / steps for cost in update]
+    together = [sum(costs) for costs in zip(alone, action, update, strict=True)]
+    shares = {name: values[warm_up:] for name, values in costs.items()}
+    shares |= {"CartPole alone": alone, "products of an action": action, "products of updates": update}
+    shares["these three together"] = together
+    line = partial(Line, beside="the whole step", theirs=wholes[warm_up:], unit="µs CPU")
+    return [line(work=f"default run, its loop: {name}", ours=values) for name, values in shares.items()]
+
+
+class Watch:
+    """Sums the CPU time of methods, each of an object."""
+
+    def __init__(self, *methods: tuple[Any, str]) -> None:
+        self.seconds = 0.0
+        for owner, name in methods:
+            setattr(owner, name, partial(self._timed, getattr(owner, name)))
+
+    def _timed(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        start = time.process_time()
+        result = method(*args, **kwargs)
+        self.seconds += time.process_time() - start
+        return result
 
 
 def ours(seed: int, episodes: int, words: Sequence[str]) -> Learned:
