@@ -55,7 +55,10 @@ class Events:
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        self.add(step, [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()])
+        event = Event(wall_time=time.time(), step=step)
+        for tag, value in values.items():
+            event.summary.value.add(tag=tag, simple_value=value)
+        self._write(event)
 
     def flush(self) -> None:
         records, self._records = self._records, []  # so that none is written twice if this fails

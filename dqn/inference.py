@@ -50,7 +50,8 @@ def layer_norm(x: Floats, shape: tuple[int], weight: None, bias: None, eps: floa
 
 def affine(bias: Floats, x: Floats, weight: Floats) -> Floats:
     """Return x @ weight + bias."""
-    result: Floats = np.matmul(x, weight) + bias
+    result: Floats = np.matmul(x, weight)
+    result += bias
     return result
 
 

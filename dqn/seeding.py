@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dqn.types import Bools, Floats
+from dqn.types import Bools, Floats, Integers
 
 State = dict[str, Any]
 
@@ -39,10 +39,12 @@ class Uniforms:
 
     def __init__(self, streams: Sequence[np.random.Generator], shape: tuple[int, ...]) -> None:
         self.streams = streams
-        self._rows = np.arange(len(streams))
-        self._block = np.empty((len(streams), self.BLOCK, *shape))
+        self._numbers = np.empty((len(streams) * self.BLOCK, *shape))
+        """A block of each seed, one behind the other."""
+        self._first = np.arange(len(streams)) * self.BLOCK
+        self._next = self._first.copy()
+        """Where each seed's next numbers are."""
         self._states = get_states(streams)
-        self._used = np.zeros(len(streams), np.int64)
         self._left = self.BLOCK
         """Calls before which no seed's block can be used up."""
         self._draw_all()
@@ -54,9 +56,14 @@ class Uniforms:
                 self._draw(k)
             self._left = self.BLOCK - int(self._used.max())
         self._left -= 1
-        numbers: Floats = self._block[self._rows, self._used]
-        self._used += using
+        numbers: Floats = self._numbers.take(self._next, axis=0)
+        self._next += using
         return numbers
+
+    @property
+    def _used(self) -> Integers:
+        """Return how many of its block each seed has used [K]."""
+        return self._next - self._first
 
     def _draw_all(self) -> None:
         for k in range(len(self.streams)):
@@ -64,8 +71,8 @@ class Uniforms:
 
     def _draw(self, k: int) -> None:
         self._states[k] = get_states(self.streams[k : k + 1])[0]
-        self.streams[k].random(out=self._block[k])
-        self._used[k] = 0
+        self.streams[k].random(out=self._numbers[self._first[k] :][: self.BLOCK])
+        self._next[k] = self._first[k]
 
     def state_dict(self) -> State:
         """Return each stream as it was before its present block, and how much of the block is used."""
@@ -74,7 +81,7 @@ class Uniforms:
     def load_state_dict(self, state: State) -> None:
         set_states(self.streams, state["streams"])
         self._draw_all()
-        self._used[:] = state["used"]
+        self._next[:] = self._first + np.asarray(state["used"])
         self._left = self.BLOCK - int(self._used.max())
 
 
