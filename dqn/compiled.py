@@ -22,8 +22,8 @@ COMPILING_SECONDS = 10.0
 SAVED_SECONDS = 0.6e-3, 0.06e-3
 """Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
 
-Measured for small perceptrons, in whole runs of the works of `scripts/benchmark.py`; DQN's graph takes 6
-seconds to compile, Rainbow's 14.
+Measured for small perceptrons, in whole runs of the works of `scripts/benchmark.py`; DQN's graph takes 8
+seconds to compile, Rainbow's 14, the first one on a machine 6 more, and later processes 4.
 """
 
 
@@ -107,7 +107,10 @@ class CompiledGradient:
         for node in traced.graph.nodes:
             node.meta.clear()  # examples of values, of which the compiler wants its own
         context = TracingContext(FakeTensorMode(shape_env=ShapeEnv()))  # without it nothing is cached
-        options = {"cpp_wrapper": weight.device.type == "cpu"}  # what lies between the kernels is C++ too
+        options = {
+            "cpp_wrapper": weight.device.type == "cpu",  # what lies between the kernels is C++ too
+            "cpp_cache_precompile_headers": False,  # 140 MB in a temporary folder, and slower at first
+        }
         with torch.no_grad(), tracing(context):
             graph: Graph = compile_graph(traced, list(tensors), options=options)
         return graph
