@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment that can wait for others: paused, it repeats its last observation and is not stepped.
+    """An environment in a process of its own that can wait for others: it repeats its last observation.
 
     `reset(options={"pause": True})` pauses it, any other reset wakes it.
     """
@@ -59,7 +59,7 @@ class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class SyncColumns:
-    """Environments stepped in turn, with the interface of Gymnasium's AsyncVectorEnv that is used here.
+    """Environments stepped in turn, with the interface of Gymnasium's AsyncVectorEnv of Pausable ones.
 
     Gymnasium's SyncVectorEnv checks, stacks and copies at every step; that costs more than CartPole.
     """
@@ -68,21 +68,27 @@ class SyncColumns:
         self._envs = [make() for make in makers]
         space = self._envs[0].observation_space
         self._obs = np.zeros((len(makers), *(space.shape or ())), space.dtype)
+        self._awake = dict(enumerate(self._envs))
 
     def reset(
         self, *, seed: Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        options = dict(options or {})
-        mask = options.pop("reset_mask", np.ones(len(self._envs), np.bool_))
+        options = options or {}
+        mask = options.get("reset_mask", np.ones(len(self._envs), np.bool_))
         for i in np.flatnonzero(mask).tolist():
-            self._obs[i], _ = self._envs[i].reset(seed=seed[i] if seed else None, options=options)
+            if options.get("pause"):
+                self._awake.pop(i, None)
+            else:
+                self._awake[i] = self._envs[i]
+                self._obs[i], _ = self._envs[i].reset(seed=seed[i] if seed else None)
         return self._obs, {}
 
     def step(self, actions: Integers) -> tuple[Array, Floats, Bools, Bools, dict[str, Any]]:
         count = len(self._envs)
-        reward, terminated, truncated = np.empty(count), np.empty(count, np.bool_), np.empty(count, np.bool_)
-        for i, (env, action) in enumerate(zip(self._envs, actions.tolist(), strict=True)):
-            self._obs[i], reward[i], terminated[i], truncated[i], _ = env.step(action)
+        reward, terminated, truncated = np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        action = actions.tolist()
+        for i, env in self._awake.items():
+            self._obs[i], reward[i], terminated[i], truncated[i], _ = env.step(action[i])
         return self._obs, reward, terminated, truncated, {}
 
     def close(self) -> None:
@@ -124,7 +130,7 @@ class Environments:
     ) -> None:
         self.spec = inspect(id=id, module=module, kwargs=kwargs)
         self.num_envs = num_envs
-        self._make = partial(make_pausable, id=id, module=module, kwargs=kwargs)
+        self._make = partial(make_unchecked, id=id, module=module, kwargs=kwargs)
         self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": async_columns}[vectorization]
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
@@ -187,12 +193,12 @@ def async_columns(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> As
     return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
 
 
-def make_in_worker(make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any]:
+def make_in_worker(make: Callable[[], gymnasium.Env[Any, Any]]) -> Pausable:
     """Make an environment in its process, which leaves signals to the run: that ends it."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    return make()
+    return Pausable(make())
 
 
 def make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -226,16 +232,15 @@ def adapt(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     return env
 
 
-def make_pausable(*, id: str, module: str | None, kwargs: dict[str, Any]) -> Pausable:
+def make_unchecked(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
     """Return an environment without Gymnasium's check that it was reset before it is stepped: here it was."""
-    pausable = Pausable(make(id=id, module=module, kwargs=kwargs))
-    layer: gymnasium.Wrapper[Any, Any, Any, Any] = pausable
+    outer = layer = gymnasium.Wrapper(make(id=id, module=module, kwargs=kwargs))
     while isinstance(layer.env, gymnasium.Wrapper):
         if type(layer.env) is OrderEnforcing:
             layer.env = layer.env.env
         else:
             layer = layer.env
-    return pausable
+    return outer.env
 
 
 def inspect(*, id: str, module: str | None, kwargs: dict[str, Any]) -> EnvSpec:

@@ -10,7 +10,7 @@ from envs import Spaces
 from gymnasium.wrappers import TimeLimit
 from helpers import make_runner
 
-from dqn.env import Environments, Pausable, inspect, make_pausable
+from dqn.env import Environments, inspect, make_unchecked
 from dqn.errors import UserError
 
 COMMON: dict[str, Any] = {
@@ -75,16 +75,17 @@ def test_step_returns_the_true_last_observation():
 
 def test_no_step_asks_whether_there_was_a_reset():
     """And nothing else is taken away."""
-    env: Any = make_pausable(id="CartPole-v1", module=None, kwargs={})
+    env: Any = make_unchecked(id="CartPole-v1", module=None, kwargs={})
     layers = []
     while env is not env.unwrapped:
         layers.append(type(env))
         env = env.env
-    assert layers == [Pausable, TimeLimit]
+    assert layers == [TimeLimit]
 
 
-def test_paused_columns_stay_as_they_are():
-    env = make(num_envs=1)
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_paused_columns_stay_as_they_are(vectorization):
+    env = make(num_envs=1, vectorization=vectorization)
     env.reset(0)
     waiting = np.zeros((3, 1), bool)
     last = np.zeros((3, 1, 4), np.float32)
