@@ -153,7 +153,7 @@ class Runner:
         """Do, tick by tick, the updates and the target syncs that the latest `ticks` made due."""
         clock = self.clock
         for tick in range(self.tick - ticks + 1, self.tick + 1):
-            if tick % clock.train_period == 0 and self.memory.stored.min() >= self.starts:
+            if tick % clock.train_period == 0 and self.logger.steps.min() >= self.starts:
                 for _ in range(clock.updates_per_train):
                     self.update(tick)
             if tick % clock.target_period == 0:
