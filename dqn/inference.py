@@ -48,13 +48,6 @@ def layer_norm(x: Floats, shape: tuple[int], weight: None, bias: None, eps: floa
     return result
 
 
-def affine(bias: Floats, x: Floats, weight: Floats) -> Floats:
-    """Return x @ weight + bias."""
-    result: Floats = np.matmul(x, weight)
-    result += bias
-    return result
-
-
 def relu(x: Floats) -> Floats:
     return np.maximum(x, 0)
 
@@ -115,7 +108,7 @@ def uniform(draws: NumpyDraws, *shape: int) -> Floats:
 
 
 OPERATIONS: dict[Any, Callable[..., Any]] = {
-    torch.baddbmm: affine,
+    torch.bmm: np.matmul,
     torch.relu: relu,
     torch.relu_: relu_,
     torch.log_softmax: log_softmax,
@@ -130,6 +123,7 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
     operator.sub: operator.sub,
     "mul": operator.mul,
     "add": operator.add,
+    "add_": operator.iadd,
     operator.getitem: operator.getitem,
     getattr: getattr,
     "flatten": flatten,

@@ -51,7 +51,7 @@ class Linear(nn.Module):
         """
         if self.out_features == 1:
             return (x * weight.transpose(1, 2)).sum(-1).unsqueeze(-1) + bias
-        return torch.baddbmm(bias, x, weight)
+        return torch.bmm(x, weight).add_(bias)  # one operation would copy the bias for every sample first
 
 
 class Noisy(Linear):
