@@ -454,12 +454,14 @@ def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
 
 
 def test_labels():
-    assert labels({}, 1) == ["all runs"]
-    assert labels({"agent.lr": ["1", "2"]}, 2) == ["lr=1", "lr=2"]
-    assert labels({"a.x": ["1", "2"], "b.x": ["3", "3.5"]}, 2) == ["a.x=1, b.x=3", "a.x=2, b.x=3.5"]
+    same = ["cartpole", "cartpole"]
+    assert labels({}, ["cartpole"]) == ["all runs"]
+    assert labels({"agent.lr": ["1", "2"]}, ["slow", "fast"]) == ["lr=1", "lr=2"]
+    assert labels({"a.x": ["1", "2"], "b.x": ["3", "3.5"]}, same) == ["a.x=1, b.x=3", "a.x=2, b.x=3.5"]
     linked = {f"group.a_long_name_{i}": ["1", "2"] for i in range(9)} | {"b": ["1", "1"]}
-    assert labels(linked, 2) == ["a_long_name_0=1", "a_long_name_0=2"]
-    long = labels({"k": ["x" * 100, "x" * 101]}, 2)
+    assert labels(linked, same) == ["a_long_name_0=1", "a_long_name_0=2"]
+    assert labels(linked, ["slow", "fast"]) == ["slow", "fast"]
+    long = labels({"k": ["x" * 100, "x" * 101]}, same)
     assert [text[:4] for text in long] == ["1: k", "2: k"]
     assert max(map(len, long)) < 70
 

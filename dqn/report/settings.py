@@ -76,22 +76,30 @@ def task_of(name: str, settings: list[Setting]) -> Task:
     keys = sorted({key for setting in settings for key in setting.config})
     table = {key: [setting.config.get(key, MISSING) for setting in settings] for key in keys}
     varying = {key: values for key, values in table.items() if len(set(values)) > 1}
-    for setting, label in zip(settings, labels(varying, len(settings)), strict=True):
+    names = [", ".join(sorted({run.config.get("name", MISSING) for run in s.runs})) for s in settings]
+    for setting, label in zip(settings, labels(varying, names), strict=True):
         setting.label = label
     episodes = all("runner.total_episodes" in setting.config for setting in settings)
     return Task(name=name, settings=settings, varying=varying, unit="episode" if episodes else "step")
 
 
-def labels(varying: dict[str, list[str]], number: int) -> list[str]:
-    """Return a name for each setting, of the keys that differ; where that is long, of few of them."""
+def labels(varying: dict[str, list[str]], names: Sequence[str]) -> list[str]:
+    """Return a name for each setting, of the keys that differ; where that is long, `names` or few keys."""
+    number = len(names)
     if number == 1:
         return ["all runs"]
-    for keys in (list(varying), telling(varying, number)):
-        short = short_names(keys)
-        rows = [", ".join(f"{short[key]}={value_of(varying[key][i])}" for key in keys) for i in range(number)]
+    few = words_of(varying, telling(varying, number))
+    for rows in (words_of(varying, list(varying)), names, few):
         if len(set(rows)) == number and max(map(len, rows)) <= LABEL_LENGTH:
-            return rows
-    return [f"{i + 1}: {cut(row, LABEL_LENGTH)}" for i, row in enumerate(rows)]
+            return list(rows)
+    return [f"{i + 1}: {cut(row, LABEL_LENGTH)}" for i, row in enumerate(few)]
+
+
+def words_of(varying: dict[str, list[str]], keys: Sequence[str]) -> list[str]:
+    """Return the values of `keys` in each setting as text."""
+    short = short_names(keys)
+    rows = zip(*(varying[key] for key in keys), strict=True)
+    return [", ".join(f"{short[k]}={value_of(x)}" for k, x in zip(keys, row, strict=True)) for row in rows]
 
 
 def telling(varying: dict[str, list[str]], number: int) -> list[str]:
