@@ -15,6 +15,7 @@ from benchmarks.processes import run
 from benchmarks.subjects import Call, built, paired
 from benchmarks.table import Line
 from benchmarks.whole import Setting
+from dqn.runner import Runner
 
 SCRIPTS = Path(__file__).parents[1]
 EPISODES = 3000
@@ -53,39 +54,52 @@ def profile(setting: Setting) -> list[Line]:
     warm_up = QUICK_WARM_UP if setting.quick else WARM_UP
     with built([f"runner.total_episodes={EPISODES}", *setting.words]) as runner:
         runner.restore()
-        env, agent, memory, logger = runner.env, runner.agent, runner.memory, runner.logger
-        parts = {
-            "environment": Watch((env, "step"), (env, "restart")),
-            "action": Watch((agent, "act")),
-            "update": Watch((agent, "update"), (agent, "sync_target")),
-            "memory": Watch((memory, "push"), (memory, "sample"), (memory, "update_priorities")),
-            "log": Watch((logger, "transitions"), (logger, "update")),
-        }
-        wholes: list[float] = []
-        costs: dict[str, list[float]] = {name: [] for name in [*parts, "loop"]}
-        for _ in range(warm_up + setting.repeats):
-            for watch in parts.values():
-                watch.seconds = 0.0
-            before, updates = int(logger.steps.sum()), logger.updates
-            start = time.process_time()
-            runner.train()
-            seconds = time.process_time() - start
-            runner.iteration += 1
-            steps = int(logger.steps.sum()) - before
-            wholes.append(seconds / steps * 1e6)
-            for name, watch in parts.items():
-                costs[name].append(watch.seconds / steps * 1e6)
-            costs["loop"].append(wholes[-1] - sum(costs[name][-1] for name in parts))
+        parts = watched(runner)
+        steps = [step_of_iteration(runner, parts) for _ in range(warm_up + setting.repeats)][warm_up:]
+    updates = statistics.fmean(step.updates for step in steps)
+    shares = {name: [step.parts[name] for step in steps] for name in [*parts, "loop"]}
     bounds: list[Call] = [limits.bare_step(), limits.action_products(SIZES, 1)]
     bounds.append(limits.products(SIZES, BATCH_SIZE, 1))
     alone, action, update = paired(bounds, setting.repeats, 0.01 if setting.quick else 0.2)
-    update = [cost * (logger.updates - updates) / steps for cost in update]
-    together = [sum(costs) for costs in zip(alone, action, update, strict=True)]
-    shares = {name: values[warm_up:] for name, values in costs.items()}
+    update = [cost * updates for cost in update]
     shares |= {"CartPole alone": alone, "products of an action": action, "products of updates": update}
-    shares["these three together"] = together
-    line = partial(Line, beside="the whole step", theirs=wholes[warm_up:], unit="µs CPU")
+    shares["these three together"] = [sum(costs) for costs in zip(alone, action, update, strict=True)]
+    line = partial(Line, beside="the whole step", theirs=[step.whole for step in steps], unit="µs CPU")
     return [line(work=f"default run, its loop: {name}", ours=values) for name, values in shares.items()]
+
+
+class StepCost(NamedTuple):
+    """Means over the steps of an iteration, in CPU microseconds."""
+
+    whole: float
+    parts: dict[str, float]  # "loop" is what is in no other part
+    updates: float  # per step
+
+
+def step_of_iteration(runner: Runner, parts: dict[str, "Watch"]) -> StepCost:
+    """Train for an iteration and return what one of its steps cost."""
+    before = {name: watch.seconds for name, watch in parts.items()}
+    steps, updates, start = runner.logger.steps.sum(), runner.logger.updates, time.process_time()
+    runner.train()
+    seconds = time.process_time() - start
+    runner.iteration += 1
+    steps = int(runner.logger.steps.sum() - steps)
+    costs = {name: (watch.seconds - before[name]) / steps * 1e6 for name, watch in parts.items()}
+    whole = seconds / steps * 1e6
+    costs["loop"] = whole - sum(costs.values())
+    return StepCost(whole, costs, (runner.logger.updates - updates) / steps)
+
+
+def watched(runner: Runner) -> dict[str, "Watch"]:
+    """Return watches of the parts of a step."""
+    env, agent, memory, logger = runner.env, runner.agent, runner.memory, runner.logger
+    return {
+        "environment": Watch((env, "step"), (env, "restart")),
+        "action": Watch((agent, "act")),
+        "update": Watch((agent, "update"), (agent, "sync_target")),
+        "memory": Watch((memory, "push"), (memory, "sample"), (memory, "update_priorities")),
+        "log": Watch((logger, "transitions"), (logger, "update")),
+    }
 
 
 class Watch:
