@@ -146,14 +146,13 @@ class Quantile:
         target's.
         """
         error = target.value.unsqueeze(-2) - self.value.unsqueeze(-1)  # [*, N, N']
+        tau = self.tau.unsqueeze(-1)
+        weight = torch.where(error < 0, 1 - tau, tau)
         if self.huber_delta is None:
-            distance = error.abs()
-        else:
-            zero = torch.zeros_like(error)
-            distance = torch.nn.functional.huber_loss(error, zero, reduction="none", delta=self.huber_delta)
-            distance = distance / self.huber_delta
-        weight = (self.tau.unsqueeze(-1) - (error.detach() < 0).float()).abs()
-        return (weight * distance).mean(-1).sum(-1)
+            return (weight * error.abs()).mean(-1).sum(-1)
+        zero = torch.zeros_like(error[..., :1, :1]).expand_as(error)  # needs no memory of that size
+        distance = torch.nn.functional.huber_loss(error, zero, reduction="none", delta=self.huber_delta)
+        return (weight * distance).mean(-1).sum(-1) / self.huber_delta
 
     def priority(self, target: Self) -> Tensor:
         """Return the absolute TD error of the expected returns."""
