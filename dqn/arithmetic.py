@@ -1,15 +1,19 @@
 """How this process computes: by how many threads, with which numbers, and with memory that it keeps."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 LARGEST_KEPT, MOST_KEPT = (2**28, 2**25), 2**30
 """Bytes: of one array whose memory is kept for the next one, in older C libraries the second; and of all."""
+
+STATM = Path("/proc/self/statm")
 
 
 def set_up(num_threads: int) -> None:
@@ -32,6 +36,32 @@ def keep_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, largest) for largest in LARGEST_KEPT):
         mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
+
+
+class Heap:
+    """The memory of this process, in which freed parts pile up between those in use.
+
+    An environment that allocates by itself, such as Box2D's, puts its small objects where large arrays were:
+    the next arrays do not fit there any more. Without `give_back` LunarLander took 20 GB in 100,000 steps.
+    """
+
+    def __init__(self) -> None:
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        self._resident = resident()
+
+    def give_back(self) -> None:
+        """Give what is freed back if more than MOST_KEPT has been added, where the C library is GNU's."""
+        if self._trim is not None and resident() > self._resident + MOST_KEPT:
+            self._trim(0)
+            self._resident = resident()
+
+
+def resident() -> int:
+    """Return the bytes of this process in memory, 0 where the system does not tell."""
+    try:
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dqn.agent import Agent
+from dqn.arithmetic import Heap
 from dqn.best import Best
 from dqn.checkpoint import Checkpoint
 from dqn.clock import Clock
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_STEPS = 256
-"""Steps of the loop from one look at the clock, for the progress bar, to the next."""
+"""Steps of the loop from one look at the clock, for the progress bar, and at the memory to the next."""
 HISTOGRAM_OBSERVATIONS = 256
 
 
@@ -59,6 +60,7 @@ class Runner:
         self.epsilon, self.evaluator = epsilon, evaluator
         self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
         self.camera, self.bar = camera, bar
+        self.heap = Heap()
         self.starts = max(clock.learning_starts, memory.least_stored)
         """Transitions that each seed has stored before the first update."""
         self.stop = threading.Event()
@@ -127,6 +129,7 @@ class Runner:
             if not look:
                 look = LOOK_STEPS
                 self.show()
+                self.heap.give_back()
             epsilon = self.epsilon(self.tick)
             action = self.agent.act(obs, epsilon, active)
             step = self.env.step(action)

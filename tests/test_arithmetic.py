@@ -43,3 +43,28 @@ def test_freed_memory_is_used_again():
     # of larger ones an older library would keep none
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 300_000
+
+
+PILES = """
+from dqn import arithmetic
+arithmetic.set_up(1)
+arithmetic.MOST_KEPT = 2**26
+heap = arithmetic.Heap()
+pieces = [b"x" * 2**16 for _ in range(3200)]
+pieces = pieces[::8]
+late = arithmetic.Heap()
+before = arithmetic.resident()
+late.give_back()
+print(before - arithmetic.resident())
+heap.give_back()
+print(before - arithmetic.resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's C library is told to keep memory")
+def test_memory_that_piles_up_between_what_is_in_use_is_given_back():
+    """An eighth of 200 MiB stays in use, so nothing can go but what lies between."""
+    done = subprocess.run([sys.executable, "-c", PILES], capture_output=True, text=True, check=True)
+    kept, given = map(int, done.stdout.split())
+    assert kept < 2**22
+    assert given > 150 * 2**20
