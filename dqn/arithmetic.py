@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,13 +27,18 @@ def set_up(num_threads: int) -> None:
     keep_memory()
 
 
+def of_malloc(name: str) -> Callable[..., int] | None:
+    """Return a function that only GNU's C library has, None where the process has another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
 def keep_memory() -> None:
     """Let this process use freed memory again instead of giving it back, where its C library is GNU's.
 
     That would give large arrays back at once and get new ones page by page, each filled with zeros: half of
     an update's time for networks whose activations have tens of megabytes. There is no way back to that.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    mallopt = of_malloc("mallopt")
     if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, largest) for largest in LARGEST_KEPT):
         mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
@@ -46,7 +51,7 @@ class Heap:
     """
 
     def __init__(self) -> None:
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        self._trim = of_malloc("malloc_trim")
         self._resident = resident()
 
     def give_back(self) -> None:
