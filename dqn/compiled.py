@@ -4,7 +4,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,18 +11,18 @@ from torch import Tensor
 
 from dqn.draws import TorchDraws
 from dqn.errors import UserError, first_line
+from dqn.graph import Graph, compiled_anew, kept_library
 from dqn.types import Batch, Draws, Purpose
 
 Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
 """A batch, the weights of its samples [K, B] and draws, to what an update reports; it sets the gradients."""
-Graph = Callable[..., tuple[Tensor, Tensor]]
 
-COMPILING_SECONDS = 10.0
+COMPILING_SECONDS = 12.0
 SAVED_SECONDS = 0.6e-3, 0.06e-3
 """Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
 
-Measured for small perceptrons, in whole runs of the works of `scripts/benchmark.py`; DQN's graph takes 8
-seconds to compile, Rainbow's 14, the first one on a machine 6 more, and later processes 4.
+Measured for small perceptrons, in whole runs of the works of `scripts/benchmark.py`; DQN's graph takes 12
+seconds to compile, Rainbow's 16, the first one on a machine 6 more. Later processes find it at once.
 """
 
 
@@ -75,7 +74,8 @@ class CompiledGradient:
                 ) from error
         numbers = [getattr(self._draws, kind)(*shape) for kind, shape in self._asked]
         with torch.no_grad():  # the backward pass is in the graph
-            return self._graph(*batch, weight, *numbers)
+            priority, report = self._graph(*batch, weight, *numbers)
+        return priority, report
 
     def _recorded(self, batch: Batch, weight: Tensor) -> list[Tensor]:
         """Note what random numbers the gradient asks for, and return some; none are used up."""
@@ -87,33 +87,17 @@ class CompiledGradient:
         return recorder.numbers
 
     def _compile(self, batch: Batch, weight: Tensor, numbers: list[Tensor]) -> Graph:
-        """Return the graph.
+        """Return the graph of the same gradient as a function of all tensors that change.
 
         torch.compile would trace and guard it, too: that costs a small update half of its time.
         """
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
-        from torch._guards import TracingContext, tracing
-        from torch._inductor import compile as compile_graph
-        from torch._subclasses import FakeTensorMode
-        from torch.fx.experimental.proxy_tensor import make_fx
-        from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         def flat(*tensors: Tensor) -> tuple[Tensor, Tensor]:
             *fields, last = tensors[: len(batch) + 1]
             return self._gradient(Batch(*fields), last, Given(tensors[len(batch) + 1 :]))
 
-        tensors = (*batch, weight, *numbers)
-        traced = make_fx(flat)(*tensors)
-        for node in traced.graph.nodes:
-            node.meta.clear()  # examples of values, of which the compiler wants its own
-        context = TracingContext(FakeTensorMode(shape_env=ShapeEnv()))  # without it nothing is cached
-        options = {
-            "cpp_wrapper": weight.device.type == "cpu",  # what lies between the kernels is C++ too
-            "cpp_cache_precompile_headers": False,  # 140 MB in a temporary folder, and slower at first
-        }
-        with torch.no_grad(), tracing(context):
-            graph: Graph = compile_graph(traced, list(tensors), options=options)
-        return graph
+        compiler = kept_library if weight.device.type == "cpu" else compiled_anew
+        return compiler(flat, (*batch, weight, *numbers))
 
 
 class Recorder:
@@ -157,9 +141,3 @@ class Given:
 
     def uniform(self, *shape: int) -> Tensor:
         return next(self._numbers)
-
-
-def cache_folder() -> Path:
-    """Return where compiled graphs are kept, so that the next process finds them."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "dqn" / "compiled"
