@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dqn.draws import TorchDraws
 from dqn.errors import UserError, first_line
-from dqn.graph import Graph, compiled_anew, kept_library
+from dqn.graph import Graph, cache_folder, compiled_anew, kept_library
 from dqn.types import Batch, Draws, Purpose
 
 Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
@@ -51,6 +51,7 @@ class CompiledGradient:
     def __init__(self, gradient: Gradient, draws: TorchDraws) -> None:
         self._gradient, self._draws = gradient, draws
         self._asked: list[tuple[str, tuple[int, ...]]] = []
+        self._shape = torch.Size()
         self._graph: Graph | None = None
 
     def __call__(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,8 +59,10 @@ class CompiledGradient:
 
         Raises:
             UserError: it cannot be compiled here.
+            ValueError: the batch has not the first one's shape.
         """
         if self._graph is None:
+            self._shape = weight.shape
             numbers = self._recorded(batch, weight)
             try:
                 self._graph = self._compile(batch, weight, numbers)
@@ -69,9 +72,11 @@ class CompiledGradient:
                     cause = cause.__cause__
                 raise UserError(
                     f"agent.compile: the update cannot be compiled ({type(cause).__name__}:"
-                    f" {first_line(cause)}); that needs a C++ compiler and operations that torch can trace;"
-                    " agent.compile=false does without"
+                    f" {first_line(cause)}); that needs a C++ compiler, operations that torch can trace and"
+                    f" room in {cache_folder()}, or below XDG_CACHE_HOME; agent.compile=false does without"
                 ) from error
+        if weight.shape != self._shape:  # the graph would read what lies behind
+            raise ValueError(f"the batch is {tuple(weight.shape)}, the first one was {tuple(self._shape)}")
         numbers = [getattr(self._draws, kind)(*shape) for kind, shape in self._asked]
         with torch.no_grad():  # the backward pass is in the graph
             priority, report = self._graph(*batch, weight, *numbers)

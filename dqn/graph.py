@@ -6,45 +6,86 @@ import platform
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import filelock
 import torch
 from torch import Tensor, fx
 
+from dqn import operations
 from dqn.operations import Operations, place
 
-Function = Callable[..., Sequence[Tensor]]
-"""Of tensors; what else it uses is always the same, in place."""
 Graph = Callable[..., Sequence[Tensor]]
+"""A function of tensors; what else it uses stays where it is."""
 
 
-def kept_library(function: Function, tensors: tuple[Tensor, ...]) -> Graph:
+def kept_library(function: Graph, tensors: tuple[Tensor, ...]) -> Graph:
     """Return `function` as a C++ library, compiled unless an earlier process did.
 
-    It is found by what torch does in it: that takes no part of the compiler, whose import takes 2 seconds.
+    It is found by what torch does in it, which is to run it: the compiler's import and checks take 3 seconds.
+
+    Args:
+        function: what is to be compiled.
+        tensors: what it may be given; others must have their shapes, strides and types.
+
+    Raises:
+        ValueError: it cannot be kept.
+        RuntimeError: it cannot be compiled.
     """
-    with Operations(tensors) as operations:
-        function(*tensors)
-    outside = operations.outside
-    parts = (operations.fingerprint(), torch.__version__, str(torch.get_num_threads()), processor())
-    identity = hashlib.sha256("\n".join(parts).encode() + Path(__file__).read_bytes())
-    path = cache_folder() / f"{identity.hexdigest()[:32]}.so"
+    first, again = recorded(function, tensors), recorded(function, tensors)
+    places = [[place(tensor) for tensor in each.outside] for each in (first, again)]
+    if first.fingerprint() != again.fingerprint() or places[0] != places[1]:
+        raise ValueError(
+            "it is another one each time; tensors that a network keeps can be changed in place only"
+        )
+    path = cache_folder() / f"{key(first.fingerprint())}.so"
     if not path.exists():
-        compile_library(function, tensors, outside, path)
-    library = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
-    return lambda *given: library.run([*given, *outside])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(path.with_suffix(".lock")):
+            if not path.exists():  # by now
+                compile_library(function, tensors, first.outside, path=path)
+    make = partial(torch._C._aoti.AOTIModelContainerRunnerCpu, str(path), 1)
+    try:
+        library = make()
+    except RuntimeError:  # the file was damaged
+        compile_library(function, tensors, first.outside, path=path)
+        library = make()
+    return lambda *given: library.run([*given, *first.outside])
+
+
+def recorded(function: Graph, tensors: tuple[Tensor, ...]) -> Operations:
+    """Return what `function` does."""
+    done = Operations(tensors)
+    with done:
+        result = function(*tensors)
+    done.tell(result)
+    return done
+
+
+def key(fingerprint: str) -> str:
+    """Return the name of a library: it is for this system, and for what this code makes of a fingerprint."""
+    circumstances = (
+        torch.__version__,
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        platform.libc_ver(),
+        processor(),
+    )
+    sources = [Path(file).read_bytes() for file in (__file__, operations.__file__)]
+    return hashlib.sha256(b"".join([f"{fingerprint} {circumstances}".encode(), *sources])).hexdigest()[:32]
 
 
 def compile_library(
-    function: Function, tensors: tuple[Tensor, ...], outside: Sequence[Tensor], path: Path
+    function: Graph, tensors: tuple[Tensor, ...], outside: Sequence[Tensor], *, path: Path
 ) -> None:
     """Write a library that computes `function` of `tensors` and of what it uses `outside` of them.
 
     Raises:
-        ValueError: what it uses does not stay where it is.
+        ValueError: it has operations that need Python.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
-    from torch._inductor import aot_compile
+    from torch._inductor import aot_compile, list_options
 
     traced = traced_graph(function, tensors)
     graph = traced.graph
@@ -60,25 +101,26 @@ def compile_library(
             node.replace_all_uses_with(inputs[there])
             graph.erase_node(node)
             replaced.add(node.target)
-        elif any(user.target is not torch.ops.aten.lift_fresh_copy.default for user in node.users):
-            raise ValueError("tensors that are no arguments are other ones than before")
     for name in replaced:  # else the compiler makes them inputs, too
         delattr(traced, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    traced.recompile()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's compiler, of calls of its own
         library = os.path.join(folder, path.name)
+        known = list_options()  # other versions have others
         options = {
             "aot_inductor.output_path": library,
             "aot_inductor.precompile_headers": False,  # 140 MB in a temporary folder, and slower at first
             "aot_inductor.compile_wrapper_opt_level": "O0",  # it calls the kernels, which are optimized
         }
         with torch.no_grad():
-            aot_compile(traced, (*tensors, *outside), options=options)
+            aot_compile(traced, (*tensors, *outside), options={x: options[x] for x in options.keys() & known})
+        if any('"nodes"' in file.read_text() for file in Path(folder).glob("*.json")):  # how to call them
+            raise ValueError("some of its operations are none of torch's C++ interface")
         os.replace(library, path)
 
 
-def compiled_anew(function: Function, tensors: tuple[Tensor, ...]) -> Graph:
+def compiled_anew(function: Graph, tensors: tuple[Tensor, ...]) -> Graph:
     """Return `function` compiled, parts of which may be found in the compiler's own cache."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     from torch._guards import TracingContext, tracing
@@ -93,7 +135,7 @@ def compiled_anew(function: Function, tensors: tuple[Tensor, ...]) -> Graph:
     return graph
 
 
-def traced_graph(function: Function, tensors: tuple[Tensor, ...]) -> fx.GraphModule:
+def traced_graph(function: Graph, tensors: tuple[Tensor, ...]) -> fx.GraphModule:
     """Return what `function` does with the tensors, operation by operation."""
     from torch.fx.experimental.proxy_tensor import make_fx
 

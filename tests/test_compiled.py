@@ -81,6 +81,8 @@ def test_it_is_the_update_within_rounding(words):
         assert graph.learning_draws.state_dict() == plain.learning_draws.state_dict()
         graph._parameters.value.copy_(plain._parameters.value)  # rounding is told, not piled up
         graph.optimizer.load_state_dict(plain.optimizer.state_dict())
+    with pytest.raises(ValueError, match=r"the batch is \(3, 32\), the first one was \(2, 32\)"):
+        graph.update(samples(1, num_seeds=3)[0], 0)
     assert plain.compiles is False
     assert graph.compiles is True
 

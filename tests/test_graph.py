@@ -1,11 +1,13 @@
 """Compiled graphs that are kept, and the fingerprints by which they are found."""
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from dqn import graph
-from dqn.operations import Operations
 
 FIXED = torch.arange(6.0).view(2, 3)
 
@@ -22,9 +24,7 @@ def numbers(seed: int) -> Tensor:
 
 
 def fingerprint(function, *tensors: Tensor) -> str:
-    with Operations(tensors) as operations:
-        function(*tensors)
-    return operations.fingerprint()
+    return graph.recorded(function, tensors).fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,7 @@ def fingerprint(function, *tensors: Tensor) -> str:
         lambda x, y: x * 2.0 - y,  # an operation
         lambda x, y: (x * 2.0).add_(y),  # where it writes
         lambda x, y: x * torch.tensor(2.0) + y,  # a constant
+        lambda x, y: (x * 2.0 + y, x),  # what is returned
     ],
 )
 def test_fingerprints_tell_apart(other):
@@ -48,6 +49,29 @@ def test_fingerprints_tell_constants_shapes_and_types_apart():
     functions = [lambda x: x + torch.tensor([1.0, 2.0, 3.0]), lambda x: x + torch.tensor([1.0, 2.0, 4.0])]
     given = [numbers(0), numbers(0).double(), numbers(0)[:1], numbers(0).T.contiguous().T]
     assert len({fingerprint(function, x) for function in functions for x in given}) == 8
+
+
+def test_fingerprints_tell_what_is_returned_apart():
+    def function(x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * 2, x * 3
+
+    assert fingerprint(function, numbers(0)) != fingerprint(lambda x: function(x)[::-1], numbers(0))
+
+
+def test_fingerprints_tell_shared_memory_apart():
+    """Where a row is written, one that lies there is another afterwards."""
+    written = torch.zeros(2, 3)
+
+    def prints(read: Tensor, *given: Tensor) -> str:
+        return fingerprint(lambda *given: (written.add_(given[0]), read * 2), *given)
+
+    assert len({prints(row, numbers(0)) for row in (written[0], written[1], torch.zeros(3))}) == 3
+    assert fingerprint(torch.add, numbers(0), numbers(1)) != fingerprint(torch.add, *[numbers(0)] * 2)
+
+
+def test_numbers_of_generators_are_refused():
+    with pytest.raises(ValueError, match="random numbers should come from the draws"):
+        fingerprint(lambda x: x + torch.rand(3, generator=torch.Generator()), numbers(0))
 
 
 def test_a_fingerprint_knows_nothing_of_where_memory_is_found_again():
@@ -71,9 +95,8 @@ def test_what_is_outside_is_found_in_its_order_with_its_gradients():
         return written.copy_(torch.autograd.grad(loss, [weight])[0])
 
     given = numbers(0)
-    with Operations([given]) as operations:
-        function(given)
-    assert [x.data_ptr() for x in operations.outside] == [x.data_ptr() for x in (weight, bias, written)]
+    outside = graph.recorded(function, (given,)).outside
+    assert [x.data_ptr() for x in outside] == [x.data_ptr() for x in (weight, bias, written)]
 
 
 def function_of(written: Tensor, weight: torch.nn.Parameter):
@@ -86,10 +109,14 @@ def function_of(written: Tensor, weight: torch.nn.Parameter):
     return function
 
 
+def restore(content: bytes, *_, path: Path) -> None:
+    path.write_bytes(content)
+
+
 def test_a_later_process_finds_the_library(cache, monkeypatch):
-    """On other tensors of its own, without the compiler, and it gives the same numbers."""
+    """On other tensors of its own, without the compiler, and it gives the same; or it mends it."""
     results = []
-    for _ in range(2):
+    for i in range(3):
         written, weight = torch.zeros(2, 3), torch.nn.Parameter(numbers(1))
         function = function_of(written, weight)
         library = graph.kept_library(function, (numbers(0),))
@@ -100,9 +127,15 @@ def test_a_later_process_finds_the_library(cache, monkeypatch):
         for one, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
         results.append(ours)
+        (file,) = cache.glob("*.so")
+        content = file.read_bytes()
         monkeypatch.setattr(graph, "compile_library", None)
-    assert all(map(torch.equal, *results))
-    assert len(list(cache.iterdir())) == 1  # and no temporary folder
+        if i == 1:
+            file.unlink()  # it is in use
+            file.write_bytes(content[:1000])
+            monkeypatch.setattr(graph, "compile_library", partial(restore, content))
+    assert all(torch.equal(*pair) for other in results[1:] for pair in zip(results[0], other, strict=True))
+    assert {path.suffix for path in cache.iterdir()} == {".so", ".lock"}  # and no temporary folder
 
 
 def test_tensors_that_do_not_stay_are_refused(cache):
@@ -112,8 +145,15 @@ def test_tensors_that_do_not_stay_are_refused(cache):
         state[0] = state[0] + x
         return (state[0],)
 
-    with pytest.raises(ValueError, match="other ones than before"):
+    with pytest.raises(ValueError, match="changed in place only"):
         graph.kept_library(function, (numbers(0),))
+    assert not cache.exists()
+
+
+@pytest.mark.slow
+def test_operations_without_an_interface_are_refused(cache):
+    with pytest.raises(ValueError, match="none of torch's C"):
+        graph.kept_library(torch.linalg.qr, (numbers(0),))
     assert not list(cache.glob("*.so"))
 
 
