@@ -139,7 +139,7 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
-        self.acting_draws = NumpyDraws(seeds=seeds, name="acting", purpose="action")
+        self.acting_draws = NumpyDraws(seeds=seeds, name="acting", purpose="acting")
         self.learning_draws = NumpyDraws(seeds=seeds, name="learning", purpose="prediction")
         self.draws = TorchDraws(self.learning_draws, device)
         self.exploration = Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2))

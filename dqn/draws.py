@@ -70,7 +70,7 @@ class TorchDraws:
 class Probe:
     """Draws that are all one half and know whether they were asked for."""
 
-    purpose: Purpose = "action"
+    purpose: Purpose = "acting"
 
     def __init__(self, num_seeds: int, device: torch.device) -> None:
         self.num_seeds, self.device, self.asked = num_seeds, device, False

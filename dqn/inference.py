@@ -165,9 +165,9 @@ class VaryingActionValues(nn.Module):
 
 
 class TracedDraws:
-    """Draws for an action, from whatever stands for them in a trace."""
+    """Draws for acting, from whatever stands for them in a trace."""
 
-    purpose: Purpose = "action"
+    purpose: Purpose = "acting"
 
     def __init__(self, draws: Any) -> None:
         self.normal, self.uniform = draws.normal, draws.uniform
@@ -231,7 +231,7 @@ def agrees(network: QNetwork, steady: Forward, varying: Forward | None) -> bool:
         return False
     if varying is None:
         return True
-    ours, theirs = (NumpyDraws(seeds=range(num_seeds), name="trial", purpose="action") for _ in range(2))
+    ours, theirs = (NumpyDraws(seeds=range(num_seeds), name="trial", purpose="acting") for _ in range(2))
     numbers = TorchDraws(theirs, torch.device("cpu"))
     return np.allclose(varying(obs, ours), network(torch.from_numpy(obs), numbers).mean(), atol=1e-5)
 

@@ -63,8 +63,12 @@ class Row(NamedTuple):
     """False where the environment waits for the others; such a column is not stored."""
 
 
-Purpose = Literal["prediction", "target", "action"]
-"""What a network is asked for: the return to be corrected, what to correct it to, or which action to take."""
+Purpose = Literal["prediction", "target", "action", "acting"]
+"""What a network is asked for.
+
+In an update: the return to be corrected, what to correct it to, or the action that the policy takes there.
+Outside: the action to take now, for one observation of each environment.
+"""
 
 
 class Draws(Protocol):

@@ -164,11 +164,12 @@ def test_without_draws_nothing_varies(name, layer):
     assert varies == (name == "implicit_quantile" or layer is NOISY)
 
 
-def test_noisy_layer_is_the_papers():
+@pytest.mark.parametrize("purpose", ["prediction", "acting"])
+def test_noisy_layer_is_the_papers(purpose):
     """Fortunato et al. (2018), eq. 9 to 11, entry by entry."""
     layer = NOISY(in_features=6, out_features=3, generators=generators())
     noise = torch.randn(2, 6), torch.randn(2, 3)
-    out = layer(FEATURES, Given("action", *noise))
+    out = layer(FEATURES, Given(purpose, *noise))
     for leaf in (layer.weight_sigma, layer.bias_sigma):
         torch.testing.assert_close(leaf, torch.full_like(leaf, 0.5 / math.sqrt(6)))
 

@@ -66,7 +66,7 @@ def test_parameters_that_meet_no_observation_are_followed_too(layer):
     forward = numpy_forward(network, is_random=True)
     obs = np.random.default_rng(0).standard_normal((2, 4, 2, 3)).astype(np.float32)
     for _ in range(2):
-        ours, theirs = (NumpyDraws(seeds=range(2), name="acting", purpose="action") for _ in range(2))
+        ours, theirs = (NumpyDraws(seeds=range(2), name="acting", purpose="acting") for _ in range(2))
         with torch.no_grad():
             steady = network(torch.from_numpy(obs)).mean()
             varying = network(torch.from_numpy(obs), TorchDraws(theirs, torch.device("cpu"))).mean()
@@ -159,7 +159,7 @@ def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     generator = torch.Generator().manual_seed(0)
     obs = torch.randn(2, 4, 2, 3, generator=generator)
     for _ in range(2):
-        ours, theirs = (NumpyDraws(seeds=[0, 1], name="test", purpose="action") for _ in range(2))
+        ours, theirs = (NumpyDraws(seeds=[0, 1], name="test", purpose="acting") for _ in range(2))
         with torch.no_grad():
             steady = network(obs).mean()
             varying = network(obs, TorchDraws(theirs, torch.device("cpu"))).mean()

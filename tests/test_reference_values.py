@@ -305,11 +305,12 @@ def dueling(name, kind, **arguments):
     return SimpleNamespace(value=combined.value.squeeze(0)), outputs["combined"]
 
 
-def test_noisy_layer():
+@pytest.mark.parametrize("purpose", ["prediction", "acting"])
+def test_noisy_layer(purpose):
     inputs, outputs = case("noisy linear", torch.float32)
     layer = Noisy(sigma=0.5, in_features=4, out_features=3, generators=[torch.Generator()])
     noises = iter((inputs.noise_in, inputs.noise_out))
-    draws = SimpleNamespace(normal=lambda size: next(noises).expand(1, size))
+    draws = SimpleNamespace(purpose=purpose, normal=lambda size: next(noises).expand(1, size))
     with torch.no_grad():
         layer.weight.copy_(inputs.weight_mu.T.unsqueeze(0))
         layer.weight_sigma.copy_(inputs.weight_sigma.T.unsqueeze(0))

@@ -197,7 +197,7 @@ def acting(subject: Subject) -> None:
     obs = observations(subject.spec.obs, 2, SIZE)
     for when in ("at first", "after the parameters changed"):
         for given in (False, True) if policy.is_random else (False,):
-            sources = [NumpyDraws(seeds=SEEDS, name="check", purpose="action") for _ in range(2 * given)]
+            sources = [NumpyDraws(seeds=SEEDS, name="check", purpose="acting") for _ in range(2 * given)]
             numbers = TorchDraws(sources[1], CPU) if given else None
             with torch.no_grad():
                 expected = policy.network.forward(torch.from_numpy(obs), numbers).mean()

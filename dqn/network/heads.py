@@ -207,6 +207,7 @@ class ImplicitQuantileHead(nn.Module):
             "prediction": num_samples,
             "target": num_target_samples + num_action_samples,
             "action": num_action_samples,
+            "acting": num_action_samples,
         }
         self.register_buffer("tau", middles(num_action_samples).expand(len(generators), 1, -1))
         self.register_buffer("frequencies", math.pi * torch.arange(num_cosines))
@@ -225,7 +226,7 @@ class ImplicitQuantileHead(nn.Module):
     frequencies: Tensor
 
     def forward(self, features: Tensor, draws: Draws | None) -> Quantile:
-        count = self.counts["action" if draws is None else draws.purpose]
+        count = self.counts["acting" if draws is None else draws.purpose]
         tau = self.tau if draws is None else draws.uniform(features.shape[1], count)  # [K, B or 1, N]
         cosines = torch.cos(tau.unsqueeze(-1) * self.frequencies).flatten(1, 2)
         embedded = torch.unflatten(torch.relu_(self.embedding.forward(cosines, draws)), 1, (-1, count))
