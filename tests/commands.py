@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import io
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +43,12 @@ def finish(process: "subprocess.Popen[str]") -> Result:
 def run(script: str, *words: str, cwd: Path, python: list[str] | None = None) -> Result:
     """Run a script to its end."""
     return finish(start(script, *words, cwd=cwd, python=python))
+
+
+def child_seconds() -> float:
+    """Return the CPU seconds of all child processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def call(script: str, *words: object) -> Result:

@@ -164,7 +164,7 @@ def test_without_draws_nothing_varies(name, layer):
     assert varies == (name == "implicit_quantile" or layer is NOISY)
 
 
-@pytest.mark.parametrize("purpose", ["prediction", "acting"])
+@pytest.mark.parametrize("purpose", ["action", "acting"])
 def test_noisy_layer_is_the_papers(purpose):
     """Fortunato et al. (2018), eq. 9 to 11, entry by entry."""
     layer = NOISY(in_features=6, out_features=3, generators=generators())
