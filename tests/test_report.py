@@ -18,13 +18,14 @@ from commands import SCRIPTS, call, child_seconds, start
 from conftest import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
-from dqn.report.curves import binned, curves_of, latest
+from dqn.report.charts import draw_curve
+from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.read import Seed, Series, find_runs, read_run
 from dqn.report.settings import labels, sort_runs
 from dqn.report.tables import Table, duration, harmless, seeds_text, time_text
 from dqn.report.text import flat, plain, shown
 from dqn.report.write import main, write_report
-from dqn.stats import interquartile_mean
+from dqn.stats import Band, interquartile_mean
 
 PICTURES = ("curves", "scores", "profile", "improvement", "effects")
 EVIL = """<script>alert(1)</script>"'&$\\frac{|x`[a](b)\x00\x1b[31m"""
@@ -377,6 +378,21 @@ def load(page: Path, folder: Path) -> tuple[list[str], int, Path]:
     initiators = re.findall(r'"initiator":"([^"]*)"', log.read_text())
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return console, sum(name != "not an origin" for name in initiators), picture
+
+
+@pytest.mark.parametrize("points", [1, 2])
+def test_every_curve_shows_its_interval(points):
+    """A single evaluation has a bar, since a band would have no width."""
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    x = np.arange(points) + 10.0
+    draw_curve(ax, Curve(x, Band(x - 8, x - 9, x - 6), complete=True), 0)
+    (interval,) = ax.collections
+    corners = np.concatenate([path.vertices for path in interval.get_paths()])
+    assert corners.min(0).tolist() == [10, 1]
+    assert corners.max(0).tolist() == [x[-1], x[-1] - 6]
+    assert (interval.get_linewidth()[0] > 1) == (points == 1)
 
 
 @pytest.mark.process

@@ -81,7 +81,11 @@ def draw_curve(ax: "Axes", curve: Curve, i: int) -> None:
     every = max(1, len(curve.x) // 8)
     marks: dict[str, Any] = {"marker": MARKERS[i], "markevery": (i * every // 8, every), "markersize": 5}
     ax.plot(curve.x, curve.band.value, line, color=COLOURS[i], linewidth=1.8, **marks)
-    ax.fill_between(curve.x, curve.band.low, curve.band.high, color=COLOURS[i], alpha=0.15, linewidth=0.6)
+    low, high = curve.band.low, curve.band.high
+    if len(curve.x) == 1:  # a band would have no width
+        ax.vlines(curve.x, low, high, color=COLOURS[i], alpha=0.5, linewidth=3)
+    else:
+        ax.fill_between(curve.x, low, high, color=COLOURS[i], alpha=0.15, linewidth=0.6)
 
 
 def return_label(analysis: Analysis) -> str:
