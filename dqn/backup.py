@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from dqn.types import Batch, Finite, Positive, Probability
+from dqn.types import Batch, NotPositive, Positive, Probability
 
 ActionValues = Callable[[Tensor], Tensor]
 """Observations [K, B, ...] to the expected returns of their actions [K, B, A]."""
@@ -60,7 +60,7 @@ class Munchausen:
         clip: the least log-policy times temperature; 0 or less.
     """
 
-    def __init__(self, *, temperature: Positive, alpha: Probability, clip: Finite) -> None:
+    def __init__(self, *, temperature: Positive, alpha: Probability, clip: NotPositive) -> None:
         self.temperature, self.alpha, self.clip = temperature, alpha, clip
 
     def __call__(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Finite = Annotated[float, Gt(-math.inf), Lt(math.inf)]
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
+NotPositive = Annotated[float, Le(0), Gt(-math.inf)]
 Probability = Annotated[float, Ge(0), Le(1)]
 PositiveProbability = Annotated[float, Gt(0), Le(1)]
 PositiveInt = Annotated[int, Gt(0)]

@@ -27,6 +27,7 @@ VALUES = [
     ("agent.lr='1'", {"agent.lr=1": "a number, not text"}),
     ("agent.gamma=1.5", {"agent.gamma=1.5": "less than or equal to 1"}),
     ("agent.gamma=nan", {"agent.gamma=nan": "a finite number"}),
+    ("agent=munchausen agent.backup.clip=1", {"agent.backup.clip=1": "less than or equal to 0"}),
     ("agent.max_grad_norm=0", {"agent.max_grad_norm=0": "greater than 0"}),
     ("schedule.start=2", {"schedule.start=2": "less than or equal to 1"}),
     ("schedule=exponential schedule.end=0", {"schedule.end=0": "greater than 0"}),
