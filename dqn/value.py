@@ -106,7 +106,7 @@ class Categorical:
         return -(target.log_probs.exp() * self.log_probs).sum(-1)
 
     def priority(self, target: Self) -> Tensor:
-        """Return the cross-entropy; Hessel et al. (2018) draw by the divergence, less by a constant."""
+        """Return the cross-entropy; Hessel et al. (2018): the divergence, less by the target's entropy."""
         return self.loss(target)
 
     def limits(self) -> tuple[float, float]:
