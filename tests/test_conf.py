@@ -87,6 +87,14 @@ def test_experiments_set_only_keys_that_exist():
         (["env.time_limit_is_terminal=false"], "agent.gamma=1"),
         (["runner=steps", "runner.iteration_length=100"], "time limit"),
         (["runner=steps", "env.num_envs=20"], "time limit"),
+        (
+            ["runner=steps", "runner.learning_starts=50001", "memory.capacity=60000"],
+            "too little for any update",
+        ),
+        (["runner=steps", "runner.train_period=40000", "runner.learning_starts=40001"], "any update"),
+        (["runner.train_period=3001"], "too little for any update"),
+        (["agent/lr_schedule=linear", "agent.lr_schedule.duration=2999"], "learning rate is 0 after it"),
+        (["agent/lr_schedule=linear"], "does not reach agent.lr_schedule.end"),
     ],
 )
 def test_warnings(words, warning):

@@ -381,6 +381,22 @@ def test_bad_job_does_not_stop_the_others(tmp_path):
     assert json.loads((job / "status.json").read_text())["state"] == "finished"
 
 
+def test_a_run_that_learned_nothing_says_so(tmp_path):
+    told, more = "warning: no update was made", f"{tmp_path / 'run'} runner.total_episodes=4"
+    result = call("train", *TINY, f"hydra.run.dir={tmp_path / 'run'}")
+    assert told in result.text
+    assert more in result.text
+    learning = ["runner.learning_starts=1", "runner.batch_size=1"]
+    assert told not in call("train", *TINY, *learning, f"hydra.run.dir={tmp_path / 'learns'}").text
+
+
+def test_no_more_training_is_recommended_at_learning_rate_0(tmp_path):
+    words = [*TINY, f"hydra.run.dir={tmp_path / 'run'}", "agent/lr_schedule=linear"]
+    text = call("train", *words, "agent.lr_schedule.duration=2").text
+    assert f"{tmp_path / 'run'} episodes=100" in text
+    assert "runner.total_episodes=4" not in text
+
+
 def test_infinite_loss_stops_the_run(tmp_path):
     words = ["env.module=parts", "env.id=Explosive-v0", "hydra.run.dir=run", "runner=steps"]
     words += ["runner.total_steps=100", "runner.iteration_length=50", "runner.learning_starts=60"]

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from dqn.compiled import find_compiler
 from dqn.config.build import Config, experiment, make_camera
 from dqn.config.composition import mistakes
+from dqn.config.launch import TOTALS
 from dqn.config.schema import Problem, check_keys, is_special
 from dqn.env import inspect
 from dqn.errors import UserError
@@ -71,6 +72,7 @@ class Contradictions:
         self.memory()
         self.support()
         self.clock()
+        self.length()
 
     def environment(self) -> None:
         id, module, kwargs = (self.get(f"env.{key}") for key in ("id", "module", "kwargs"))
@@ -122,7 +124,7 @@ class Contradictions:
 
     def clock(self) -> None:
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
-        for key in ("runner.total_steps", "runner.total_episodes"):
+        for key in TOTALS:
             total = self.number(key)
             if total and length and total % length:
                 self.add(key, f"should be a multiple of runner.iteration_length={length}")
@@ -130,6 +132,23 @@ class Contradictions:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
         if envs and envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
+
+    def length(self) -> None:
+        """Warn where the run is too short, or too long, to learn."""
+        starts, period = self.number("runner.learning_starts"), self.number("runner.train_period")
+        for key in TOTALS:
+            total, duration = self.number(key), self.number("agent.lr_schedule.duration")
+            if not total:
+                continue
+            least = starts if key == "runner.total_steps" else 1
+            if least and period and total // period * period < least:
+                keys = f"runner.train_period={period} and runner.learning_starts={starts}"
+                self.warnings.append(f"{key}={total} is too little for any update with {keys}")
+            schedule = f"agent.lr_schedule.duration={duration} is not {key}={total}: the learning rate"
+            if duration and duration < total and self.number("agent.lr_schedule.end") == 0:
+                self.warnings.append(f"{schedule} is 0 after it, so nothing is learned there")
+            if duration and duration > total:
+                self.warnings.append(f"{schedule} does not reach agent.lr_schedule.end")
 
     def device(self) -> None:
         if self.get("device") == "cuda" and not torch.cuda.is_available():

@@ -1,6 +1,7 @@
 """One run in its folder: adopt what is there, go on, and leave a status that tells what happened."""
 
 import logging
+import math
 import shlex
 import signal
 import sys
@@ -129,10 +130,19 @@ def tell(folder: RunFolder) -> float:
     path = shlex.quote(str(folder.path))
     log.info("  %s --logdir %s", beside_python("tensorboard"), path)
     log.info("  %s %s episodes=100", command("evaluate"), path)
-    for key, total in leaves(folder.read_config()):
-        if key in TOTALS:
+    config = folder.read_config()
+    for key, total in leaves(config):
+        if key in TOTALS and not ends_learning(config, total):
             log.info("  %s %s %s=%d", command("resume"), path, key, 2 * total)
+    if status.get("progress", {}).get("updates") == 0:
+        log.warning("warning: no update was made; see runner.learning_starts and runner.train_period")
     return float(status["result"])
+
+
+def ends_learning(config: dict[str, Any], total: int) -> bool:
+    """Return whether the learning rate is 0 from `total` on."""
+    schedule = config["agent"]["lr_schedule"]
+    return bool(schedule.get("end") == 0 and schedule.get("duration", math.inf) <= total)
 
 
 @contextmanager
