@@ -150,6 +150,20 @@ class Pessimist:
         return greedy(-q_next), 0.0
 
 
+class BackupOfAllSeeds(Greedy):
+    """A backup that takes the mean of the seeds' values."""
+
+    def __call__(self, batch, q_next, online, target):
+        return greedy(q_next.mean(0, keepdim=True).expand_as(q_next)), 0.0
+
+
+class NoisyBackup(Greedy):
+    """A backup with a little noise of torch's own generator."""
+
+    def __call__(self, batch, q_next, online, target):
+        return greedy(q_next + 0.01 * torch.randn_like(q_next)), 0.0
+
+
 class Remembering(Greedy):
     """A backup that changes while it learns, which no checkpoint tells."""
 

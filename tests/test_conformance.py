@@ -81,6 +81,8 @@ FAULTS = [
     ("network.head", "SignedPriorityHead", "distribution", "priority is less than 0"),
     ("network.head", "UnusedParameter", "gradient", "does not depend on the parameter head.unused"),
     ("agent.backup", "BatchBackup", "agent.backup", "policy of a sample changed when the other samples"),
+    ("agent.backup", "BackupOfAllSeeds", "agent.backup", "policy of a sample changed when the other seed"),
+    ("agent.backup", "NoisyBackup", "agent.backup", "policy of a sample changed when it was asked again"),
     ("agent.backup", "Unnormalized", "agent.backup", "should sum to 1"),
     ("agent.backup", "InPlace", "agent.backup", "q_next that it was given were changed"),
     ("agent.backup", "BonusOfEnds", "agent.backup", "where an episode terminated (discount 0)"),
