@@ -15,6 +15,7 @@ import yaml
 from dqn.stats import Estimate, estimate
 from dqn.types import Floats
 
+FORMATS = (".png", ".svg", ".pdf")
 BLUE, GREY = "#0072B2", "#888888"  # told apart by every kind of colour vision, and in print
 CLOCKS = {
     "total_episodes": ("episode", "episodes", "mean of {:,.0f} episodes"),
@@ -61,6 +62,8 @@ def paint(run: Path, picture: Path, windows: int) -> None:
     edges = np.linspace(0, config["runner"][key], windows + 1)
     files = [path / "metrics.jsonl" for path in run.glob("seed=*")]
     means = np.array([window_means(file, field, edges) for file in files])
+    if np.isnan(means).all():
+        sys.exit(f"{run}: no episode has ended there yet")
     middle, low, high = summarize(means).T
     figure = Figure(figsize=(8, 4), dpi=150, layout="constrained")
     axes = figure.subplots()
@@ -92,6 +95,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.run / ".hydra" / "config.yaml").exists():
         sys.exit(f"{arguments.run}: not a run folder")
+    if arguments.windows < 1:
+        sys.exit(f"--windows {arguments.windows}: should be at least 1")
+    if arguments.picture.suffix not in FORMATS:
+        sys.exit(f"{arguments.picture}: should end in {', '.join(FORMATS)}")
+    if not arguments.picture.absolute().parent.is_dir():
+        sys.exit(f"{arguments.picture.parent}: no such folder")
     try:
         paint(arguments.run, arguments.picture, arguments.windows)
     except ModuleNotFoundError as error:

@@ -52,3 +52,17 @@ def test_mistakes(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["curve.py", str(tmp_path / "nowhere"), "curve.png"])
     with pytest.raises(SystemExit, match="nowhere: not a run folder"):
         curve.main()
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    run.write_config(config_of(TINY_STEPS), [])
+    (run.path / "seed=0").mkdir()
+    (run.path / "seed=0" / "metrics.jsonl").touch()
+    for words, text in (
+        (["p.xyz"], "p.xyz: should end in .png"),
+        ([str(tmp_path / "no" / "p.png")], "no such folder"),
+        (["p.png", "--windows", "0"], "--windows 0: should be at least 1"),
+        (["p.png"], "no episode has ended there yet"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["curve.py", str(run.path), *words])
+        with pytest.raises(SystemExit, match=text):
+            curve.main()
