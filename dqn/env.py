@@ -15,7 +15,7 @@ from gymnasium.wrappers import OrderEnforcing
 
 from dqn.errors import UserError
 from dqn.seeding import integer
-from dqn.types import Array, Bools, EnvSpec, Finite, Floats, Integers, ObsSpec, Positive, PositiveInt
+from dqn.types import Array, Bools, EnvSpec, Floats, Integers, ObsSpec, Positive, PositiveInt
 
 EXTRAS = {"box2d": "box2d"}
 """Which extra of this package brings what an environment's module needs."""
@@ -122,7 +122,7 @@ class Environments:
         kwargs: dict[str, Any],
         num_envs: PositiveInt,
         vectorization: Literal["sync", "async"],
-        reward_scale: Finite,
+        reward_scale: Positive,
         reward_clip: Positive | None,
         time_limit_is_terminal: bool,
         seeds: Sequence[int],

@@ -43,6 +43,7 @@ VALUES = [
     ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "a valid list"}),
     ("network.head.huber_delta=-1", {"network.head.huber_delta=-1": "greater than 0"}),
     ("env.reward_scale=inf", {"env.reward_scale=inf": "a finite number"}),
+    ("env.reward_scale=0", {"env.reward_scale=0": "greater than 0"}),
     ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
     ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
     ("env.id=null", {"env.id=null": "a valid string"}),
