@@ -142,6 +142,11 @@ COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
     ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr_schedule, backup, lr"}),
     ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
+    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; agent/backup=munchausen brings it"}),
+    (
+        "memory.sampler.alpha=1",
+        {"memory.sampler.alpha=1": "memory=prioritized or memory=prioritized_rainbow"},
+    ),
     ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
     ("agent=nosuch", {"agent=nosuch": "c51, double, dqn"}),
     ("network/torso=nosuch", {"network/torso=nosuch": "mlp"}),

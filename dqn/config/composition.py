@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.loader import SEARCHPATH, Loader, StrPath, loading, unavailable
+from dqn.config.paths import CONF
 from dqn.errors import UserError, first_line
 
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
@@ -174,5 +175,21 @@ def explain(override: Override, error: Exception, config: DictConfig) -> str:
     while not isinstance(node, DictConfig):
         parent = parent.rpartition(".")[0]
         node = OmegaConf.select(config, parent) if parent else config
-    keys = ", ".join(str(key) for key in node if not str(key).startswith("_") and key != "hydra")
-    return f"{override.input_line}: no such key; {parent or 'the configuration'} has {keys}"
+    keys = ", ".join(str(key) for key in node if not str(key).startswith("_") and key != "hydra") or "none"
+    there = " or ".join(options_with(override.key_or_group))
+    return f"{override.input_line}: no such key; {parent or 'the configuration'} has {keys}" + (
+        f"; {there} brings it" if there else ""
+    )
+
+
+def options_with(key: str) -> list[str]:
+    """Return the options, as words, of the key's group whose files have that key."""
+    *path, _ = names = key.split(".")
+    for depth in range(len(path), 0, -1):
+        files = sorted(CONF.joinpath(*path[:depth]).glob("*.yaml"))
+        below = ".".join(names[depth:])
+        if found := [
+            file.stem for file in files if OmegaConf.select(OmegaConf.load(file), below) is not None
+        ]:
+            return [f"{'/'.join(path[:depth])}={option}" for option in found]
+    return []

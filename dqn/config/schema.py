@@ -80,7 +80,7 @@ def check_keys(node: Node, target: Callable[..., Any], place: str, problems: lis
             source = f"{SOURCES[name]} sets it" if name in SOURCES else "the program sets it"
             problems.append(Problem(key, value, f"should be left out; {source}"))
         elif is_special(name) or (name not in named and not open_ended):
-            keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "no keys"
+            keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "none"
             problems.append(Problem(key, value, f"no such key; {place or 'the configuration'} has {keys}"))
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
