@@ -90,18 +90,30 @@ class Checkpoint:
         Raises:
             UserError: there is no checkpoint, or it is damaged, of another format, or not a checkpoint.
         """
+        path = self._whole(part)
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch.load may raise anything where the bytes are not its own
+            raise UserError(f"{path}: not a readable part of a checkpoint ({first_line(error)})") from None
+
+    def verify(self) -> None:
+        """Raise UserError unless every part is there as it was written."""
+        for part in self._files():
+            self._whole(part)
+
+    def _whole(self, part: str) -> Path:
+        """Return the file of a part, which is as it was written."""
         entry = self._read_manifest()["files"].get(part)
         if not isinstance(entry, dict) or not re.fullmatch(rf"{part}-\d+\.pt", str(entry.get("name"))):
             raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
-        path = self.folder / entry["name"]
+        path: Path = self.folder / entry["name"]
         try:
             whole = path.stat().st_size == entry.get("size") and digest(path) == entry.get("sha256")
-            state = torch.load(path, map_location="cpu", weights_only=True) if whole else None
-        except Exception as error:  # torch.load may raise anything where the bytes are not its own
+        except OSError as error:
             raise UserError(f"{path}: not a readable part of a checkpoint ({first_line(error)})") from None
         if not whole:
             raise UserError(f"{path}: damaged, its size or its content is not what was written")
-        return state
+        return path
 
     def _read_manifest(self) -> dict[str, Any]:
         try:

@@ -403,6 +403,36 @@ def test_no_more_training_is_recommended_at_learning_rate_0(tmp_path):
     assert "runner.total_episodes=4" not in text
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "seed=0", "run/.hydra"])
+def test_a_folder_with_files_of_another_run_is_refused(name, tmp_path):
+    (tmp_path / name).mkdir(parents=True)
+    before = tree(tmp_path)
+    result = call("train", *TINY, f"hydra.run.dir={tmp_path}")
+    assert result.code == 1
+    assert f"{tmp_path}: has {name} (a run folder without .hydra/config.yaml, or no run; " in result.text
+    assert {path: text for path, text in tree(tmp_path).items() if path != ".lock"} == before
+
+
+def test_a_refused_resume_loses_no_result(tmp_path):
+    run = tmp_path / "run"
+    assert call("train", *TINY, f"hydra.run.dir={run}").code == 0
+    next(run.glob("checkpoint/policy-*.pt")).write_bytes(b"cut")
+    before = tree(run)
+    result = call("resume", run, "runner.total_episodes=4")
+    assert result.code == 1
+    assert "damaged, its size or its content is not what was written" in result.text
+    assert tree(run) == before
+
+
+def test_commands_that_are_told_trust_what_the_run_needs(tmp_path):
+    run = tmp_path / "run"
+    text = call("train", *TINY, f"hydra.run.dir={run}", "agent.backup._target_=parts.OwnBackup").text
+    assert f"{run} episodes=100 --trust parts" in text
+    assert f"{run} runner.total_episodes=4 --trust parts" in text
+    assert call("resume", run, "runner.total_episodes=4", "--trust", "parts").code == 0
+    assert "--trust" not in call("train", *TINY, f"hydra.run.dir={tmp_path / 'plain'}").text
+
+
 def test_infinite_loss_stops_the_run(tmp_path):
     words = ["env.module=parts", "env.id=Explosive-v0", "hydra.run.dir=run", "runner=steps"]
     words += ["runner.total_steps=100", "runner.iteration_length=50", "runner.learning_starts=60"]

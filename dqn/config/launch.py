@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from dqn.config.commands import beside_python, command
-from dqn.config.trust import leaves
+from dqn.config.trust import leaves, own_packages
 from dqn.errors import UserError
 from dqn.runs import RunFolder, environment, git_revision
 from dqn.stats import interquartile_mean
@@ -38,6 +38,11 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
             return tell(folder)
         if folder.config_file.exists():
             refuse_differences(config, folder)
+            from dqn.checkpoint import Checkpoint
+
+            Checkpoint(folder.path).verify()
+        else:
+            refuse_others_files(folder)
         with status_of(folder), interruption() as stop:
             adopt(config, folder, overrides)
             for warning in warnings:
@@ -110,6 +115,16 @@ def refuse_differences(config: dict[str, Any], folder: RunFolder) -> None:
         )
 
 
+def refuse_others_files(folder: RunFolder) -> None:
+    """Raise UserError if a folder without a configuration has what a run would write over, or runs in it."""
+    for pattern in ("checkpoint", "seed=*", "*/.hydra"):
+        if found := next(folder.path.glob(pattern), None):
+            advice = (
+                "a run folder without .hydra/config.yaml, or no run; another hydra.run.dir makes a new one"
+            )
+            raise UserError(f"{folder.path}: has {found.relative_to(folder.path)} ({advice})")
+
+
 def finished(config: dict[str, Any], folder: RunFolder) -> bool:
     """Return whether the folder holds this run with its result."""
     status = folder.stored_status()
@@ -127,16 +142,22 @@ def tell(folder: RunFolder) -> float:
         told = "best periodic evaluation of each seed (selected, so biased upwards): interquartile mean %.2f"
         log.info(told, interquartile_mean(scores))
     log.info("run folder: %s", folder.path)
-    path = shlex.quote(str(folder.path))
+    path, trust = shlex.quote(str(folder.path)), trusting(folder)
     log.info("  %s --logdir %s", beside_python("tensorboard"), path)
-    log.info("  %s %s episodes=100", command("evaluate"), path)
+    log.info("  %s %s episodes=100%s", command("evaluate"), path, trust)
     config = folder.read_config()
     for key, total in leaves(config):
         if key in TOTALS and not ends_learning(config, total):
-            log.info("  %s %s %s=%d", command("resume"), path, key, 2 * total)
+            log.info("  %s %s %s=%d%s", command("resume"), path, key, 2 * total, trust)
     if status.get("progress", {}).get("updates") == 0:
         log.warning("warning: no update was made; see runner.learning_starts and runner.train_period")
     return float(status["result"])
+
+
+def trusting(folder: RunFolder) -> str:
+    """Return the words by which a command trusts the packages of the user's own in a run."""
+    names = own_packages(folder.read_config())
+    return "".join(f" --trust {shlex.quote(name)}" for name in names)
 
 
 def ends_learning(config: dict[str, Any], total: int) -> bool:
@@ -152,7 +173,8 @@ def status_of(folder: RunFolder) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         leave(folder, state="interrupted")
-        log.info("interrupted; it goes on with: %s %s", command("resume"), shlex.quote(str(folder.path)))
+        path = shlex.quote(str(folder.path))
+        log.info("interrupted; it goes on with: %s %s%s", command("resume"), path, trusting(folder))
         raise
     except SystemExit:  # as of Slurm, which starts the run anew
         leave(folder, state="interrupted")

@@ -118,6 +118,15 @@ def check_environment(folder: RunFolder, env: Any, trust: Sequence[str]) -> None
             raise refuse(folder, key, value, f"could name code to import; {advice(value.partition(':')[0])}")
 
 
+def own_packages(config: dict[str, Any]) -> list[str]:
+    """Return the packages, neither this one nor what conf/ names, that a configuration's parts are of."""
+    targets = [value for _, key, value in entries(config) if key == "_target_"]
+    env = config.get("env", {})
+    imported = [env.get("module"), str(env.get("id")).rpartition(":")[0]]
+    names = [name for name in (*targets, *imported) if name and name not in shipped_targets()]
+    return sorted(set(map(package, names)))
+
+
 def trusted(name: Any, trust: Sequence[str]) -> bool:
     """Return whether `name` is one of the packages, or in one; this package's own names are all in conf/."""
     mine = isinstance(name, str) and package(name) != "dqn"
