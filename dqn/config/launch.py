@@ -135,6 +135,8 @@ def finished(config: dict[str, Any], folder: RunFolder) -> bool:
 def tell(folder: RunFolder) -> float:
     """Say where a finished run lies, what it reached and what can be done next; return its result."""
     status = folder.stored_status()
+    if status.get("progress", {}).get("updates") == 0:
+        log.warning("warning: no update was made; see runner.learning_starts and runner.train_period")
     kind = "evaluation" if status.get("evaluation") else "latest training"
     log.info("finished: interquartile mean of the %s returns over seeds: %.2f", kind, status["result"])
     if status.get("best"):
@@ -149,8 +151,6 @@ def tell(folder: RunFolder) -> float:
     for key, total in leaves(config):
         if key in TOTALS and not ends_learning(config, total):
             log.info("  %s %s %s=%d%s", command("resume"), path, key, 2 * total, trust)
-    if status.get("progress", {}).get("updates") == 0:
-        log.warning("warning: no update was made; see runner.learning_starts and runner.train_period")
     return float(status["result"])
 
 
