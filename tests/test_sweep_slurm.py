@@ -37,7 +37,7 @@ def test_the_time_of_a_job_is_over(tmp_path):
     """Submitit ends it by SystemExit and starts what `checkpoint` returns."""
     pytest.importorskip("submitit", reason="the extra `slurm` brings it")
     folder = RunFolder(tmp_path)
-    with pytest.raises(SystemExit), status_of(folder):
+    with pytest.raises(SystemExit), status_of(folder, {}):
         sys.exit(122)
     assert folder.stored_status()["state"] == "interrupted"
     order = Order([], tmp_path, tmp_path, {}, [], [])

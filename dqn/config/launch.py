@@ -43,7 +43,7 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
             Checkpoint(folder.path).verify()
         else:
             refuse_others_files(folder)
-        with status_of(folder), interruption() as stop:
+        with status_of(folder, config), interruption() as stop:
             adopt(config, folder, overrides)
             for warning in warnings:
                 log.warning("warning: %s", warning)
@@ -144,20 +144,19 @@ def tell(folder: RunFolder) -> float:
         told = "best periodic evaluation of each seed (selected, so biased upwards): interquartile mean %.2f"
         log.info(told, interquartile_mean(scores))
     log.info("run folder: %s", folder.path)
-    path, trust = shlex.quote(str(folder.path)), trusting(folder)
+    config = folder.read_config()
+    path, trust = shlex.quote(str(folder.path)), trusting(config)
     log.info("  %s --logdir %s", beside_python("tensorboard"), path)
     log.info("  %s %s episodes=100%s", command("evaluate"), path, trust)
-    config = folder.read_config()
     for key, total in leaves(config):
         if key in TOTALS and not ends_learning(config, total):
             log.info("  %s %s %s=%d%s", command("resume"), path, key, 2 * total, trust)
     return float(status["result"])
 
 
-def trusting(folder: RunFolder) -> str:
+def trusting(config: dict[str, Any]) -> str:
     """Return the words by which a command trusts the packages of the user's own in a run."""
-    names = own_packages(folder.read_config())
-    return "".join(f" --trust {shlex.quote(name)}" for name in names)
+    return "".join(f" --trust {shlex.quote(name)}" for name in own_packages(config))
 
 
 def ends_learning(config: dict[str, Any], total: int) -> bool:
@@ -167,14 +166,14 @@ def ends_learning(config: dict[str, Any], total: int) -> bool:
 
 
 @contextmanager
-def status_of(folder: RunFolder) -> Iterator[None]:
+def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
     """Record how the body ends."""
     try:
         yield
     except KeyboardInterrupt:
         leave(folder, state="interrupted")
         path = shlex.quote(str(folder.path))
-        log.info("interrupted; it goes on with: %s %s%s", command("resume"), path, trusting(folder))
+        log.info("interrupted; it goes on with: %s %s%s", command("resume"), path, trusting(config))
         raise
     except SystemExit:  # as of Slurm, which starts the run anew
         leave(folder, state="interrupted")
