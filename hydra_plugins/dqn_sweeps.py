@@ -1,7 +1,7 @@
 """What Hydra finds by the name of this package: it takes plugins from nowhere else. The code is in dqn."""
 
-from dqn.config.search import sweeper as search
-from dqn.config.sweep import launcher, sweeper
+from dqn.sweep import launcher, sweeper
+from dqn.sweep.search import sweeper as search
 
 
 class Processes(launcher.Processes):

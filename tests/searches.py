@@ -8,8 +8,8 @@ from typing import Any
 from commands import Result, call
 from helpers import TINY_STEPS
 
-from dqn.config.sweep.job import End, Order
 from dqn.runs import RunFolder
+from dqn.sweep.job import End, Order
 
 SEARCH = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS]
 RANGE = "agent.lr=tag(log,interval(1e-5,1e-1))"

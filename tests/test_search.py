@@ -17,17 +17,17 @@ from searches import RANGE, Cheap, Slow, record, search, write_returns
 
 from dqn.config.check import check
 from dqn.config.paths import CONF
-from dqn.config.search.returns import final_scores, periodic_returns
-from dqn.config.search.samplers import Grid, Random, Sampler, Tpe
-from dqn.config.search.space import distribution, space_of, text, values_of
-from dqn.config.search.study import begun, open_storage, open_study
-from dqn.config.search.sweeper import locked
-from dqn.config.search.trials import Trials
-from dqn.config.sweep import pool, process
-from dqn.config.sweep.job import SweepJob
-from dqn.config.sweep.plan import succeed
 from dqn.errors import UserError
 from dqn.runs import RunFolder
+from dqn.sweep import pool, process
+from dqn.sweep.job import SweepJob
+from dqn.sweep.plan import succeed
+from dqn.sweep.search.returns import final_scores, periodic_returns
+from dqn.sweep.search.samplers import Grid, Random, Sampler, Tpe
+from dqn.sweep.search.space import distribution, space_of, text, values_of
+from dqn.sweep.search.study import begun, open_storage, open_study
+from dqn.sweep.search.sweeper import locked
+from dqn.sweep.search.trials import Trials
 
 GRAMMAR = [
     ("interval(0, 1)", FloatDistribution(0.0, 1.0)),

@@ -11,15 +11,15 @@ from hydra.core.utils import JobStatus
 from hydra.errors import CompactHydraException
 
 import dqn
-from dqn.config.sweep import process, sweeper
-from dqn.config.sweep.job import End, SweepJob
-from dqn.config.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
-from dqn.config.sweep.plan import fail, succeed
-from dqn.config.sweep.pool import Pool, last_line
-from dqn.config.sweep.table import table
-from dqn.config.sweep.work import work
 from dqn.errors import UserError
 from dqn.runs import RunFolder
+from dqn.sweep import process, sweeper
+from dqn.sweep.job import End, SweepJob
+from dqn.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
+from dqn.sweep.plan import fail, succeed
+from dqn.sweep.pool import Pool, last_line
+from dqn.sweep.table import table
+from dqn.sweep.work import work
 
 RECIPE = """
 # @package _global_

@@ -18,8 +18,8 @@ from records import same
 from test_kill import TESTS, _interruptible, alive, end_of, started, undisturbed
 from test_sweep_kill import LONG, MIDDLE, TINY, has_checkpoint, open_files, run_of, state, sweep, wait_until
 
-from dqn.config.sweep import ray as engine
-from dqn.config.sweep.job import End, Order
+from dqn.sweep import ray as engine
+from dqn.sweep.job import End, Order
 
 __all__ = ["_interruptible"]
 

@@ -8,9 +8,9 @@ from commands import call, run
 from helpers import TINY_STEPS
 
 from dqn.config.launch import status_of
-from dqn.config.sweep.job import Order
-from dqn.config.sweep.slurm import Remote
 from dqn.runs import RunFolder
+from dqn.sweep.job import Order
+from dqn.sweep.slurm import Remote
 
 SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=slurm", *TINY_STEPS]
 LOCAL = "hydra.launcher.executor=local"

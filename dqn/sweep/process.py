@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-from dqn.config.sweep.job import End, Order
+from dqn.sweep.job import End, Order
 
 
 class Process:
@@ -25,7 +25,7 @@ class Process:
     def __init__(self, order: Order, env: dict[str, str], node: str) -> None:
         with order.open_log(node) as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "dqn.config.sweep.work"],
+                [sys.executable, "-m", "dqn.sweep.work"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -12,11 +12,11 @@ from hydra.core.utils import JobStatus
 
 from dqn.config.composition import CANNOT_COMPOSE, mistakes
 from dqn.config.resolve import folder_of, resolved
-from dqn.config.search.samplers import Natural, Pruner, Sampler
-from dqn.config.search.space import Space, space_of
-from dqn.config.sweep.launcher import Count, JobLauncher
-from dqn.config.sweep.sweeper import JobSweeper, tell
 from dqn.errors import InUse, UserError, first_line
+from dqn.sweep.launcher import Count, JobLauncher
+from dqn.sweep.search.samplers import Natural, Pruner, Sampler
+from dqn.sweep.search.space import Space, space_of
+from dqn.sweep.sweeper import JobSweeper, tell
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Search(JobSweeper):
 
     def _space(self, arguments: list[str]) -> Space:
         """Return what is searched; nothing was written."""
-        from dqn.config.search.study import require_optuna
+        from dqn.sweep.search.study import require_optuna
 
         require_optuna()
         if not isinstance(self._launcher, JobLauncher):
@@ -83,11 +83,11 @@ class Search(JobSweeper):
 
     def _search(self, space: Space, most: int, folder: Path) -> bool:
         """Return whether there is a result, and that of the last run."""
-        from dqn.config.search.outcome import Outcome, best_of, dashboard, run_again
-        from dqn.config.search.study import as_job, begun, open_storage, open_study
-        from dqn.config.search.trials import Trials
-        from dqn.config.sweep.pool import let_run
-        from dqn.config.sweep.table import count, the_same_command
+        from dqn.sweep.pool import let_run
+        from dqn.sweep.search.outcome import Outcome, best_of, dashboard, run_again
+        from dqn.sweep.search.study import as_job, begun, open_storage, open_study
+        from dqn.sweep.search.trials import Trials
+        from dqn.sweep.table import count, the_same_command
 
         config = resolved(self._config)
         storage = open_storage(folder)

@@ -8,9 +8,9 @@ import sys
 import time
 from typing import Any
 
-from dqn.config.sweep.job import End, Order, SweepJob
-from dqn.config.sweep.process import Process, same_imports
 from dqn.errors import UserError, first_line
+from dqn.sweep.job import End, Order, SweepJob
+from dqn.sweep.process import Process, same_imports
 
 log = logging.getLogger(__name__)
 

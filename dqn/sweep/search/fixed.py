@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from dqn.config.search.space import Value
+from dqn.sweep.search.space import Value
 
 
 class Fixed(BaseSampler):

@@ -5,12 +5,12 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dqn.config.search.returns import periodic_returns
-from dqn.config.search.samplers import Sampler
-from dqn.config.search.space import Space
-from dqn.config.search.study import FOLDER, REASON, SECONDS, VERDICT, WORDS, begun, reopened
-from dqn.config.sweep.job import SweepJob
-from dqn.config.sweep.plan import Planner, fail
+from dqn.sweep.job import SweepJob
+from dqn.sweep.plan import Planner, fail
+from dqn.sweep.search.returns import periodic_returns
+from dqn.sweep.search.samplers import Sampler
+from dqn.sweep.search.space import Space
+from dqn.sweep.search.study import FOLDER, REASON, SECONDS, VERDICT, WORDS, begun, reopened
 
 if TYPE_CHECKING:
     from optuna import Study

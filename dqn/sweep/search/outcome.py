@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobStatus
 
 from dqn.config.commands import beside_python
-from dqn.config.search.returns import final_scores, seeds_of
-from dqn.config.search.study import FOLDER, REASON, WORDS, begun, swept, url
-from dqn.config.sweep.job import SweepJob
-from dqn.config.sweep.plan import Planner
-from dqn.config.sweep.table import shown
 from dqn.files import replace_file
 from dqn.seeding import stream
 from dqn.stats import Estimate, estimate
+from dqn.sweep.job import SweepJob
+from dqn.sweep.plan import Planner
+from dqn.sweep.search.returns import final_scores, seeds_of
+from dqn.sweep.search.study import FOLDER, REASON, WORDS, begun, swept, url
+from dqn.sweep.table import shown
 
 if TYPE_CHECKING:
     from optuna import Study

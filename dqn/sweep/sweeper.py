@@ -109,7 +109,7 @@ def end(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
 
 def tell(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
     """Print the table of the jobs and write the report."""
-    from dqn.config.sweep.table import folders_of, table
+    from dqn.sweep.table import folders_of, table
 
     log.info("\n%s", table(jobs))
     folders = folders_of(jobs)
@@ -121,8 +121,8 @@ def tell(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
 
 def write_report(folders: Sequence[str], output: Path) -> str:
     """Write a report on the runs in a process of its own; return what it says, of a failure the reason."""
-    from dqn.config.sweep.process import same_imports
-    from dqn.config.sweep.table import shown
+    from dqn.sweep.process import same_imports
+    from dqn.sweep.table import shown
 
     command = [sys.executable, "-m", "dqn.report", *folders, "--output", shown(output)]
     env = os.environ | same_imports()

@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Protocol
 
 from dqn.config.launch import finished
-from dqn.config.sweep.job import IN_USE, End, SweepJob
-from dqn.config.sweep.plan import fail, succeed
-from dqn.config.sweep.table import shown
 from dqn.errors import UserError
 from dqn.runs import State
+from dqn.sweep.job import IN_USE, End, SweepJob
+from dqn.sweep.plan import fail, succeed
+from dqn.sweep.table import shown
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dqn.config.schema import shown
-from dqn.config.search.space import Space
-from dqn.config.sweep.job import SweepJob
-from dqn.config.sweep.plan import fail, succeed
 from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line
 from dqn.runs import RunFolder
+from dqn.sweep.job import SweepJob
+from dqn.sweep.plan import fail, succeed
+from dqn.sweep.search.space import Space
 
 if TYPE_CHECKING:
     from optuna import Study

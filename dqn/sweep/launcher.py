@@ -13,12 +13,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from dqn.config.sweep.job import SweepJob
 from dqn.errors import UserError
+from dqn.sweep.job import SweepJob
 
 if TYPE_CHECKING:
-    from dqn.config.sweep.plan import Planner
-    from dqn.config.sweep.pool import Verdict, Work
+    from dqn.sweep.plan import Planner
+    from dqn.sweep.pool import Verdict, Work
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ class JobLauncher(Launcher, abc.ABC):
             KeyboardInterrupt: so were the jobs; they can go on.
             SystemExit: what runs the jobs is not to be had.
         """
-        from dqn.config.sweep.pool import let_run, skipped
-        from dqn.config.sweep.table import count, the_same_command
+        from dqn.sweep.pool import let_run, skipped
+        from dqn.sweep.table import count, the_same_command
 
         planner = self.planner()
         jobs = [planner.job(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
@@ -74,7 +74,7 @@ class JobLauncher(Launcher, abc.ABC):
 
     def planner(self) -> "Planner":
         """Return what makes the jobs of this sweep."""
-        from dqn.config.sweep.plan import Planner
+        from dqn.sweep.plan import Planner
 
         setup_globals()
         configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
@@ -93,7 +93,7 @@ class JobLauncher(Launcher, abc.ABC):
             SystemExit: what runs the jobs is not to be had.
         """
         from dqn.config.launch import interruption
-        from dqn.config.sweep.pool import Pool
+        from dqn.sweep.pool import Pool
 
         if total:
             self._prepare()
@@ -127,7 +127,7 @@ class Processes(JobLauncher):
         super().__init__(n_jobs)
 
     def _start(self, job: SweepJob) -> "Work":
-        from dqn.config.sweep.process import Process, same_imports
+        from dqn.sweep.process import Process, same_imports
 
         return Process(job.order(sys.argv), same_imports() | self._variables(), platform.node())
 
@@ -170,7 +170,7 @@ class Slurm(JobLauncher):
         }
 
     def _start(self, job: SweepJob) -> "Work":
-        from dqn.config.sweep.slurm import submit
+        from dqn.sweep.slurm import submit
 
         return submit(job, self._cluster, self._parameters, self._variables())
 
@@ -198,7 +198,7 @@ class Ray(JobLauncher):
         self._resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
 
     def _prepare(self) -> None:
-        from dqn.config.sweep.ray import connect
+        from dqn.sweep.ray import connect
 
         try:
             connect(self._address, **self._resources)
@@ -206,6 +206,6 @@ class Ray(JobLauncher):
             sys.exit(str(error))
 
     def _start(self, job: SweepJob) -> "Work":
-        from dqn.config.sweep.ray import Submitted
+        from dqn.sweep.ray import Submitted
 
         return Submitted(job, self._resources, self._variables())

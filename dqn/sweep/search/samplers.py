@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from annotated_types import Ge
 
-from dqn.config.search.space import Ranges, Value, values_of
+from dqn.sweep.search.space import Ranges, Value, values_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -92,7 +92,7 @@ class Grid:
     """
 
     def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
-        from dqn.config.search.fixed import Fixed
+        from dqn.sweep.search.fixed import Fixed
 
         combination = next(itertools.islice(self._combinations(ranges), number, None))
         return Fixed(dict(zip(ranges, combination, strict=True)))

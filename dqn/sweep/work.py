@@ -1,4 +1,4 @@
-"""What a job's process does: python -m dqn.config.sweep.work, with the order on its standard input."""
+"""What a job's process does: python -m dqn.sweep.work, with the order on its standard input."""
 
 import logging
 import os
@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 
-from dqn.config.sweep.job import IN_USE, Order
 from dqn.errors import InUse, UserError
 from dqn.runs import RunFolder
+from dqn.sweep.job import IN_USE, Order
 
 
 def work(order: Order) -> int:

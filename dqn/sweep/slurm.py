@@ -5,8 +5,8 @@ import platform
 import sys
 from typing import Any
 
-from dqn.config.sweep.job import End, Order, SweepJob
 from dqn.errors import UserError, first_line
+from dqn.sweep.job import End, Order, SweepJob
 
 MAX_STARTS = 1000
 """Of a job that its time is too short for: each goes on where the one before ended."""
@@ -62,7 +62,7 @@ class Remote:
 
     def __call__(self, order: Order, env: dict[str, str]) -> int:
         """Train the run of an order, print to its log, and return the exit code."""
-        from dqn.config.sweep.work import work
+        from dqn.sweep.work import work
 
         os.environ.update(env)
         with order.open_log(platform.node()) as log:

@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus
 
 from dqn.config.commands import command
-from dqn.config.sweep.job import SweepJob
+from dqn.sweep.job import SweepJob
 
 STATES = ("finished", "skipped", "pruned", "failed", "interrupted")
 
