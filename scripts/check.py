@@ -1,6 +1,6 @@
 """Try the parts of a configuration: python scripts/check.py [GROUP=OPTION ...] [KEY=VALUE ...]."""
 
-from dqn.config.cli import check
+from dqn.cli.main import check
 
 if __name__ == "__main__":
     check()

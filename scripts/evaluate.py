@@ -1,6 +1,6 @@
 """Evaluate a run's policy: python scripts/evaluate.py RUN [episodes=100]."""
 
-from dqn.config.cli import evaluate
+from dqn.cli.main import evaluate
 
 if __name__ == "__main__":
     evaluate()

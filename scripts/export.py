@@ -1,6 +1,6 @@
 """Export a run's policy: python scripts/export.py RUN FILE.onnx [seed=0], or FILE.pt2."""
 
-from dqn.config.cli import export
+from dqn.cli.main import export
 
 if __name__ == "__main__":
     export()

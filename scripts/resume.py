@@ -1,6 +1,6 @@
 """Go on with an interrupted run: python scripts/resume.py RUN [runner.total_steps=N]."""
 
-from dqn.config.cli import resume
+from dqn.cli.main import resume
 
 if __name__ == "__main__":
     resume()

@@ -1,6 +1,6 @@
 """Train: python scripts/train.py [GROUP=OPTION ...] [KEY=VALUE ...] [-m]."""
 
-from dqn.config.cli import train
+from dqn.cli.main import train
 
 if __name__ == "__main__":
     train()

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from dqn.config import cli
+from dqn.cli import main as cli
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=0"]

@@ -5,9 +5,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
+from dqn.cli.main import resolved
 from dqn.config.build import build
 from dqn.config.check import check
-from dqn.config.cli import resolved
 from dqn.config.paths import CONF
 from dqn.runner import Runner
 from dqn.runs import RunFolder

@@ -105,7 +105,7 @@ def test_evaluating_the_best(trained):
 
 def test_the_best_policies_play_as_they_did(trained, monkeypatch):
     """On the streams of the periodic evaluation they reach the very scores by which they were selected."""
-    from dqn.config import evaluation
+    from dqn.cli import evaluate as evaluation
 
     folder, status = trained
     original = evaluation.Evaluator

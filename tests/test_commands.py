@@ -10,7 +10,7 @@ from dqn.config.commands import beside_python, command
 
 INSTALLED = """
 import sys
-from dqn.config import cli
+from dqn.cli import main as cli
 sys.argv[0] = "/somewhere/bin/dqn-train"
 cli.train()
 """

@@ -9,7 +9,7 @@ from commands import call
 from test_conf import options
 
 import dqn.inference
-from dqn.config.conformity import examine_words
+from dqn.cli.check import examine_words
 from dqn.conformance import Finding
 from dqn.conformance.examine import PARTS, WHOLE
 

@@ -21,7 +21,7 @@ from helpers import config_of
 from records import check_records, read_metrics, same, stored
 
 from dqn.checkpoint import Checkpoint
-from dqn.config import cli
+from dqn.cli import main as cli
 from dqn.config.launch import launch
 from dqn.errors import UserError
 from dqn.runs import RunFolder

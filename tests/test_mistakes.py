@@ -11,7 +11,7 @@ from commands import SCRIPTS, TINY, call, child_seconds, finish, run, start, tre
 from conftest import FINISHED
 from helpers import config_of
 
-from dqn.config.cli import verified
+from dqn.cli.main import verified
 from dqn.config.composition import check_words
 from dqn.errors import UserError
 from dqn.runs import RunFolder

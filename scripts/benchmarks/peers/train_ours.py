@@ -6,7 +6,7 @@ metrics.jsonl and the TensorBoard events of every episode, and a checkpoint afte
 
 from common import tell, timed
 
-from dqn.config.cli import train
+from dqn.cli.main import train
 from dqn.runner import Runner
 
 run = Runner.run

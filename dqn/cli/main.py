@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from dqn.config.arguments import check_arguments, parse, plain_errors, replace_values, run_arguments
+from dqn.cli.arguments import check_arguments, parse, plain_errors, replace_values, run_arguments
 from dqn.config.composition import check_words, mistakes
 from dqn.config.paths import CONF
 from dqn.config.resolve import container, folder_of, resolved, verified
@@ -144,7 +144,7 @@ def evaluate() -> None:
     )
     with plain_errors():
         options = parse(arguments.options)
-        from dqn.config.evaluation import evaluate_run
+        from dqn.cli.evaluate import evaluate_run
 
         evaluation = evaluate_run(arguments.run, options, arguments.trust)
         print(evaluation.pop("text"))
@@ -161,7 +161,7 @@ def export() -> None:
     )
     with plain_errors():
         options = parse(arguments.options)
-        from dqn.config.exporting import export_run
+        from dqn.cli.export import export_run
 
         print(export_run(arguments.run, arguments.file, options, arguments.trust))
 
@@ -170,7 +170,7 @@ def check() -> None:
     """Run `python scripts/check.py [GROUP=OPTION ...] [KEY=VALUE ...]`."""
     arguments = check_arguments()
     with plain_errors(logging.WARNING):
-        from dqn.config.conformity import examine_words
+        from dqn.cli.check import examine_words
 
         states = []
         for finding in examine_words(arguments.words, arguments.config_dir):

@@ -1,0 +1,1 @@
+"""The commands: train, resume, evaluate, export and check."""
