@@ -15,8 +15,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from dqn import board
 from dqn.events import Events, cut
-from dqn.files import sync_folder
 from dqn.stats import interquartile_mean
+from dqn.storage.durable_files import sync_folder
 from dqn.types import Array, Bools, Floats, Integers, Update
 
 State = dict[str, Any]

@@ -12,7 +12,6 @@ import torch
 from dqn.agent import Agent
 from dqn.arithmetic import Heap
 from dqn.best import Best
-from dqn.checkpoint import Checkpoint
 from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.errors import UserError
@@ -21,6 +20,7 @@ from dqn.logger import Logger
 from dqn.memory import ReplayMemory
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
+from dqn.storage.checkpoint import Checkpoint
 from dqn.types import Row
 from dqn.video import Camera
 

@@ -10,7 +10,7 @@ import torch
 from helpers import config_of
 
 from dqn.config.launch import launch
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 """As in an activated environment: `python` is the one that runs the tests."""

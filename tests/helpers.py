@@ -10,7 +10,7 @@ from dqn.config.build import build
 from dqn.config.check import check
 from dqn.config.paths import CONF
 from dqn.runner import Runner
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 TINY_STEPS = [
     "runner=steps",

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dqn.checkpoint import Checkpoint
 from dqn.optimizer import Adam
+from dqn.storage.checkpoint import Checkpoint
 
 
 def kill(place: str) -> None:

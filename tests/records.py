@@ -12,8 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
-from dqn.checkpoint import Checkpoint
 from dqn.runner import Runner
+from dqn.storage.checkpoint import Checkpoint
 
 Line = dict[str, float]
 

@@ -8,7 +8,7 @@ from typing import Any
 from commands import Result, call
 from helpers import TINY_STEPS
 
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.sweep.job import End, Order
 
 SEARCH = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS]

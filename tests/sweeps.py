@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 from helpers import config_of
 
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 COMMAND = "python scripts/train.py -m agent.lr=1e-3,1e-4"
 

@@ -11,9 +11,9 @@ from helpers import TINY_STEPS, config_of, make_runner
 
 import dqn
 from dqn.best import Best
-from dqn.checkpoint import Checkpoint
 from dqn.config.launch import launch
-from dqn.runs import RunFolder
+from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.folder import RunFolder
 
 WORDS = [
     *(

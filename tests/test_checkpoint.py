@@ -18,10 +18,10 @@ import pytest
 import torch
 from records import same
 
-import dqn.files
-from dqn.checkpoint import FORMAT, Checkpoint, digest
+import dqn.storage.durable_files
 from dqn.errors import UserError
-from dqn.files import replace_file
+from dqn.storage.checkpoint import FORMAT, Checkpoint, digest
+from dqn.storage.durable_files import replace_file
 
 PARTS = ("policy", "learner", "memory")
 
@@ -410,7 +410,7 @@ def test_replace_file_leaves_the_old_content_or_the_new(tmp_path, monkeypatch):
     replace_file(path, "old")
     for name in ("fsync", "sync_folder"):
         with monkeypatch.context() as context:
-            target = os if name == "fsync" else dqn.files
+            target = os if name == "fsync" else dqn.storage.durable_files
 
             def fail(*args: Any) -> None:
                 raise OSError(errno.EIO, "fails")

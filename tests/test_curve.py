@@ -10,8 +10,8 @@ from commands import load_script
 from helpers import TINY_EPISODES, TINY_STEPS, config_of
 
 from dqn.config.launch import launch
-from dqn.runs import RunFolder
 from dqn.stats import interquartile_mean
+from dqn.storage.folder import RunFolder
 
 curve = load_script("curve")
 

@@ -71,12 +71,12 @@ CONFIGS = {
     ),
     "an alias through our modules": (
         "network.torso",
-        {"_target_": "dqn.checkpoint.torch.load", **LOAD},
+        {"_target_": "dqn.storage.checkpoint.torch.load", **LOAD},
         None,
     ),
     "another alias": (
         "network.head",
-        {"_target_": "dqn.runs.subprocess.run", "args": ["touch", CANARY]},
+        {"_target_": "dqn.storage.folder.subprocess.run", "args": ["touch", CANARY]},
         None,
     ),
     "our function that is not shipped": ("agent.backup", {"_target_": "dqn.config.launch.launch"}, None),
@@ -310,8 +310,8 @@ def test_own_package(finished_run, trap):
         ("parts.torch.load", "parts"),
         ("parts.OwnBackup.__call__.__globals__", "parts"),
         ("parts.nothing", "parts"),
-        ("dqn.checkpoint.torch.load", "dqn"),
-        ("dqn.runs.subprocess.run", "dqn.runs"),
+        ("dqn.storage.checkpoint.torch.load", "dqn"),
+        ("dqn.storage.folder.subprocess.run", "dqn.storage.folder"),
     ],
 )
 def test_trust_ends_at_what_the_package_defines(name, trust, finished_run, trap):

@@ -20,11 +20,11 @@ import pytest
 from helpers import config_of
 from records import check_records, read_metrics, same, stored
 
-from dqn.checkpoint import Checkpoint
 from dqn.cli import main as cli
 from dqn.config.launch import launch
 from dqn.errors import UserError
-from dqn.runs import RunFolder
+from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.folder import RunFolder
 
 pytestmark = pytest.mark.process
 

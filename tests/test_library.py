@@ -21,10 +21,10 @@ from hydra.version import VersionBase
 import dqn
 from dqn.agent import Policy
 from dqn.arithmetic import flushes_denormals
-from dqn.checkpoint import Checkpoint
 from dqn.config.build import build_policy
 from dqn.config.paths import CONF
 from dqn.env import make
+from dqn.storage.checkpoint import Checkpoint
 
 README = Path(__file__).parents[1] / "README.md"
 WORDS = '["agent=double", "env=acrobot"]'

@@ -14,7 +14,7 @@ from helpers import config_of
 from dqn.cli.main import verified
 from dqn.config.composition import check_words
 from dqn.errors import UserError
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 STEPS = "runner=steps"
 

@@ -15,9 +15,8 @@ from gymnasium import spaces
 from helpers import config_of
 from records import check_records, contents, read_events, read_metrics, same, scalars_of, stored
 
-import dqn.checkpoint
+import dqn.storage.checkpoint
 from dqn.agent import Agent
-from dqn.checkpoint import Checkpoint
 from dqn.config.build import Config, build
 from dqn.env import Environments
 from dqn.errors import UserError
@@ -25,7 +24,8 @@ from dqn.evaluate import Evaluator
 from dqn.logger import Logger
 from dqn.optimizer import Adam
 from dqn.runner import Runner
-from dqn.runs import RunFolder
+from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.folder import RunFolder
 
 COMMON = [
     *("runner.learning_starts=30", "runner.batch_size=8", "runner.updates_per_train=2"),
@@ -100,8 +100,8 @@ STOPS = {
     "after the learner": after(Checkpoint, "_write", 5),
     "after the memory": after(Checkpoint, "_write", 6),
     "after the best": after(Checkpoint, "_write", 7),
-    "before the manifest": before(dqn.checkpoint, "replace_file", 2),
-    "after the manifest": after(dqn.checkpoint, "replace_file", 2),
+    "before the manifest": before(dqn.storage.checkpoint, "replace_file", 2),
+    "after the manifest": after(dqn.storage.checkpoint, "replace_file", 2),
     "save": after(Checkpoint, "save", 2),
     "last save": after(Checkpoint, "save", 5),
     "final evaluation": before(Runner, "final_evaluation", 1),

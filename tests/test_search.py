@@ -18,7 +18,7 @@ from searches import RANGE, Cheap, Slow, record, search, write_returns
 from dqn.config.check import check
 from dqn.config.paths import CONF
 from dqn.errors import UserError
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
 from dqn.sweep.plan import succeed

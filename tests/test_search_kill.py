@@ -9,7 +9,7 @@ from searches import RANGE, record
 from test_kill import _interruptible, children
 from test_sweep_kill import LONG, MIDDLE, TINY, assert_ended, has_checkpoint, pytestmark, sweep, wait_until
 
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 __all__ = ["_interruptible", "pytestmark"]
 

@@ -12,7 +12,7 @@ from hydra.errors import CompactHydraException
 
 import dqn
 from dqn.errors import UserError
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.sweep import process, sweeper
 from dqn.sweep.job import End, SweepJob
 from dqn.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened

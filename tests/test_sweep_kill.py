@@ -15,7 +15,7 @@ from commands import tree
 from records import same
 from test_kill import SCRIPTS, SEED, Process, _interruptible, alive, children, end_of, started, undisturbed
 
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 __all__ = ["_interruptible"]
 

@@ -8,7 +8,7 @@ from commands import call, run
 from helpers import TINY_STEPS
 
 from dqn.config.launch import status_of
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.sweep.job import Order
 from dqn.sweep.slurm import Remote
 

@@ -14,7 +14,7 @@ from dqn.config.loader import StrPath
 from dqn.config.resolve import resolved
 from dqn.conformance import Finding, Subject, examine
 from dqn.runner import Runner
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 
 def examine_words(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from dqn.checkpoint import Checkpoint
 from dqn.config.build import build_policy, make_camera
 from dqn.config.check import check
 from dqn.config.composition import mistakes
@@ -14,8 +13,9 @@ from dqn.config.schema import shown
 from dqn.config.stored import load_policies, wrong_policy
 from dqn.config.trust import load_config
 from dqn.evaluate import Evaluator
-from dqn.runs import RunFolder
 from dqn.stats import interquartile_mean
+from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.folder import RunFolder
 
 OPTIONS: dict[str, Any] = {"episodes": 100, "epsilon": 0.0, "stream": 0, "policy": "last", "video": None}
 

@@ -23,7 +23,7 @@ from dqn.config.composition import check_words, mistakes
 from dqn.config.paths import CONF
 from dqn.config.resolve import container, folder_of, resolved, verified
 from dqn.errors import UserError
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 
 class Check(Callback):

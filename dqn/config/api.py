@@ -10,7 +10,6 @@ from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.arithmetic import kept
-from dqn.checkpoint import Checkpoint
 from dqn.config.build import device_here
 from dqn.config.check import check
 from dqn.config.composition import check_words
@@ -22,7 +21,8 @@ from dqn.config.trust import load_config
 from dqn.env import inspect, make_registered
 from dqn.errors import UserError
 from dqn.policy import GreedyPolicy
-from dqn.runs import RunFolder
+from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)

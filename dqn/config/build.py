@@ -11,14 +11,14 @@ from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.arithmetic import set_up
-from dqn.checkpoint import Checkpoint
 from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.evaluate import Evaluator
 from dqn.logger import Logger
 from dqn.runner import Runner
-from dqn.runs import RunFolder
 from dqn.schedule import Schedule
+from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.folder import RunFolder
 from dqn.types import NonNegativeInt, PositiveInt
 from dqn.video import Camera
 

@@ -14,8 +14,8 @@ from typing import Any
 from dqn.config.commands import beside_python, command
 from dqn.config.trust import leaves, own_packages
 from dqn.errors import UserError
-from dqn.runs import RunFolder, environment, git_revision
 from dqn.stats import interquartile_mean
+from dqn.storage.folder import RunFolder, environment, git_revision
 
 log = logging.getLogger(__name__)
 TOTALS = ("runner.total_steps", "runner.total_episodes")
@@ -38,7 +38,7 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
             return tell(folder)
         if folder.config_file.exists():
             refuse_differences(config, folder)
-            from dqn.checkpoint import Checkpoint
+            from dqn.storage.checkpoint import Checkpoint
 
             Checkpoint(folder.path).verify()
         else:

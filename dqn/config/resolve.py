@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dqn.config.composition import mistakes
 from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 Config = dict[str, Any]
 

@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 from dqn.agent import Policy
-from dqn.checkpoint import Checkpoint
 from dqn.config.schema import shown
 from dqn.errors import UserError
+from dqn.storage.checkpoint import Checkpoint
 
 SELECTED = "selected: the policy of each seed's highest periodic evaluation, so biased upwards"
 

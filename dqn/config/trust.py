@@ -10,7 +10,7 @@ from hydra._internal.utils import _locate as get_object  # hydra.utils.get_objec
 
 from dqn.config.paths import CONF
 from dqn.errors import UserError
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 ENVIRONMENTS = "env._target_"
 """The one place of what makes environments: there `id` and `module`, which name code, are looked at."""

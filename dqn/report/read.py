@@ -14,7 +14,7 @@ import numpy as np
 
 from dqn.errors import UserError
 from dqn.report.text import flat, is_number, plain
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.types import Floats
 
 BLOCK_BYTES = 1_000_000

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqn.errors import UserError
-from dqn.files import replace_file
 from dqn.report import canvas, charts
 from dqn.report.analysis import analyse
 from dqn.report.notes import notes
@@ -15,6 +14,7 @@ from dqn.report.page import html_page, markdown_page, runs_chapter, summary, tas
 from dqn.report.read import Run, find_runs, read_run
 from dqn.report.settings import sort_runs
 from dqn.report.tables import scores_csv
+from dqn.storage.durable_files import replace_file
 
 
 def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:

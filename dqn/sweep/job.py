@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TextIO
 
 from hydra.core.utils import JobReturn
 
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 
 LOG = "log.txt"
 """In the run folder: what the processes of a job have printed, each attempt below the one before."""

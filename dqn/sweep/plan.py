@@ -16,7 +16,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from dqn.config.composition import CANNOT_COMPOSE
 from dqn.config.resolve import folder_of, resolved
 from dqn.errors import UserError
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
 from dqn.sweep.names import digest_of, fixed_keys, folder_name, folders_by_digest, readable
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from dqn.config.launch import finished
 from dqn.errors import UserError
-from dqn.runs import State
+from dqn.storage.folder import State
 from dqn.sweep.job import IN_USE, End, SweepJob
 from dqn.sweep.plan import fail, succeed
 from dqn.sweep.table import shown

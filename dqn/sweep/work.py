@@ -8,7 +8,7 @@ import sys
 import threading
 
 from dqn.errors import InUse, UserError
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.sweep.job import IN_USE, Order
 
 

@@ -15,7 +15,7 @@ from dqn.config.composition import check_words
 from dqn.config.resolve import resolved, verified
 from dqn.memory import ReplayMemory
 from dqn.runner import Runner
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.types import Array, Row
 
 Call = Callable[[], object]

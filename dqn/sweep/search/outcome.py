@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobStatus
 
 from dqn.config.commands import beside_python
-from dqn.files import replace_file
 from dqn.seeding import stream
 from dqn.stats import Estimate, estimate
+from dqn.storage.durable_files import replace_file
 from dqn.sweep.job import SweepJob
 from dqn.sweep.plan import Planner
 from dqn.sweep.search.returns import final_scores, seeds_of

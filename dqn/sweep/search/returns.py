@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from dqn.logger import RECENT
-from dqn.runs import RunFolder
 from dqn.stats import interquartile_mean
+from dqn.storage.folder import RunFolder
 
 ITERATION_END = "time/steps_per_second"
 """In the last line of every iteration, and only there."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dqn.config.schema import shown
 from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line
-from dqn.runs import RunFolder
+from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
 from dqn.sweep.plan import fail, succeed
 from dqn.sweep.search.space import Space

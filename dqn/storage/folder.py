@@ -15,7 +15,7 @@ import filelock
 import yaml
 
 from dqn.errors import InUse, UserError
-from dqn.files import replace_file
+from dqn.storage.durable_files import replace_file
 
 PACKAGES = ("dqn", "torch", "numpy", "gymnasium")
 LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dqn.errors import UserError, first_line
-from dqn.files import replace_file, sync_folder
+from dqn.storage.durable_files import replace_file, sync_folder
 
 FORMAT = 3
 """Raised whenever what the files hold changes; others are refused."""

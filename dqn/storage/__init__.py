@@ -1,0 +1,1 @@
+"""The run folder: its lock, status, configuration and checkpoints."""
