@@ -16,16 +16,16 @@ from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.evaluate import Evaluator
-from dqn.logger import Logger
 from dqn.memory import ReplayMemory
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint
+from dqn.tracking.logger import Logger
 from dqn.types import Row
 from dqn.video import Camera
 
 if TYPE_CHECKING:
-    from dqn.console import Bar
+    from dqn.tracking.progress_bar import Bar
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from tensorboard.plugins.hparams import metadata as hparams_plugin
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.util.tensor_util import make_ndarray
 
-from dqn import board
+from dqn.tracking import tensorboard as board
 
 EVALUATED = ["runner.eval_period=1", "runner.eval_episodes=2", "runner.total_steps=600"]
 
@@ -155,7 +155,7 @@ def test_the_spread_over_seeds(tmp_path, clock):
 
 
 def test_a_seed_without_an_episode_or_with_an_infinite_return_tells_nothing(several):
-    from dqn.logger import spread_scalars
+    from dqn.tracking.logger import spread_scalars
 
     assert spread_scalars({"train/return": [], "eval/return": [1.0, np.inf]}) == {}
 

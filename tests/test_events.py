@@ -6,7 +6,7 @@ import random
 import pytest
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from dqn.events import MANY, Events, framed
+from dqn.tracking.events import MANY, Events, framed
 
 
 @pytest.mark.parametrize("lengths", [[], [300], [7, 0, 300, 12], [0] * MANY, list(range(64)), [300] * 40])

@@ -12,9 +12,9 @@ from records import check_records, read_events, read_metrics, scalars_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import SessionLog
 
-import dqn.logger
+import dqn.tracking.logger
 from dqn.errors import UserError
-from dqn.logger import Logger, SeedLog
+from dqn.tracking.logger import Logger, SeedLog
 from dqn.types import Update
 
 COUNTERS = {"step", "episode", "update"}
@@ -212,7 +212,7 @@ def test_numbers_are_exact(make, tmp_path):
 
 
 def test_lines_reach_the_disk_while_the_run_goes_on(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(dqn.logger, "FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(dqn.tracking.logger, "FLUSH_SECONDS", -1.0)
     logger = make()
     for _ in range(3):
         step(logger, ended=True)

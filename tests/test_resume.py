@@ -21,11 +21,11 @@ from dqn.config.build import Config, build
 from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.evaluate import Evaluator
-from dqn.logger import Logger
 from dqn.optimizer import Adam
 from dqn.runner import Runner
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
+from dqn.tracking.logger import Logger
 
 COMMON = [
     *("runner.learning_starts=30", "runner.batch_size=8", "runner.updates_per_train=2"),

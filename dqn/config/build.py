@@ -14,16 +14,16 @@ from dqn.arithmetic import set_up
 from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.evaluate import Evaluator
-from dqn.logger import Logger
 from dqn.runner import Runner
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
+from dqn.tracking.logger import Logger
 from dqn.types import NonNegativeInt, PositiveInt
 from dqn.video import Camera
 
 if TYPE_CHECKING:
-    from dqn.console import Bar
+    from dqn.tracking.progress_bar import Bar
 
 Config = dict[str, Any]
 
@@ -91,7 +91,7 @@ def make_bar(clock: Clock) -> "Bar | None":
     """Return a progress bar where stdout is a terminal that can draw one."""
     if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         return None
-    from dqn.console import Bar
+    from dqn.tracking.progress_bar import Bar
 
     return Bar(unit=clock.unit, total=clock.total)
 
