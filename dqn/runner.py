@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from dqn.agent import Agent
-from dqn.arithmetic import Heap
 from dqn.best import Best
 from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.evaluate import Evaluator
 from dqn.memory import ReplayMemory
+from dqn.process import Heap
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqn import arithmetic
+from dqn import process as arithmetic
 
 
 def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
@@ -29,7 +29,7 @@ def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
 
 FAULTS = """
 import resource, torch
-from dqn import arithmetic
+from dqn import process as arithmetic
 arithmetic.set_up(1)
 for _ in range(160):
     torch.ones(2**22)
@@ -46,7 +46,7 @@ def test_freed_memory_is_used_again():
 
 
 PILES = """
-from dqn import arithmetic
+from dqn import process as arithmetic
 arithmetic.set_up(1)
 arithmetic.MOST_KEPT = 2**26
 heap = arithmetic.Heap()

@@ -20,10 +20,10 @@ from hydra.version import VersionBase
 
 import dqn
 from dqn.agent import Policy
-from dqn.arithmetic import flushes_denormals
 from dqn.config.build import build_policy
 from dqn.config.paths import CONF
 from dqn.env import make
+from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
 
 README = Path(__file__).parents[1] / "README.md"

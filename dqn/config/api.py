@@ -9,7 +9,6 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
-from dqn.arithmetic import kept
 from dqn.config.build import device_here
 from dqn.config.check import check
 from dqn.config.composition import check_words
@@ -21,6 +20,7 @@ from dqn.config.trust import load_config
 from dqn.env import inspect, make_registered
 from dqn.errors import UserError
 from dqn.policy import GreedyPolicy
+from dqn.process import kept
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
 

@@ -10,10 +10,10 @@ from annotated_types import Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
-from dqn.arithmetic import set_up
 from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.evaluate import Evaluator
+from dqn.process import set_up
 from dqn.runner import Runner
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from dqn.arithmetic import kept, set_up
 from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.compare import Failure, NotApplicable
 from dqn.conformance.subject import Subject
+from dqn.process import kept, set_up
 
 SCHEDULES = ("schedule", "agent.lr_schedule", "memory.sampler.beta")
 
