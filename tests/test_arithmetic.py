@@ -8,29 +8,29 @@ import numpy as np
 import pytest
 import torch
 
-from dqn import process as arithmetic
+from dqn import process
 
 
 def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
     tiny = torch.full((16,), 1e-30)
-    with arithmetic.kept():
+    with process.kept():
         torch.set_flush_denormal(False)
-        assert not arithmetic.flushes_denormals()
+        assert not process.flushes_denormals()
         assert float((tiny * 1e-10).max()) > 0
-        with arithmetic.kept():
-            arithmetic.set_up(2)
+        with process.kept():
+            process.set_up(2)
             assert torch.get_num_threads() == 2
-            assert arithmetic.flushes_denormals()
+            assert process.flushes_denormals()
             assert float((tiny * 1e-10).max()) == 0
             assert (np.float32(1e-30) * np.full(16, 1e-10, np.float32)).max() == 0
-        assert not arithmetic.flushes_denormals()
+        assert not process.flushes_denormals()
         assert float((tiny * 1e-10).max()) > 0
 
 
 FAULTS = """
 import resource, torch
-from dqn import process as arithmetic
-arithmetic.set_up(1)
+from dqn import process
+process.set_up(1)
 for _ in range(160):
     torch.ones(2**22)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
@@ -46,18 +46,18 @@ def test_freed_memory_is_used_again():
 
 
 PILES = """
-from dqn import process as arithmetic
-arithmetic.set_up(1)
-arithmetic.MOST_KEPT = 2**26
-heap = arithmetic.Heap()
+from dqn import process
+process.set_up(1)
+process.MOST_KEPT = 2**26
+heap = process.Heap()
 pieces = [b"x" * 2**16 for _ in range(3200)]
 pieces = pieces[::8]
-late = arithmetic.Heap()
-before = arithmetic.resident()
+late = process.Heap()
+before = process.resident()
 late.give_back()
-print(before - arithmetic.resident())
+print(before - process.resident())
 heap.give_back()
-print(before - arithmetic.resident())
+print(before - process.resident())
 """
 
 
