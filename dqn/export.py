@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dqn.agent.numpy_forward import ActionValues
 from dqn.errors import UserError, first_line
-from dqn.inference import ActionValues
 from dqn.policy import GreedyPolicy
 from dqn.types import Array, Floats
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from dqn.agent import Agent
-from dqn.backup import Greedy, greedy
+from dqn.agent.backup import Greedy, greedy
 from dqn.memory import NStep, ReplayMemory, Uniform
 from dqn.network import MLP, ExpectedHead, Linear
 from dqn.types import Probability

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dqn.optimizer import Adam
+from dqn.agent.optimizer import Adam
 from dqn.storage.checkpoint import Checkpoint
 
 

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
 from torch import nn
 
-from dqn.backup import Greedy
+from dqn.agent.backup import Greedy
 
 __all__ = ["Deadly", "Explosive", "Harsh", "Headless", "OwnBackup", "Slow", "torch"]
 

@@ -8,9 +8,9 @@ import torch
 
 from dqn import schedule
 from dqn.agent import Agent
-from dqn.backup import Double, Greedy
+from dqn.agent.backup import Double, Greedy
+from dqn.agent.optimizer import Adam
 from dqn.network import MLP, ExpectedHead, Linear, QNetwork
-from dqn.optimizer import Adam
 from dqn.schedule import Constant
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 

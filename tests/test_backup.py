@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dqn.backup import Double, Greedy, Munchausen
+from dqn.agent.backup import Double, Greedy, Munchausen
 from dqn.types import Batch
 
 GENERATOR = torch.Generator().manual_seed(0)

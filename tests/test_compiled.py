@@ -6,10 +6,10 @@ import torch
 from helpers import config_of
 from hydra.utils import instantiate
 
-from dqn import compiled
 from dqn.agent import Agent
+from dqn.agent import compiled_update as compiled
+from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.config.check import check
-from dqn.draws import NumpyDraws, TorchDraws
 from dqn.errors import UserError
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 

@@ -60,8 +60,8 @@ def test_default_is_the_documents_experiment():
         "memory.reader.n_step": 1,
     }
     assert {key: values[key] for key in document} == document
-    assert config["agent"]["optimizer"]["_target_"] == "dqn.optimizer.Adam"
-    assert config["agent"]["backup"]["_target_"] == "dqn.backup.Greedy"
+    assert config["agent"]["optimizer"]["_target_"] == "dqn.agent.Adam"
+    assert config["agent"]["backup"]["_target_"] == "dqn.agent.Greedy"
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)

@@ -8,7 +8,7 @@ import pytest
 from commands import call
 from test_conf import options
 
-import dqn.inference
+import dqn.agent.numpy_forward
 from dqn.cli.check import examine_words
 from dqn.conformance import Finding
 from dqn.conformance.examine import PARTS, WHOLE
@@ -135,7 +135,7 @@ def test_a_fault_of_an_environment_is_told(id, text):
 
 def test_actions_by_other_values_are_told(monkeypatch):
     """As happened to parameters that meet no observation: a trace took their values."""
-    monkeypatch.setattr(dqn.inference, "traceable", lambda values: nullcontext())
+    monkeypatch.setattr(dqn.agent.numpy_forward, "traceable", lambda values: nullcontext())
     finding = examined("network/head=implicit_quantile", names=["acting"])["acting"]
     assert finding.state == "FAILED"
     assert "after the parameters changed" in finding.detail

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dqn import graph
+from dqn.agent import compile_cache as graph
 
 FIXED = torch.arange(6.0).view(2, 3)
 

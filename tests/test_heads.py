@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqn.draws import NumpyDraws, TorchDraws, draws_numbers
+from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
 from dqn.network import (
     MLP,
     CategoricalHead,

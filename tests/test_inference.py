@@ -8,8 +8,8 @@ import torch
 from test_heads import HEADS, NOISY
 from torch import nn
 
-from dqn.draws import NumpyDraws, TorchDraws
-from dqn.inference import compiled, numpy_forward, one_hot
+from dqn.agent.numpy_forward import compiled, numpy_forward, one_hot
+from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.network import MLP, ExpectedHead, ImplicitQuantileHead, Linear, Noisy, QNetwork, flatten
 from dqn.types import EnvSpec, ObsSpec
 

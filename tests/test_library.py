@@ -146,7 +146,7 @@ def test_wrong_runs(finished_run, tmp_path):
     config.write_text(config.read_text().replace("num_seeds: 1", "num_seeds: 2"))
     with pytest.raises(dqn.UserError, match="the policy is not of this run"):
         dqn.load(finished_run, seed=1)
-    config.write_text(config.read_text().replace("dqn.backup.Greedy", "parts.OwnBackup"))
+    config.write_text(config.read_text().replace("dqn.agent.Greedy", "parts.OwnBackup"))
     with pytest.raises(dqn.UserError, match="--trust parts"):
         dqn.load(finished_run)
     with pytest.raises(dqn.UserError, match=r"agent.lr=\[: should(.|\n)*agent=nosuch: should"):

@@ -111,7 +111,10 @@ VALUES = [
     ("agent.optimizer.eps=small", {"agent.optimizer.eps=small": "a valid number"}),
     ("agent.optimizer._target_=torch.optim.SGD", {"agent.optimizer.betas=": "momentum"}),
     ("agent.backup._target_=no.such", {"agent.backup._target_=no.such": "No module named 'no'"}),
-    ("agent.backup._target_=dqn.backup.Nothing", {"agent.backup._target_=dqn.backup.Nothing": "a class"}),
+    (
+        "agent.backup._target_=dqn.agent.backup.Nothing",
+        {"agent.backup._target_=dqn.agent.backup.Nothing": "a class"},
+    ),
     ("agent.backup._target_=5", {"agent.backup._target_=5": "a class or a function"}),
     ("agent.backup=5", {"agent.backup=5": "agent/backup=OPTION"}),
     ("agent._partial_=false", {"agent._partial_=false": "true"}),
@@ -333,7 +336,7 @@ def test_folder_of_another_run(finished_run, tmp_path):
     result = run("train", *FINISHED, "hydra.run.dir=run", "agent.lr=0.1", "agent=double", cwd=tmp_path)
     assert result.code == 1
     named(
-        result.text, {"agent.lr: 0.0005 there, 0.1 here": "", "agent.backup._target_: dqn.backup.Greedy": ""}
+        result.text, {"agent.lr: 0.0005 there, 0.1 here": "", "agent.backup._target_: dqn.agent.Greedy": ""}
     )
     assert tree(tmp_path) == before
 

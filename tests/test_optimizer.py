@@ -7,7 +7,7 @@ import sys
 import torch
 from torch import nn
 
-from dqn.optimizer import Adam
+from dqn.agent.optimizer import Adam
 
 SETTINGS = {"betas": (0.9, 0.99), "eps": 1e-3}
 
@@ -63,7 +63,7 @@ def test_it_goes_on_from_its_state():
 def test_it_does_not_import_the_compiler():
     """Which would be half of what a short run costs."""
     code = (
-        "import sys, torch; from dqn.optimizer import Adam; leaf = torch.nn.Parameter(torch.ones(1, 16));"
+        "import sys, torch; from dqn.agent.optimizer import Adam; leaf = torch.nn.Parameter(torch.ones(1, 16));"
         "leaf.grad = torch.ones(1, 16); Adam([leaf], lr=0.1, betas=(0.9, 0.99), eps=1e-8).step();"
         "sys.exit('torch._dynamo' in sys.modules)"
     )

@@ -48,7 +48,7 @@ FILES = {
           - 8
           - "#4"
         backup:
-          _target_: dqn.backup.Greedy
+          _target_: dqn.agent.Greedy
         """,
     "agent/other": """
         # @package _global_
@@ -60,7 +60,7 @@ FILES = {
           lr: 2e-3
           tau: 0.5 # of its own
           backup:
-            _target_: dqn.backup.Double
+            _target_: dqn.agent.Double
         schedule:
           end: 0.0
         """,
@@ -122,7 +122,7 @@ def test_text(tmp_path):
         *("## The run", "## `schedule`", "## `agent`", "### `agent/optimizer`"),
         *("## `experiment`", "### `small`"),
     ]
-    greedy, linear = (reference.summary(name) for name in ("dqn.backup.Greedy", "dqn.schedule.Linear"))
+    greedy, linear = (reference.summary(name) for name in ("dqn.agent.Greedy", "dqn.schedule.Linear"))
     assert rows(text) == [
         "| `seed` | `0` | the first seed |",
         f"| `linear` (default) | {linear} |",
@@ -130,11 +130,11 @@ def test_text(tmp_path):
         r"| `schedule.start` | `1.0` | epsilon \| at tick 0 |",
         "| `schedule.end` | `5e-2` | where the line ends |",
         f"| `dqn` (default) | {reference.summary('dqn.agent.Agent')} With `agent/optimizer=adam`. |",
-        "| `other` | Another agent. As `dqn`, but `agent.lr=2e-3`, `agent.backup._target_=dqn.backup.Double`."
+        "| `other` | Another agent. As `dqn`, but `agent.lr=2e-3`, `agent.backup._target_=dqn.agent.Double`."
         " Sets `schedule.end=0.0`. With `schedule=later`. |",
         "| `agent.lr` | `1e-3` | learning rate | `dqn` |",
         "| `agent.sizes` | `[8, '#4']` | of layers | `dqn` |",
-        f"| `agent.backup` | `dqn.backup.Greedy` | {greedy} | `dqn` |",
+        f"| `agent.backup` | `dqn.agent.Greedy` | {greedy} | `dqn` |",
         "| `agent.tau` | `0.5` | of its own | `other` |",
         "| `adam` (default) | `torch.optim.Adam`. |",
         r"| `agent.optimizer.betas` | `[0.9, 0.99]` | decay \* of averages |",

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dqn.agent import Agent
-from dqn.backup import Double, Greedy, Munchausen
+from dqn.agent.backup import Double, Greedy, Munchausen
 from dqn.memory import NStep, Prioritized, ReplayMemory, Ring
 from dqn.network.heads import ExpectedHead, QuantileHead
 from dqn.network.layers import Linear, Noisy

@@ -17,11 +17,11 @@ from records import check_records, contents, read_events, read_metrics, same, sc
 
 import dqn.storage.checkpoint
 from dqn.agent import Agent
+from dqn.agent.optimizer import Adam
 from dqn.config.build import Config, build
 from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.evaluate import Evaluator
-from dqn.optimizer import Adam
 from dqn.runner import Runner
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqn.backup import greedy
+from dqn.agent.backup import greedy
 from dqn.value import Categorical, Expected, Quantile, project
 
 Q = torch.tensor([[1.0, 4.0, 2.0], [0.5, -1.0, 3.0]])

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 
-from dqn.compiled import find_compiler
+from dqn.agent.compiled_update import find_compiler
 from dqn.config.build import Config, experiment, make_camera
 from dqn.config.composition import mistakes
 from dqn.config.launch import TOTALS

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from dqn.agent import Policy, parameter_generators
+from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.conformance.compare import Failure, near, require, same
 from dqn.conformance.subject import CPU, Subject, draws, normal, observations, perturb
-from dqn.draws import NumpyDraws, TorchDraws
 from dqn.types import Draws, Purpose
 
 SEEDS = (0, 1)

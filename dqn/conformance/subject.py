@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.agent import Agent, parameter_generators
-from dqn.draws import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.env import inspect
 from dqn.runner import Runner
 from dqn.seeding import stream

@@ -13,8 +13,8 @@ import filelock
 import torch
 from torch import Tensor, fx
 
-from dqn import operations
-from dqn.operations import Operations, place
+from dqn.agent import operations
+from dqn.agent.operations import Operations, place
 
 Graph = Callable[..., Sequence[Tensor]]
 """A function of tensors; what else it uses stays where it is."""

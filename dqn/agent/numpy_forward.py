@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from dqn.draws import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.network import QNetwork
 from dqn.types import Array, Floats, Purpose
 

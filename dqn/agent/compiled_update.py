@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqn.draws import TorchDraws
+from dqn.agent.compile_cache import Graph, cache_folder, compiled_anew, kept_library
+from dqn.agent.rng import TorchDraws
 from dqn.errors import UserError, first_line
-from dqn.graph import Graph, cache_folder, compiled_anew, kept_library
 from dqn.types import Batch, Draws, Purpose
 
 Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
