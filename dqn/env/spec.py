@@ -1,0 +1,35 @@
+"""What the other parts must know of an environment, from its spaces."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from dqn.errors import UserError
+from dqn.types import ObsSpec
+
+
+def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
+    """Return how observations of `space` are stored and read."""
+    if isinstance(space, spaces.Discrete):
+        return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0)
+    if isinstance(space, spaces.MultiBinary):
+        return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0)
+    if not isinstance(space, spaces.Box) or space.dtype is None:
+        raise UserError(
+            f"env.id={id}: its observations are {space}; supported are Box, Discrete, MultiBinary,"
+            " MultiDiscrete, and Dict and Tuple of these"
+        )
+    scale = 1 / 255 if space.dtype == np.uint8 and space.high.max(initial=0) == 255 else 1.0
+    return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale)
+
+
+def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
+    """Return the space's own type, one byte for zeros and ones, and no more than the network's float32."""
+    if (
+        np.issubdtype(space.dtype, np.integer)
+        and space.low.min(initial=0) == 0
+        and space.high.max(initial=1) == 1
+    ):
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32) if space.dtype is None or space.dtype.itemsize > 4 else space.dtype
