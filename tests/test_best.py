@@ -10,8 +10,8 @@ from commands import call
 from helpers import TINY_STEPS, config_of, make_runner
 
 import dqn
-from dqn.best import Best
 from dqn.config.launch import launch
+from dqn.runner.best_policy import Best
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
 

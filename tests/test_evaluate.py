@@ -10,7 +10,7 @@ from envs import Recorder  # noqa: F401  registers the environments
 
 import dqn
 from dqn.env import Environments
-from dqn.evaluate import MAX_COLUMNS, Evaluator
+from dqn.runner.evaluator import MAX_COLUMNS, Evaluator
 
 
 class Constant:

@@ -21,8 +21,8 @@ from dqn.agent.optimizer import Adam
 from dqn.config.build import Config, build
 from dqn.env import Environments
 from dqn.errors import UserError
-from dqn.evaluate import Evaluator
 from dqn.runner import Runner
+from dqn.runner.evaluator import Evaluator
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
 from dqn.tracking.logger import Logger

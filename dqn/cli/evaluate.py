@@ -12,7 +12,7 @@ from dqn.config.composition import mistakes
 from dqn.config.schema import shown
 from dqn.config.stored import load_policies, wrong_policy
 from dqn.config.trust import load_config
-from dqn.evaluate import Evaluator
+from dqn.runner.evaluator import Evaluator
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder

@@ -10,17 +10,17 @@ from annotated_types import Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
-from dqn.clock import Clock
 from dqn.env import Environments
-from dqn.evaluate import Evaluator
 from dqn.process import set_up
 from dqn.runner import Runner
+from dqn.runner.clock import Clock
+from dqn.runner.evaluator import Evaluator
+from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
 from dqn.tracking.logger import Logger
 from dqn.types import NonNegativeInt, PositiveInt
-from dqn.video import Camera
 
 if TYPE_CHECKING:
     from dqn.tracking.progress_bar import Bar

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from dqn.agent import Agent
-from dqn.best import Best
-from dqn.clock import Clock
 from dqn.env import Environments
 from dqn.errors import UserError
-from dqn.evaluate import Evaluator
 from dqn.memory import ReplayMemory
 from dqn.process import Heap
+from dqn.runner.best_policy import Best
+from dqn.runner.clock import Clock
+from dqn.runner.evaluator import Evaluator
+from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint
 from dqn.tracking.logger import Logger
 from dqn.types import Row
-from dqn.video import Camera
 
 if TYPE_CHECKING:
     from dqn.tracking.progress_bar import Bar
