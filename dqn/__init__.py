@@ -13,7 +13,7 @@ from dqn.errors import UserError
 
 if TYPE_CHECKING:
     from dqn.config.api import Run
-    from dqn.policy import GreedyPolicy
+    from dqn.deploy.greedy_policy import GreedyPolicy
 
 __all__ = ["UserError", "load", "train"]
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ from commands import call, tree
 from conftest import FINISHED
 
 import dqn
-from dqn import export
+from dqn.deploy import export
 
 EXTRA = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnxscript"))
 needs_extra = pytest.mark.skipif(not EXTRA, reason="the extra `export` is not installed")

@@ -9,10 +9,10 @@ import numpy as np
 from dqn.config.api import load_policy, read_run
 from dqn.config.composition import mistakes
 from dqn.config.schema import shown
-from dqn.config.stored import wrong_policy
+from dqn.deploy.export import export
+from dqn.deploy.greedy_policy import GreedyPolicy
+from dqn.deploy.load import wrong_policy
 from dqn.env import make
-from dqn.export import export
-from dqn.policy import GreedyPolicy
 from dqn.seeding import stream
 from dqn.types import Array
 

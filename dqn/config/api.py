@@ -15,11 +15,11 @@ from dqn.config.composition import check_words
 from dqn.config.launch import launch
 from dqn.config.loader import StrPath
 from dqn.config.resolve import folder_of, resolved, verified
-from dqn.config.stored import load_policies
 from dqn.config.trust import load_config
+from dqn.deploy.greedy_policy import GreedyPolicy
+from dqn.deploy.load import load_policies
 from dqn.env import inspect, make_registered
 from dqn.errors import UserError
-from dqn.policy import GreedyPolicy
 from dqn.process import kept
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from dqn.agent.numpy_forward import ActionValues
+from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.errors import UserError, first_line
-from dqn.policy import GreedyPolicy
 from dqn.types import Array, Floats
 
 TOLERANCE = 1e-4
