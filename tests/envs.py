@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn.chain import Chain
+from dqn.conformance.chain import Chain
 
 
 class Recorder(gymnasium.Env):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dqn.chain import Chain
+from dqn.conformance.chain import Chain
 from dqn.conformance.compare import Failure, NotApplicable
 from dqn.conformance.distribution import finite
 from dqn.conformance.runs import CLOCK, small_memory
@@ -21,7 +21,7 @@ LOOKS = 4
 """Of so many, an iteration apart, the mean is taken: at a constant learning rate values keep varying."""
 VALUES = {
     "env.id": "dqn/Chain-v0",
-    "env.module": "dqn.chain",
+    "env.module": "dqn.conformance.chain",
     "env.num_envs": 8,
     "env.vectorization": "sync",
     "env.reward_clip": None,
@@ -73,7 +73,7 @@ def learning(subject: Subject) -> str:
             f"with agent.lr={lr:g} the greedy actions are {learned.greedy}, their values {shares} of those"
         )
     raise Failure(
-        "on a chain of five states (dqn/chain.py) the greedy actions should become [1, 1, 1, 1, 1] and their"
+        "on a chain of five states (dqn/conformance/chain.py) the greedy actions should become [1, 1, 1, 1, 1] and their"
         f" values be within {100 * TOLERANCE:.0f} % of those of value iteration; " + "; ".join(seen)
     )
 

@@ -1,4 +1,4 @@
-"""A Markov decision process whose values are known: `env.module=dqn.chain env.id=dqn/Chain-v0`."""
+"""A Markov decision process whose values are known: `env.module=dqn.conformance.chain env.id=dqn/Chain-v0`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -64,4 +64,4 @@ class Chain(gymnasium.Env[Any, Any]):
         )
 
 
-gymnasium.register("dqn/Chain-v0", "dqn.chain:Chain")
+gymnasium.register("dqn/Chain-v0", "dqn.conformance.chain:Chain")
