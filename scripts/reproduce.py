@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from published import Row, Table, compare, published_interval, read_published, width
 
-from dqn.published import Row, Table, compare, published_interval, read_published, width
 from dqn.stats import Statistic, estimate, iqm, mean
 
 SEEDS = 10

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from commands import load_script
 from helpers import config_of
+from published import FILE, Published, Row, compare, published_interval, read_published, width
 from pydantic import ValidationError
 from sweeps import base, make_run
 
-from dqn.published import FILE, Published, Row, compare, published_interval, read_published, width
 from dqn.stats import Estimate
 
 PUBLISHED = read_published()
