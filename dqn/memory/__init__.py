@@ -1,9 +1,10 @@
 """Replay memory: a ring of rows, a reader of samples, a sampler of their starts."""
 
+from dqn.memory.n_step import NStep
 from dqn.memory.prioritized import Prioritized
-from dqn.memory.reader import NStep
+from dqn.memory.protocols import Sampler
 from dqn.memory.replay import ReplayMemory
 from dqn.memory.ring import Ring
-from dqn.memory.sampler import Sampler, Uniform
+from dqn.memory.uniform import Uniform
 
 __all__ = ["NStep", "Prioritized", "ReplayMemory", "Ring", "Sampler", "Uniform"]

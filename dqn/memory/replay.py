@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn.memory.reader import NStep
+from dqn.memory.n_step import NStep
+from dqn.memory.protocols import Sampler
 from dqn.memory.ring import Ring
-from dqn.memory.sampler import Sampler
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
 
 

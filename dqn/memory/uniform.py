@@ -1,35 +1,13 @@
-"""Samplers: at which rows the samples of a batch start."""
+"""Uniform sampling: every start is equally likely."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from dqn.memory.ring import Ring
 from dqn.seeding import get_states, set_states, stream
 from dqn.types import Array, Floats, Integers
-
-
-class Sampler(Protocol):
-    """Draws the starts of samples; the memory tells it of every change."""
-
-    def sample(self, batch_size: int) -> tuple[Integers, Floats]:
-        """Return the places [K, B] of starts and their weights in the loss [K, B], float32."""
-        ...
-
-    def update(self, place: Integers, priority: Floats) -> None:
-        """Take how wrong the predictions of samples were, whose starts are at `place`, both [K, B]."""
-        ...
-
-    def changed(self, places: Sequence[Integers]) -> None:
-        """Take the places where rows have stopped being starts or become starts, as `Ring.push` tells."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where `state_dict` was; the ring already is there."""
-        ...
 
 
 class Uniform:
