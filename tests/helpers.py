@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 
 from dqn.cli.main import resolved
 from dqn.config.build import build
-from dqn.config.check import check
 from dqn.config.paths import CONF
+from dqn.config.validate import check
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
 

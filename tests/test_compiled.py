@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from dqn.agent import Agent
 from dqn.agent import compiled_update as compiled
 from dqn.agent.rng import NumpyDraws, TorchDraws
-from dqn.config.check import check
+from dqn.config.validate import check
 from dqn.errors import UserError
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 

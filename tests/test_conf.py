@@ -11,9 +11,9 @@ from helpers import config_of, make_runner
 from hydra.utils import get_object
 
 import dqn
-from dqn.config.check import check
 from dqn.config.paths import CONF
 from dqn.config.trust import leaves
+from dqn.config.validate import check
 
 GROUPS = ("env", "memory", "schedule", "network", "agent", "runner", "network/torso", "network/head")
 GROUPS += ("network/layer", "memory/reader", "agent/optimizer", "agent/lr_schedule", "agent/backup")

@@ -8,7 +8,7 @@ import torch
 from helpers import config_of
 from hydra.utils import instantiate
 
-from dqn.config.check import check
+from dqn.config.validate import check
 from dqn.network.parameters import views
 from dqn.types import EnvSpec, ObsSpec, Row
 

@@ -12,7 +12,7 @@ from conftest import FINISHED
 from helpers import config_of
 
 from dqn.cli.main import verified
-from dqn.config.composition import check_words
+from dqn.config.compose import check_words
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 

@@ -15,8 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from searches import RANGE, Cheap, Slow, record, search, write_returns
 
-from dqn.config.check import check
 from dqn.config.paths import CONF
+from dqn.config.validate import check
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep import pool, process

@@ -18,7 +18,7 @@ from commands import SCRIPTS, call, tree
 from test_mistakes import WITHOUT_TORCH, named
 
 import dqn
-from dqn.config.composition import check_words
+from dqn.config.compose import check_words
 
 USER = Path(__file__).parent / "user"
 CONF = USER / "my_conf"

@@ -12,7 +12,7 @@ from envs import Recorder  # noqa: F401  registers the environments
 from helpers import TINY_STEPS, config_of, make_runner
 from records import contents, read_events, read_metrics, same, scalars_of
 
-from dqn.config.check import check
+from dqn.config.validate import check
 from dqn.seeding import integer
 
 WORDS = [*TINY_STEPS, "num_seeds=2", "seed=5", "runner.eval_period=1", "runner.eval_episodes=1"]

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from dqn.config.commands import command
-from dqn.config.composition import mistakes
+from dqn.config.compose import mistakes
 from dqn.errors import UserError, first_line
 
 Config = dict[str, Any]

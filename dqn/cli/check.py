@@ -8,10 +8,10 @@ from typing import Any
 from hydra.utils import instantiate
 
 from dqn.config.build import Config, build
-from dqn.config.check import check
-from dqn.config.composition import check_words
+from dqn.config.compose import check_words
 from dqn.config.loader import StrPath
 from dqn.config.resolve import resolved
+from dqn.config.validate import check
 from dqn.conformance import Finding, Subject, examine
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder

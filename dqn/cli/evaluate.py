@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from dqn.config.build import build_policy, make_camera
-from dqn.config.check import check
-from dqn.config.composition import mistakes
+from dqn.config.compose import mistakes
 from dqn.config.schema import shown
 from dqn.config.trust import load_config
+from dqn.config.validate import check
 from dqn.deploy.load import load_policies, wrong_policy
 from dqn.runner.evaluator import Evaluator
 from dqn.stats import interquartile_mean

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dqn.config.api import load_policy, read_run
-from dqn.config.composition import mistakes
+from dqn.config.compose import mistakes
 from dqn.config.schema import shown
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dqn.cli.arguments import check_arguments, parse, plain_errors, replace_values, run_arguments
-from dqn.config.composition import check_words, mistakes
+from dqn.config.compose import check_words, mistakes
 from dqn.config.paths import CONF
 from dqn.config.resolve import container, folder_of, resolved, verified
 from dqn.errors import UserError

@@ -10,12 +10,12 @@ from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.build import device_here
-from dqn.config.check import check
-from dqn.config.composition import check_words
+from dqn.config.compose import check_words
 from dqn.config.launch import launch
 from dqn.config.loader import StrPath
 from dqn.config.resolve import folder_of, resolved, verified
 from dqn.config.trust import load_config
+from dqn.config.validate import check
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.deploy.load import load_policies
 from dqn.env import inspect, make_registered

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.composition import mistakes
+from dqn.config.compose import mistakes
 from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line
 from dqn.storage.folder import RunFolder
@@ -59,8 +59,8 @@ def verified(config: Config, folder: RunFolder) -> list[str]:
     Raises:
         UserError: all that speaks against it.
     """
-    from dqn.config.check import check
     from dqn.config.launch import refuse_differences
+    from dqn.config.validate import check
 
     report = check(config)
     report.raise_if_any()

@@ -13,7 +13,7 @@ from hydra.core.utils import JobStatus
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, open_dict, read_write
 
-from dqn.config.composition import CANNOT_COMPOSE
+from dqn.config.compose import CANNOT_COMPOSE
 from dqn.config.resolve import folder_of, resolved
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
@@ -57,8 +57,8 @@ class Planner:
 
     def _fill(self, job: SweepJob, composed: DictConfig) -> None:
         """Add the configuration and the folder; both are checked."""
-        from dqn.config.check import check
         from dqn.config.launch import refuse_differences
+        from dqn.config.validate import check
 
         config = resolved(composed)
         report = check(config)

@@ -19,7 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from dqn.config.composition import mistakes
+from dqn.config.compose import mistakes
 from dqn.config.resolve import folder_of
 from dqn.errors import UserError
 

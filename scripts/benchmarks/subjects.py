@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.works import LIGHT, Work
 from dqn.config.build import build
-from dqn.config.composition import check_words
+from dqn.config.compose import check_words
 from dqn.config.resolve import resolved, verified
 from dqn.memory import ReplayMemory
 from dqn.runner import Runner

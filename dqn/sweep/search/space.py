@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dqn.config.composition import NO_VALUES, mistakes
+from dqn.config.compose import NO_VALUES, mistakes
 from dqn.errors import first_line
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import filelock
 from hydra.core.utils import JobStatus
 
-from dqn.config.composition import CANNOT_COMPOSE, mistakes
+from dqn.config.compose import CANNOT_COMPOSE, mistakes
 from dqn.config.resolve import folder_of, resolved
 from dqn.errors import InUse, UserError, first_line
 from dqn.sweep.launcher import Count, JobLauncher
