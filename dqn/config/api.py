@@ -18,7 +18,8 @@ from dqn.config.trust import load_config
 from dqn.config.validate import check
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.deploy.load import load_policies
-from dqn.env import inspect, make_registered
+from dqn.env import inspect
+from dqn.env.make import make_registered
 from dqn.errors import UserError
 from dqn.process import kept
 from dqn.storage.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""A Markov decision process whose values are known: `env.module=dqn.conformance.chain env.id=dqn/Chain-v0`."""
+"""A Markov decision process with known values: `env.module=dqn.conformance.chain env.id=dqn/Chain-v0`."""
 
 from collections.abc import Sequence
 from typing import Any

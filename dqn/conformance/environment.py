@@ -9,7 +9,8 @@ from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.compare import NotApplicable, require
 from dqn.conformance.subject import Subject
-from dqn.env import make, make_registered
+from dqn.env import make
+from dqn.env.make import make_registered
 from dqn.seeding import stream
 
 STEPS = 200

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqn.agent import Agent, action_values
+from dqn.agent import Agent
+from dqn.agent.agent import action_values
 from dqn.conformance.compare import difference, near, require, same
 from dqn.conformance.subject import Subject, batch_of, normal, perturb
 from dqn.types import Batch, Sample

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from dqn.agent import Policy, parameter_generators
+from dqn.agent import Policy
+from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.conformance.compare import Failure, near, require, same
 from dqn.conformance.subject import CPU, Subject, draws, normal, observations, perturb

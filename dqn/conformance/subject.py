@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dqn.agent import Agent, parameter_generators
+from dqn.agent import Agent
+from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.env import inspect
 from dqn.runner import Runner
