@@ -15,7 +15,8 @@ from dqn.config.commands import beside_python, command
 from dqn.config.trust import leaves, own_packages
 from dqn.errors import UserError
 from dqn.stats import interquartile_mean
-from dqn.storage.folder import RunFolder, environment, git_revision
+from dqn.storage.folder import RunFolder
+from dqn.storage.provenance import environment, git_revision
 
 log = logging.getLogger(__name__)
 TOTALS = ("runner.total_steps", "runner.total_episodes")

@@ -1,13 +1,9 @@
 """The run folder: its lock, its status, its configuration. Reads and writes plain files, no torch."""
 
 import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +12,16 @@ import yaml
 
 from dqn.errors import InUse, UserError
 from dqn.storage.durable_files import replace_file
+from dqn.storage.provenance import cpu_seconds
 
-PACKAGES = ("dqn", "torch", "numpy", "gymnasium")
 LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Reads plain data only; the one in C, where PyYAML has it, is ten times faster."""
+
+
 MAX_DEPTH = 100
 """Levels of a configuration."""
+
+
 State = dict[str, Any]
 
 
@@ -151,38 +151,3 @@ def excess(text: str) -> str | None:
         if depth > MAX_DEPTH:  # the loader in C would overflow the stack
             return f"more than {MAX_DEPTH} levels"
     return None
-
-
-def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of its children that have ended."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
-
-
-def environment() -> State:
-    """Return what an exact repetition depends on, as plain text."""
-    versions = {package: version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), "machine": machine(), **versions}
-
-
-def machine() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{platform.machine()} {names[0] if names else platform.processor()}"
-
-
-def git_revision() -> str | None:
-    """Return the revision of the checkout that this package runs from ("+": changed), None elsewhere."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

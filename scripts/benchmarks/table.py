@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import ONE_THREAD
-from dqn.storage.folder import environment, git_revision
+from dqn.storage.provenance import environment, git_revision
 
 TITLES = ("work", "ours", "theirs", "ratio (min to max)", "target", "met?")
 

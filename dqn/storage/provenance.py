@@ -1,0 +1,44 @@
+"""What an exact repetition depends on, and what a run has cost."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("dqn", "torch", "numpy", "gymnasium")
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def environment() -> State:
+    """Return what an exact repetition depends on, as plain text."""
+    versions = {package: version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), "machine": machine(), **versions}
+
+
+def machine() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{platform.machine()} {names[0] if names else platform.processor()}"
+
+
+def git_revision() -> str | None:
+    """Return the revision of the checkout that this package runs from ("+": changed), None elsewhere."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
