@@ -20,10 +20,10 @@ from sweeps import COMMAND, base, change, make_run, make_sweep
 
 from dqn.report.charts import draw_curve
 from dqn.report.curves import Curve, binned, curves_of, latest
+from dqn.report.formatting import flat, plain, shown
 from dqn.report.read import Seed, Series, find_runs, read_run
 from dqn.report.settings import labels, sort_runs
 from dqn.report.tables import Table, duration, harmless, seeds_text, time_text
-from dqn.report.text import flat, plain, shown
 from dqn.report.write import main, write_report
 from dqn.stats import Band, interquartile_mean
 

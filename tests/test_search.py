@@ -21,7 +21,7 @@ from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
-from dqn.sweep.plan import succeed
+from dqn.sweep.planner import succeed
 from dqn.sweep.search.returns import final_scores, periodic_returns
 from dqn.sweep.search.samplers import Grid, Random, Sampler, Tpe
 from dqn.sweep.search.space import distribution, space_of, text, values_of

@@ -16,10 +16,10 @@ from dqn.storage.folder import RunFolder
 from dqn.sweep import process, sweeper
 from dqn.sweep.job import End, SweepJob
 from dqn.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
-from dqn.sweep.plan import fail, succeed
+from dqn.sweep.planner import fail, succeed
 from dqn.sweep.pool import Pool, last_line
 from dqn.sweep.table import table
-from dqn.sweep.work import work
+from dqn.sweep.worker import work
 
 RECIPE = """
 # @package _global_

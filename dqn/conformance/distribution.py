@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqn.conformance.compare import near, require
-from dqn.conformance.subject import Subject, batch_of, perturb
+from dqn.conformance.assertions import near, require
+from dqn.conformance.candidate import Subject, batch_of, perturb
 from dqn.types import Batch
 
 SIZE = 6

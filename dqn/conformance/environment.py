@@ -7,8 +7,8 @@ import gymnasium
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from dqn.conformance.compare import NotApplicable, require
-from dqn.conformance.subject import Subject
+from dqn.conformance.assertions import NotApplicable, require
+from dqn.conformance.candidate import Subject
 from dqn.env import make
 from dqn.env.make import make_registered
 from dqn.seeding import stream

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
-from dqn.conformance.compare import Failure, NotApplicable
-from dqn.conformance.subject import Subject
+from dqn.conformance.assertions import Failure, NotApplicable
+from dqn.conformance.candidate import Subject
 from dqn.process import kept, set_up
 
 SCHEDULES = ("schedule", "agent.lr_schedule", "memory.sampler.beta")

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from dqn.agent import Agent
 from dqn.agent.agent import action_values
-from dqn.conformance.compare import difference, near, require, same
-from dqn.conformance.subject import Subject, batch_of, normal, perturb
+from dqn.conformance.assertions import difference, near, require, same
+from dqn.conformance.candidate import Subject, batch_of, normal, perturb
 from dqn.types import Batch, Sample
 
 SEEDS = (0, 1)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from dqn.conformance.assertions import Failure, NotApplicable
+from dqn.conformance.candidate import MISSING, Subject, observations
 from dqn.conformance.chain import Chain
-from dqn.conformance.compare import Failure, NotApplicable
 from dqn.conformance.distribution import finite
 from dqn.conformance.runs import CLOCK, small_memory
-from dqn.conformance.subject import MISSING, Subject, observations
 from dqn.runner import Runner
 from dqn.types import Floats
 

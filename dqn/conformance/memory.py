@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from dqn.conformance.compare import near, require, same
-from dqn.conformance.record import GAMMA, NUM_ENVS, SPEC, Record
-from dqn.conformance.subject import CPU, MISSING, Subject
+from dqn.conformance.assertions import near, require, same
+from dqn.conformance.candidate import CPU, MISSING, Subject
+from dqn.conformance.fake_episodes import GAMMA, NUM_ENVS, SPEC, Record
 from dqn.memory import Ring
 from dqn.types import Floats, Integers
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyDraws, TorchDraws
-from dqn.conformance.compare import Failure, near, require, same
-from dqn.conformance.subject import CPU, Subject, draws, normal, observations, perturb
+from dqn.conformance.assertions import Failure, near, require, same
+from dqn.conformance.candidate import CPU, Subject, draws, normal, observations, perturb
 from dqn.types import Draws, Purpose
 
 SEEDS = (0, 1)

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dqn.conformance.compare import array, differences, require
-from dqn.conformance.subject import MISSING, Subject
+from dqn.conformance.assertions import array, differences, require
+from dqn.conformance.candidate import MISSING, Subject
 from dqn.runner import Runner
 
 CLOCK = {

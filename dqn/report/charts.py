@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dqn.report.analysis import LAST, Analysis, Effect
-from dqn.report.canvas import (
+from dqn.report.curves import Curve
+from dqn.report.formatting import cut, value_of
+from dqn.report.style import (
     COLOURS,
     DPI,
     LABEL,
@@ -20,8 +22,6 @@ from dqn.report.canvas import (
     style,
     thousands,
 )
-from dqn.report.curves import Curve
-from dqn.report.text import cut, value_of
 from dqn.stats import Estimate
 from dqn.types import Floats
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from dqn.report import tables
 from dqn.report.analysis import SHOWN, Analysis
 from dqn.report.charts import CROWDED, EFFECTS
+from dqn.report.formatting import counted
 from dqn.report.read import Run
 from dqn.report.tables import Table
-from dqn.report.text import counted
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dqn.errors import UserError
-from dqn.report.text import flat, is_number, plain
+from dqn.report.formatting import flat, is_number, plain
 from dqn.storage.folder import RunFolder
 from dqn.types import Floats
 

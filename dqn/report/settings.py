@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dqn.report.formatting import cut, value_of
 from dqn.report.read import Run, Seed
-from dqn.report.text import cut, value_of
 
 NOT_SETTINGS = frozenset({"seed", "num_seeds", "name"})
 TASK_KEYS = ("env.id", "env.module", "env.kwargs")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dqn.report.analysis import LAST, Analysis, Pair, Score
+from dqn.report.formatting import value_of
 from dqn.report.read import Run
 from dqn.report.settings import Task
-from dqn.report.text import value_of
 from dqn.stats import Estimate
 
 NOTHING = "—"

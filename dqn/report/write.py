@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqn.errors import UserError
-from dqn.report import canvas, charts
+from dqn.report import charts, style
 from dqn.report.analysis import analyse
-from dqn.report.notes import notes
+from dqn.report.caveats import notes
 from dqn.report.page import html_page, markdown_page, runs_chapter, summary, task_chapter
 from dqn.report.read import Run, find_runs, read_run
 from dqn.report.settings import sort_runs
@@ -27,7 +27,7 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
     Raises:
         UserError: there are no readable runs, or the files cannot be written, or Matplotlib is missing.
     """
-    canvas.require()
+    style.require()
     runs, unreadable = read_runs(find_runs(folders))
     analyses = [analyse(task) for task in sort_runs(runs)]
     pictures: dict[str, bytes] = {}

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("dqn", "torch", "numpy", "gymnasium")
 
@@ -15,7 +16,7 @@ def cpu_seconds() -> float:
     return used.user + used.system + used.children_user + used.children_system
 
 
-def environment() -> State:
+def environment() -> dict[str, Any]:
     """Return what an exact repetition depends on, as plain text."""
     versions = {package: version(package) for package in PACKAGES}
     return {"python": platform.python_version(), "machine": machine(), **versions}

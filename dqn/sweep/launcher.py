@@ -17,7 +17,7 @@ from dqn.errors import UserError
 from dqn.sweep.job import SweepJob
 
 if TYPE_CHECKING:
-    from dqn.sweep.plan import Planner
+    from dqn.sweep.planner import Planner
     from dqn.sweep.pool import Verdict, Work
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class JobLauncher(Launcher, abc.ABC):
 
     def planner(self) -> "Planner":
         """Return what makes the jobs of this sweep."""
-        from dqn.sweep.plan import Planner
+        from dqn.sweep.planner import Planner
 
         setup_globals()
         configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)

@@ -13,7 +13,7 @@ from dqn.config.launch import finished
 from dqn.errors import UserError
 from dqn.storage.folder import State
 from dqn.sweep.job import IN_USE, End, SweepJob
-from dqn.sweep.plan import fail, succeed
+from dqn.sweep.planner import fail, succeed
 from dqn.sweep.table import shown
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ class Process:
     def __init__(self, order: Order, env: dict[str, str], node: str) -> None:
         with order.open_log(node) as log:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "dqn.sweep.work"],
+                [sys.executable, "-m", "dqn.sweep.worker"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

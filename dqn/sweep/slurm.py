@@ -62,7 +62,7 @@ class Remote:
 
     def __call__(self, order: Order, env: dict[str, str]) -> int:
         """Train the run of an order, print to its log, and return the exit code."""
-        from dqn.sweep.work import work
+        from dqn.sweep.worker import work
 
         os.environ.update(env)
         with order.open_log(platform.node()) as log:

@@ -16,7 +16,7 @@ from benchmarks.subjects import cost, filled, paired, trained
 from benchmarks.table import Line, circumstances
 from benchmarks.whole import Setting
 from benchmarks.works import LIGHT
-from dqn.report.canvas import COLOURS, MARKERS, require, style
+from dqn.report.style import COLOURS, MARKERS, require, style
 
 STEPS = 6_400
 """Environment steps of an iteration: a multiple of every number of environments."""

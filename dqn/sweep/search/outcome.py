@@ -12,7 +12,7 @@ from dqn.seeding import stream
 from dqn.stats import Estimate, estimate
 from dqn.storage.durable_files import replace_file
 from dqn.sweep.job import SweepJob
-from dqn.sweep.plan import Planner
+from dqn.sweep.planner import Planner
 from dqn.sweep.search.returns import final_scores, seeds_of
 from dqn.sweep.search.study import FOLDER, REASON, WORDS, begun, swept, url
 from dqn.sweep.table import shown

@@ -9,7 +9,7 @@ from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
-from dqn.sweep.plan import fail, succeed
+from dqn.sweep.planner import fail, succeed
 from dqn.sweep.search.space import Space
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dqn.sweep.job import SweepJob
-from dqn.sweep.plan import Planner, fail
+from dqn.sweep.planner import Planner, fail
 from dqn.sweep.search.returns import periodic_returns
 from dqn.sweep.search.samplers import Sampler
 from dqn.sweep.search.space import Space

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dqn.conformance.compare import Failure, require
+from dqn.conformance.assertions import Failure, require
 from dqn.seeding import stream
 from dqn.types import EnvSpec, Floats, ObsSpec, Row
 

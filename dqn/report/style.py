@@ -9,7 +9,7 @@ import numpy as np
 
 from dqn.errors import UserError
 from dqn.report.analysis import Score
-from dqn.report.text import cut
+from dqn.report.formatting import cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""What a job's process does: python -m dqn.sweep.work, with the order on its standard input."""
+"""What a job's process does: python -m dqn.sweep.worker, with the order on its standard input."""
 
 import logging
 import os
