@@ -12,3 +12,10 @@ class InUse(UserError):
 def first_line(error: Exception) -> str:
     """Return an error's text up to its first line's end, or its name where it has none."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def format_value(value: object) -> str:
+    """Return a value as it is written on the command line."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -64,7 +64,8 @@ def test_it_does_not_import_the_compiler():
     """Which would be half of what a short run costs."""
     code = (
         "import sys, torch; from dqn.agent.optimizer import Adam;"
-        "leaf = torch.nn.Parameter(torch.ones(1, 16)); leaf.grad = torch.ones(1, 16); Adam([leaf], lr=0.1, betas=(0.9, 0.99), eps=1e-8).step();"
+        "leaf = torch.nn.Parameter(torch.ones(1, 16));"
+        "leaf.grad = torch.ones(1, 16); Adam([leaf], lr=0.1, betas=(0.9, 0.99), eps=1e-8).step();"
         "sys.exit('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,10 +8,10 @@ import numpy as np
 
 from dqn.config.build import build_policy, make_camera
 from dqn.config.compose import mistakes
-from dqn.config.schema import shown
 from dqn.config.trust import load_config
 from dqn.config.validate import check
 from dqn.deploy.load import load_policies, wrong_policy
+from dqn.errors import format_value
 from dqn.runner.evaluator import Evaluator
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint
@@ -86,7 +86,7 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
     """
     given = OPTIONS | options
     problems = [
-        f"{key}={shown(options[key])}: no such option; there are {', '.join(OPTIONS)}"
+        f"{key}={format_value(options[key])}: no such option; there are {', '.join(OPTIONS)}"
         for key in options.keys() - OPTIONS.keys()
     ]
     for key, least in (("episodes", 1), ("stream", 0)):
@@ -94,15 +94,15 @@ def check_options(options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, float) and value.is_integer():  # 1e3
             given[key] = int(value)
         if not isinstance(given[key], int) or isinstance(value, bool) or value < least:
-            problems.append(f"{key}={shown(value)}: should be a whole number of at least {least}")
+            problems.append(f"{key}={format_value(value)}: should be a whole number of at least {least}")
     epsilon = given["epsilon"]
     if not isinstance(epsilon, int | float) or isinstance(epsilon, bool) or not 0 <= epsilon <= 1:
-        problems.append(f"epsilon={shown(epsilon)}: should be between 0 and 1")
+        problems.append(f"epsilon={format_value(epsilon)}: should be between 0 and 1")
     if problem := wrong_policy(given["policy"]):
         problems.append(problem)
     video = given["video"]
     if video is not None and not (isinstance(video, str) and video.endswith(".mp4")):
-        problems.append(f"video={shown(video)}: should be an .mp4 file")
+        problems.append(f"video={format_value(video)}: should be an .mp4 file")
     elif video is not None and not Path(video).absolute().parent.is_dir():
         problems.append(f"video={video}: its folder should be there")
     if problems:

@@ -8,11 +8,11 @@ import numpy as np
 
 from dqn.config.api import load_policy, read_run
 from dqn.config.compose import mistakes
-from dqn.config.schema import shown
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.deploy.load import wrong_policy
 from dqn.env import make
+from dqn.errors import format_value
 from dqn.seeding import stream
 from dqn.types import Array
 
@@ -30,7 +30,7 @@ def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[
     """
     given = OPTIONS | options
     problems = [
-        f"{key}={shown(options[key])}: no such option; there are {', '.join(OPTIONS)}"
+        f"{key}={format_value(options[key])}: no such option; there are {', '.join(OPTIONS)}"
         for key in options.keys() - OPTIONS.keys()
     ]
     if problem := wrong_policy(given["policy"]):

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from dqn.config.paths import CONF
+from dqn.errors import format_value
 
 Node = dict[str, Any]
 
@@ -60,7 +61,7 @@ class Problem(NamedTuple):
     should: str
 
     def __str__(self) -> str:
-        value = " is missing" if self.value is MISSING else f"={shown(self.value)}"
+        value = " is missing" if self.value is MISSING else f"={format_value(self.value)}"
         return f"{self.key}{value}: {self.should}"
 
 
@@ -178,9 +179,3 @@ def kind(value: Any) -> str:
     return {"bool": "true or false", "str": "text", "int": "a whole number", "float": "a number"}.get(
         type(value).__name__, type(value).__name__
     )
-
-
-def shown(value: Any) -> str:
-    """Return a value as it is written on the command line."""
-    plain = {True: "true", False: "false", None: "null"}
-    return plain[value] if value is None or isinstance(value, bool) else str(value)

@@ -73,8 +73,9 @@ def learning(subject: Subject) -> str:
             f"with agent.lr={lr:g} the greedy actions are {learned.greedy}, their values {shares} of those"
         )
     raise Failure(
-        "on a chain of five states (dqn/conformance/chain.py) the greedy actions should become [1, 1, 1, 1, 1]"
-        f" and their values be within {100 * TOLERANCE:.0f} % of those of value iteration; " + "; ".join(seen)
+        "on a chain of five states (dqn/conformance/chain.py) the greedy actions should become"
+        f" [1, 1, 1, 1, 1] and their values be within {100 * TOLERANCE:.0f} % of those of value iteration; "
+        + "; ".join(seen)
     )
 
 

@@ -3,8 +3,7 @@
 from typing import Any, NamedTuple
 
 from dqn.agent import Policy
-from dqn.config.schema import shown
-from dqn.errors import UserError
+from dqn.errors import UserError, format_value
 from dqn.storage.checkpoint import Checkpoint
 
 SELECTED = "selected: the policy of each seed's highest periodic evaluation, so biased upwards"
@@ -21,7 +20,7 @@ class Origin(NamedTuple):
 
 def wrong_policy(which: object) -> str | None:
     """Return what is wrong with a choice of policies."""
-    return None if which in ("last", "best") else f"policy={shown(which)}: should be last or best"
+    return None if which in ("last", "best") else f"policy={format_value(which)}: should be last or best"
 
 
 def load_policies(policy: Policy, checkpoint: Checkpoint, which: str, *, count: int, rows: slice) -> Origin:

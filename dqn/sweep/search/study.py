@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqn.config.schema import shown
 from dqn.config.trust import leaves
-from dqn.errors import UserError, first_line
+from dqn.errors import UserError, first_line, format_value
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
 from dqn.sweep.planner import fail, succeed
@@ -73,7 +72,7 @@ def open_study(storage: "RDBStorage", folder: Path, space: Space, config: dict[s
     import optuna
     from optuna.distributions import distribution_to_json
 
-    about = {key: shown(value) for key, value in leaves(config) if key not in space.ranges}
+    about = {key: format_value(value) for key, value in leaves(config) if key not in space.ranges}
     about |= {key: distribution_to_json(one) for key, one in space.ranges.items()}
     study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize", load_if_exists=True)
     before = study.user_attrs.get(ABOUT)
