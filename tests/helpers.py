@@ -12,6 +12,10 @@ from dqn.config.validate import check
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
 
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+USER = TESTS / "user"
+
 TINY_STEPS = [
     "runner=steps",
     "runner.total_steps=400",

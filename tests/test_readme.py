@@ -1,11 +1,10 @@
 """README names only what is there: files, places in it, scripts and options."""
 
 import re
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 TABLE = README.partition("What can be switched")[2].partition("What it is not")[0]
 ROWS = re.findall(r"^\| `\+?(\w+)` \| (.*?) \|", TABLE, re.MULTILINE)

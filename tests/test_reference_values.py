@@ -6,12 +6,12 @@ numbers. Targets and losses are those of `Agent.losses`, the training path itsel
 
 import json
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from helpers import TESTS
 
 from dqn.agent import Agent
 from dqn.agent.backup import Double, Greedy, Munchausen
@@ -21,7 +21,7 @@ from dqn.network.layers import Linear, Noisy
 from dqn.types import Batch, EnvSpec, ObsSpec, Row
 from dqn.value import Categorical, Expected, Quantile
 
-CASES = json.loads((Path(__file__).parent / "reference_values" / "values.json").read_text())["cases"]
+CASES = json.loads((TESTS / "reference_values" / "values.json").read_text())["cases"]
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 
 

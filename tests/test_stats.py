@@ -2,10 +2,10 @@
 
 import json
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import TESTS
 
 from dqn import stats
 from dqn.stats import bootstrap_interval, interquartile_mean
@@ -58,7 +58,7 @@ def test_more_confidence_is_wider():
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
-FROZEN = json.loads((Path(__file__).parent / "data" / "rliable.json").read_text())
+FROZEN = json.loads((TESTS / "data" / "rliable.json").read_text())
 AGGREGATES = {
     "iqm": stats.iqm,
     "mean": stats.mean,

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 from commands import SCRIPTS, call, tree
+from helpers import ROOT, USER
 from test_mistakes import WITHOUT_TORCH, named
 
 import dqn
 from dqn.config.compose import check_words
 
-USER = Path(__file__).parent / "user"
 CONF = USER / "my_conf"
-README = Path(__file__).parents[1] / "README.md"
+README = ROOT / "README.md"
 
 
 @pytest.fixture(autouse=True)

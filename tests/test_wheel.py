@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from commands import TINY
+from helpers import ROOT
 
 pytest.importorskip("hatchling", reason="the builder hatchling is not installed; the extra `dev` brings it")
 
-ROOT = Path(__file__).parents[1]
 COMMANDS = {"dqn-train", "dqn-evaluate", "dqn-resume", "dqn-export", "dqn-check", "dqn-report"}
 
 pytestmark = pytest.mark.process

@@ -3,13 +3,12 @@
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "scripts"))
-from benchmarks import environments, processes, table, whole, works  # noqa: E402
+from benchmarks import environments, processes, table, whole, works
 
 LINE = table.Line(
     work="work", beside="them", ours=[1.0, 3.0, 2.0], theirs=[4.0, 4.0, 4.0], unit="s CPU", most=0.5

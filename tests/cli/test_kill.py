@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from helpers import config_of
+from helpers import TESTS, config_of
 from records import check_records, read_metrics, same, stored
 
 from dqn.cli import main as cli
@@ -30,7 +30,6 @@ pytestmark = pytest.mark.process
 
 SEED = int(os.environ.get("DQN_TEST_SEED", random.SystemRandom().randrange(10**6)))
 """Of the random moments; tests print it."""
-TESTS = Path(__file__).parent
 SCRIPTS = TESTS.parent / "scripts"
 
 COMMON = [

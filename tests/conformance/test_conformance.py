@@ -1,11 +1,11 @@
 """What is here passes the conformance check, and each planted fault fails the right one of its checks."""
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import faults
 import pytest
 from commands import call
+from helpers import USER
 from test_conf import options
 
 import dqn.agent.numpy_forward
@@ -13,7 +13,6 @@ from dqn.cli.check import examine_words
 from dqn.conformance import Finding
 from dqn.conformance.examine import PARTS, WHOLE
 
-USER = Path(__file__).parent / "user"
 FAST = [check.name for check in PARTS]
 GROUPS = ("agent", "memory", "network/head", "network/layer", "agent/backup", "agent/optimizer", "schedule")
 SMALL = ["network.torso.hidden_sizes=[16]"]

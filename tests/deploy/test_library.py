@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import FINISHED
 from envs import Spaces
+from helpers import ROOT
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase
@@ -26,7 +27,7 @@ from dqn.env import make
 from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
 
-README = Path(__file__).parents[1] / "README.md"
+README = ROOT / "README.md"
 WORDS = '["agent=double", "env=acrobot"]'
 SPACES = [name for name in Spaces.SPACES if name not in ("text", "sequence")]
 
