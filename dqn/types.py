@@ -103,6 +103,24 @@ class Sample(NamedTuple):
     place: Integers  # [K, B], of the rows where the transitions start
 
 
+class Position(NamedTuple):
+    """How far one seed is."""
+
+    step: int
+    """Environment steps of all of its environments."""
+    episode: int
+    update: int
+
+
+class Episode(NamedTuple):
+    """An episode that ended."""
+
+    seed_index: int  # 0 to K - 1
+    at: Position
+    episode_return: float  # undiscounted, of raw rewards
+    length: int  # steps
+
+
 class Update(NamedTuple):
     """What one update reports of each seed."""
 

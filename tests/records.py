@@ -71,23 +71,23 @@ def check_records(folder: Path) -> None:
 
 def contents(runner: Runner) -> dict[str, Any]:
     """Return all that a runner holds at its end, read from its parts and not from their `state_dict`."""
-    agent, memory, logger = runner.agent, runner.memory, runner.logger
-    everyone = np.ones(len(logger.seeds), bool)
+    agent, memory, counters = runner.agent, runner.memory, runner.counters
+    everyone = np.ones(len(counters.seeds), bool)
     return {
         "online": dict(agent.online.named_parameters()),
         "target": dict(agent.target.named_parameters()),
         "optimizer": agent.optimizer.state_dict(),
         "ring": {name: x for name, x in vars(memory.ring).items() if isinstance(x, np.ndarray)},
         "sampling": [stream.bit_generator.state for stream in memory.sampler.streams],
-        "steps": logger.steps,
-        "episodes": logger.episodes,
-        "updates": logger.updates,
-        "recent": logger.recent,
-        "evaluation": logger.evaluation,
+        "steps": counters.steps,
+        "episodes": counters.episodes,
+        "updates": counters.updates,
+        "recent": counters.recent,
+        "evaluation": counters.evaluation,
         "best": runner.best.state_dict(),
         "tick": runner.tick,
         "iteration": runner.iteration,
-        "exploration": [agent.exploration.next(everyone).copy() for _ in range(300)],
+        "exploration": [agent.actor.exploration.next(everyone).copy() for _ in range(300)],
     }
 
 

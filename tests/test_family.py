@@ -58,7 +58,7 @@ def train(words: list[str], num_seeds: int) -> None:
         assert not torch.equal(agent._parameters.value, before)
     agent.sync_target(1.0)
     obs = np.ones((num_seeds, 1, 4), np.float32)
-    assert agent.act(obs, 0.1, np.ones((num_seeds, 1), bool)).shape == (num_seeds, 1)
+    assert agent.actor.act(obs, 0.1).shape == (num_seeds, 1)
     assert "numpy_forward" in agent.policy.q_values.__qualname__, "acting fell back to torch"
 
 

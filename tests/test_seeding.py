@@ -66,5 +66,5 @@ def test_no_global_generators():
         for line in path.read_text().splitlines()
         if word.search(line)
     ]
-    assert [line.partition(":")[0] for line in found] == ["agent.py"]
+    assert [line.partition(":")[0] for line in found] == ["policy.py"]
     assert "torch.Generator().manual_seed(integer(seed" in found[0]

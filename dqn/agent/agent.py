@@ -16,12 +16,9 @@ from dqn.network import QNetwork
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.types import (
-    Array,
     Batch,
-    Bools,
     Draws,
     EnvSpec,
-    Integers,
     Positive,
     Probability,
     Purpose,
@@ -77,10 +74,12 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
-        self.acting_draws = NumpyDraws(seeds=seeds, name="acting", purpose="acting")
         self.learning_draws = NumpyDraws(seeds=seeds, name="learning", purpose="prediction")
         self.draws = TorchDraws(self.learning_draws, device)
-        self.exploration = Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2))
+        self.actor = self.policy.actor(
+            exploration=Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2)),
+            noise=NumpyDraws(seeds=seeds, name="acting", purpose="acting") if self.policy.is_random else None,
+        )
         leaf = nn.Parameter(self._parameters.value)
         leaf.grad = self._parameters.gradient
         self.optimizer = optimizer([leaf], lr=lr)
@@ -94,13 +93,6 @@ class Agent:
             if compiles
             else partial(self.gradient, draws=self.draws)
         )
-
-    def act(self, obs: Array, epsilon: float, active: Bools) -> Integers:
-        """Return actions [K, E] for observations [K, E, ...]; a seed that waits draws nothing."""
-        using = active[:, 0]
-        self.acting_draws.using = using
-        draws = self.acting_draws if self.policy.is_random else None
-        return self.policy.act(obs, epsilon, self.exploration.next(using), draws)
 
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
@@ -146,8 +138,7 @@ class Agent:
             "compiles": self.compiles,
             "target": {name: leaf.detach() for name, leaf in self.target.named_parameters()},
             "optimizer": self.optimizer.state_dict(),
-            "exploration": self.exploration.state_dict(),
-            "acting_draws": self.acting_draws.state_dict(),
+            "actor": self.actor.state_dict(),
             "learning_draws": self.learning_draws.state_dict(),
         }
 
@@ -155,8 +146,7 @@ class Agent:
         self._choose(state["compiles"])
         copy_leaves(self.target, state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.exploration.load_state_dict(state["exploration"])
-        self.acting_draws.load_state_dict(state["acting_draws"])
+        self.actor.load_state_dict(state["actor"])
         self.learning_draws.load_state_dict(state["learning_draws"])
 
 

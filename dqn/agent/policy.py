@@ -1,21 +1,20 @@
-"""A Q-network of K seeds and how it acts."""
+"""A Q-network of K seeds: all that acting and evaluation need."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from dqn.agent.actor import Actor
 from dqn.agent.numpy_forward import numpy_forward
 from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
 from dqn.network import QNetwork, flatten
-from dqn.seeding import integer
+from dqn.seeding import Uniforms, integer
 from dqn.types import (
     Array,
     EnvSpec,
     Floats,
-    Integers,
 )
 
 State = dict[str, Any]
@@ -52,28 +51,11 @@ class Policy:
         values: Floats = self.network(torch.from_numpy(obs).to(self.device), numbers).mean().cpu().numpy()
         return values
 
-    def act(self, obs: Array, epsilon: float, uniforms: Floats, draws: NumpyDraws | None = None) -> Integers:
-        """Return epsilon-greedy actions [K, E]: any of all actions with probability epsilon, else the best.
-
-        Args:
-            obs: observations [K, E, ...].
-            epsilon: the probability.
-            uniforms: two numbers in [0, 1) for each, [K, E, 2]: whether to explore, and where.
-            draws: for a network that varies; without them it does not.
-        """
-        explores = uniforms[..., 0] < epsilon
-        count = np.count_nonzero(explores)
-        if count == 0:
-            return self.greedy(obs, draws)
-        anywhere: Integers = (uniforms[..., 1] * self.num_actions).astype(np.int64)
-        if count == explores.size and draws is None:  # how much is drawn must not hang on other seeds
-            return anywhere
-        return np.where(explores, anywhere, self.greedy(obs, draws))
-
-    def greedy(self, obs: Array, draws: NumpyDraws | None = None) -> Integers:
-        """Return the first of the best actions [K, E] for observations [K, E, ...]."""
-        best: Integers = self.q_values(obs, draws).argmax(-1)
-        return best
+    def actor(self, *, exploration: Uniforms | None = None, noise: NumpyDraws | None = None) -> Actor:
+        """Return an actor by this policy; without random numbers to explore with it is greedy."""
+        return Actor(
+            q_values=self.q_values, num_actions=self.num_actions, exploration=exploration, noise=noise
+        )
 
     def state_dict(self) -> State:
         return {name: leaf.detach() for name, leaf in self.network.named_parameters()}

@@ -1,19 +1,22 @@
 """The export of a run's policy, checked on observations of its environment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.utils import instantiate
 
 from dqn.config.api import load_policy, read_run
 from dqn.config.compose import mistakes
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.deploy.load import wrong_policy
-from dqn.env import make
+from dqn.env import Environments
 from dqn.errors import format_value
-from dqn.seeding import stream
+from dqn.runner.clock import whole_rounds
+from dqn.runner.collector import Collector
+from dqn.seeding import Uniforms, stream
 from dqn.types import Array
 
 OPTIONS: dict[str, Any] = {"seed": None, "policy": "last"}
@@ -39,7 +42,7 @@ def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[
         raise mistakes(problems, "the command")
     config, folder = read_run(path, trust)
     policy = load_policy(config, folder, given["seed"], given["policy"])
-    obs = play(policy, {key: config["env"][key] for key in ("id", "module", "kwargs")})
+    obs = play(policy, instantiate(config["env"], _convert_="all"))
     difference = export(policy, file, obs)
     shape = ", ".join(map(str, ("B", *policy.obs.shape)))
     lines = [
@@ -53,20 +56,15 @@ def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[
     return "\n".join(lines)
 
 
-def play(policy: GreedyPolicy, env_keys: dict[str, Any]) -> Array:
+def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
     """Return observations [NUM_OBS, ...] as the network reads them, of episodes that are half random."""
-    draws = stream(policy.seed, "export")
-    env = make(**env_keys)
+    seeds = [policy.seed]
+    env = make_env(num_envs=1, vectorization="sync", seeds=seeds, purpose="export")
+    exploration = Uniforms([stream(policy.seed, "export exploration")], (1, 2))
+    actor = policy.policy.actor(exploration=exploration)
+    collector = Collector(env=env, actor=actor, ticks=whole_rounds)
     try:
-        collected = np.empty((NUM_OBS, *policy.obs.shape), policy.obs.dtype)
-        obs, _ = env.reset(seed=int(draws.integers(2**31)))
-        for i in range(NUM_OBS):
-            collected[i] = obs
-            greedy = policy.policy.greedy(collected[np.newaxis, i : i + 1]).item()
-            action = greedy if draws.random() < 0.5 else int(draws.integers(policy.policy.num_actions))
-            obs, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                obs, _ = env.reset()
-        return collected
+        collector.start(0)
+        return np.concatenate([collector.collect(0.5, 0).row.obs[0] for _ in range(NUM_OBS)])
     finally:
         env.close()

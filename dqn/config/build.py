@@ -14,6 +14,7 @@ from dqn.env import Environments
 from dqn.process import set_up
 from dqn.runner import Runner
 from dqn.runner.clock import Clock
+from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
@@ -73,7 +74,8 @@ def experiment(
         memory=memory(gamma=learner.gamma, **common),
         epsilon=schedule,
         evaluator=evaluator,
-        logger=Logger(folder=folder.path, seeds=seeds, num_envs=environments.num_envs, config=config),
+        counters=Counters(seeds=seeds, num_envs=environments.num_envs),
+        logger=Logger(folder=folder.path, seeds=seeds, config=config),
         checkpoint=Checkpoint(folder.path),
         camera=make_camera(config),
         bar=make_bar(runner),

@@ -57,8 +57,8 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
             folder.update_status(
                 state="finished",
                 result=result,
-                evaluation=runner.logger.evaluation,
-                best=runner.selected(),
+                evaluation=runner.counters.evaluation,
+                best=runner.best.summary(),
                 progress=runner.progress(),
             )
         return tell(folder)

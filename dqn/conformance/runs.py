@@ -80,14 +80,14 @@ def repeated(subject: Subject, folder: Path) -> str | None:
     straight, again = (end_of(subject.runner(folder / name, values)) for name in ("one", "other"))
     compare(straight, again, "two runs of the same seed are not equal")
     stopped = subject.runner(folder / "stopped", values)
-    act, calls = stopped.agent.act, iter(range(STOP))
+    act, calls = stopped.agent.actor.act, iter(range(STOP))
 
     def act_and_stop(*args: Any) -> Any:
         if next(calls, None) is None:
             stopped.stop.set()
         return act(*args)
 
-    setattr(stopped.agent, "act", act_and_stop)  # noqa: B010
+    setattr(stopped.agent.actor, "act", act_and_stop)  # noqa: B010
     with suppress(KeyboardInterrupt):
         stopped.run()
     require(stopped.iteration == 1, "a run that was told to stop went on")

@@ -37,7 +37,7 @@ class GreedyPolicy:
         self.seed, self.iteration, self.selected = seed, iteration, selected
         self.observation_space: Space = env.observation_space
         self.action_space: Space = env.action_space
-        self.policy = policy
+        self.policy, self._actor = policy, policy.actor()
         observe: list[gymnasium.ObservationWrapper[Any, Any, Any]] = []
         act: list[gymnasium.ActionWrapper[Any, Any, Any]] = []
         adapted = adapt(env)
@@ -61,8 +61,9 @@ class GreedyPolicy:
         Raises:
             ValueError: it is no observation of the environment, nor a batch; its text says what would be.
         """
-        best: Integers = self._actions[self.q_values(obs).argmax(-1)]
-        return int(best) if best.ndim == 0 else best
+        rows, is_batch = split(self.observation_space, obs)
+        best: Integers = self._actions[self._actor.act(self._read(rows)[np.newaxis])[0]]  # of the one seed
+        return best if is_batch else int(best[0])
 
     def q_values(self, obs: Any) -> Floats:
         """Return the action values, [A] for one observation and [B, A] for a batch, in the actions' order.

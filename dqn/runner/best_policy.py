@@ -1,5 +1,6 @@
 """The best policies by evaluation: selected, and therefore biased upwards."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ class Best:
     The highest of many noisy scores is higher than what its policy is worth: `score` is no run's result.
     """
 
-    def __init__(self, num_seeds: int) -> None:
-        self.score = np.full(num_seeds, -np.inf)
-        self.iteration = np.zeros(num_seeds, np.int64)
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.seeds = seeds
+        self.score = np.full(len(seeds), -np.inf)
+        self.iteration = np.zeros(len(seeds), np.int64)
         self.changed = False
         """Whether there are policies that no checkpoint has."""
         self._policy: State = {}
@@ -40,6 +42,15 @@ class Best:
         for name, leaf in policy.items():
             self._policy.setdefault(name, leaf.clone())[where] = leaf[where]
         self.changed = True
+
+    def summary(self) -> State | None:
+        """Return each seed's best periodic evaluation, for the status; None without any."""
+        seeds = {
+            str(seed): {"mean_return": float(score), "iteration": int(iteration)}
+            for seed, score, iteration in zip(self.seeds, self.score, self.iteration, strict=True)
+            if iteration
+        }
+        return {"note": "selected by evaluation, so biased upwards", "seeds": seeds} if seeds else None
 
     def state_dict(self) -> State:
         return {"policy": self._policy, "score": self.score.tolist(), "iteration": self.iteration.tolist()}

@@ -64,7 +64,7 @@ class EpisodesClock(Clock):
         return self.total_episodes
 
     def ticks(self, waiting: Bools) -> int:
-        return int(np.count_nonzero(waiting) == waiting.size)
+        return whole_rounds(waiting)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +80,8 @@ class StepsClock(Clock):
 
     def ticks(self, waiting: Bools) -> int:
         return int(waiting.shape[1])
+
+
+def whole_rounds(waiting: Bools) -> int:
+    """Return 1 if all environments wait [K, E], which ends a round of one episode in each, otherwise 0."""
+    return int(np.count_nonzero(waiting) == waiting.size)

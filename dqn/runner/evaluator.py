@@ -6,8 +6,10 @@ import numpy as np
 
 from dqn.agent import Policy
 from dqn.env import Environments
+from dqn.runner.clock import whole_rounds
+from dqn.runner.collector import Collector
 from dqn.seeding import Uniforms, stream
-from dqn.types import Array, Floats, Probability
+from dqn.types import Floats, Probability
 
 MAX_COLUMNS = 32
 """Environments per seed at once."""
@@ -49,28 +51,22 @@ class Evaluator:
         env = self._make_env(
             num_envs=self.columns, vectorization="sync", seeds=self.seeds, purpose=self.purpose
         )
+        collector = Collector(env=env, actor=policy.actor(), ticks=whole_rounds)
+        rounds = -(-self.episodes // self.columns)
         try:
-            rounds = [self._round(env, policy, env.reset(place), place, 0)]
-            while len(rounds) * self.columns < self.episodes:
-                obs = env.restart(np.ones_like(rounds[-1], bool))
-                rounds.append(self._round(env, policy, obs, place, len(rounds)))
+            collector.start(place)
+            returns = [self._round(collector, policy, place, number, rounds) for number in range(rounds)]
         finally:
             env.close()
-        return np.concatenate(rounds, axis=-1)[:, : self.episodes]
+        return np.concatenate(returns, axis=-1)[:, : self.episodes]
 
-    def _round(self, env: Environments, policy: Policy, obs: Array, *place: int) -> Floats:
+    def _round(self, collector: Collector, policy: Policy, place: int, number: int, rounds: int) -> Floats:
         """Play one episode in each column; return their returns [K, columns]."""
-        streams = [stream(seed, self.purpose + " exploration", *place) for seed in self.seeds]
-        uniforms = Uniforms(streams, (self.columns, 2))
-        all_seeds = np.ones(len(self.seeds), bool)
-        returns = np.zeros((len(self.seeds), self.columns))
-        waiting = np.zeros(returns.shape, bool)
-        while not waiting.all():
-            step = env.step(policy.act(obs, self.epsilon, uniforms.next(all_seeds)))
-            returns += step.raw_reward
-            ended = step.terminated | step.truncated
-            obs = step.next_obs
-            if ended.any():
-                waiting |= ended
-                obs = env.pause(ended)
+        streams = [stream(seed, self.purpose + " exploration", place, number) for seed in self.seeds]
+        collector.actor = policy.actor(exploration=Uniforms(streams, (self.columns, 2)))
+        returns: Floats = np.zeros((len(self.seeds), self.columns))
+        ticks = 0
+        while not ticks:
+            _, raw_reward, _, ticks = collector.collect(self.epsilon, rounds - number)
+            returns += raw_reward
         return returns

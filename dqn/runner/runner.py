@@ -1,5 +1,6 @@
 """The loop: act, store, learn, and between iterations log, evaluate and save."""
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -7,7 +8,6 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from dqn.agent import Agent
 from dqn.env import Environments
@@ -16,13 +16,15 @@ from dqn.memory import ReplayMemory
 from dqn.process import Heap
 from dqn.runner.best_policy import Best
 from dqn.runner.clock import Clock
+from dqn.runner.collector import Collector
+from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
+from dqn.runner.support import warn_of_returns_beyond_support
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint
 from dqn.tracking.logger import Logger
-from dqn.types import Row
 
 if TYPE_CHECKING:
     from dqn.tracking.progress_bar import Bar
@@ -50,6 +52,7 @@ class Runner:
         memory: ReplayMemory,
         epsilon: Schedule,
         evaluator: Evaluator | None,
+        counters: Counters,
         logger: Logger,
         checkpoint: Checkpoint,
         camera: Camera,
@@ -58,14 +61,16 @@ class Runner:
     ) -> None:
         self.clock, self.env, self.agent, self.memory = clock, env, agent, memory
         self.epsilon, self.evaluator = epsilon, evaluator
-        self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
+        self.collector = Collector(env=env, actor=agent.actor, ticks=clock.ticks)
+        self.counters, self.logger = counters, logger
+        self.checkpoint, self.on_progress = checkpoint, on_progress
         self.camera, self.bar = camera, bar
         self.heap = Heap()
         self.starts = max(clock.learning_starts, memory.least_stored)
         """Transitions that each seed has stored before the first update."""
         self.stop = threading.Event()
         """Ends the run at its next step, as an interrupt, when it is set."""
-        self.best = Best(len(logger.seeds))
+        self.best = Best(counters.seeds)
         self.iteration = 0
         self.tick = 0
 
@@ -85,20 +90,10 @@ class Runner:
                 self.train()
                 self.iteration += 1
                 if self.iteration == 1:
-                    self.look_at_limits()
-                if self.evaluates() and self.evaluator is not None:
-                    returns = self.evaluator(self.agent.policy, self.iteration)
-                    self.logger.evaluated(returns)
-                    self.best.evaluated(self.agent.policy.state_dict(), returns, self.iteration)
-                self.report(self.logger.end_iteration())
-                if self.clock.histogram_period and self.iteration % self.clock.histogram_period == 0:
-                    values = self.agent.policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
-                    self.logger.histogram("train/q_values", values)
-                if self.clock.video_period and self.iteration % self.clock.video_period == 0:
-                    path = self.logger.folder / "videos" / f"iteration-{self.iteration}.mp4"
-                    self.camera.film(path, self.agent.policy, self.iteration)
+                    warn_of_returns_beyond_support(self.agent, self.memory, self.env.spec.time_limit)
+                self.end_iteration()
                 self.save()
-            if not self.evaluates():
+            if not self.is_due(self.clock.eval_period):
                 self.final_evaluation()
         except BaseException:
             with suppress(Exception):  # such as of workers that the same signal has ended: the cause counts
@@ -116,47 +111,31 @@ class Runner:
 
     def train(self) -> None:
         """Play and learn for one iteration."""
-        self.logger.start_iteration()
-        obs = self.env.reset(self.iteration)
-        waiting = np.zeros(obs.shape[:2], bool)
-        active = ~waiting
-        stop = self.tick + self.clock.iteration_length
-        look = LOOK_STEPS
-        while self.tick < stop:
+        self.counters.start_iteration()
+        self.collector.start(self.iteration)
+        end = self.tick + self.clock.iteration_length
+        for step in itertools.count(1):
             if self.stop.is_set():
                 raise KeyboardInterrupt
-            look -= 1
-            if not look:
-                look = LOOK_STEPS
+            if step % LOOK_STEPS == 0:
                 self.show()
                 self.heap.give_back()
             epsilon = self.epsilon(self.tick)
-            action = self.agent.act(obs, epsilon, active)
-            step = self.env.step(action)
-            ended, truncated = step.ended, step.truncated
-            waiting |= ended
-            ticks = self.clock.ticks(waiting)
-            if self.tick + ticks == stop:  # the iteration's end cuts every episode
-                truncated = active & ~step.terminated
-            self.memory.push(Row(obs, action, step.reward, step.next_obs, step.terminated, truncated, active))
-            self.logger.transitions(raw_reward=step.raw_reward, active=active, ended=ended, epsilon=epsilon)
-            obs = step.next_obs
+            row, raw_reward, ended, ticks = self.collector.collect(epsilon, end - self.tick)
+            self.memory.push(row)
+            for episode in self.counters.count(raw_reward=raw_reward, active=row.active, ended=ended):
+                self.logger.episode(episode, epsilon)
             if ticks:
                 self.tick += ticks
                 self.learn(ticks)
-                if np.count_nonzero(waiting) and self.tick < stop:
-                    obs = self.env.restart(waiting)
-                    waiting = np.zeros_like(waiting)
-                    active = ~waiting
-            elif np.count_nonzero(ended):
-                obs = self.env.pause(ended)
-                active = ~waiting
+                if self.tick >= end:
+                    break
 
     def learn(self, ticks: int) -> None:
         """Do, tick by tick, the updates and the target syncs that the latest `ticks` made due."""
         clock = self.clock
         for tick in range(self.tick - ticks + 1, self.tick + 1):
-            if tick % clock.train_period == 0 and self.logger.steps.min() >= self.starts:
+            if tick % clock.train_period == 0 and self.counters.steps.min() >= self.starts:
                 for _ in range(clock.updates_per_train):
                     self.update(tick)
             if tick % clock.target_period == 0:
@@ -165,54 +144,59 @@ class Runner:
     def update(self, tick: int) -> None:
         sample = self.memory.sample(self.clock.batch_size)
         update = self.agent.update(sample, tick)
+        self.counters.updates += 1
         self.logger.update(update)
         wrong = ~np.isfinite(update.loss)
         if wrong.any():
-            seeds = [seed for seed, is_wrong in zip(self.logger.seeds, wrong, strict=True) if is_wrong]
+            seeds = [seed for seed, is_wrong in zip(self.counters.seeds, wrong, strict=True) if is_wrong]
             raise UserError(
                 f"the loss of seed {', '.join(map(str, seeds))} is not finite in update"
-                f" {self.logger.updates}; a smaller agent.lr or agent.max_grad_norm may help"
+                f" {self.counters.updates}; a smaller agent.lr or agent.max_grad_norm may help"
             )
         self.memory.update_priorities(sample.place, update.priority)
 
-    def look_at_limits(self) -> None:
-        """Warn where the rewards may give returns that the head cannot represent."""
-        gamma, time_limit = self.agent.gamma, self.env.spec.time_limit
-        steps = 1 / (1 - gamma) if gamma < 1 else float(time_limit or "inf")
-        obs = torch.from_numpy(self.memory.observations(1)).to(self.agent.policy.device)
-        low, high = self.agent.online(obs).limits()
-        least, most = self.memory.reward_range()
-        if least * steps < low or most * steps > high:
-            log.warning(
-                "rewards from %g to %g at agent.gamma=%g may give returns from %g to %g; the support of"
-                " network.head holds %g to %g",
-                *(least, most, gamma, min(0.0, least * steps), max(0.0, most * steps), low, high),
-            )
+    def is_due(self, period: int) -> bool:
+        """Return whether something of this period, in iterations, is due after the present one; 0: never."""
+        return period > 0 and self.iteration % period == 0
 
-    def evaluates(self) -> bool:
-        """Return whether an evaluation is due after the present iteration."""
-        return self.clock.eval_period > 0 and self.iteration % self.clock.eval_period == 0
+    def end_iteration(self) -> None:
+        """Evaluate, log, draw histograms and film, each where it is due."""
+        policy, counters, logger = self.agent.policy, self.counters, self.logger
+        if self.is_due(self.clock.eval_period) and self.evaluator is not None:
+            returns = self.evaluator(policy, self.iteration)
+            counters.evaluated(returns)
+            logger.evaluated(counters.positions, returns)
+            self.best.evaluated(policy.state_dict(), returns, self.iteration)
+        speed = counters.steps_per_second()
+        logger.end_iteration(counters.positions, steps_per_second=speed, returns=counters.recent_returns())
+        self.report(speed)
+        if self.is_due(self.clock.histogram_period):
+            values = policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
+            logger.histogram(counters.positions, "train/q_values", values)
+        if self.is_due(self.clock.video_period):
+            path = logger.folder / "videos" / f"iteration-{self.iteration}.mp4"
+            self.camera.film(path, policy, self.iteration)
 
     def final_evaluation(self) -> None:
-        """Evaluate the finished run where no periodic evaluation did; only its status tells of it.
+        """Evaluate the finished run, for its status alone.
 
-        A longer total, given later, then still gives the metrics of a run that had it from the start.
+        A run with a larger total, given later, thus writes the metrics of one that had it from the start.
         """
         if self.evaluator is not None:
-            self.logger.keep_evaluation(self.evaluator(self.agent.policy, self.iteration))
+            self.counters.evaluated(self.evaluator(self.agent.policy, self.iteration))
 
     def result(self) -> float:
         """Return the interquartile mean over seeds of the latest evaluation or, without one, of training."""
-        if self.logger.evaluation is not None:
-            return interquartile_mean([float(np.mean(r)) for r in self.logger.evaluation.values()])
-        returns = self.logger.recent_returns()
+        if self.counters.evaluation is not None:
+            return interquartile_mean([float(np.mean(r)) for r in self.counters.evaluation.values()])
+        returns = self.counters.recent_returns()
         return interquartile_mean(returns) if returns else float("nan")
 
     def report(self, steps_per_second: float) -> None:
-        """Tell the log and the run folder how far the run is."""
+        """Log how far the run is and record it in the status."""
         total = self.clock.total
         parts = [f"{self.clock.unit} {self.tick:>{len(str(total))}} of {total}", *self.numbers()]
-        if self.evaluates() and self.logger.evaluation is not None:
+        if self.is_due(self.clock.eval_period) and self.counters.evaluation is not None:
             parts.append(f"evaluation {self.result():6.1f}")
         parts.append(f"{steps_per_second:,.0f} steps/s")
         log.info(" | ".join(parts))
@@ -221,7 +205,7 @@ class Runner:
 
     def numbers(self) -> list[str]:
         """Return the returns of the latest episodes, over several seeds with their range, and epsilon."""
-        returns = self.logger.recent_returns()
+        returns = self.counters.recent_returns()
         spread = f" ({min(returns):.1f} to {max(returns):.1f})" if len(returns) > 1 else ""
         told = [f"return {interquartile_mean(returns):6.1f}{spread}"] if returns else []
         return [*told, f"epsilon {self.epsilon(self.tick):.3f}"]
@@ -233,19 +217,8 @@ class Runner:
         parts = self.numbers()
         if np.isfinite(self.logger.loss).any():
             parts.append(f"loss {np.nanmean(self.logger.loss):.3g}")
-        parts.append(f"{self.logger.steps_per_second():,.0f} steps/s")
+        parts.append(f"{self.counters.steps_per_second():,.0f} steps/s")
         self.bar.show(self.tick, " | ".join(parts))
-
-    def selected(self) -> dict[str, Any] | None:
-        """Return each seed's best periodic evaluation, for the status; None without any."""
-        seeds = {
-            str(seed): {"mean_return": float(score), "iteration": int(iteration)}
-            for seed, score, iteration in zip(
-                self.logger.seeds, self.best.score, self.best.iteration, strict=True
-            )
-            if iteration
-        }
-        return {"note": "selected by evaluation, so biased upwards", "seeds": seeds} if seeds else None
 
     def progress(self) -> dict[str, Any]:
         return {
@@ -253,9 +226,9 @@ class Runner:
             "tick": self.tick,
             "total": self.clock.total,
             "iteration": self.iteration,
-            "updates": self.logger.updates,
-            "steps": self.logger.steps.tolist(),
-            "episodes": self.logger.episodes.tolist(),
+            "updates": self.counters.updates,
+            "steps": self.counters.steps.tolist(),
+            "episodes": self.counters.episodes.tolist(),
         }
 
     def save(self) -> None:
@@ -263,6 +236,7 @@ class Runner:
         files = self.logger.files()
         learner = {
             "agent": self.agent.state_dict(),
+            "counters": self.counters.state_dict(),
             "logger": self.logger.state_dict(),
             "files": files,
             "tick": self.tick,
@@ -285,7 +259,7 @@ class Runner:
             UserError: the checkpoint is damaged or of another run.
         """
         if not self.checkpoint.exists():
-            self.logger.open(None)
+            self.logger.open(self.counters.positions, None)
             return
         policy, learner, memory = (self.checkpoint.load(part) for part in ("policy", "learner", "memory"))
         best = self.checkpoint.load("best") if self.checkpoint.has("best") else None
@@ -295,9 +269,10 @@ class Runner:
             self.memory.load_state_dict(memory)
             if best is not None:
                 self.best.load_state_dict(best)
+            self.counters.load_state_dict(learner["counters"])
             self.logger.load_state_dict(learner["logger"])
             self.tick, self.iteration = learner["tick"], learner["iteration"]
-            self.logger.open(learner["files"])
+            self.logger.open(self.counters.positions, learner["files"])
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(

@@ -98,7 +98,7 @@ class Camera:
         while not ended:
             shaped = np.asarray(obs).reshape(spec.shape).astype(spec.dtype)
             everyone = np.broadcast_to(shaped, (len(self._seeds), 1, *spec.shape)).copy()
-            obs, reward, terminated, truncated, _ = env.step(int(policy.greedy(everyone)[0, 0]))
+            obs, reward, terminated, truncated, _ = env.step(int(policy.actor().act(everyone)[0, 0]))
             ended = terminated or truncated
             yield frame_of(env), float(reward)
 

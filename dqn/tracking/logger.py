@@ -1,10 +1,9 @@
-"""What a run tells: metrics.jsonl and TensorBoard events, one folder per seed, and events of all together."""
+"""Write metrics.jsonl and TensorBoard events: a folder per seed, plus summaries over all seeds."""
 
 import json
 import math
 import os
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,12 +16,10 @@ from dqn.stats import interquartile_mean
 from dqn.storage.durable_files import sync_folder
 from dqn.tracking import tensorboard as board
 from dqn.tracking.events import Events, cut
-from dqn.types import Array, Bools, Floats, Integers, Update
+from dqn.types import Array, Episode, Position, Update
 
 State = dict[str, Any]
 
-RECENT = 100
-"""Episodes in the running mean return."""
 FLUSH_SECONDS = 10.0
 
 
@@ -82,98 +79,57 @@ class SeedLog:
 
 
 class Logger:
-    """Counts episodes and steps, and logs returns, losses and evaluations of all seeds.
-
-    The step of a transition of environment e (of E) is the number of steps its seed took before this step of
-    all its environments, plus e + 1; so each transition has a number of its own.
+    """Writes returns, losses and evaluations of all seeds; it counts nothing and decides nothing.
 
     Args:
         folder: the run's; seed N logs to seed=N, and the spread over several seeds to the folder itself.
         seeds: the K seeds.
-        num_envs: environments per seed, E.
         config: of the run, for TensorBoard.
     """
 
-    def __init__(self, *, folder: Path, seeds: Sequence[int], num_envs: int, config: State) -> None:
+    def __init__(self, *, folder: Path, seeds: Sequence[int], config: State) -> None:
         self.folder, self.seeds, self._config = folder, seeds, config
-        self.episodes = np.zeros(len(seeds), np.int64)
-        self.updates = 0
-        self.recent: list[deque[float]] = [deque(maxlen=RECENT) for _ in seeds]
-        self.evaluation: dict[str, list[float]] | None = None
-        """Returns of the latest evaluation's episodes, by seed."""
         self.loss = np.full(len(seeds), np.nan)
-        """As it was last logged [K], for the eye: no checkpoint has it."""
-        self._returns = np.zeros((len(seeds), num_envs))
-        self._transitions = np.zeros((len(seeds), num_envs), np.int64)
-        self._begun = np.zeros((len(seeds), num_envs), np.int64)
-        """What `_transitions` was when the present episodes began."""
+        """The latest loss in a line [K], for the progress bar; checkpoints do not keep it."""
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
         self._logs: list[SeedLog] = []
         self._together: Events | None = None
-        """Of all seeds, where they are several."""
+        """The events of all seeds together, for several seeds."""
         self._flushed = time.monotonic()
-        self._started, self._steps_before = 0.0, 0
         self._spread: dict[str, list[float]] = {}
-        """What this iteration tells of the seeds, by tag."""
+        """Values of the seeds in this iteration, by tag."""
 
-    @property
-    def steps(self) -> Integers:
-        """Return the environment steps of each seed [K]."""
-        steps: Integers = self._transitions.sum(-1)
-        return steps
+    def open(self, at: Sequence[Position], states: Sequence[State] | None) -> None:
+        """Open the folders as `states` (from `files`) describe them, or new ones.
 
-    def open(self, states: Sequence[State] | None) -> None:
-        """Open the folders, as `states` (from `files`) say or from nothing."""
+        Args:
+            at: how far each seed is.
+            states: of the files; None: there are none yet.
+        """
         about = [board.layout(len(self.seeds)), board.config_text(self._config)]
         several = len(self.seeds) > 1
         group = "/".join(self.folder.absolute().parts[-2:])
         for k, seed in enumerate(self.seeds):
-            state = states[k] | {"step": int(self.steps[k])} if states else {}
+            state = states[k] | {"step": at[k].step} if states else {}
             header = [board.hparams(self._config, group), *([] if several else about)]
             self._logs.append(SeedLog(self.folder / f"seed={seed}", state, header))
         if several:
             sizes = states[-1]["events"] if states else {}
-            self._together = Events(self.folder, sizes, self._mean_step(), about)
+            self._together = Events(self.folder, sizes, mean_step(at), about)
             sync_folder(self.folder)
 
-    def _mean_step(self) -> int:
-        return int(self.steps.mean())
-
-    def start_iteration(self) -> None:
-        """Forget the unfinished episodes: their environments are gone."""
-        self._returns[:] = 0
-        self._begun[:] = self._transitions
-        self._started = time.perf_counter()
-        self._steps_before = int(self.steps.sum())
-
-    def transitions(self, *, raw_reward: Floats, active: Bools, ended: Bools, epsilon: float) -> None:
-        """Count one step of all active environments [K, E] and log the episodes that ended with it."""
-        self._returns += raw_reward
-        if np.count_nonzero(ended):
-            steps = self.steps.tolist()
-            for k, e in zip(*(axis.tolist() for axis in ended.nonzero()), strict=True):
-                self._episode(k, e, steps[k] + e + 1, epsilon)
-        self._transitions += active
-
-    def _episode(self, k: int, e: int, step: int, epsilon: float) -> None:
-        self.episodes[k] += 1
-        episode_return, transitions = float(self._returns[k, e]), int(self._transitions[k, e]) + 1
-        length = transitions - int(self._begun[k, e])
-        self._returns[k, e], self._begun[k, e] = 0, transitions
-        self.recent[k].append(episode_return)
-        line = self._line(k, step)
-        line |= {"train/return": episode_return, "train/length": length, "train/epsilon": float(epsilon)}
-        self._add(k, line)
+    def episode(self, episode: Episode, epsilon: float) -> None:
+        """Log an episode that ended."""
+        returns = {"train/return": episode.episode_return, "train/length": episode.length}
+        self._add(episode.seed_index, episode.at, returns | {"train/epsilon": float(epsilon)})
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flush(keep=1)
 
-    def _line(self, k: int, step: int) -> dict[str, float]:
-        return {"step": step, "episode": int(self.episodes[k]), "update": self.updates}
-
-    def _add(self, k: int, line: dict[str, float]) -> None:
-        """Add a line with the means of the updates since this seed's previous one."""
-        if self._counts[k] and "train/loss" not in self._logs[k].line_of(line["step"]):
+    def _add(self, k: int, at: Position, values: dict[str, float]) -> None:
+        """Add values to a seed's line, with the means of the updates since its previous one."""
+        line = at._asdict() | values
+        if self._counts[k] and "train/loss" not in self._logs[k].line_of(at.step):
             means = (self._sums[:, k] / self._counts[k]).tolist()
             line |= dict(zip(("train/loss", "train/q", "train/grad_norm"), means, strict=True))
             self.loss[k] = means[0]
@@ -182,42 +138,31 @@ class Logger:
         self._logs[k].add(line)
 
     def update(self, update: Update) -> None:
-        """Count one update of all seeds."""
-        self.updates += 1
+        """Take the report of one update of all seeds into the means of the next line."""
         self._sums += update.loss, update.q, update.grad_norm
         self._counts += 1
 
-    def evaluated(self, returns: Array) -> None:
-        """Log the returns [K, episodes] of an evaluation at the present step."""
-        self.keep_evaluation(returns)
-        self._spread["eval/return"] = returns.mean(-1).tolist()
-        for k, mean in enumerate(returns.mean(-1).tolist()):
-            self._add(k, self._line(k, int(self.steps[k])) | {"eval/return": mean})
+    def evaluated(self, at: Sequence[Position], returns: Array) -> None:
+        """Log the returns [K, episodes] of an evaluation."""
+        means = returns.mean(-1).tolist()
+        self._spread["eval/return"] = means
+        for k, mean in enumerate(means):
+            self._add(k, at[k], {"eval/return": mean})
 
-    def keep_evaluation(self, returns: Array) -> None:
-        """Remember the returns [K, episodes] as the latest evaluation's."""
-        self.evaluation = {str(seed): returns[k].tolist() for k, seed in enumerate(self.seeds)}
-
-    def end_iteration(self) -> float:
-        """Log and return the steps per second of this iteration."""
-        rate = self.steps_per_second()
+    def end_iteration(self, at: Sequence[Position], *, steps_per_second: float, returns: list[float]) -> None:
+        """Log the speed of an iteration and the spread of the latest mean returns over the seeds."""
         for k in range(len(self.seeds)):
-            self._add(k, self._line(k, int(self.steps[k])) | {"time/steps_per_second": rate})
-        self._spread |= {"train/return": self.recent_returns()}
+            self._add(k, at[k], {"time/steps_per_second": steps_per_second})
+        self._spread |= {"train/return": returns}
         if self._together is not None:
-            self._together.scalars(self._mean_step(), spread_scalars(self._spread))
+            self._together.scalars(mean_step(at), spread_scalars(self._spread))
         self._spread.clear()
-        return rate
 
-    def histogram(self, tag: str, values: Array) -> None:
+    def histogram(self, at: Sequence[Position], tag: str, values: Array) -> None:
         """Log a histogram of each seed's values [K, ...] at the end of an iteration."""
         for k, log in enumerate(self._logs):
             log.flush()
-            log.events.add(int(self.steps[k]), [board.histogram(tag, values[k])])
-
-    def steps_per_second(self) -> float:
-        """Return the environment steps of all seeds together per second of this iteration until now."""
-        return (int(self.steps.sum()) - self._steps_before) / (time.perf_counter() - self._started)
+            log.events.add(at[k].step, [board.histogram(tag, values[k])])
 
     def _flush(self, keep: int = 0) -> None:
         for log in self._logs:
@@ -225,10 +170,6 @@ class Logger:
         if self._together is not None:
             self._together.flush()
         self._flushed = time.monotonic()
-
-    def recent_returns(self) -> list[float]:
-        """Return each seed's mean return of its latest episodes; seeds without any are left out."""
-        return [float(np.mean(returns)) for returns in self.recent if returns]
 
     def files(self) -> list[State]:
         """Make all files durable and return their states, for `open`."""
@@ -244,26 +185,16 @@ class Logger:
                 stack.callback(self._together.close)
 
     def state_dict(self) -> State:
-        return {
-            "transitions": self._transitions.tolist(),
-            "episodes": self.episodes.tolist(),
-            "updates": self.updates,
-            "recent": [list(returns) for returns in self.recent],
-            "evaluation": self.evaluation,
-            "sums": self._sums.tolist(),
-            "counts": self._counts.tolist(),
-        }
+        return {"sums": self._sums.tolist(), "counts": self._counts.tolist()}
 
     def load_state_dict(self, state: State) -> None:
-        self._transitions[:] = state["transitions"]
-        self.episodes[:] = state["episodes"]
-        self.updates = state["updates"]
-        for mine, theirs in zip(self.recent, state["recent"], strict=True):
-            mine.clear()
-            mine.extend(theirs)
-        self.evaluation = state["evaluation"]
         self._sums[:] = state["sums"]
         self._counts[:] = state["counts"]
+
+
+def mean_step(at: Sequence[Position]) -> int:
+    """Return the mean step of the seeds, at which values of all seeds together are logged."""
+    return sum(position.step for position in at) // len(at)
 
 
 def spread_scalars(spread: dict[str, list[float]]) -> dict[str, float]:

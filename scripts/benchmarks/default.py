@@ -79,26 +79,26 @@ class StepCost(NamedTuple):
 def step_of_iteration(runner: Runner, parts: dict[str, "Watch"]) -> StepCost:
     """Train for an iteration and return what one of its steps cost."""
     before = {name: watch.seconds for name, watch in parts.items()}
-    steps, updates, start = runner.logger.steps.sum(), runner.logger.updates, time.process_time()
+    steps, updates, start = runner.counters.steps.sum(), runner.counters.updates, time.process_time()
     runner.train()
     seconds = time.process_time() - start
     runner.iteration += 1
-    steps = int(runner.logger.steps.sum() - steps)
+    steps = int(runner.counters.steps.sum() - steps)
     costs = {name: (watch.seconds - before[name]) / steps * 1e6 for name, watch in parts.items()}
     whole = seconds / steps * 1e6
     costs["loop"] = whole - sum(costs.values())
-    return StepCost(whole, costs, (runner.logger.updates - updates) / steps)
+    return StepCost(whole, costs, (runner.counters.updates - updates) / steps)
 
 
 def watched(runner: Runner) -> dict[str, "Watch"]:
     """Return watches of the parts of a step."""
-    env, agent, memory, logger = runner.env, runner.agent, runner.memory, runner.logger
+    env, agent, memory, counters = runner.env, runner.agent, runner.memory, runner.counters
     return {
         "environment": Watch((env, "step"), (env, "restart")),
-        "action": Watch((agent, "act")),
+        "action": Watch((agent.actor, "act")),
         "update": Watch((agent, "update"), (agent, "sync_target")),
         "memory": Watch((memory, "push"), (memory, "sample"), (memory, "update_priorities")),
-        "log": Watch((logger, "transitions"), (logger, "update")),
+        "log": Watch((counters, "count"), (runner.logger, "episode"), (runner.logger, "update")),
     }
 
 

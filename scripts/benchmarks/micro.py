@@ -98,10 +98,11 @@ def update(at: Measuring) -> list[Line]:
 def action(at: Measuring) -> list[Line]:
     """A greedy action, beside a module's under inference_mode and its matrix products."""
     obs = at.runner.env.reset(0)
+    greedy = at.runner.agent.policy.actor()
     most = 1.0 if at.work.name == HEAVY.name and at.num_seeds == 1 else None
     return at.lines(
         f"greedy action, {at.name}",
-        lambda: at.runner.agent.policy.greedy(obs),
+        lambda: greedy.act(obs),
         ("the eager module under inference_mode", limits.eager_action(at.sizes, obs[0, 0]), 1, most),
         ("its matrix products in NumPy", limits.action_products(at.sizes, at.num_seeds), at.num_seeds, None),
     )
@@ -128,7 +129,7 @@ def step(at: Measuring) -> list[Line]:
 
 def log(at: Measuring) -> list[Line]:
     """The log of an episode of 20 steps and 2 updates, written out, beside a SummaryWriter of as many."""
-    logger, count = at.runner.logger, at.num_seeds
+    counters, logger, count = at.runner.counters, at.runner.logger, at.num_seeds
     losses = at.runner.agent.update(at.runner.memory.sample(at.work.batch_size), 0)
     active = np.ones((count, 1), np.bool_)
     reward, going = np.ones((count, 1)), np.zeros((count, 1), np.bool_)
@@ -136,7 +137,8 @@ def log(at: Measuring) -> list[Line]:
     def ours() -> None:
         for left in reversed(range(EPISODE_STEPS)):
             ended = going if left else active
-            logger.transitions(raw_reward=reward, active=active, ended=ended, epsilon=0.5)
+            for episode in counters.count(raw_reward=reward, active=active, ended=ended):
+                logger.episode(episode, 0.5)
             if left % at.work.train_period == 0:
                 logger.update(losses)
 

@@ -218,9 +218,8 @@ def test_exploration_reaches_all_actions_at_the_rate_epsilon():
     """With epsilon 0.3 and three actions, the greedy one is taken at 0.7 + 0.1."""
     agent = make(num_envs=4)
     obs = np.ones((2, 4, 4), np.float32)
-    active = np.ones((2, 4), bool)
     greedy = agent.policy.q_values(obs).argmax(-1)
-    actions = np.stack([agent.act(obs, 0.3, active) for _ in range(3000)])
+    actions = np.stack([agent.actor.act(obs, 0.3) for _ in range(3000)])
     for k in range(2):
         frequency = np.bincount(actions[:, k].ravel(), minlength=3) / 12_000
         expected = np.full(3, 0.1)
@@ -231,10 +230,9 @@ def test_exploration_reaches_all_actions_at_the_rate_epsilon():
 def test_epsilon_zero_is_greedy_and_one_is_uniform():
     agent = make()
     obs = np.ones((2, 1, 4), np.float32)
-    active = np.ones((2, 1), bool)
     greedy = agent.policy.q_values(obs).argmax(-1)
-    assert all((agent.act(obs, 0.0, active) == greedy).all() for _ in range(50))
-    counts = np.bincount(np.stack([agent.act(obs, 1.0, active) for _ in range(3000)]).ravel())
+    assert all((agent.actor.act(obs, 0.0) == greedy).all() for _ in range(50))
+    counts = np.bincount(np.stack([agent.actor.act(obs, 1.0) for _ in range(3000)]).ravel())
     np.testing.assert_allclose(counts / 6000, 1 / 3, atol=0.03)
 
 

@@ -204,4 +204,4 @@ def test_every_observation_space_trains(tmp_path, name):
     ]
     runner = make_runner(tmp_path, words)
     runner.run()
-    assert runner.logger.updates > 0
+    assert runner.counters.updates > 0

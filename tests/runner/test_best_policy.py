@@ -32,7 +32,7 @@ def leaves(value: float) -> dict[str, torch.Tensor]:
 
 
 def test_each_seed_keeps_its_own_first_highest():
-    best = Best(2)
+    best = Best((3, 4))
     for iteration, scores in enumerate([(1, 5), (3, 4), (3, 7), (math.nan, 0)], 1):
         best.changed = False
         best.evaluated(leaves(iteration), np.array(scores, float)[:, None], iteration)
@@ -45,7 +45,7 @@ def test_each_seed_keeps_its_own_first_highest():
 
 
 def test_what_is_kept_does_not_change_with_the_network():
-    best, parameters = Best(2), leaves(1)
+    best, parameters = Best((3, 4)), leaves(1)
     best.evaluated(parameters, np.ones((2, 4)), 1)
     parameters["weight"].zero_()
     assert (best.state_dict()["policy"]["weight"] == 1).all()

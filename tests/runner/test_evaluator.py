@@ -19,7 +19,10 @@ class Constant:
     def __init__(self, action: int) -> None:
         self.action = action
 
-    def act(self, obs, epsilon, uniforms):
+    def actor(self, **random_numbers):
+        return self
+
+    def act(self, obs, epsilon, playing):
         return np.full(obs.shape[:2], self.action)
 
 

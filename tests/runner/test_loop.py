@@ -103,4 +103,4 @@ def test_an_episode_shorter_than_n_steps_does_not_start_a_seed_earlier(tmp_path)
     ]
     runner = make_runner(tmp_path, words)
     runner.run()
-    assert runner.logger.updates == 60 - 9
+    assert runner.counters.updates == 60 - 9

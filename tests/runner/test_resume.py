@@ -16,7 +16,7 @@ from helpers import config_of
 from records import check_records, contents, read_events, read_metrics, same, scalars_of, stored
 
 import dqn.storage.checkpoint
-from dqn.agent import Agent
+from dqn.agent import Actor, Agent
 from dqn.agent.optimizer import Adam
 from dqn.config.build import Config, build
 from dqn.env import Environments
@@ -87,7 +87,7 @@ def after(target: Any, name: str, call: int) -> Patch:
 
 STOPS = {
     "at once": before(Environments, "reset", 1),
-    "act": before(Agent, "act", 71),
+    "act": before(Actor, "act", 71),
     "step": after(Environments, "step", 70),
     "update": before(Adam, "step", 12),
     "after an update": after(Agent, "update", 13),

@@ -18,13 +18,13 @@ STEPS = [
 def run(folder: Path, words: list[str]) -> tuple[Runner, list[np.ndarray]]:
     runner = make_runner(folder, words)
     actions: list[np.ndarray] = []
-    act = runner.agent.act
+    act = runner.agent.actor.act
 
     def recording(obs: np.ndarray, epsilon: float, active: np.ndarray) -> np.ndarray:
         actions.append(act(obs, epsilon, active))
         return actions[-1]
 
-    runner.agent.act = recording
+    runner.agent.actor.act = recording
     runner.run()
     return runner, actions
 
@@ -60,7 +60,7 @@ def test_seed_alone_equals_seed_in_a_stack(tmp_path, words):
         alone, single = run(tmp_path / f"alone{k}", [*words, f"seed={3 + k}"])
         np.testing.assert_array_equal(np.stack(single)[:, 0], np.stack(together)[:, k])
         assert_seed_equal(alone, stack, k)
-        assert alone.logger.evaluation[str(3 + k)] == stack.logger.evaluation[str(3 + k)]
+        assert alone.counters.evaluation[str(3 + k)] == stack.counters.evaluation[str(3 + k)]
         lines = [
             (tmp_path / d / f"seed={3 + k}" / "metrics.jsonl").read_text() for d in ("stack", f"alone{k}")
         ]
@@ -79,9 +79,9 @@ def test_seed_alone_equals_seed_in_a_stack_by_episodes(tmp_path, memory):
     stack, _ = run(tmp_path / "stack", [*words, "num_seeds=3"])
     for k in range(3):
         alone, _ = run(tmp_path / f"alone{k}", [*words, f"seed={k}"])
-        assert alone.logger.steps[0] == stack.logger.steps[k]
+        assert alone.counters.steps[0] == stack.counters.steps[k]
         assert_seed_equal(alone, stack, k)
-        assert alone.logger.evaluation[str(k)] == stack.logger.evaluation[str(k)]
+        assert alone.counters.evaluation[str(k)] == stack.counters.evaluation[str(k)]
 
 
 def test_seeds_differ(tmp_path):

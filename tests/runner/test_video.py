@@ -57,9 +57,10 @@ def test_the_episode_is_greedy_and_whole(tmp_path, ffmpeg):
     total = runner.camera.film(tmp_path / "x.mp4", runner.agent.policy, 3)
     env = runner.camera._make()
     obs, _ = env.reset(seed=integer(5, "video", 3))
+    actor = runner.agent.policy.actor()
     steps, ended = 0, False
     while not ended:
-        action = runner.agent.policy.greedy(np.stack([obs, -obs])[:, None].astype(np.float32))[0, 0]
+        action = actor.act(np.stack([obs, -obs])[:, None].astype(np.float32))[0, 0]
         obs, _, terminated, truncated, _ = env.step(int(action))
         steps, ended = steps + 1, terminated or truncated
     env.close()

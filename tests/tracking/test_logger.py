@@ -14,6 +14,7 @@ from tensorboard.compat.proto.event_pb2 import SessionLog
 
 import dqn.tracking.logger
 from dqn.errors import UserError
+from dqn.runner.counters import Counters
 from dqn.tracking.logger import Logger, SeedLog
 from dqn.types import Update
 
@@ -23,40 +24,64 @@ LEARNING = {"train/loss", "train/q", "train/grad_norm"}
 TAGS = EPISODE | LEARNING | {"eval/return", "time/steps_per_second"}
 
 
+class Tracked:
+    """Counters and the logger that writes them, as the runner uses both."""
+
+    def __init__(self, folder: Path, states: Any, saved: Any, num_envs: int, seeds: Any) -> None:
+        self.counters = Counters(seeds=seeds, num_envs=num_envs)
+        self.logger = Logger(folder=folder, seeds=seeds, config={})
+        if saved is not None:
+            self.counters.load_state_dict(saved["counters"])
+            self.logger.load_state_dict(saved["logger"])
+        self.logger.open(self.counters.positions, states)
+        self.counters.start_iteration()
+        self.files, self.close = self.logger.files, self.logger.close
+
+    def step(self, ended: Any = False, *, reward: Any = 1.0, active: Any = True) -> None:
+        """Count and log one step of all environments."""
+        shape = self.counters._returns.shape
+        episodes = self.counters.count(
+            raw_reward=np.broadcast_to(reward, shape) * np.broadcast_to(active, shape),
+            active=np.broadcast_to(active, shape),
+            ended=np.broadcast_to(ended, shape),
+        )
+        for episode in episodes:
+            self.logger.episode(episode, 0.25)
+
+    def update(self, *values: float) -> None:
+        """Log an update with each seed's loss, q and grad_norm, those of the second ten times as large."""
+        scale = np.array([1.0, 10.0])[: len(self.counters.seeds)]
+        self.counters.updates += 1
+        self.logger.update(Update(np.zeros((scale.size, 4)), *(value * scale for value in values)))
+
+    def evaluated(self, returns: Any) -> None:
+        self.counters.evaluated(returns)
+        self.logger.evaluated(self.counters.positions, returns)
+
+    def end_iteration(self) -> None:
+        counters = self.counters
+        self.logger.end_iteration(
+            counters.positions,
+            steps_per_second=counters.steps_per_second(),
+            returns=counters.recent_returns(),
+        )
+
+    def state_dict(self) -> Any:
+        return {"counters": self.counters.state_dict(), "logger": self.logger.state_dict()}
+
+
 @pytest.fixture
 def make(tmp_path):
     """Return what opens a logger of two seeds; all are closed at the end."""
-    loggers = []
+    opened = []
 
-    def make(states: Any = None, counts: Any = None, num_envs: int = 1, seeds: Any = (3, 4)) -> Logger:
-        logger = Logger(folder=tmp_path, seeds=seeds, num_envs=num_envs, config={})
-        if counts is not None:
-            logger.load_state_dict(counts)
-        logger.open(states)
-        logger.start_iteration()
-        loggers.append(logger)
-        return logger
+    def make(states: Any = None, saved: Any = None, num_envs: int = 1, seeds: Any = (3, 4)) -> Tracked:
+        opened.append(Tracked(tmp_path, states, saved, num_envs, seeds))
+        return opened[-1]
 
     yield make
-    for logger in loggers:
-        logger.close()
-
-
-def step(logger: Logger, ended: Any = False, *, reward: Any = 1.0, active: Any = True) -> None:
-    """Log one step of all environments."""
-    shape = logger._returns.shape
-    logger.transitions(
-        raw_reward=np.broadcast_to(reward, shape) * np.broadcast_to(active, shape),
-        active=np.broadcast_to(active, shape),
-        ended=np.broadcast_to(ended, shape),
-        epsilon=0.25,
-    )
-
-
-def update(logger: Logger, *values: float) -> None:
-    """Log an update of which each seed reports loss, q and grad_norm, the second seed ten times as much."""
-    scale = np.array([1.0, 10.0])[: len(logger.seeds)]
-    logger.update(Update(np.zeros((scale.size, 4)), *(value * scale for value in values)))
+    for tracked in opened:
+        tracked.close()
 
 
 def lines_of(folder: Path, seed: int = 3) -> list[dict[str, float]]:
@@ -86,12 +111,12 @@ def test_lines_of_a_run(tmp_path):
             assert ("time/steps_per_second" in tags) == (line["step"] % 100 == 0)
             assert ("eval/return" in tags) == (line["step"] % 200 == 0)
         episodes = [line for line in lines if line.keys() >= EPISODE]
-        assert [line["episode"] for line in episodes] == list(range(1, runner.logger.episodes[k] + 1))
+        assert [line["episode"] for line in episodes] == list(range(1, runner.counters.episodes[k] + 1))
         assert all(line["train/return"] == line["train/length"] for line in episodes), "so in CartPole"
         assert all(line["train/epsilon"] == runner.epsilon((line["step"] - 1) // 2 * 2) for line in episodes)
         assert lines[-1]["step"] == 400
-        assert lines[-1]["update"] == runner.logger.updates == (400 - 150) // 4 + 1
-        assert lines[-1]["eval/return"] == np.mean(runner.logger.evaluation[str(7 + k)])
+        assert lines[-1]["update"] == runner.counters.updates == (400 - 150) // 4 + 1
+        assert lines[-1]["eval/return"] == np.mean(runner.counters.evaluation[str(7 + k)])
 
 
 def test_the_document_s_clock_counts_steps_too(tmp_path):
@@ -111,14 +136,14 @@ def test_the_document_s_clock_counts_steps_too(tmp_path):
             episodes[3]["step"],
             episodes[7]["step"],
         ]
-        assert lines[-1]["step"] == runner.logger.steps[k]
+        assert lines[-1]["step"] == runner.counters.steps[k]
 
 
 def test_step_numbers_with_several_environments(make, tmp_path):
     """Environment e of E has its transition at the steps before, plus e + 1."""
     logger = make(num_envs=3)
-    step(logger, [[False] * 3, [True, False, True]])
-    step(logger, [[True] * 3, [False, True, False]], reward=2.0)
+    logger.step([[False] * 3, [True, False, True]])
+    logger.step([[True] * 3, [False, True, False]], reward=2.0)
     logger.files()
     assert [(x["step"], x["episode"], x["train/return"], x["train/length"]) for x in lines_of(tmp_path)] == [
         (4, 1, 3.0, 2),
@@ -130,18 +155,18 @@ def test_step_numbers_with_several_environments(make, tmp_path):
         (3, 1.0, 1),
         (5, 3.0, 2),
     ]
-    assert logger.steps.tolist() == [6, 6]
-    assert logger.episodes.tolist() == [3, 3]
+    assert logger.counters.steps.tolist() == [6, 6]
+    assert logger.counters.episodes.tolist() == [3, 3]
 
 
 def test_a_waiting_environment_takes_no_step(make, tmp_path):
     logger = make()
-    step(logger, [[True], [False]])
+    logger.step([[True], [False]])
     for _ in range(4):
-        step(logger, active=[[False], [True]])
-    step(logger, [[False], [True]], active=[[False], [True]])
-    logger.start_iteration()
-    step(logger, ended=True)
+        logger.step(active=[[False], [True]])
+    logger.step([[False], [True]], active=[[False], [True]])
+    logger.counters.start_iteration()
+    logger.step(ended=True)
     logger.files()
     assert [(x["step"], x["train/length"]) for x in lines_of(tmp_path)] == [(1, 1), (2, 1)]
     assert [(x["step"], x["train/length"]) for x in lines_of(tmp_path, 4)] == [(6, 6), (7, 1)]
@@ -149,12 +174,12 @@ def test_a_waiting_environment_takes_no_step(make, tmp_path):
 
 def test_means_since_the_line_before(make, tmp_path):
     logger = make()
-    update(logger, 1.0, 2.0, 3.0)
-    update(logger, 3.0, 4.0, 7.0)
-    step(logger, [[True], [False]])
-    update(logger, 5.0, 6.0, 7.0)
-    step(logger, [[True], [True]])
-    step(logger, [[True], [False]])
+    logger.update(1.0, 2.0, 3.0)
+    logger.update(3.0, 4.0, 7.0)
+    logger.step([[True], [False]])
+    logger.update(5.0, 6.0, 7.0)
+    logger.step([[True], [True]])
+    logger.step([[True], [False]])
     logger.files()
     first, second, third = lines_of(tmp_path)
     assert {tag: first[tag] for tag in LEARNING} == {"train/loss": 2, "train/q": 3, "train/grad_norm": 5}
@@ -167,9 +192,9 @@ def test_means_since_the_line_before(make, tmp_path):
 
 def test_one_line_of_a_step(make, tmp_path):
     logger = make()
-    step(logger, ended=True)
+    logger.step(ended=True)
     logger.evaluated(np.array([[1.0, 2.0], [3.0, 4.0]]))
-    update(logger, 1.0, 1.0, 1.0)
+    logger.update(1.0, 1.0, 1.0)
     logger.end_iteration()
     logger.files()
     (line,) = lines_of(tmp_path)
@@ -181,10 +206,10 @@ def test_one_line_of_a_step(make, tmp_path):
 
 def test_a_cut_episode_is_no_return(make, tmp_path):
     logger = make()
-    step(logger)
+    logger.step()
     logger.end_iteration()
-    logger.start_iteration()
-    step(logger, ended=True)
+    logger.counters.start_iteration()
+    logger.step(ended=True)
     logger.files()
     assert [line.get("train/return") for line in lines_of(tmp_path)] == [None, 1.0]
 
@@ -192,8 +217,8 @@ def test_a_cut_episode_is_no_return(make, tmp_path):
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite_is_left_out(make, tmp_path, bad):
     logger = make()
-    update(logger, 1.0, bad, 2.0)
-    step(logger, ended=True, reward=bad)
+    logger.update(1.0, bad, 2.0)
+    logger.step(ended=True, reward=bad)
     logger.files()
     text = (tmp_path / "seed=3" / "metrics.jsonl").read_text()
     assert "NaN" not in text
@@ -205,8 +230,8 @@ def test_what_is_not_finite_is_left_out(make, tmp_path, bad):
 
 def test_numbers_are_exact(make, tmp_path):
     logger = make()
-    step(logger, ended=True, reward=0.1)
-    step(logger, ended=True, reward=1e300 / 3)
+    logger.step(ended=True, reward=0.1)
+    logger.step(ended=True, reward=1e300 / 3)
     logger.files()
     assert [line["train/return"] for line in lines_of(tmp_path)] == [0.1, 1e300 / 3]
 
@@ -215,7 +240,7 @@ def test_lines_reach_the_disk_while_the_run_goes_on(make, tmp_path, monkeypatch)
     monkeypatch.setattr(dqn.tracking.logger, "FLUSH_SECONDS", -1.0)
     logger = make()
     for _ in range(3):
-        step(logger, ended=True)
+        logger.step(ended=True)
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 2], "the latest line may still grow"
 
 
@@ -223,10 +248,10 @@ def interrupted(make: Any, tmp_path: Path) -> tuple[Any, Any]:
     """Log steps 1 to 20, take the state, and log 21 to 30 in vain; return the state."""
     logger = make()
     for _ in range(20):
-        step(logger, ended=True)
+        logger.step(ended=True)
     states, counts = logger.files(), logger.state_dict()
     for _ in range(10):
-        step(logger, ended=True, reward=-1.0)
+        logger.step(ended=True, reward=-1.0)
     logger.files()
     logger.close()
     assert len(lines_of(tmp_path)) == 30
@@ -242,14 +267,14 @@ def test_reopening_cuts_what_came_later(make, tmp_path):
         logger = make(states, counts)
         assert (tmp_path / "seed=3" / "metrics.jsonl").read_bytes() == before
         for _ in range(10):
-            step(logger, ended=True)
+            logger.step(ended=True)
         again = logger.files()
         logger.close()
         assert [line["step"] for line in lines_of(tmp_path)] == list(range(1, 31))
         assert {line["train/return"] for line in lines_of(tmp_path)} == {1.0}
         check_records(tmp_path)
     logger = make(again, logger.state_dict())
-    step(logger, ended=True)
+    logger.step(ended=True)
     logger.files()
     assert [line["step"] for line in lines_of(tmp_path)] == list(range(1, 32))
     check_records(tmp_path)
@@ -258,7 +283,7 @@ def test_reopening_cuts_what_came_later(make, tmp_path):
 def test_reopening_without_a_state_begins_anew(make, tmp_path):
     interrupted(make, tmp_path)
     logger = make()
-    step(logger, ended=True)
+    logger.step(ended=True)
     logger.files()
     assert len(lines_of(tmp_path)) == 1
     check_records(tmp_path)
@@ -282,10 +307,10 @@ def test_a_tensorboard_that_looks_on_sees_each_step_once(make, tmp_path, saved):
     """It drops what it has seen and was cut off, with and without a checkpoint to go on from."""
     logger = make()
     for _ in range(20):
-        step(logger, ended=True)
+        logger.step(ended=True)
     states, counts = logger.files(), logger.state_dict()
     for _ in range(10):
-        step(logger, ended=True, reward=-1.0)
+        logger.step(ended=True, reward=-1.0)
     logger.files()
     board = EventAccumulator(str(tmp_path / "seed=3"), size_guidance={"scalars": 0})
     board.Reload()
@@ -293,7 +318,7 @@ def test_a_tensorboard_that_looks_on_sees_each_step_once(make, tmp_path, saved):
     logger.close()
     logger = make(states, counts) if saved else make()
     for _ in range(5):
-        step(logger, ended=True)
+        logger.step(ended=True)
     logger.files()
     board.Reload()
     seen = [(event.step, event.value) for event in board.Scalars("train/return")]
@@ -329,21 +354,21 @@ def test_both_files_are_closed_where_one_cannot_be_written(tmp_path):
 def test_counters_round_trip(make):
     logger = make()
     for _ in range(3):
-        step(logger, ended=True)
-    update(logger, 1.0, 2.0, 3.0)
+        logger.step(ended=True)
+    logger.update(1.0, 2.0, 3.0)
     logger.evaluated(np.ones((2, 2)))
-    update(logger, 1.0, 2.0, 3.0)
+    logger.update(1.0, 2.0, 3.0)
     state = json.loads(json.dumps(logger.state_dict()))
     other = make(logger.files(), state)
     assert other.state_dict() == logger.state_dict()
-    assert other.recent_returns() == [1.0, 1.0]
+    assert other.counters.recent_returns() == [1.0, 1.0]
 
 
 def test_recent_returns_leave_out_seeds_without_any(make):
     logger = make()
-    assert logger.recent_returns() == []
-    step(logger, [[True], [False]])
-    assert logger.recent_returns() == [1.0]
+    assert logger.counters.recent_returns() == []
+    logger.step([[True], [False]])
+    assert logger.counters.recent_returns() == [1.0]
 
 
 def test_the_helper_that_other_tests_trust_sees_a_step_that_was_written_twice(tmp_path):

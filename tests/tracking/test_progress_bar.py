@@ -179,7 +179,7 @@ def test_the_loop_looks_at_the_clock_now_and_then(tmp_path):
 def test_the_bar_ends_with_the_run_that_fails(tmp_path):
     runner = make_runner(tmp_path, TINY_STEPS)
     runner.bar = bar = Counting()
-    runner.agent.act = None
+    runner.agent.actor.act = None
     with pytest.raises(TypeError):
         runner.run()
     assert bar.ended

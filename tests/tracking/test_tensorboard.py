@@ -137,8 +137,8 @@ def test_the_spread_over_seeds(tmp_path, clock):
     runner = make_runner(tmp_path, words)
     steps, returns, reports = [], [], runner.report
     runner.report = lambda rate: (
-        steps.append(int(runner.logger.steps.mean())),
-        returns.append(runner.logger.recent_returns()),
+        steps.append(int(runner.counters.steps.mean())),
+        returns.append(runner.counters.recent_returns()),
         reports(rate),
     )
     runner.run()

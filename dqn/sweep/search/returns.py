@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from dqn.runner.counters import RECENT
 from dqn.stats import interquartile_mean
 from dqn.storage.folder import RunFolder
-from dqn.tracking.logger import RECENT
 
 ITERATION_END = "time/steps_per_second"
 """In the last line of every iteration, and only there."""

@@ -22,10 +22,10 @@ def timed_run(self: Runner) -> float:
 
 Runner.run = timed_run  # type: ignore[method-assign]
 train()
-logger, loop = trained[0][0].logger, trained[0][1]
+counters, loop = trained[0][0].counters, trained[0][1]
 tell(
-    steps=int(logger.steps.sum()),
-    updates=logger.updates * len(logger.seeds),
+    steps=int(counters.steps.sum()),
+    updates=counters.updates * len(counters.seeds),
     loop=loop,
-    returns=[value for recent in logger.recent for value in recent],
+    returns=[value for recent in counters.recent for value in recent],
 )

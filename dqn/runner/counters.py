@@ -1,0 +1,108 @@
+"""Counters of a run: what the loop, the result, the status and the logger read."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dqn.types import Array, Bools, Episode, Floats, Integers, Position
+
+State = dict[str, Any]
+
+RECENT = 100
+"""Episodes in the running mean return."""
+
+
+class Counters:
+    """Steps, episodes and updates of every seed, and its latest returns.
+
+    The step of a transition of environment e (of E) is the number of steps its seed took before this step of
+    all its environments, plus e + 1; so each transition has a number of its own.
+
+    Args:
+        seeds: the K seeds.
+        num_envs: environments per seed, E.
+    """
+
+    def __init__(self, *, seeds: Sequence[int], num_envs: int) -> None:
+        self.seeds = seeds
+        self.episodes = np.zeros(len(seeds), np.int64)
+        self.updates = 0
+        self.recent: list[deque[float]] = [deque(maxlen=RECENT) for _ in seeds]
+        self.evaluation: dict[str, list[float]] | None = None
+        """Returns of the latest evaluation's episodes, by seed."""
+        self._returns = np.zeros((len(seeds), num_envs))
+        self._transitions = np.zeros((len(seeds), num_envs), np.int64)
+        self._begun = np.zeros((len(seeds), num_envs), np.int64)
+        """The value of `_transitions` when each present episode started."""
+        self._started, self._steps_before = 0.0, 0
+
+    @property
+    def steps(self) -> Integers:
+        """Return the environment steps of each seed [K], which are also the transitions that it stored."""
+        steps: Integers = self._transitions.sum(-1)
+        return steps
+
+    @property
+    def positions(self) -> list[Position]:
+        """Return how far each seed is, [K]."""
+        episodes = self.episodes.tolist()
+        return [Position(*both, self.updates) for both in zip(self.steps.tolist(), episodes, strict=True)]
+
+    def start_iteration(self) -> None:
+        """Forget the unfinished episodes: their environments are gone."""
+        self._returns[:] = 0
+        self._begun[:] = self._transitions
+        self._started = time.perf_counter()
+        self._steps_before = int(self.steps.sum())
+
+    def count(self, *, raw_reward: Floats, active: Bools, ended: Bools) -> list[Episode]:
+        """Count one step of all active environments [K, E]; return the episodes that ended with it."""
+        self._returns += raw_reward
+        episodes = self._episodes(ended) if np.count_nonzero(ended) else []
+        self._transitions += active
+        return episodes
+
+    def _episodes(self, ended: Bools) -> list[Episode]:
+        steps, episodes = self.steps.tolist(), []
+        for k, e in zip(*(axis.tolist() for axis in ended.nonzero()), strict=True):
+            self.episodes[k] += 1
+            episode_return, transitions = float(self._returns[k, e]), int(self._transitions[k, e]) + 1
+            length = transitions - int(self._begun[k, e])
+            self._returns[k, e], self._begun[k, e] = 0, transitions
+            self.recent[k].append(episode_return)
+            at = Position(steps[k] + e + 1, int(self.episodes[k]), self.updates)
+            episodes.append(Episode(k, at, episode_return, length))
+        return episodes
+
+    def evaluated(self, returns: Array) -> None:
+        """Remember the returns [K, episodes] as the latest evaluation's."""
+        self.evaluation = {str(seed): returns[k].tolist() for k, seed in enumerate(self.seeds)}
+
+    def recent_returns(self) -> list[float]:
+        """Return each seed's mean return of its latest episodes; seeds without any are left out."""
+        return [float(np.mean(returns)) for returns in self.recent if returns]
+
+    def steps_per_second(self) -> float:
+        """Return the environment steps of all seeds per second, since this iteration started."""
+        return (int(self.steps.sum()) - self._steps_before) / (time.perf_counter() - self._started)
+
+    def state_dict(self) -> State:
+        return {
+            "transitions": self._transitions.tolist(),
+            "episodes": self.episodes.tolist(),
+            "updates": self.updates,
+            "recent": [list(returns) for returns in self.recent],
+            "evaluation": self.evaluation,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        self._transitions[:] = state["transitions"]
+        self.episodes[:] = state["episodes"]
+        self.updates = state["updates"]
+        for mine, theirs in zip(self.recent, state["recent"], strict=True):
+            mine.clear()
+            mine.extend(theirs)
+        self.evaluation = state["evaluation"]

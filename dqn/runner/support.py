@@ -1,0 +1,30 @@
+"""A warning of rewards that give returns which the network's head cannot represent."""
+
+import logging
+
+import torch
+
+from dqn.agent import Agent
+from dqn.memory import ReplayMemory
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_returns_beyond_support(agent: Agent, memory: ReplayMemory, time_limit: int | None) -> None:
+    """Warn if returns of the stored rewards may lie beyond the limits of the head, such as C51's support.
+
+    Args:
+        agent: gives the discount and the limits.
+        memory: gives the range of rewards.
+        time_limit: steps after which an episode is truncated; None: without a limit.
+    """
+    steps = 1 / (1 - agent.gamma) if agent.gamma < 1 else float(time_limit or "inf")
+    obs = torch.from_numpy(memory.observations(1)).to(agent.policy.device)
+    low, high = agent.online(obs).limits()
+    least, most = memory.reward_range()
+    if least * steps < low or most * steps > high:
+        log.warning(
+            "rewards from %g to %g at agent.gamma=%g may give returns from %g to %g; the support of"
+            " network.head holds %g to %g",
+            *(least, most, agent.gamma, min(0.0, least * steps), max(0.0, most * steps), low, high),
+        )
