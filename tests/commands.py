@@ -18,6 +18,14 @@ from dqn.cli import main as cli
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=0"]
 
+WITHOUT_TORCH = """
+import atexit, runpy, sys
+atexit.register(lambda: print("torch:", "torch" in sys.modules))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Program for `python -c` that runs a script and prints whether it imported torch."""
+
 
 class Result(NamedTuple):
     code: int
@@ -68,6 +76,13 @@ def call(script: str, *words: object) -> Result:
     if isinstance(code, str):  # what the interpreter would print
         code, text = 1, text + code
     return Result(int(code or 0), text)
+
+
+def named(text: str, keys: dict[str, str]) -> None:
+    """Assert that each key starts a line of an error message that says what would be right."""
+    lines = [line.strip() for line in text.splitlines()]
+    for key, right in keys.items():
+        assert any(line.startswith(key) and right in line.removeprefix(key) for line in lines), (key, text)
 
 
 def load_script(name: str) -> ModuleType:

@@ -37,6 +37,19 @@ TINY_EPISODES = [
     "network.torso.hidden_sizes=[16]",
 ]
 
+FINISHED = [
+    "runner.total_episodes=4",
+    "runner.iteration_length=2",
+    "runner.eval_episodes=0",
+    "network.torso.hidden_sizes=[4]",
+]
+"""Overrides of the run in the fixture `finished_run`."""
+
+
+def options(group: str) -> list[str]:
+    """Return the options that conf/ has for a group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
 
 def config_of(words: list[str]) -> dict[str, Any]:
     """Return the resolved configuration of a command line."""

@@ -14,9 +14,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import SCRIPTS, call, tree
+from commands import SCRIPTS, WITHOUT_TORCH, call, named, tree
 from helpers import ROOT, USER
-from test_mistakes import WITHOUT_TORCH, named
 
 import dqn
 from dqn.config.compose import check_words

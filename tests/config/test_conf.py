@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers import config_of, make_runner
+from helpers import config_of, make_runner, options
 from hydra.utils import get_object
 
 import dqn
@@ -17,10 +17,6 @@ from dqn.config.validate import check
 
 GROUPS = ("env", "memory", "schedule", "network", "agent", "runner", "network/torso", "network/head")
 GROUPS += ("network/layer", "memory/reader", "agent/optimizer", "agent/lr_schedule", "agent/backup")
-
-
-def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 EVERY = [[f"{group}={option}"] for group in GROUPS for option in options(group)]

@@ -7,9 +7,8 @@ import sys
 
 import pytest
 import torch
-from commands import SCRIPTS, TINY, call, child_seconds, finish, run, start, tree
-from conftest import FINISHED
-from helpers import config_of
+from commands import SCRIPTS, TINY, WITHOUT_TORCH, call, child_seconds, finish, named, run, start, tree
+from helpers import FINISHED, config_of
 
 from dqn.cli.main import verified
 from dqn.config.compose import check_words
@@ -167,13 +166,6 @@ COMPOSITION = [
 ]
 
 
-def named(text: str, keys: dict[str, str]) -> None:
-    """Assert that each key begins a line that says what would be right."""
-    lines = [line.strip() for line in text.splitlines()]
-    for key, right in keys.items():
-        assert any(line.startswith(key) and right in line.removeprefix(key) for line in lines), (key, text)
-
-
 @pytest.mark.parametrize(("words", "keys"), VALUES, ids=[words for words, _ in VALUES])
 def test_values(words, keys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -224,12 +216,6 @@ QUICK = [
     ("agent.lr=[1", 1, {"agent.lr=[1": "KEY=VALUE"}),
     ("-m agent=dqn,foo nosuch=1,2 seed=range(0,1000)", 1, {"agent=foo": "double", "nosuch=1": "num_seeds"}),
 ]
-WITHOUT_TORCH = """
-import atexit, runpy, sys
-atexit.register(lambda: print("torch:", "torch" in sys.modules))
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture(scope="module")

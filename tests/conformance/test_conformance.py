@@ -5,8 +5,7 @@ from contextlib import nullcontext
 import faults
 import pytest
 from commands import call
-from helpers import USER
-from test_conf import options
+from helpers import USER, options
 
 import dqn.agent.numpy_forward
 from dqn.cli.check import examine_words

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from commands import call, tree
-from conftest import FINISHED
+from helpers import FINISHED
 
 import dqn
 from dqn.deploy import export
