@@ -1,5 +1,8 @@
 """What many tests need: a composed configuration and its runner."""
 
+import copy
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +54,15 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def config_of(words: list[str]) -> dict[str, Any]:
-    """Return the resolved configuration of a command line."""
+def config_of(words: Sequence[str]) -> dict[str, Any]:
+    """Return the resolved configuration of a command line, which the test may change."""
+    return copy.deepcopy(composed(tuple(words)))
+
+
+@functools.cache
+def composed(words: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved(compose("config", overrides=words))
+        return resolved(compose("config", overrides=list(words)))
 
 
 def make_runner(folder: Path, words: list[str]) -> Runner:
