@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import resource
 import subprocess
@@ -18,13 +19,31 @@ from dqn.cli import main as cli
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=0"]
 
-WITHOUT_TORCH = """
-import atexit, runpy, sys
-atexit.register(lambda: print("torch:", "torch" in sys.modules))
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+ANSWERS = """
+import contextlib, io, json, runpy, sys, time
+_, script, commands = sys.argv
+for words in json.loads(commands):
+    start, out, code = time.process_time(), io.StringIO(), 0
+    sys.argv = [script, *words]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    text = out.getvalue() + (code if isinstance(code, str) else "")
+    code = 1 if isinstance(code, str) else code or 0
+    print(json.dumps([code, text, time.process_time() - start, "torch" in sys.modules]))
 """
-"""Program for `python -c` that runs a script and prints whether it imported torch."""
+"""Program for `python -c` that does what a script does for each of several command lines."""
+
+
+class Answer(NamedTuple):
+    code: int
+    text: str
+    seconds: float
+    """CPU seconds that it took."""
+    has_torch: bool
+    """Whether torch was imported, for this answer or one before it."""
 
 
 class Result(NamedTuple):
@@ -51,6 +70,13 @@ def finish(process: "subprocess.Popen[str]") -> Result:
 def run(script: str, *words: str, cwd: Path, python: list[str] | None = None) -> Result:
     """Run a script to its end."""
     return finish(start(script, *words, cwd=cwd, python=python))
+
+
+def answers(script: str, commands: list[list[str]], *, cwd: Path, env: dict[str, str]) -> list[Answer]:
+    """Return what a script answers to several command lines, all in one new process."""
+    command = [sys.executable, "-c", ANSWERS, str(SCRIPTS / f"{script}.py"), json.dumps(commands)]
+    text = subprocess.check_output(command, cwd=cwd, env=os.environ | env, text=True, timeout=120)
+    return [Answer(*json.loads(line)) for line in text.splitlines()]
 
 
 def child_seconds() -> float:
