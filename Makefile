@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n logical --dist worksteal $(ARGS)
 
 .PHONY: train test test-slow lint check format clean
 
@@ -9,10 +10,10 @@ train: $(VENV)/core
 	$(BIN)/python scripts/train.py
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n auto
+	$(PYTEST)
 
 test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -n auto -m slow
+	$(PYTEST) -m slow
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -21,7 +22,7 @@ lint: $(VENV)/dev
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/python -m pytest -n auto -m "not slow and not process"
+	$(PYTEST) -m "not slow and not process"
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .

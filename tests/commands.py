@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import resource
 import subprocess
@@ -17,6 +18,32 @@ from dqn.cli import main as cli
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 TINY = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=0"]
+
+ANSWERS = """
+import contextlib, io, json, runpy, sys, time
+_, script, commands = sys.argv
+for words in json.loads(commands):
+    start, out, code = time.process_time(), io.StringIO(), 0
+    sys.argv = [script, *words]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+    text = out.getvalue() + (code if isinstance(code, str) else "")
+    code = 1 if isinstance(code, str) else code or 0
+    print(json.dumps([code, text, time.process_time() - start, "torch" in sys.modules]))
+"""
+"""Program for `python -c` that does what a script does for each of several command lines."""
+
+
+class Answer(NamedTuple):
+    code: int
+    text: str
+    seconds: float
+    """CPU seconds that it took."""
+    has_torch: bool
+    """Whether torch was imported, for this answer or one before it."""
 
 
 class Result(NamedTuple):
@@ -45,6 +72,13 @@ def run(script: str, *words: str, cwd: Path, python: list[str] | None = None) ->
     return finish(start(script, *words, cwd=cwd, python=python))
 
 
+def answers(script: str, commands: list[list[str]], *, cwd: Path, env: dict[str, str]) -> list[Answer]:
+    """Return what a script answers to several command lines, all in one new process."""
+    command = [sys.executable, "-c", ANSWERS, str(SCRIPTS / f"{script}.py"), json.dumps(commands)]
+    text = subprocess.check_output(command, cwd=cwd, env=os.environ | env, text=True, timeout=120)
+    return [Answer(*json.loads(line)) for line in text.splitlines()]
+
+
 def child_seconds() -> float:
     """Return the CPU seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,6 +102,13 @@ def call(script: str, *words: object) -> Result:
     if isinstance(code, str):  # what the interpreter would print
         code, text = 1, text + code
     return Result(int(code or 0), text)
+
+
+def named(text: str, keys: dict[str, str]) -> None:
+    """Assert that each key starts a line of an error message that says what would be right."""
+    lines = [line.strip() for line in text.splitlines()]
+    for key, right in keys.items():
+        assert any(line.startswith(key) and right in line.removeprefix(key) for line in lines), (key, text)
 
 
 def load_script(name: str) -> ModuleType:

@@ -2,12 +2,19 @@
 
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# For this process and those that tests start, before NumPy and torch count their threads. The tests
+# fill the cores by themselves: threads that wait for each other would cost up to a third more.
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
+
 import torch
-from helpers import config_of
+from helpers import FINISHED, config_of
 
 from dqn.config.launch import launch
 from dqn.storage.folder import RunFolder
@@ -15,19 +22,19 @@ from dqn.storage.folder import RunFolder
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 """As in an activated environment: `python` is the one that runs the tests."""
 
-FINISHED = [
-    "runner.total_episodes=4",
-    "runner.iteration_length=2",
-    "runner.eval_episodes=0",
-    "network.torso.hidden_sizes=[4]",
-]
-"""The words of the run of `finished_run`."""
-
 
 @pytest.fixture(autouse=True)
 def _denormals() -> None:
     """Let the tiniest numbers count, whatever an earlier test's run has left."""
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT reach the processes that a test starts, even where pytest itself ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +46,5 @@ def finished_template(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def finished_run(finished_template, tmp_path) -> Path:
-    """Return a folder of one's own with a small run that has reached its end."""
+    """Return a folder with a small finished run, which the test may change."""
     return Path(shutil.copytree(finished_template, tmp_path / "run"))

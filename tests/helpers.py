@@ -1,5 +1,8 @@
 """What many tests need: a composed configuration and its runner."""
 
+import copy
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +40,29 @@ TINY_EPISODES = [
     "network.torso.hidden_sizes=[16]",
 ]
 
+FINISHED = [
+    "runner.total_episodes=4",
+    "runner.iteration_length=2",
+    "runner.eval_episodes=0",
+    "network.torso.hidden_sizes=[4]",
+]
+"""Overrides of the run in the fixture `finished_run`."""
 
-def config_of(words: list[str]) -> dict[str, Any]:
-    """Return the resolved configuration of a command line."""
+
+def options(group: str) -> list[str]:
+    """Return the options that conf/ has for a group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def config_of(words: Sequence[str]) -> dict[str, Any]:
+    """Return the resolved configuration of a command line, which the test may change."""
+    return copy.deepcopy(composed(tuple(words)))
+
+
+@functools.cache
+def composed(words: tuple[str, ...]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved(compose("config", overrides=words))
+        return resolved(compose("config", overrides=list(words)))
 
 
 def make_runner(folder: Path, words: list[str]) -> Runner:

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from test_heads import HEADS, NOISY
+from heads import HEADS, NOISY
 from torch import nn
 
 from dqn.agent.numpy_forward import compiled, numpy_forward, one_hot

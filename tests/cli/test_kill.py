@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import re
 import resource
 import shutil
 import signal
@@ -11,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
+from commands import SCRIPTS
 from helpers import TESTS, config_of
-from records import check_records, read_metrics, same, stored
+from kills import assert_no_stray_files, end_of, undisturbed
+from processes import SEED, alive, children, started, wait_until
+from records import same, stored
 
 from dqn.cli import main as cli
 from dqn.config.launch import launch
@@ -26,11 +25,7 @@ from dqn.errors import UserError
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
 
-pytestmark = pytest.mark.process
-
-SEED = int(os.environ.get("DQN_TEST_SEED", random.SystemRandom().randrange(10**6)))
-"""Of the random moments; tests print it."""
-SCRIPTS = TESTS.parent / "scripts"
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("interruptible")]
 
 COMMON = [
     *("network.torso.hidden_sizes=[16]", "runner.batch_size=16", "runner.learning_starts=50"),
@@ -52,94 +47,12 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _interruptible():
-    """Let processes that a test starts heed SIGINT, also where the tests' own was told to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-class End(NamedTuple):
-    """What a finished run left."""
-
-    checkpoint: Any
-    metrics: Any
-    evaluation: Any
-
-
-class Process:
-    """A script at work in a group of processes of its own."""
-
-    def __init__(self, *command: object) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, *map(str, command)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.text = ""
-
-    def wait_for(self, pattern: str) -> str:
-        """Read on until a line matches."""
-        assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            self.text += line
-            if re.search(pattern, line):
-                return line
-        raise AssertionError(f"no {pattern!r} in:\n{self.text}")
-
-    def finish(self) -> int:
-        """Return the exit code, negative for a signal."""
-        text, _ = self.popen.communicate(timeout=120)
-        self.text += text
-        return self.popen.returncode
-
-    def signal(self, number: int) -> None:
-        self.popen.send_signal(number)
-
-
-@contextmanager
-def started(*command: object) -> Iterator[Process]:
-    process = Process(*command)
-    try:
-        yield process
-    finally:
-        if process.popen.poll() is None:
-            process.popen.kill()
-        process.finish()
-
-
-def assert_no_stray_files(folder: Path) -> None:
-    """The checkpoint holds its manifest and what that names."""
-    named = json.loads((folder / "checkpoint" / "manifest.json").read_text())["files"].values()
-    found = {path.name for path in (folder / "checkpoint").iterdir()}
-    assert found == {"manifest.json", *(file["name"] for file in named)}
-
-
 def train(folder: Path, words: list[str]) -> list[object]:
     return [SCRIPTS / "train.py", f"hydra.run.dir={folder}", *words]
 
 
 def resume(folder: Path) -> list[object]:
     return [SCRIPTS / "resume.py", folder]
-
-
-def end_of(folder: Path) -> End:
-    """Return what a finished run left, and check what must hold of every one."""
-    check_records(folder)
-    status = RunFolder(folder).status()
-    assert status["state"] == "finished"
-    assert status["error"] is None
-    assert_no_stray_files(folder)
-    return End(stored(folder), read_metrics(folder), (status["evaluation"], status["result"]))
-
-
-def undisturbed(folder: Path, words: list[str]) -> End:
-    """Run in this process."""
-    launch(config_of(words), RunFolder(folder), words, [])
-    return end_of(folder)
 
 
 def check_torn(folder: Path) -> None:
@@ -250,18 +163,6 @@ def refused_while_in_use(folder: Path, words: list[str]) -> None:
     assert files == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process is there and not just waiting to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children by /proc")
 def test_environments_in_processes_end_with_the_run(tmp_path):
     words, folder = [*CONFIGURATIONS["steps"], "runner.eval_episodes=0"], tmp_path / "killed"
@@ -275,10 +176,7 @@ def test_environments_in_processes_end_with_the_run(tmp_path):
         process.signal(signal.SIGKILL)
         assert process.finish() == -signal.SIGKILL
     assert len(workers) == 2
-    patience = time.monotonic() + 10
-    while (any(map(alive, workers)) or RunFolder(folder).in_use()) and time.monotonic() < patience:
-        time.sleep(0.05)
-    assert not any(map(alive, workers))
+    wait_until(lambda: not any(map(alive, workers)) and not RunFolder(folder).in_use(), 10)
     check_torn(folder)
     with started(*resume(folder)) as process:
         assert process.finish() == 0, process.text

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from commands import call, run, tree
-from conftest import FINISHED
+from helpers import FINISHED
 
 LONGER = "runner.total_episodes=6"
 SECRET = "the-secret-of-this-process"

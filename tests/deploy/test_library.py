@@ -12,9 +12,8 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from conftest import FINISHED
 from envs import Spaces
-from helpers import ROOT
+from helpers import FINISHED, ROOT
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase

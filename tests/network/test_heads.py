@@ -6,36 +6,18 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from heads import HEADS, NOISY
 
 from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
 from dqn.network import (
     MLP,
-    CategoricalHead,
-    ExpectedHead,
-    ImplicitQuantileHead,
     Linear,
-    Noisy,
     QNetwork,
-    QuantileHead,
 )
 from dqn.network.heads import Streams
 from dqn.network.layers import LayerNorm
 from dqn.types import EnvSpec, ObsSpec
 
-HEADS = {
-    "expected": partial(ExpectedHead, huber_delta=1.0),
-    "categorical": partial(CategoricalHead, num_atoms=7, v_min=-2.0, v_max=4.0),
-    "quantile": partial(QuantileHead, num_quantiles=5, huber_delta=1.0),
-    "implicit_quantile": partial(
-        ImplicitQuantileHead,
-        num_samples=6,
-        num_target_samples=4,
-        num_action_samples=8,
-        num_cosines=9,
-        huber_delta=1.0,
-    ),
-}
-NOISY = partial(Noisy, sigma=0.5)
 FEATURES = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(9))
 CPU = torch.device("cpu")
 

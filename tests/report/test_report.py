@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import SCRIPTS, call, child_seconds, start
-from conftest import FINISHED
+from helpers import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
 from dqn.report.charts import draw_curve

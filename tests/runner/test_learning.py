@@ -89,7 +89,13 @@ def test_the_fixed_point_is_the_optimum_for_one_step():
     np.testing.assert_allclose(fixed_point(), Chain.optimal_values(GAMMA))
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+SUMS = {"m_qrdqn", "dueling_double", "prioritized_double"}
+"""Presets of two switches, each of which another preset here has; test_family tries them together."""
+
+
+@pytest.mark.parametrize(
+    "preset", [pytest.param(name, marks=[pytest.mark.slow] * (name in SUMS)) for name in PRESETS]
+)
 def test_values_are_those_of_the_methods_fixed_point(tmp_path, preset):
     words = [f"agent={preset}", *PRESETS[preset]]
     assert error(learned(tmp_path, words), words) < 0.05

@@ -10,8 +10,9 @@ from helpers import TINY_EPISODES, make_runner
 from dqn.runner import Runner
 
 STEPS = [
-    *("runner=steps", "runner.total_steps=10000", "runner.iteration_length=5000", "runner.eval_episodes=3"),
+    *("runner=steps", "runner.total_steps=3000", "runner.iteration_length=1500", "runner.eval_episodes=3"),
     *("runner.learning_starts=500", "runner.train_period=8", "runner.batch_size=64"),
+    "runner.target_period=250",
 ]
 
 
@@ -42,9 +43,9 @@ def assert_seed_equal(alone: Runner, stack: Runner, k: int) -> None:
     [
         STEPS,
         [*STEPS, "env.num_envs=2", "memory.reader.n_step=3", "agent=double", "agent.max_grad_norm=0.01"],
-        [*STEPS, "agent/optimizer=rmsprop", "network.torso.hidden_sizes=[120,84]", "memory.capacity=3000"],
+        [*STEPS, "agent/optimizer=rmsprop", "network.torso.hidden_sizes=[120,84]", "memory.capacity=1000"],
         [*STEPS, "network.head.dueling=true", "network.head.hidden_sizes=[16]"],
-        [*STEPS, "env.num_envs=4", "memory=prioritized", "memory/reader=n_step", "memory.capacity=3001"],
+        [*STEPS, "env.num_envs=4", "memory=prioritized", "memory/reader=n_step", "memory.capacity=1001"],
     ],
     ids=[
         "dqn",
@@ -85,7 +86,7 @@ def test_seed_alone_equals_seed_in_a_stack_by_episodes(tmp_path, memory):
 
 
 def test_seeds_differ(tmp_path):
-    stack, together = run(tmp_path, [*STEPS, "runner.total_steps=5000", "num_seeds=2"])
+    stack, together = run(tmp_path, [*STEPS, "num_seeds=2"])
     assert not np.array_equal(np.stack(together)[:, 0], np.stack(together)[:, 1])
     for leaf in stack.agent.policy.state_dict().values():
         assert not torch.equal(leaf[0], leaf[1])

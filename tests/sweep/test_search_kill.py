@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 from commands import run
+from kills import LONG, MIDDLE, TINY, has_checkpoint, sweep
+from processes import assert_ended, children, wait_until
 from searches import RANGE, record
-from test_kill import _interruptible, children
-from test_sweep_kill import LONG, MIDDLE, TINY, assert_ended, has_checkpoint, pytestmark, sweep, wait_until
 
 from dqn.storage.folder import RunFolder
 
-__all__ = ["_interruptible", "pytestmark"]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.usefixtures("interruptible"),
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the jobs by /proc"),
+]
 
 WORDS = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=random", "hydra.sweeper.report=false", RANGE]
 

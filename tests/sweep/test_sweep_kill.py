@@ -6,65 +6,22 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from commands import tree
+from kills import LONG, MIDDLE, TINY, end_of, has_checkpoint, run_of, state, sweep, undisturbed
+from processes import SEED, assert_ended, children, open_files, wait_until
 from records import same
-from test_kill import SCRIPTS, SEED, Process, _interruptible, alive, children, end_of, started, undisturbed
 
 from dqn.storage.folder import RunFolder
 
-__all__ = ["_interruptible"]
-
 pytestmark = [
     pytest.mark.process,
+    pytest.mark.usefixtures("interruptible"),
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the jobs by /proc"),
 ]
-
-TINY = [
-    *("runner=steps", "runner.total_steps=800", "runner.iteration_length=100", "runner.learning_starts=50"),
-    *("runner.batch_size=16", "runner.eval_period=4", "runner.eval_episodes=2", "memory.capacity=1000"),
-    "network.torso.hidden_sizes=[16]",
-]
-MIDDLE = ["runner.total_steps=2400"]
-LONG = ["runner.total_steps=8000", "runner.iteration_length=200"]
-
-
-@contextmanager
-def sweep(folder: Path, *words: str) -> Iterator[Process]:
-    command = [SCRIPTS / "train.py", "-m", f"hydra.sweep.dir={folder}", *TINY, *words]
-    with started(*command) as process:
-        yield process
-
-
-def run_of(folder: Path, start: str) -> Path:
-    """Return the run folder whose name begins so."""
-    (path,) = folder.glob(f"{start}_*")
-    return path
-
-
-def state(path: Path) -> str:
-    return RunFolder(path).status().get("state", "")
-
-
-def wait_until(condition, seconds: float = 60) -> None:
-    patience = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < patience
-        time.sleep(0.02)
-
-
-def has_checkpoint(path: Path) -> bool:
-    return (path / "checkpoint" / "manifest.json").exists()
-
-
-def assert_ended(jobs: list[int]) -> None:
-    """Assert that processes end, soon."""
-    assert jobs
-    wait_until(lambda: not any(map(alive, jobs)), 15)
 
 
 def test_killed_and_continued(tmp_path):
@@ -96,7 +53,7 @@ def test_killed_and_continued(tmp_path):
             process.signal(number)
             assert process.finish() == code
         assert_ended(jobs)
-        assert state(second) == "interrupted"
+        wait_until(lambda: state(second) == "interrupted", 15)  # its last thread holds the lock until it ends
         assert not RunFolder(second).in_use()
     assert "Traceback" not in (second / "log.txt").read_text() + process.text
 
@@ -107,17 +64,6 @@ def test_killed_and_continued(tmp_path):
     for run, end in zip((first, second), expected, strict=True):
         same(end_of(run), end)
     assert json.loads((second / "status.json").read_text())["commands"][-1].count(" -m ") == 1
-
-
-def open_files(pid: int) -> str:
-    """Return the paths of what a process has open, or has as its output."""
-    paths = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            paths.append(os.readlink(link))
-        except OSError:
-            continue
-    return " ".join(paths)
 
 
 @pytest.mark.slow

@@ -13,26 +13,24 @@ from uuid import uuid4
 
 import pytest
 from commands import call, tree
-from helpers import TINY_STEPS
+from helpers import TESTS, TINY_STEPS
+from kills import LONG, MIDDLE, TINY, end_of, has_checkpoint, run_of, state, sweep, undisturbed
+from processes import alive, open_files, started, wait_until
 from records import same
-from test_kill import TESTS, _interruptible, alive, end_of, started, undisturbed
-from test_sweep_kill import LONG, MIDDLE, TINY, has_checkpoint, open_files, run_of, state, sweep, wait_until
 
 from dqn.sweep import ray as engine
 from dqn.sweep.job import End, Order
-
-__all__ = ["_interruptible"]
 
 pytest.importorskip("ray", reason="the extra `ray` brings it")
 
 SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=ray", *TINY_STEPS]
 WORDS = ["hydra.sweeper.report=false", "hydra/launcher=ray", "seed=0,1"]
 MARK = "DQN_TEST_RAY"
-processes = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by /proc")
+HAS_PROC = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by /proc")
 
 
 @pytest.fixture
-def ray(monkeypatch, tmp_path) -> Iterator[None]:
+def ray(monkeypatch, tmp_path, interruptible) -> Iterator[None]:
     """Give Ray a short folder and a token, and assert that in the end no process is left."""
     mark = uuid4().hex
     monkeypatch.chdir(tmp_path)
@@ -63,7 +61,7 @@ def job_of(folder: Path) -> int:
     return pid
 
 
-@processes
+@HAS_PROC
 @pytest.mark.process
 def test_killed_and_continued(ray, tmp_path, monkeypatch):
     """Jobs that raise, a job and then the sweep killed by SIGKILL; the others are as if nothing had been."""
@@ -124,7 +122,7 @@ def free_port(address: str) -> int:
         return port
 
 
-@processes
+@HAS_PROC
 @pytest.mark.process
 def test_two_nodes(ray, tmp_path, monkeypatch):
     """Jobs run on both; Ctrl-C ends them, and the same command goes on."""
