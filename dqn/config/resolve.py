@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,7 +22,14 @@ def run_id() -> str:
     return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
 
 
+def choice(group: str, *, _root_: DictConfig) -> str:
+    """Return which option of a group was chosen, as a part of a name; a job's own node is Hydra's global one."""
+    hydra = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
+    return str(hydra.runtime.choices[group]).replace("/", "_")
+
+
 OmegaConf.register_new_resolver("run_id", run_id, use_cache=True)
+OmegaConf.register_new_resolver("choice", choice)
 
 
 def resolved(cfg: DictConfig) -> Config:
