@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dqn.deploy.greedy_policy import GreedyPolicy
 
 __all__ = ["UserError", "load", "train"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Run:

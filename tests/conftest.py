@@ -9,7 +9,6 @@ import pytest
 import torch
 from helpers import config_of
 
-from dqn.config.launch import launch
 from dqn.storage.folder import RunFolder
 
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -33,7 +32,7 @@ def _denormals() -> None:
 @pytest.fixture(scope="session")
 def finished_template(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
-    launch(config_of(FINISHED), RunFolder(folder), FINISHED, [])
+    train_run(folder, FINISHED)
     return folder
 
 

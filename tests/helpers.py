@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
-from dqn.cli.main import resolved
 from dqn.config.build import build
-from dqn.config.paths import CONF
+from dqn.config.compose import compose
+from dqn.config.launch import launch
+from dqn.config.preflight import CheckedRun, resolved
 from dqn.config.validate import check
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
@@ -40,8 +39,7 @@ TINY_EPISODES = [
 
 def config_of(words: list[str]) -> dict[str, Any]:
     """Return the resolved configuration of a command line."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved(compose("config", overrides=words))
+    return resolved(compose(words, multirun=True).config)
 
 
 def make_runner(folder: Path, words: list[str]) -> Runner:
@@ -50,3 +48,9 @@ def make_runner(folder: Path, words: list[str]) -> Runner:
     check(config).raise_if_any()
     folder.mkdir(parents=True, exist_ok=True)
     return build(config, RunFolder(folder))
+
+
+def train_run(folder: Path, words: list[str]) -> float:
+    """Train the run of a command line, whose configuration is not checked, in `folder`."""
+    run = CheckedRun(config=config_of(words), folder=RunFolder(folder), overrides=words, warnings=[])
+    return launch(run)

@@ -19,7 +19,7 @@ from helpers import ROOT, USER
 from test_mistakes import WITHOUT_TORCH, named
 
 import dqn
-from dqn.config.compose import check_words
+from dqn.config.compose import compose
 
 CONF = USER / "my_conf"
 README = ROOT / "README.md"
@@ -44,7 +44,7 @@ def process(*words: str, code: int = 0, python: tuple[str, ...] = ()) -> str:
 
 
 def config_of(*words: str, **options: object) -> dict:
-    return check_words(words, multirun=False, **options)
+    return compose(words, **options).config
 
 
 @pytest.mark.process

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from dqn.agent.compiled_update import find_compiler
 from dqn.config.build import Config, experiment, make_camera
 from dqn.config.compose import mistakes
-from dqn.config.launch import TOTALS
+from dqn.config.preflight import TOTALS
 from dqn.config.schema import Problem, check_keys, is_special
 from dqn.env import inspect
 from dqn.errors import UserError

@@ -21,7 +21,6 @@ from helpers import TESTS, config_of
 from records import check_records, read_metrics, same, stored
 
 from dqn.cli import main as cli
-from dqn.config.launch import launch
 from dqn.errors import UserError
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
@@ -138,7 +137,7 @@ def end_of(folder: Path) -> End:
 
 def undisturbed(folder: Path, words: list[str]) -> End:
     """Run in this process."""
-    launch(config_of(words), RunFolder(folder), words, [])
+    train_run(folder, words)
     return end_of(folder)
 
 
@@ -242,7 +241,7 @@ def refused_while_in_use(folder: Path, words: list[str]) -> None:
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert RunFolder(folder).status()["state"] == "running"
     with pytest.raises(UserError, match=f"{folder}: in use"):
-        launch(config_of(words), RunFolder(folder), words, [])
+        train_run(folder, words)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys, "argv", ["resume.py", str(folder)])
         with pytest.raises(SystemExit, match=f"{folder}: in use"):

@@ -11,8 +11,8 @@ from commands import SCRIPTS, TINY, call, child_seconds, finish, run, start, tre
 from conftest import FINISHED
 from helpers import config_of
 
-from dqn.cli.main import verified
-from dqn.config.compose import check_words
+from dqn.config.compose import compose
+from dqn.config.preflight import preflight
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 
@@ -153,7 +153,7 @@ COMPOSITION = [
     ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
     ("agent=nosuch", {"agent=nosuch": "c51, double, dqn"}),
     ("network/torso=nosuch", {"network/torso=nosuch": "mlp"}),
-    ("+experiment=nosuch", {"experiment=nosuch": "cartpole_cleanrl"}),
+    ("+experiment=nosuch", {"experiment=nosuch": "cleanrl/c51, cleanrl/dqn"}),
     ("hydra/launcher=nosuch", {"hydra/launcher=nosuch": "basic"}),
     ("schedule=null", {"schedule=null": "constant, exponential"}),
     ("agent.lr=[1", {"agent.lr=[1": "KEY=VALUE"}),
@@ -178,7 +178,7 @@ def named(text: str, keys: dict[str, str]) -> None:
 def test_values(words, keys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
-        verified(config_of(words.split()), RunFolder(tmp_path / "run"))
+        preflight(config_of(words.split()), RunFolder(tmp_path / "run"), words.split())
     named(str(error.value), keys)
     assert str(error.value).startswith(f"{str(error.value).count(chr(10))} mistake")
     assert tree(tmp_path) == {}
@@ -196,19 +196,19 @@ def test_composition(words, keys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "multirun"),
     [
-        ("agent=double seed=3 +experiment=cartpole_cleanrl +env.kwargs.render_mode=rgb_array", False),
+        ("agent=double seed=3 +experiment=cleanrl/dqn +env.kwargs.render_mode=rgb_array", False),
         ("agent=double,dqn seed=range(0,3) agent.lr=choice(1,2) name=a hydra/launcher=basic", True),
         ("hydra.mode=MULTIRUN seed=1,2", False),
         ("network.torso.hidden_sizes=[8,8] network/torso=mlp ~agent.lr ++agent.x=1", False),
     ],
 )
 def test_words_that_compose(words, multirun):
-    check_words(words.split(), multirun=multirun)
+    compose(words.split(), multirun=multirun)
 
 
 def test_whole_numbers_may_be_written_as_floats(tmp_path):
     config = config_of(["runner.total_episodes=1e2", "network.torso.hidden_sizes=[8.0]", "agent.lr=1"])
-    verified(config, RunFolder(tmp_path))
+    preflight(config, RunFolder(tmp_path), [])
     assert config["runner"]["total_episodes"] == 100
     assert repr(config["network"]["torso"]["hidden_sizes"]) == "[8]"
 

@@ -10,7 +10,6 @@ from commands import call
 from helpers import TINY_STEPS, config_of, make_runner
 
 import dqn
-from dqn.config.launch import launch
 from dqn.runner.best_policy import Best
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
@@ -75,7 +74,7 @@ def test_it_is_written_only_when_it_changes(tmp_path):
 def trained(tmp_path_factory):
     """Return the folder of a run of two seeds and its status."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    launch(config_of(WORDS), RunFolder(folder), WORDS, [])
+    train_run(folder, WORDS)
     return folder, json.loads((folder / "status.json").read_text())
 
 
