@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import config_of
+from helpers import train_run
 
-from dqn.storage.folder import RunFolder
 
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 """As in an activated environment: `python` is the one that runs the tests."""

@@ -46,7 +46,9 @@ def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     composed = compose(overrides, config_dir=config_dir)
     if composed.is_multirun:
-        raise UserError(f"{' '.join(overrides)}: a sweep, which only the command runs; dqn.train trains one run")
+        raise UserError(
+            f"{' '.join(overrides)}: a sweep, which only the command runs; dqn.train trains one run"
+        )
     run = prepare(composed.config, overrides)
     with kept():
         result = launch(run)

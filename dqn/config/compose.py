@@ -162,16 +162,20 @@ def empty_range(override: Override) -> str | None:
 
 def wrong_option(override: Override, loader: ConfigLoaderImpl, searchpath: list[str]) -> str | None:
     """Return which options that an override of a group chooses do not exist."""
-    is_recipe = override.is_add()  # such a group's options lie in folders, as experiment/zoo/acrobot does
-    options = options_of(override.key_or_group, loader, searchpath, nested=is_recipe)
+    group, is_recipe = override.key_or_group, override.is_add()
+    options = loader.get_group_options(group, ObjectType.CONFIG, CONFIG_NAME, searchpath)
+    if is_recipe:  # such a group's options lie in folders, as experiment/zoo/acrobot does
+        for folder in loader.get_group_options(group, ObjectType.GROUP, CONFIG_NAME, searchpath):
+            below = loader.get_group_options(f"{group}/{folder}", ObjectType.CONFIG, CONFIG_NAME, searchpath)
+            options += [f"{folder}/{option}" for option in below]
     if not options or override.is_delete():
         return None
-    later = r"[\[$]" if is_recipe else r"[\[$/]"
+    later = r"[\[$]|/.*/" if is_recipe else r"[\[$/]"  # only the composition shows whether these exist
     wrong = [one for one in chosen(override) if one not in options and not re.search(later, str(one))]
     if not wrong:
         return None
     shown = ",".join("null" if one is None else str(one) for one in wrong)
-    return f"{override.key_or_group}={shown}: should be one of {', '.join(options)}"
+    return f"{group}={shown}: should be one of {', '.join(options)}"
 
 
 def chosen(override: Override) -> list[object]:
@@ -180,15 +184,6 @@ def chosen(override: Override) -> list[object]:
         return list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
     value = override.value()
     return list(value) if isinstance(value, list) else [value]
-
-
-def options_of(group: str, loader: ConfigLoaderImpl, searchpath: list[str], *, nested: bool) -> list[str]:
-    """Return the options of a group, with `nested` also those in its folders; none if it is no group."""
-    options = loader.get_group_options(group, ObjectType.CONFIG, CONFIG_NAME, searchpath)
-    for folder in loader.get_group_options(group, ObjectType.GROUP, CONFIG_NAME, searchpath) if nested else ():
-        below = options_of(f"{group}/{folder}", loader, searchpath, nested=True)
-        options += [f"{folder}/{name}" for name in below]
-    return options
 
 
 def first_value(override: Override, parser: OverridesParser) -> Override:
@@ -221,9 +216,7 @@ def load(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> DictConfig:
     return loader.load_configuration(CONFIG_NAME, texts, RunMode.RUN, from_shell=False)
 
 
-def find_culprit(
-    overrides: list[Override], error: Exception, loader: ConfigLoaderImpl
-) -> Override | None:
+def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoaderImpl) -> Override | None:
     """Return the override that an error is about: its key is named or it fails alone."""
     for override in overrides:
         if re.search(f"'{re.escape(override.get_key_element().lstrip('+~'))}'", str(error)):
@@ -241,6 +234,9 @@ def explain(override: Override, error: Exception, config: DictConfig) -> str:
     """Return an override that does not compose, and what would be right."""
     if override.is_add() and "already at" in str(error):
         return f"{override.input_line}: there is such a key; without the + its value is changed"
+    if str(error).startswith("In ") and "Could not override" in str(error):
+        order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
+        return f"{override.input_line}: {first_line(error)}; {order}"
     unknown = "Could not override" in str(error) or "does not exist" in str(error)
     parent, _, name = override.key_or_group.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config

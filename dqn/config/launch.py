@@ -18,6 +18,8 @@ from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
 log = logging.getLogger(__name__)
+
+
 def launch(run: CheckedRun) -> float:
     """Train a run to its end and return its result.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from helpers import TESTS, config_of
+from helpers import TESTS, train_run
 from records import check_records, read_metrics, same, stored
 
 from dqn.cli import main as cli

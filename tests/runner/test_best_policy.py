@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import torch
 from commands import call
-from helpers import TINY_STEPS, config_of, make_runner
+from helpers import TINY_STEPS, make_runner, train_run
 
 import dqn
 from dqn.runner.best_policy import Best
 from dqn.storage.checkpoint import Checkpoint
-from dqn.storage.folder import RunFolder
 
 WORDS = [
     *(

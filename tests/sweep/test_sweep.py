@@ -35,6 +35,7 @@ SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS
 NAMES = [
     (["agent.lr=0.001", "seed=0"], "lr=0.001,seed=0"),
     (["+experiment=a", "agent.lr=1e-5", "num_seeds=8"], "lr=1e-5"),
+    (["experiment=b/c", "+experiment=a"], "experiment=b-c"),
     (["env.id=ALE/Pong-v5"], "id=ALE-Pong-v5"),
     (["+agent=ablation/less_double"], "agent=ablation-less_double"),
     (["network.torso.hidden_sizes=[64,64]"], "hidden_sizes=64-64"),
@@ -48,7 +49,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("words", "name"), NAMES, ids=[name for _, name in NAMES])
 def test_names(words, name):
-    assert readable(words, frozenset({"num_seeds", "experiment"})) == name
+    assert readable(words, frozenset({"num_seeds", "+experiment"})) == name
 
 
 def test_of_two_words_for_a_key_the_later_one_counts():
