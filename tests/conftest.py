@@ -9,7 +9,6 @@ import pytest
 import torch
 from helpers import train_run
 
-
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 """As in an activated environment: `python` is the one that runs the tests."""
 

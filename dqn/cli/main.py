@@ -148,8 +148,10 @@ def evaluate() -> None:
     with plain_errors():
         options = parse(arguments.options)
         from dqn.cli.evaluate import evaluate_run
+        from dqn.cli.options import EvaluateOptions, read_options
 
-        evaluation = evaluate_run(arguments.run, options, arguments.trust)
+        given = read_options(EvaluateOptions, options)
+        evaluation = evaluate_run(arguments.run, given, arguments.trust)
         print(evaluation.pop("text"))
         RunFolder(arguments.run).write_evaluation(evaluation)
 
@@ -165,15 +167,17 @@ def export() -> None:
     with plain_errors():
         options = parse(arguments.options)
         from dqn.cli.export import export_run
+        from dqn.cli.options import ExportOptions, read_options
 
-        print(export_run(arguments.run, arguments.file, options, arguments.trust))
+        given = read_options(ExportOptions, options)
+        print(export_run(arguments.run, arguments.file, given, arguments.trust))
 
 
 def check() -> None:
     """Run `python scripts/check.py [GROUP=OPTION ...] [KEY=VALUE ...]`."""
     arguments = check_arguments()
     with plain_errors(logging.WARNING):
-        from dqn.cli.check import examine_words
+        from dqn.cli.check import examine_parts
 
         states = []
         for finding in examine_parts(arguments.overrides, arguments.config_dir):

@@ -236,7 +236,7 @@ def explain(override: Override, error: Exception, config: DictConfig) -> str:
         return f"{override.input_line}: there is such a key; without the + its value is changed"
     if str(error).startswith("In ") and "Could not override" in str(error):
         order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
-        return f"{override.input_line}: {first_line(error)}; {order}"
+        return f"{override.input_line}: {first_line(error).rstrip('.')}; {order}"
     unknown = "Could not override" in str(error) or "does not exist" in str(error)
     parent, _, name = override.key_or_group.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config

@@ -6,26 +6,51 @@ import textwrap
 from pathlib import Path
 
 import pytest
-import yaml
 from helpers import config_of, make_runner
 from hydra.utils import get_object
 
 import dqn
+from dqn.config.groups import GIVEN
 from dqn.config.paths import CONF
 from dqn.config.trust import leaves
 from dqn.config.validate import check
 
-GROUPS = ("env", "memory", "schedule", "network", "agent", "runner", "network/torso", "network/head")
-GROUPS += ("network/layer", "memory/reader", "agent/optimizer", "agent/lr_schedule", "agent/backup")
+GROUPS = [group for key in GIVEN if (CONF / (group := key.replace(".", "/"))).is_dir()]
+ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")
+PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster"}
+"""Files of conf/experiment that other ones include."""
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """Return the options of a group; recipes lie in folders."""
+    files = (CONF / group).glob("**/*.yaml" if group == "experiment" else "*.yaml")
+    return sorted(str(file.relative_to(CONF / group).with_suffix("")) for file in files)
 
 
+def recipe_lists() -> list[str]:
+    """Return every recipe, those that change another one in lists after it."""
+    lists = []
+    for option in options("experiment"):
+        folder, _, name = option.rpartition("/")
+        if folder == "revisiting" and name in options("experiment/revisiting/agents"):
+            lists += [f"[revisiting/{env},{option}]" for env in ENVS]
+        elif option == "presets/all":
+            lists += [f"[{one},{option}]" for one in ("presets/cartpole", "presets/acrobot")]
+        elif option not in PIECES and folder.count("/") == 0:
+            lists.append(option)
+    return lists
+
+
+RECIPES = recipe_lists()
 EVERY = [[f"{group}={option}"] for group in GROUPS for option in options(group)]
-EVERY += [[f"+experiment={option}"] for option in options("experiment")]
+EVERY += [[f"+experiment={recipe}"] for recipe in RECIPES]
+EVERY += [[f"+experiment=cleanrl/{agent}", f"env={env}"] for agent in ("dqn", "c51") for env in ENVS[1:3]]
 EVERY += [["runner=steps", "agent=double", "schedule=exponential"], ["runner=steps", "schedule=constant"]]
+
+
+def test_recipes():
+    assert len(RECIPES) == 38
+    assert "[revisiting/lunarlander,revisiting/iqn]" in RECIPES
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
@@ -73,12 +98,20 @@ def test_no_default_value_outside_conf(words):
             assert all(p.default is p.empty for p in parameters), value
 
 
-def test_experiments_set_only_keys_that_exist():
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_set_only_keys_that_exist(recipe):
     """A value for a key that its groups do not have would be an addition, which nothing reads."""
-    for option in options("experiment"):
-        text = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())
-        assert check(config_of([f"+experiment={option}"])).problems == []
-        assert text["name"] == option
+    assert check(config_of([f"+experiment={recipe}"])).problems == []
+
+
+def test_names_of_recipes():
+    names = {recipe: config_of([f"+experiment={recipe}"])["name"] for recipe in RECIPES}
+    assert names["[revisiting/acrobot,revisiting/iqn]"] == "revisiting_acrobot_iqn"
+    assert names["cleanrl/c51"] == "cleanrl_cartpole_c51"
+    runs = {recipe: name for recipe, name in names.items() if not recipe.endswith("/all]")}
+    assert len(set(runs.values())) == len(runs), "each recipe's runs are in a folder of their own"
+    ablation = config_of(["+experiment=revisiting/acrobot", "agent=ablation/less_double"])
+    assert ablation["name"] == "revisiting_acrobot_ablation_less_double"
 
 
 @pytest.mark.parametrize(

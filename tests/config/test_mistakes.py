@@ -164,6 +164,12 @@ COMPOSITION = [
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
     ("+agent=double", {"+agent=double": "Multiple values for agent"}),
+    ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
+    ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
+    (
+        "+experiment=[revisiting/iqn,revisiting/acrobot]",
+        {"+experiment=[revisiting/iqn,revisiting/acrobot]": "comes after it in a list"},
+    ),
 ]
 
 
@@ -453,13 +459,23 @@ def test_infinite_loss_stops_the_run(tmp_path):
 
 
 RUN_MISTAKES = [
-    ("evaluate", "episodes=0", {"episodes=0": "at least 1"}),
+    ("evaluate", "episodes=0", {"episodes=0": "greater than 0"}),
     (
         "evaluate",
         "episodes=x epsilon=2 foo=1",
-        {"episodes=x": "1", "epsilon=2": "between", "foo=1": "episodes,"},
+        {"episodes=x": "a valid integer", "epsilon=2": "less than or equal to 1", "foo=1": "episodes,"},
     ),
-    ("evaluate", "episodes=true stream=-1", {"episodes=true": "whole", "stream=-1": "at least 0"}),
+    (
+        "evaluate",
+        "episodes=true stream=-1",
+        {"episodes=true": "a whole number, not true or false", "stream=-1": "greater than or equal to 0"},
+    ),
+    (
+        "evaluate",
+        "policy=worst video=a.gif",
+        {"policy=worst": "'last' or 'best'", "video=a.gif": "should be an .mp4 file"},
+    ),
+    ("evaluate", "video=no/such.mp4", {"video=no/such.mp4": "should be in a folder that exists"}),
     (
         "evaluate",
         "episodes=[1 episodes ~episodes episodes=1,2",

@@ -104,6 +104,7 @@ def test_evaluating_the_best(trained):
 def test_the_best_policies_play_as_they_did(trained, monkeypatch):
     """On the streams of the periodic evaluation they reach the very scores by which they were selected."""
     from dqn.cli import evaluate as evaluation
+    from dqn.cli.options import EvaluateOptions
 
     folder, status = trained
     original = evaluation.Evaluator
@@ -112,7 +113,7 @@ def test_the_best_policies_play_as_they_did(trained, monkeypatch):
     )
     for seed, one in status["best"]["seeds"].items():
         again = evaluation.evaluate_run(
-            folder, {"episodes": 2, "policy": "best", "stream": one["iteration"]}, []
+            folder, EvaluateOptions(episodes=2, policy="best", stream=one["iteration"]), []
         )
         assert again["seed_means"][seed] == one["mean_return"]
 
@@ -157,6 +158,6 @@ def test_there_is_none_without_periodic_evaluation(finished_run):
 def test_another_policy(finished_run):
     result = call("evaluate", finished_run, "policy=worst")
     assert result.code == 1
-    assert "policy=worst: should be last or best" in result.text
-    with pytest.raises(dqn.UserError, match="policy=worst: should be last or best"):
+    assert "policy=worst: should be 'last' or 'best'" in result.text
+    with pytest.raises(dqn.UserError, match="policy=worst: should be 'last' or 'best'"):
         dqn.load(finished_run, policy="worst")
