@@ -10,12 +10,12 @@ from helpers import config_of, make_runner
 from hydra.utils import get_object
 
 import dqn
-from dqn.config.groups import GIVEN
+from dqn.config.groups import MAKERS, OBJECTS
 from dqn.config.paths import CONF
 from dqn.config.trust import leaves
 from dqn.config.validate import check
 
-GROUPS = [group for key in GIVEN if (CONF / (group := key.replace(".", "/"))).is_dir()]
+GROUPS = [key.replace(".", "/") for key in (*MAKERS, *OBJECTS) if (CONF / key.replace(".", "/")).is_dir()]
 ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")
 PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster"}
 """Files of conf/experiment that other ones include."""
