@@ -17,11 +17,10 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from dqn.cli.arguments import check_arguments, parse, plain_errors, replace_values, run_arguments
-from dqn.cli.output import print_lines
+from dqn.cli.output import print_summary
 from dqn.config.compose import CONFIG_NAME, Composed, compose, mistakes
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, container, folder_of, preflight, prepare, resolved
-from dqn.config.summary import summary
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 
@@ -44,7 +43,7 @@ def train() -> None:
             run = prepare(composed.config, overrides)
             make_folder(run.folder.path, "hydra.run.dir")
             train_one(composed, run)
-            print_lines(summary(run.folder))
+            print_summary(run.folder)
     except UserError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
@@ -85,7 +84,9 @@ def hydra_application(cfg: DictConfig) -> float:
     job = HydraConfig.get()
     folder = RunFolder(Path(job.runtime.output_dir))
     try:
-        return train_here(preflight(resolved(cfg), folder, list(job.overrides.task)))
+        result = train_here(preflight(resolved(cfg), folder, list(job.overrides.task)))
+        print_summary(folder)
+        return result
     except UserError as error:
         logging.getLogger(__name__).error("job %s: %s", job.job.num, error)
         remove_if_empty(folder.path)
@@ -134,7 +135,7 @@ def resume() -> None:
         config = load_config(folder, arguments.trust)
         replace_values(config, options)
         launch(preflight(config, folder, arguments.options))
-        print_lines(summary(folder))
+        print_summary(folder)
 
 
 def evaluate() -> None:
