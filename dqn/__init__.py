@@ -15,8 +15,21 @@ if TYPE_CHECKING:
     from dqn.config.api import Run
     from dqn.deploy.greedy_policy import GreedyPolicy
 
-__all__ = ["UserError", "load", "train"]
-__version__ = "0.1.0"
+__all__ = ["GreedyPolicy", "Run", "UserError", "load", "train"]
+__version__ = "0.2.0"
+
+
+def __getattr__(name: str) -> type[Run] | type[GreedyPolicy]:
+    """Import the classes of the results where they are asked for: torch takes seconds."""
+    if name == "Run":
+        from dqn.config.api import Run
+
+        return Run
+    if name == "GreedyPolicy":
+        from dqn.deploy.greedy_policy import GreedyPolicy
+
+        return GreedyPolicy
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Run:
@@ -26,11 +39,11 @@ def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] |
     holds the same run, interrupted, it goes on.
 
     Args:
-        overrides: the words of the command line, such as "agent=double".
+        overrides: as on the command line, such as "agent=double".
         config_dir: a folder of further options.
 
     Raises:
-        UserError: the words, or what they configure, is not as it should be; or the run failed.
+        UserError: the overrides, or what they configure, is not as it should be; or the run failed.
     """
     from dqn.config import api  # torch takes seconds
 

@@ -31,14 +31,14 @@ class Row(Data):
     """None: nothing is published."""
     spread: float | None = None
     """Standard deviation over runs, where it is published."""
-    experiment: str | None = None
-    """The recipe that repeats it; None: `missing` says why there is none."""
+    overrides: list[str] | None = None
+    """The run that repeats it; None: `missing` says why there is none."""
     missing: str | None = None
 
     @model_validator(mode="after")
-    def _has_a_recipe_or_a_reason(self) -> Self:
-        if (self.experiment is None) == (self.missing is None):
-            raise ValueError("a row has either an experiment or the reason why it is missing")
+    def _has_a_run_or_a_reason(self) -> Self:
+        if (self.overrides is None) == (self.missing is None):
+            raise ValueError("a row has either overrides or the reason why they are missing")
         return self
 
 

@@ -1,25 +1,25 @@
 """Repeat the runs of a published table, ten seeds each, and print how ours stand to theirs.
 
-python scripts/reproduce.py TABLE [EXPERIMENT ...] [--jobs 2] [--folder outputs/reproduce]
+python scripts/reproduce.py TABLE [OVERRIDE ...] [--jobs 2] [--folder outputs/reproduce]
 
 A run that was interrupted goes on, one that has finished is only read: the same command prints it again.
 """
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.core.utils import JobStatus
 from published import Row, Table, compare, published_interval, read_published, width
 
-from dqn.stats import Statistic, estimate, iqm, mean
+from dqn.stats import estimate, mean
+from dqn.sweep.batch import run_settings
+from dqn.sweep.table import table as table_of_jobs
 
 SEEDS = 10
 LAST = 100
@@ -31,29 +31,17 @@ PROTOCOLS = {
 }
 
 
-def train_all(runs: Mapping[Path, Sequence[str]], jobs: int) -> None:
-    """Train run folders by their words, `jobs` at once; the first that fails ends the others' queue."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(train, words, run) for run, words in runs.items()]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def train_all(settings: Sequence[Sequence[str]], folder: Path, jobs: int) -> list[Path]:
+    """Train ten seeds of each setting as a job of a sweep; return their run folders.
 
-
-def train(words: Sequence[str], run: Path) -> None:
-    """Train ten seeds in a process of their own, or what is left of it."""
-    print(f"{' '.join(words)}: {run}", file=sys.stderr)
-    script = Path(__file__).with_name("train.py")
-    words = [*words, "seed=0", f"num_seeds={SEEDS}", f"hydra.run.dir={run}"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), *words], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}{done.stdout}")
+    Raises:
+        SystemExit: some jobs have failed; all have ended.
+    """
+    common = ["seed=0", f"num_seeds={SEEDS}"]
+    ended = run_settings(settings, folder, common=common, n_jobs=jobs)
+    if any(job.status != JobStatus.COMPLETED for job in ended):
+        raise SystemExit(table_of_jobs(ended))
+    return [job.folder.path for job in ended if job.folder]
 
 
 def read_status(run: Path) -> dict[str, Any]:
@@ -80,11 +68,6 @@ def last_training_return(metrics: Path) -> float:
 SCORES = {"training": training_scores, "evaluation": final_scores}
 
 
-def with_interval(scores: Sequence[float], statistic: Statistic = iqm) -> str:
-    value, low, high = estimate(scores, generator=np.random.default_rng(0), statistic=statistic)
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
-
-
 def cells(row: Row, table: Table, run: Path, limits: tuple[float, float]) -> list[str]:
     """Return the cells of a row whose run of ours has finished; `limits` are those of its returns."""
     scores = SCORES[table.score](run)
@@ -93,9 +76,10 @@ def cells(row: Row, table: Table, run: Path, limits: tuple[float, float]) -> lis
     if row.value is not None:
         theirs = published_interval(row.value, spread=row.spread, runs=table.runs, scores=scores)
         verdict = compare(ours, theirs, limits)
-    told = [with_interval(scores, mean), f"{width(ours):.1f}", f"{min(scores):.1f} to {max(scores):.1f}"]
-    recipe = f"`+experiment={row.experiment}`"
-    return [row.env, row.agent, recipe, f"{row.steps:,}", *told, published(row, table), verdict]
+    value = f"{ours.value:.1f} [{ours.low:.1f}, {ours.high:.1f}]"
+    spread = [f"{width(ours):.1f}", f"{min(scores):.1f} to {max(scores):.1f}"]
+    recipe = f"`{' '.join(row.overrides or ())}`"
+    return [row.env, row.agent, recipe, f"{row.steps:,}", value, *spread, published(row, table), verdict]
 
 
 def published(row: Row, table: Table) -> str:
@@ -106,14 +90,16 @@ def published(row: Row, table: Table) -> str:
 
 
 def lines_of(
-    rows: Sequence[Row], table: Table, folder: Path, ranges: Mapping[str, tuple[float, float]]
+    rows: Sequence[Row], table: Table, runs: Mapping[str, Path], ranges: Mapping[str, tuple[float, float]]
 ) -> Iterator[str]:
-    """Yield a table as Markdown: the rows that have a recipe, then the reasons of the others."""
+    """Yield a table as Markdown: the rows whose runs are in `runs`, by their overrides; then reasons."""
     yield f"{table.about} ({table.source}).\n"
-    told = [cells(row, table, folder / row.experiment, ranges[row.env]) for row in rows if row.experiment]
-    if told:
+    repeated = [
+        cells(row, table, runs[" ".join(row.overrides)], ranges[row.env]) for row in rows if row.overrides
+    ]
+    if repeated:
         yield f"A seed's score is its {PROTOCOLS[table.score]}; ours is their mean [95 % interval].\n"
-        yield from markdown(HEADER, told)
+        yield from markdown(HEADER, repeated)
     for row in rows:
         if row.missing:
             yield f"- {row.env}, {row.agent} ({published(row, table)}) is not repeated: {row.missing}."
@@ -130,36 +116,25 @@ def at_least_one(text: str) -> int:
     return int(text)
 
 
-def add_options(parser: argparse.ArgumentParser, folder: str) -> None:
-    parser.add_argument("--jobs", type=at_least_one, default=2, help="runs at once")
-    parser.add_argument("--folder", type=Path, default=Path(folder), help="where the runs lie")
-
-
-def check_names(
-    parser: argparse.ArgumentParser, kind: str, names: Sequence[str], known: Sequence[str]
-) -> None:
-    """End the command unless all names are known."""
-    if unknown := sorted(set(names) - set(known)):
-        parser.error(f"no such {kind}: {', '.join(unknown)}; there are {', '.join(known)}")
-
-
 def main() -> None:
     everything = read_published()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("table", choices=everything.tables, help="where the results are published")
-    parser.add_argument(
-        "experiments", nargs="*", default=[], metavar="EXPERIMENT", help="only the rows of these recipes"
-    )
-    add_options(parser, "outputs/reproduce")
+    only = "only the rows whose runs have these overrides, such as env=acrobot"
+    parser.add_argument("overrides", nargs="*", default=[], metavar="OVERRIDE", help=only)
+    parser.add_argument("--jobs", type=at_least_one, default=2, help="runs at once")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/reproduce"), help="where the runs lie")
     arguments = parser.parse_args()
     table = everything.tables[arguments.table]
-    known = {row.experiment: None for row in table.rows if row.experiment}
-    check_names(parser, "experiment in this table", arguments.experiments, list(known))
-    chosen = arguments.experiments or [*known, None]
-    rows = [row for row in table.rows if row.experiment in chosen]
-    runs = {arguments.folder / name: [f"+experiment={name}"] for name in chosen if name}
-    train_all(runs, arguments.jobs)
-    print("\n".join(lines_of(rows, table, arguments.folder, everything.ranges)))
+    known = dict.fromkeys(one for row in table.rows for one in row.overrides or ())
+    if unknown := sorted(set(arguments.overrides) - known.keys()):
+        parser.error(f"not in this table: {', '.join(unknown)}; it has {', '.join(known)}")
+    chosen = set(arguments.overrides)
+    rows = [row for row in table.rows if chosen <= set(row.overrides or ())]
+    settings = {" ".join(row.overrides): row.overrides for row in rows if row.overrides}
+    runs = train_all(list(settings.values()), arguments.folder, arguments.jobs) if settings else []
+    paths = dict(zip(settings, runs, strict=True))
+    print("\n".join(lines_of(rows, table, paths, everything.ranges)))
 
 
 if __name__ == "__main__":

@@ -14,10 +14,7 @@ import pytest
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
 
 import torch
-from helpers import FINISHED, config_of
-
-from dqn.config.launch import launch
-from dqn.storage.folder import RunFolder
+from helpers import FINISHED, train_run
 
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 """As in an activated environment: `python` is the one that runs the tests."""
@@ -40,7 +37,7 @@ def interruptible() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def finished_template(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
-    launch(config_of(FINISHED), RunFolder(folder), FINISHED, [])
+    train_run(folder, FINISHED)
     return folder
 
 

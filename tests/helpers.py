@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
-from dqn.cli.main import resolved
 from dqn.config.build import build
+from dqn.config.compose import compose
+from dqn.config.launch import launch
 from dqn.config.paths import CONF
+from dqn.config.preflight import CheckedRun, resolved
 from dqn.config.validate import check
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
@@ -61,8 +61,7 @@ def config_of(words: Sequence[str]) -> dict[str, Any]:
 
 @functools.cache
 def composed(words: tuple[str, ...]) -> dict[str, Any]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return resolved(compose("config", overrides=list(words)))
+    return resolved(compose(list(words), multirun=True).config)
 
 
 def make_runner(folder: Path, words: list[str]) -> Runner:
@@ -71,3 +70,9 @@ def make_runner(folder: Path, words: list[str]) -> Runner:
     check(config).raise_if_any()
     folder.mkdir(parents=True, exist_ok=True)
     return build(config, RunFolder(folder))
+
+
+def train_run(folder: Path, words: list[str]) -> float:
+    """Train the run of a command line, whose configuration is not checked, in `folder`."""
+    run = CheckedRun(config=config_of(words), folder=RunFolder(folder), overrides=words, warnings=[])
+    return launch(run)

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from commands import SCRIPTS
-from helpers import config_of
+from helpers import train_run
 from processes import Process, started
 from records import check_records, read_metrics, stored
 
-from dqn.config.launch import launch
 from dqn.storage.folder import RunFolder
 
 TINY = [
@@ -50,7 +49,7 @@ def end_of(folder: Path) -> End:
 
 def undisturbed(folder: Path, words: list[str]) -> End:
     """Run in this process."""
-    launch(config_of(words), RunFolder(folder), words, [])
+    train_run(folder, words)
     return end_of(folder)
 
 

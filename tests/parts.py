@@ -11,11 +11,26 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.envs.classic_control import CartPoleEnv
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
 from torch import nn
 
 from dqn.agent.backup import Greedy
 
-__all__ = ["Deadly", "Explosive", "Harsh", "Headless", "OwnBackup", "Slow", "torch"]
+__all__ = ["Deadly", "Explosive", "Harsh", "Headless", "OwnBackup", "Recorder", "Slow", "torch"]
+
+
+class Recorder(Callback):
+    """A callback of Hydra's that prints what it is called for."""
+
+    def on_run_start(self, config: Any, **kwargs: Any) -> None:
+        print("on_run_start", config.seed)
+
+    def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
+        print("on_job_end", job_return.status.name, job_return.overrides)
+
+    def on_run_end(self, config: Any, **kwargs: Any) -> None:
+        print("on_run_end", config.hydra.job.name)
 
 
 class OwnBackup(Greedy):

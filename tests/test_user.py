@@ -18,7 +18,7 @@ from commands import SCRIPTS, answers, call, named, tree
 from helpers import ROOT, USER
 
 import dqn
-from dqn.config.compose import check_words
+from dqn.config.compose import compose
 
 CONF = USER / "my_conf"
 README = ROOT / "README.md"
@@ -47,7 +47,7 @@ def process(*words: str) -> str:
 
 
 def config_of(*words: str, **options: object) -> dict:
-    return check_words(words, multirun=False, **options)
+    return compose(words, **options).config
 
 
 @pytest.mark.process

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from dqn.agent.backup import ActionValues, Backup
 from dqn.agent.compiled_update import CompiledGradient, repays
-from dqn.agent.optimizer import Optimizer
-from dqn.agent.policy import MakeNetwork, Policy, State, copy_leaves
+from dqn.agent.optimizer import MakeOptimizer
+from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.network import QNetwork
+from dqn.network.protocols import MakeNetwork
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.types import (
@@ -54,7 +55,7 @@ class Agent:
         *,
         network: MakeNetwork,
         backup: Backup,
-        optimizer: Callable[..., Optimizer],
+        optimizer: MakeOptimizer,
         lr: Positive,
         lr_schedule: Schedule,
         gamma: Probability,

@@ -25,6 +25,12 @@ class Optimizer(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+class MakeOptimizer(Protocol):
+    """Makes an optimizer of parameters."""
+
+    def __call__(self, params: Iterable[nn.Parameter], *, lr: float) -> Optimizer: ...
+
+
 class Adam:
     """Adam, bias-corrected, by torch's fused kernel. Kingma and Ba (2015), algorithm 1.
 

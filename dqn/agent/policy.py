@@ -1,6 +1,6 @@
 """A Q-network of K seeds: all that acting and evaluation need."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,8 @@ from torch import nn
 from dqn.agent.actor import Actor
 from dqn.agent.numpy_forward import numpy_forward
 from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
-from dqn.network import QNetwork, flatten
+from dqn.network import flatten
+from dqn.network.protocols import MakeNetwork
 from dqn.seeding import Uniforms, integer
 from dqn.types import (
     Array,
@@ -18,9 +19,6 @@ from dqn.types import (
 )
 
 State = dict[str, Any]
-
-
-MakeNetwork = Callable[..., QNetwork]
 
 
 class Policy:

@@ -1,4 +1,4 @@
-"""The words of the commands about a run: a folder, KEY=VALUE, and whom to trust."""
+"""The arguments of the commands about a run: a folder, KEY=VALUE options, and which packages to trust."""
 
 import argparse
 import logging
@@ -20,7 +20,7 @@ Config = dict[str, Any]
 def run_arguments(
     name: str, description: str, options: str, *, file: str | None = None
 ) -> argparse.Namespace:
-    """Return the arguments of a command about a run: the folder, KEY=VALUE words, and whom to trust.
+    """Return the arguments of a command about a run: the folder, KEY=VALUE options, and whom to trust.
 
     Args:
         name: of the command.
@@ -39,32 +39,32 @@ def run_arguments(
 
 
 def check_arguments() -> argparse.Namespace:
-    """Return the arguments of the command that tries parts: the words of a run, and a folder of options."""
+    """Return the arguments of the command that tries parts: overrides, and a folder of options."""
     about = "Try whether the parts of a configuration, such as your own, do what the others rely on."
     parser = argparse.ArgumentParser(prog=command("check"), description=about)
-    words = "as for training: what is tried is what these words compose"
-    parser.add_argument("words", nargs="*", metavar="GROUP=OPTION or KEY=VALUE", help=words)
+    overrides = "as for training: what is tried is what these overrides compose"
+    parser.add_argument("overrides", nargs="*", metavar="GROUP=OPTION or KEY=VALUE", help=overrides)
     parser.add_argument("--config-dir", metavar="FOLDER", help="a folder of options of your own")
     return parser.parse_intermixed_args()
 
 
 def parse(options: Sequence[str]) -> Config:
-    """Return KEY=VALUE words as a dict, values in Hydra's grammar.
+    """Return KEY=VALUE options as a dict, values in Hydra's grammar.
 
     Raises:
-        UserError: some words are none.
+        UserError: some are no such options.
     """
     parser = OverridesParser.create()
     values: Config = {}
     problems = []
-    for word in options:
+    for option in options:
         try:
-            override = parser.parse_overrides([word])[0]
+            override = parser.parse_overrides([option])[0]
         except HydraException as error:
-            problems.append(f"{word}: should be KEY=VALUE ({first_line(error)})")
+            problems.append(f"{option}: should be KEY=VALUE ({first_line(error)})")
             continue
         if override.is_add() or override.is_delete() or override.is_sweep_override():
-            problems.append(f"{word}: should be KEY=VALUE")
+            problems.append(f"{option}: should be KEY=VALUE")
         else:
             values[override.key_or_group] = override.value()
     if problems:

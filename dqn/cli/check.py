@@ -8,29 +8,28 @@ from typing import Any
 from hydra.utils import instantiate
 
 from dqn.config.build import Config, build
-from dqn.config.compose import check_words
-from dqn.config.loader import StrPath
-from dqn.config.resolve import resolved
+from dqn.config.compose import StrPath, compose
+from dqn.config.preflight import resolved
 from dqn.config.validate import check
 from dqn.conformance import Finding, Subject, examine
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
 
 
-def examine_words(
-    words: Sequence[str], config_dir: StrPath | None, names: Collection[str] = ()
+def examine_parts(
+    overrides: Sequence[str], config_dir: StrPath | None, names: Collection[str] = ()
 ) -> Iterator[Finding]:
     """Return what the checks find of the parts that a command line composes.
 
     Args:
-        words: of the command line, as for training.
+        overrides: as for training.
         config_dir: a folder of further options.
         names: of the checks; none: all.
 
     Raises:
-        UserError: the words, or what they configure, is not as it should be.
+        UserError: the overrides, or what they configure, is not as it should be.
     """
-    config = resolved(check_words(words, multirun=False, config_dir=config_dir))
+    config = resolved(compose(overrides, config_dir=config_dir).config)
     check(config).raise_if_any()
     return examine(Subject(config=config, make=make, build=build_in), names)
 

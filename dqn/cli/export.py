@@ -2,46 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
 
+from dqn.cli.options import ExportOptions
 from dqn.config.api import load_policy, read_run
-from dqn.config.compose import mistakes
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy
-from dqn.deploy.load import wrong_policy
 from dqn.env import Environments
-from dqn.errors import format_value
 from dqn.runner.clock import whole_rounds
 from dqn.runner.collector import Collector
 from dqn.seeding import Uniforms, stream
 from dqn.types import Array
 
-OPTIONS: dict[str, Any] = {"seed": None, "policy": "last"}
-
 NUM_OBS = 1000
 """Observations that the file is checked on."""
 
 
-def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[str]) -> str:
+def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[str]) -> str:
     """Write the policy of a seed as a file; return a text that tells what it takes and how exact it is.
 
     Raises:
-        UserError: the run, an option or the file is not as it should be.
+        UserError: the run or the file is not as it should be.
     """
-    given = OPTIONS | options
-    problems = [
-        f"{key}={format_value(options[key])}: no such option; there are {', '.join(OPTIONS)}"
-        for key in options.keys() - OPTIONS.keys()
-    ]
-    if problem := wrong_policy(given["policy"]):
-        problems.append(problem)
-    if problems:
-        raise mistakes(problems, "the command")
     config, folder = read_run(path, trust)
-    policy = load_policy(config, folder, given["seed"], given["policy"])
+    policy = load_policy(config, folder, options.seed, options.policy)
     obs = play(policy, instantiate(config["env"], _convert_="all"))
     difference = export(policy, file, obs)
     shape = ", ".join(map(str, ("B", *policy.obs.shape)))

@@ -4,65 +4,103 @@ import gc
 import logging
 import os
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import hydra
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobRuntime, configure_log, run_job
 from hydra.errors import CompactHydraException
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import HydraContext, RunMode
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from dqn.cli.arguments import check_arguments, parse, plain_errors, replace_values, run_arguments
-from dqn.config.compose import check_words, mistakes
+from dqn.cli.output import print_summary
+from dqn.config.compose import CONFIG_NAME, Composed, compose, mistakes
 from dqn.config.paths import CONF
-from dqn.config.resolve import container, folder_of, resolved, verified
+from dqn.config.preflight import CheckedRun, container, folder_of, preflight, prepare, resolved
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 
 
-class Check(Callback):
-    """Stops a bad single run before Hydra makes its folder; in a multirun each job checks itself."""
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with exit_on_mistake():
-            folder = folder_of(config, "hydra.run.dir")
-            verified(resolved(config), RunFolder(folder))
-            make_folder(folder, "hydra.run.dir")
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        with exit_on_mistake():
-            check_plugins(config)
-            make_folder(folder_of(config, "hydra.sweep.dir"), "hydra.sweep.dir")
-
-
-@contextmanager
-def exit_on_mistake() -> Iterator[None]:
-    """End the process where Hydra would go on after a callback's exception."""
+def train() -> None:
+    """Run `python scripts/train.py`."""
+    gc.disable()  # until the job begins: what is imported stays, and to look for garbage in it takes a second
+    arguments = vars(get_args_parser().parse_args())
+    overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     try:
-        yield
+        if any(arguments.values()):  # --help, --cfg and others ask for no run, or for another configuration
+            hydra_application()
+            return
+        composed = compose(overrides, multirun=multirun, config_dir=config_dir)
+        if multirun or composed.is_multirun:
+            check_plugins(composed.config)
+            make_folder(folder_of(composed.config, "hydra.sweep.dir"), "hydra.sweep.dir")
+            hydra_application()
+        else:
+            run = prepare(composed.config, overrides)
+            make_folder(run.folder.path, "hydra.run.dir")
+            train_one(composed, run)
+            print_summary(run.folder)
     except UserError as error:
         sys.exit(str(error))
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def train_one(composed: Composed, run: CheckedRun) -> None:
+    """Train a run as hydra.main would, without composing again: Hydra sets up logging, calls callbacks."""
+    config = composed.config
+    with read_write(config.hydra):
+        config.hydra.mode = RunMode.RUN
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    JobRuntime.instance().set("name", config.hydra.job.name)
+    callbacks = Callbacks(config)
+    callbacks.on_run_start(config=config, config_name=CONFIG_NAME)
+    job = run_job(
+        hydra_context=HydraContext(config_loader=composed.loader, callbacks=callbacks),
+        task_function=lambda _: train_here(run),
+        config=config,
+        job_dir_key="hydra.run.dir",
+        job_subdir_key=None,
+    )
+    callbacks.on_run_end(config=config, config_name=CONFIG_NAME, job_return=job)
+    _ = job.return_value  # raises what the run has raised
+
+
+def train_here(run: CheckedRun) -> float:
+    from dqn.config.launch import launch  # imports torch
+
+    gc.freeze()  # modules stay: no collection, nor the one at the exit, need look at them again
+    gc.enable()
+    return launch(run)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)
+def hydra_application(cfg: DictConfig) -> float:
+    """Answer Hydra's flags, or run a sweep; one of Hydra's own launchers calls this for each job."""
+    job = HydraConfig.get()
+    folder = RunFolder(Path(job.runtime.output_dir))
+    try:
+        result = train_here(preflight(resolved(cfg), folder, list(job.overrides.task)))
+        print_summary(folder)
+        return result
+    except UserError as error:
+        logging.getLogger(__name__).error("job %s: %s", job.job.num, error)
+        remove_if_empty(folder.path)
+        raise CompactHydraException(str(error)) from None  # SystemExit would end the other jobs
 
 
 def check_plugins(config: DictConfig) -> None:
     """Raise UserError if the keys of the launcher or the sweeper have wrong values."""
-    from hydra.utils import get_class
-
-    from dqn.config.schema import Problem, check_keys
+    from dqn.config.schema import Problem, check_keys  # import torch
 
     problems: list[Problem] = []
-    for place in ("hydra.launcher", "hydra.sweeper"):
-        node = container(OmegaConf.select(config, place), resolve=True)
-        check_keys(node, get_class(node["_target_"]), place, problems)
+    for key in ("hydra.launcher", "hydra.sweeper"):
+        node = container(OmegaConf.select(config, key), resolve=True)
+        check_keys(node, get_class(node["_target_"]), key, problems)
     if problems:
         raise mistakes(problems, "the configuration")
 
@@ -76,44 +114,9 @@ def make_folder(folder: Path, key: str) -> None:
         raise UserError(f"{key}={folder}: cannot be written")
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def hydra_job(cfg: DictConfig) -> float:
-    """Train one run and return its result, for sweepers."""
-    from dqn.config.launch import launch
-
-    job = HydraConfig.get()
-    folder = RunFolder(Path(job.runtime.output_dir))
-    gc.freeze()  # modules stay: no collection, nor the one at the exit, need look at them again
-    gc.enable()
-    try:
-        config = resolved(cfg)
-        return launch(config, folder, list(job.overrides.task), verified(config, folder))
-    except UserError as error:
-        if job.mode != RunMode.MULTIRUN:
-            sys.exit(str(error))
-        logging.getLogger(__name__).error("job %s: %s", job.job.num, error)
-        remove_if_empty(folder.path)
-        raise CompactHydraException(str(error)) from None  # SystemExit would end the other jobs
-
-
 def remove_if_empty(folder: Path) -> None:
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def train() -> None:
-    """Run `python scripts/train.py`."""
-    gc.disable()  # until the job begins: what is imported stays, and to look for garbage in it takes a second
-    arguments = vars(get_args_parser().parse_args())
-    words, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
-    try:
-        if not any(arguments.values()):  # the other flags ask for no run, or for another configuration
-            check_words(words, multirun=multirun, config_dir=config_dir)
-        hydra_job()
-    except UserError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def resume() -> None:
@@ -131,7 +134,8 @@ def resume() -> None:
         folder = RunFolder(arguments.run)
         config = load_config(folder, arguments.trust)
         replace_values(config, options)
-        launch(config, folder, arguments.options, verified(config, folder))
+        launch(preflight(config, folder, arguments.options))
+        print_summary(folder)
 
 
 def evaluate() -> None:
@@ -145,8 +149,10 @@ def evaluate() -> None:
     with plain_errors():
         options = parse(arguments.options)
         from dqn.cli.evaluate import evaluate_run
+        from dqn.cli.options import EvaluateOptions, read_options
 
-        evaluation = evaluate_run(arguments.run, options, arguments.trust)
+        given = read_options(EvaluateOptions, options)
+        evaluation = evaluate_run(arguments.run, given, arguments.trust)
         print(evaluation.pop("text"))
         RunFolder(arguments.run).write_evaluation(evaluation)
 
@@ -162,18 +168,20 @@ def export() -> None:
     with plain_errors():
         options = parse(arguments.options)
         from dqn.cli.export import export_run
+        from dqn.cli.options import ExportOptions, read_options
 
-        print(export_run(arguments.run, arguments.file, options, arguments.trust))
+        given = read_options(ExportOptions, options)
+        print(export_run(arguments.run, arguments.file, given, arguments.trust))
 
 
 def check() -> None:
     """Run `python scripts/check.py [GROUP=OPTION ...] [KEY=VALUE ...]`."""
     arguments = check_arguments()
     with plain_errors(logging.WARNING):
-        from dqn.cli.check import examine_words
+        from dqn.cli.check import examine_parts
 
         states = []
-        for finding in examine_words(arguments.words, arguments.config_dir):
+        for finding in examine_parts(arguments.overrides, arguments.config_dir):
             print(finding, flush=True)
             states.append(finding.state)
     sys.exit(1 if "FAILED" in states else 0)

@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hydra.types import RunMode
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.build import device_here
-from dqn.config.compose import check_words
+from dqn.config.compose import StrPath, compose
 from dqn.config.launch import launch
-from dqn.config.loader import StrPath
-from dqn.config.resolve import folder_of, resolved, verified
+from dqn.config.preflight import prepare
 from dqn.config.trust import load_config
 from dqn.config.validate import check
 from dqn.deploy.greedy_policy import GreedyPolicy
@@ -43,18 +41,19 @@ class Run:
         return load_policy(self.config, RunFolder(self.folder), seed, policy)
 
 
-def train(words: Sequence[str], config_dir: StrPath | None) -> Run:
+def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
     """Do what dqn.train does."""
-    words = [words] if isinstance(words, str) else list(words)
-    composed = check_words(words, multirun=False, config_dir=config_dir)
-    if composed.hydra.mode == RunMode.MULTIRUN:
-        raise UserError(f"{' '.join(words)}: a sweep, which only the command runs; dqn.train trains one run")
-    config = resolved(composed)
-    folder = RunFolder(folder_of(composed, "hydra.run.dir"))
+    overrides = [overrides] if isinstance(overrides, str) else list(overrides)
+    composed = compose(overrides, config_dir=config_dir)
+    if composed.is_multirun:
+        raise UserError(
+            f"{' '.join(overrides)}: a sweep, which only the command runs; dqn.train trains one run"
+        )
+    run = prepare(composed.config, overrides)
     with kept():
-        result = launch(config, folder, words, verified(config, folder))
-    evaluation = folder.stored_status().get("evaluation")
-    return Run(folder=folder.path, config=config, result=result, evaluation=evaluation)
+        result = launch(run)
+    evaluation = run.folder.stored_status().get("evaluation")
+    return Run(folder=run.folder.path, config=run.config, result=result, evaluation=evaluation)
 
 
 def load(run: StrPath, seed: int | None, policy: str, trust: Sequence[str]) -> GreedyPolicy:

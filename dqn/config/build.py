@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
@@ -10,7 +10,8 @@ from annotated_types import Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
-from dqn.env import Environments
+from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.network.protocols import MakeNetwork
 from dqn.process import set_up
 from dqn.runner import Runner
 from dqn.runner.clock import Clock
@@ -31,54 +32,63 @@ Config = dict[str, Any]
 FolderName = Annotated[str, Predicate(lambda name: name not in ("", ".", "..") and "/" not in name)]
 
 
-def experiment(
-    *,
-    name: FolderName,
-    seed: NonNegativeInt,
-    num_seeds: PositiveInt,
-    device: Literal["auto", "cpu", "cuda"],
-    num_threads: PositiveInt,
-    env: Callable[..., Environments],
-    network: Callable[..., Any],
-    memory: Callable[..., Any],
-    schedule: Schedule,
-    runner: Clock,
-    agent: Callable[..., Any],
-    folder: RunFolder,
-    config: Config,
-) -> Runner:
-    """Return the runner of a configuration whose groups are already objects."""
-    seeds = range(seed, seed + num_seeds)
-    set_up(num_threads)
-    environments = env(seeds=seeds, purpose="environment")
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The root of a configuration: its values, and its groups as objects or as what makes objects."""
+
+    name: FolderName
+    seed: NonNegativeInt
+    num_seeds: PositiveInt
+    device: Literal["auto", "cpu", "cuda"]
+    num_threads: PositiveInt
+    env: MakeEnvironments
+    network: MakeNetwork
+    memory: MakeMemory
+    schedule: Schedule
+    runner: Clock
+    agent: MakeAgent
+
+
+def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
+    """Return the runner of a run.
+
+    Args:
+        run: its parts.
+        folder: where it writes.
+        config: what its parts were made from, for the record.
+    """
+    seeds = range(run.seed, run.seed + run.num_seeds)
+    set_up(run.num_threads)
+    clock = run.runner
+    environments = run.env(seeds=seeds, purpose="environment")
     common: Config = {
         "spec": environments.spec,
         "seeds": seeds,
         "num_envs": environments.num_envs,
-        "device": find_device(device),
+        "device": find_device(run.device),
     }
-    learner = agent(network=network, planned_updates=runner.planned_updates, **common)
+    learner = run.agent(network=run.network, planned_updates=clock.planned_updates, **common)
     evaluator = None
-    if runner.eval_episodes:
+    if clock.eval_episodes:
         evaluator = Evaluator(
-            make_env=env,
+            make_env=run.env,
             seeds=seeds,
-            episodes=runner.eval_episodes,
-            epsilon=runner.eval_epsilon,
+            episodes=clock.eval_episodes,
+            epsilon=clock.eval_epsilon,
             purpose="periodic evaluation",
         )
     return Runner(
-        clock=runner,
+        clock=clock,
         env=environments,
         agent=learner,
-        memory=memory(gamma=learner.gamma, **common),
-        epsilon=schedule,
+        memory=run.memory(gamma=learner.gamma, **common),
+        epsilon=run.schedule,
         evaluator=evaluator,
         counters=Counters(seeds=seeds, num_envs=environments.num_envs),
         logger=Logger(folder=folder.path, seeds=seeds, config=config),
         checkpoint=Checkpoint(folder.path),
         camera=make_camera(config),
-        bar=make_bar(runner),
+        bar=make_bar(clock),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
 
@@ -104,10 +114,10 @@ def build(config: Config, folder: RunFolder) -> Runner:
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
     }
-    return experiment(**parts, folder=folder, config=config)
+    return make_runner(RunConfig(**parts), folder=folder, config=config)
 
 
-def build_policy(config: Config) -> tuple[Policy, Callable[..., Environments], range]:
+def build_policy(config: Config) -> tuple[Policy, MakeEnvironments, range]:
     """Return the policy of a run, what makes its environments, and its seeds; memory is not read."""
     seeds = range(config["seed"], config["seed"] + config["num_seeds"])
     torch.set_num_threads(config["num_threads"])

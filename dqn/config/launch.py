@@ -1,7 +1,6 @@
-"""One run in its folder: adopt what is there, go on, and leave a status that tells what happened."""
+"""Train one run in its folder: go on with what is there, and record in its status how it ends."""
 
 import logging
-import math
 import shlex
 import signal
 import sys
@@ -11,32 +10,26 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from dqn.config.commands import beside_python, command
-from dqn.config.trust import leaves, own_packages
+from dqn.config.commands import command
+from dqn.config.preflight import CheckedRun, refuse_differences
+from dqn.config.summary import trusting
 from dqn.errors import UserError
-from dqn.stats import interquartile_mean
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
 log = logging.getLogger(__name__)
-TOTALS = ("runner.total_steps", "runner.total_episodes")
 
 
-def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warnings: list[str]) -> float:
-    """Train the run of `folder` to its end and return its result.
-
-    Args:
-        config: resolved and checked.
-        folder: new, or that of a run with the same configuration (or a smaller total), which then goes on.
-        overrides: the words of the command, for the record.
-        warnings: shown to the user.
+def launch(run: CheckedRun) -> float:
+    """Train a run to its end and return its result.
 
     Raises:
         UserError: the folder is another run's or in use, or the run failed; its status says so too.
     """
+    config, folder = run.config, run.folder
     with folder.locked():
         if finished(config, folder):
-            return tell(folder)
+            return float(folder.stored_status()["result"])
         if folder.config_file.exists():
             refuse_differences(config, folder)
             from dqn.storage.checkpoint import Checkpoint
@@ -45,8 +38,8 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
         else:
             refuse_others_files(folder)
         with status_of(folder, config), interruption() as stop:
-            adopt(config, folder, overrides)
-            for warning in warnings:
+            adopt(config, folder, run.overrides)
+            for warning in run.warnings:
                 log.warning("warning: %s", warning)
             log.info("run folder: %s", folder.path)
             from dqn.config.build import build
@@ -61,7 +54,7 @@ def launch(config: dict[str, Any], folder: RunFolder, overrides: list[str], warn
                 best=runner.best.summary(),
                 progress=runner.progress(),
             )
-        return tell(folder)
+        return result
 
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
@@ -99,23 +92,6 @@ def commands(folder: RunFolder) -> list[str]:
     return before if line in before else [*before, line]
 
 
-def refuse_differences(config: dict[str, Any], folder: RunFolder) -> None:
-    """Raise UserError unless `config` is the folder's own, or it with a larger total."""
-    old, new = dict(leaves(folder.read_config())), dict(leaves(config))
-    changes = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if key in TOTALS and isinstance(before, int) and isinstance(after, int) and after >= before:
-            continue
-        if before != after or (key in old) != (key in new):
-            changes.append(f"{key}: {before} there, {after} here")
-    if changes:
-        advice = "only a larger total may be given; another hydra.run.dir makes a new run"
-        raise UserError(
-            "\n  ".join([f"{folder.path}: a run with another configuration ({advice}):", *changes])
-        )
-
-
 def refuse_others_files(folder: RunFolder) -> None:
     """Raise UserError if a folder without a configuration has what a run would write over, or runs in it."""
     for pattern in ("checkpoint", "seed=*", "*/.hydra"):
@@ -131,39 +107,6 @@ def finished(config: dict[str, Any], folder: RunFolder) -> bool:
     status = folder.stored_status()
     ended = status.get("state") == "finished" and isinstance(status.get("result"), float)
     return ended and folder.config_file.exists() and folder.read_config() == config
-
-
-def tell(folder: RunFolder) -> float:
-    """Say where a finished run lies, what it reached and what can be done next; return its result."""
-    status = folder.stored_status()
-    if status.get("progress", {}).get("updates") == 0:
-        log.warning("warning: no update was made; see runner.learning_starts and runner.train_period")
-    kind = "evaluation" if status.get("evaluation") else "latest training"
-    log.info("finished: interquartile mean of the %s returns over seeds: %.2f", kind, status["result"])
-    if status.get("best"):
-        scores = [one["mean_return"] for one in status["best"]["seeds"].values()]
-        told = "best periodic evaluation of each seed (selected, so biased upwards): interquartile mean %.2f"
-        log.info(told, interquartile_mean(scores))
-    log.info("run folder: %s", folder.path)
-    config = folder.read_config()
-    path, trust = shlex.quote(str(folder.path)), trusting(config)
-    log.info("  %s --logdir %s", beside_python("tensorboard"), path)
-    log.info("  %s %s episodes=100%s", command("evaluate"), path, trust)
-    for key, total in leaves(config):
-        if key in TOTALS and not ends_learning(config, total):
-            log.info("  %s %s %s=%d%s", command("resume"), path, key, 2 * total, trust)
-    return float(status["result"])
-
-
-def trusting(config: dict[str, Any]) -> str:
-    """Return the words by which a command trusts the packages of the user's own in a run."""
-    return "".join(f" --trust {shlex.quote(name)}" for name in own_packages(config))
-
-
-def ends_learning(config: dict[str, Any], total: int) -> bool:
-    """Return whether the learning rate is 0 from `total` on."""
-    schedule = config["agent"]["lr_schedule"]
-    return bool(schedule.get("end") == 0 and schedule.get("duration", math.inf) <= total)
 
 
 @contextmanager

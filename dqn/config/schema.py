@@ -15,41 +15,11 @@ from hydra._internal.utils import _locate as get_object  # hydra.utils.get_objec
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
+from dqn.config.groups import GIVEN, SOURCES
 from dqn.config.paths import CONF
 from dqn.errors import format_value
 
 Node = dict[str, Any]
-
-GIVEN: dict[str, frozenset[str]] = {
-    "": frozenset({"folder", "config"}),
-    "env": frozenset({"seeds", "purpose"}),
-    "network": frozenset({"spec", "generators"}),
-    "network.torso": frozenset({"layer", "in_shape", "generators"}),
-    "network.head": frozenset({"layer", "in_features", "num_actions", "generators"}),
-    "network.layer": frozenset({"in_features", "out_features", "generators"}),
-    "memory": frozenset({"gamma", "spec", "seeds", "num_envs", "device"}),
-    "memory.reader": frozenset({"gamma"}),
-    "memory.sampler": frozenset({"ring", "seeds"}),
-    "memory.sampler.beta": frozenset(),
-    "schedule": frozenset(),
-    "runner": frozenset(),
-    "agent": frozenset({"network", "planned_updates", "spec", "seeds", "num_envs", "device"}),
-    "agent.optimizer": frozenset({"params", "lr"}),
-    "agent.lr_schedule": frozenset(),
-    "agent.backup": frozenset(),
-    "hydra.sweeper.sampler": frozenset(),
-    "hydra.sweeper.pruner": frozenset(),
-}
-"""The places of the parts, and the arguments that each gets when it is built: those are no keys."""
-
-SOURCES = {
-    "gamma": "agent.gamma",
-    "lr": "agent.lr",
-    "num_envs": "env.num_envs",
-    "seeds": "seed and num_seeds",
-}
-SOURCES |= {"device": "device", "network": "network", "layer": "network.layer"}
-"""Where the arguments come from that a user could look for in the wrong place."""
 
 MISSING = object()
 """The value of a key that is not there."""
@@ -163,7 +133,7 @@ def told(error: str, message: str, value: Any) -> str:
         return "should be a finite number"
     if error == "predicate_failed":  # the only predicate is that of the name
         return "should be the name of one folder, without /"
-    return message.replace("Input should be", "should be")
+    return message.removeprefix("Value error, ").replace("Input should be", "should be")
 
 
 def same_kind(before: Any, after: Any) -> bool:

@@ -8,12 +8,16 @@ from typing import Any
 import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
+import dqn
 from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 
 ENVIRONMENTS = "env._target_"
 """The one place of what makes environments: there `id` and `module`, which name code, are looked at."""
+
+OLDEST_READABLE = "0.2.0"
+"""The first version whose run folders this one reads."""
 
 PLAIN = (str, int, float, bool, list, dict, type(None))
 PLAIN_ID = re.compile(r"([\w-]+/)?[\w.-]+")
@@ -57,6 +61,21 @@ def entries(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
         yield from entries(value, below)
 
 
+def refuse_older(folder: RunFolder) -> None:
+    """Raise UserError if an older version of this package made the folder, whose names and files differ."""
+    versions = folder.stored_status().get("versions")
+    made_by = str(versions.get("dqn")) if isinstance(versions, dict) else ""
+    if re.fullmatch(r"\d+(\.\d+)*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
+        raise UserError(
+            f"{folder.path}: made by dqn {made_by}; this is dqn {dqn.__version__}, which cannot read it:"
+            " install that version to go on with it"
+        )
+
+
+def parts(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
 def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
     """Return the configuration of a run folder, if it names nothing that could run code or read this process.
 
@@ -67,6 +86,7 @@ def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: it names something else; nothing but trusted packages was imported to find out.
     """
+    refuse_older(folder)
     config = folder.read_config()
     links = [path for path in folder.path.rglob("*") if path.is_symlink()]
     if links:
@@ -96,7 +116,7 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
         if value in shipped_environments() and path != ENVIRONMENTS:
             raise refuse(folder, path, value, f"belongs to {ENVIRONMENTS}")
     elif not trusted(value, trust):
-        raise refuse(folder, path, value, f"no part of dqn; {advice(value)}")
+        raise refuse(folder, path, value, f"no part of dqn {dqn.__version__}; {advice(value)}")
     elif not defined_in(value, trust):
         raise refuse(folder, path, value, f"only imported by {package(value)}, not defined there")
 
@@ -143,6 +163,8 @@ def defined_in(name: str, trust: Sequence[str]) -> bool:
 
 
 def advice(name: Any) -> str:
+    if package(name) == "dqn":
+        return "another version of dqn may have made this run"
     return f"if {package(name)} is your own: --trust {package(name)}"
 
 

@@ -6,9 +6,9 @@ import torch
 from hydra.utils import instantiate
 
 from dqn.agent.compiled_update import find_compiler
-from dqn.config.build import Config, experiment, make_camera
+from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
-from dqn.config.launch import TOTALS
+from dqn.config.preflight import TOTALS
 from dqn.config.schema import Problem, check_keys, is_special
 from dqn.env import inspect
 from dqn.errors import UserError
@@ -33,7 +33,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
     is tried, which would take a second, and a policy may be of another machine's device.
     """
     problems: list[Problem] = []
-    check_keys(config, experiment, "", problems)
+    check_keys(config, RunConfig, "", problems)
     warnings: list[str] = []
     contradictions = Contradictions(config, problems, warnings)
     contradictions.find()

@@ -20,7 +20,7 @@ class Origin(NamedTuple):
 
 def wrong_policy(which: object) -> str | None:
     """Return what is wrong with a choice of policies."""
-    return None if which in ("last", "best") else f"policy={format_value(which)}: should be last or best"
+    return None if which in ("last", "best") else f"policy={format_value(which)}: should be 'last' or 'best'"
 
 
 def load_policies(policy: Policy, checkpoint: Checkpoint, which: str, *, count: int, rows: slice) -> Origin:

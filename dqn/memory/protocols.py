@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from dqn.memory.ring import Ring
 from dqn.types import Floats, Integers
 
 
@@ -26,3 +27,15 @@ class Sampler(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to where `state_dict` was; the ring already is there."""
         ...
+
+
+class MakeReader(Protocol):
+    """Makes a reader."""
+
+    def __call__(self, *, gamma: float) -> Any: ...
+
+
+class MakeSampler(Protocol):
+    """Makes a sampler of the starts in a ring."""
+
+    def __call__(self, *, ring: Ring, seeds: Sequence[int]) -> Sampler: ...

@@ -1,14 +1,13 @@
 """Replay memory: NumPy rows go in, torch batches come out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dqn.memory.n_step import NStep
-from dqn.memory.protocols import Sampler
+from dqn.memory.protocols import MakeReader, MakeSampler
 from dqn.memory.ring import Ring
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
 
@@ -35,8 +34,8 @@ class ReplayMemory:
         self,
         *,
         capacity: PositiveInt,
-        reader: Callable[..., NStep],
-        sampler: Callable[..., Sampler],
+        reader: MakeReader,
+        sampler: MakeSampler,
         gamma: float,
         spec: EnvSpec,
         seeds: Sequence[int],

@@ -1,12 +1,12 @@
 """The Q-network: observation, torso, head."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from dqn.network.layers import Generators, Layer
+from dqn.network.protocols import MakeHead, MakeTorso
 from dqn.types import Draws, EnvSpec, Finite, ObsSpec
 from dqn.value import ReturnDistribution
 
@@ -32,8 +32,8 @@ class QNetwork(nn.Module):
         *,
         obs_low: list[Finite] | None,
         obs_high: list[Finite] | None,
-        torso: Callable[..., nn.Module],
-        head: Callable[..., nn.Module],
+        torso: MakeTorso,
+        head: MakeHead,
         layer: Layer,
         spec: EnvSpec,
         generators: Generators,

@@ -14,7 +14,7 @@ import torch
 from dqn.errors import UserError, first_line
 from dqn.storage.durable_files import replace_file, sync_folder
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever what the files hold changes; others are refused."""
 
 

@@ -7,7 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("dqn", "torch", "numpy", "gymnasium")
+import dqn
+
+PACKAGES = ("torch", "numpy", "gymnasium")
 
 
 def cpu_seconds() -> float:
@@ -19,7 +21,7 @@ def cpu_seconds() -> float:
 def environment() -> dict[str, Any]:
     """Return what an exact repetition depends on, as plain text."""
     versions = {package: version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), "machine": machine(), **versions}
+    return {"python": platform.python_version(), "machine": machine(), "dqn": dqn.__version__, **versions}
 
 
 def machine() -> str:

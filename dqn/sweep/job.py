@@ -25,7 +25,7 @@ class Order(NamedTuple):
     """Where relative paths begin."""
     config: dict[str, Any]
     """Resolved and checked, so that nothing is composed twice."""
-    words: list[str]
+    overrides: list[str]
     warnings: list[str]
 
     def open_log(self, node: str) -> TextIO:
@@ -36,7 +36,7 @@ class Order(NamedTuple):
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         log = (self.folder / LOG).open("a")
-        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {node}: {' '.join(self.words)}\n")
+        log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {node}: {' '.join(self.overrides)}\n")
         log.flush()
         return log
 
@@ -74,5 +74,5 @@ class SweepJob(JobReturn):
 
     def order(self, argv: list[str]) -> Order:
         assert self.folder is not None
-        words = list(self.overrides or ())
-        return Order(argv, self.folder.path, Path.cwd(), self.config, words, self.warnings)
+        overrides = list(self.overrides or ())
+        return Order(argv, self.folder.path, Path.cwd(), self.config, overrides, self.warnings)

@@ -21,7 +21,7 @@ def fixed_keys(overrides: Iterable[Override]) -> frozenset[str]:
 
     Of two overrides of one key the later one counts.
     """
-    last = {one.key_or_group: one for one in overrides}
+    last = {one.get_key_element(): one for one in overrides}
     return frozenset(key for key, one in last.items() if not one.is_sweep_override())
 
 
@@ -30,10 +30,10 @@ def readable(words: Sequence[str], fixed: frozenset[str]) -> str:
 
     Args:
         words: the overrides of the job.
-        fixed: keys that all jobs have in common.
+        fixed: keys that all jobs have in common, with their +: a recipe's sweep may replace `+experiment`.
     """
-    pairs = [word.lstrip("+").partition("=") for word in words if not word.startswith("~")]
-    values = {key: value for key, _, value in pairs if key not in fixed}
+    pairs = [word.partition("=") for word in words if not word.startswith("~")]
+    values = {key.lstrip("+"): value for key, _, value in pairs if key not in fixed}
     names = shortened(list(values))
     text = ",".join(f"{names[key]}={plain(value)}" for key, value in values.items())
     return text[: MAX_BYTES - DIGEST - 1].rstrip(",=.-_")

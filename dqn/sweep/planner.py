@@ -1,8 +1,7 @@
 """The jobs of a sweep, composed and checked before any of them starts."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +13,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, open_dict, read_write
 
 from dqn.config.compose import CANNOT_COMPOSE
-from dqn.config.resolve import folder_of, resolved
+from dqn.config.preflight import folder_of, hydra_config, refuse_differences, resolved
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
@@ -57,7 +56,6 @@ class Planner:
 
     def _fill(self, job: SweepJob, composed: DictConfig) -> None:
         """Add the configuration and the folder; both are checked."""
-        from dqn.config.launch import refuse_differences
         from dqn.config.validate import check
 
         config = resolved(composed)
@@ -78,18 +76,6 @@ class Planner:
         job.cfg = copy.deepcopy(composed)
         with read_write(job.cfg), open_dict(job.cfg):
             del job.cfg["hydra"]
-
-
-@contextmanager
-def hydra_config(composed: DictConfig) -> Iterator[None]:
-    """Let `${hydra:...}` mean the configuration of a job, as it does inside one."""
-    instance = HydraConfig.instance()
-    before = instance.cfg
-    instance.set_config(composed)
-    try:
-        yield
-    finally:
-        instance.cfg = before
 
 
 def fail(job: SweepJob, reason: str) -> None:

@@ -41,7 +41,11 @@ class Process:
     def ended(self) -> End | None:
         """Return how it ended, None while it works."""
         code = self._popen.poll()
-        return None if code is None else End(code)
+        if code is None:
+            return None
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        return End(code)
 
     def ask_to_stop(self) -> None:
         """Let the job end as an interrupted run."""

@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from dqn.config.compose import mistakes
-from dqn.config.resolve import folder_of
+from dqn.config.preflight import folder_of
 from dqn.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 
+from dqn.config.preflight import CheckedRun
+from dqn.config.summary import summary
 from dqn.errors import InUse, UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import IN_USE, Order
@@ -21,8 +23,15 @@ def work(order: Order) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from dqn.config.launch import launch
 
+    run = CheckedRun(
+        config=order.config,
+        folder=RunFolder(order.folder),
+        overrides=order.overrides,
+        warnings=order.warnings,
+    )
     try:
-        launch(order.config, RunFolder(order.folder), order.words, order.warnings)
+        launch(run)
+        print("\n".join(summary(run.folder)), flush=True)
     except UserError as error:
         print(error, flush=True)
         return IN_USE if isinstance(error, InUse) else 1

@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.works import LIGHT, Work
 from dqn.config.build import build
-from dqn.config.compose import check_words
-from dqn.config.resolve import resolved, verified
+from dqn.config.compose import compose
+from dqn.config.preflight import preflight, resolved
 from dqn.memory import ReplayMemory
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
@@ -31,10 +31,10 @@ def built(words: Sequence[str]) -> Iterator[Runner]:
     Raises:
         UserError: the words do not compose, or what they configure is not as it should be.
     """
-    config = resolved(check_words(words, multirun=False))
+    config = resolved(compose(words).config)
     with tempfile.TemporaryDirectory() as name:
         folder = RunFolder(Path(name))
-        verified(config, folder)
+        preflight(config, folder, list(words))
         runner = build(config, folder)
         try:
             yield runner

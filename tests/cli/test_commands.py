@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import pytest
-from commands import SCRIPTS, call
+from commands import SCRIPTS, TINY, call
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+import dqn
+from dqn.config import validate
 from dqn.config.commands import beside_python, command
 
 INSTALLED = """
@@ -84,3 +87,32 @@ def test_help_of_an_installed_command():
     assert "\n  dqn-train agent.lr=5e-4 agent=double env=acrobot\n" in text
     assert 'eval "$(dqn-train -sc install=bash)"' in text
     assert "train.py" not in text
+
+
+def test_a_run_calls_hydras_callbacks_and_logs_as_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [*TINY, "seed=3", "hydra.run.dir=runs/${hydra:job.name}_${seed}", "hydra.job.name=mine"]
+    words += [
+        "+hydra.callbacks.mine._target_=parts.Recorder",
+        "hydra.job_logging.formatters.simple.format='> %(message)s'",
+    ]
+    result = call("train", *words)
+    assert result.code == 0, result.text
+    lines = result.text.splitlines()
+    assert lines[0] == "on_run_start 3"
+    assert any(line.startswith("on_job_end COMPLETED ['runner.total_episodes=2'") for line in lines)
+    assert "on_run_end mine" in lines
+    assert f"> run folder: {tmp_path / 'runs' / 'mine_3'}" in lines
+
+
+def test_a_run_is_composed_and_checked_once(tmp_path, monkeypatch):
+    calls = []
+    for owner, name in ((ConfigLoaderImpl, "load_configuration"), (validate, "check")):
+        original = getattr(owner, name)
+        count = lambda *a, original=original, name=name, **k: calls.append(name) or original(*a, **k)  # noqa: E731
+        monkeypatch.setattr(owner, name, count)
+    assert call("train", *TINY, f"hydra.run.dir={tmp_path / 'script'}").code == 0
+    assert sorted(calls) == ["check", "load_configuration"]
+    calls.clear()
+    dqn.train([*TINY, f"hydra.run.dir={tmp_path / 'library'}"])
+    assert sorted(calls) == ["check", "load_configuration"]

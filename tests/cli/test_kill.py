@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 from commands import SCRIPTS
-from helpers import TESTS, config_of
+from helpers import TESTS, train_run
 from kills import assert_no_stray_files, end_of, undisturbed
 from processes import SEED, alive, children, started, wait_until
 from records import same, stored
 
 from dqn.cli import main as cli
-from dqn.config.launch import launch
 from dqn.errors import UserError
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
@@ -155,7 +154,7 @@ def refused_while_in_use(folder: Path, words: list[str]) -> None:
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert RunFolder(folder).status()["state"] == "running"
     with pytest.raises(UserError, match=f"{folder}: in use"):
-        launch(config_of(words), RunFolder(folder), words, [])
+        train_run(folder, words)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys, "argv", ["resume.py", str(folder)])
         with pytest.raises(SystemExit, match=f"{folder}: in use"):

@@ -11,16 +11,41 @@ from helpers import config_of, make_runner, options
 from hydra.utils import get_object
 
 import dqn
+from dqn.config.groups import MAKERS, OBJECTS
 from dqn.config.paths import CONF
 from dqn.config.trust import leaves
 from dqn.config.validate import check
 
-GROUPS = ("env", "memory", "schedule", "network", "agent", "runner", "network/torso", "network/head")
-GROUPS += ("network/layer", "memory/reader", "agent/optimizer", "agent/lr_schedule", "agent/backup")
+GROUPS = [key.replace(".", "/") for key in (*MAKERS, *OBJECTS) if (CONF / key.replace(".", "/")).is_dir()]
+ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")
+PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster"}
+"""Files of conf/experiment that other ones include."""
 
 
+def recipes(group: str) -> list[str]:
+    """Return the recipes below conf/, which lie in folders."""
+    files = (CONF / group).glob("**/*.yaml")
+    return sorted(str(file.relative_to(CONF / group).with_suffix("")) for file in files)
+
+
+def recipe_lists() -> list[str]:
+    """Return every recipe, those that change another one in lists after it."""
+    lists = []
+    for option in recipes("experiment"):
+        folder, _, name = option.rpartition("/")
+        if folder == "revisiting" and name in options("experiment/revisiting/agents"):
+            lists += [f"[revisiting/{env},{option}]" for env in ENVS]
+        elif option == "presets/all":
+            lists += [f"[{one},{option}]" for one in ("presets/cartpole", "presets/acrobot")]
+        elif option not in PIECES and folder.count("/") == 0:
+            lists.append(option)
+    return lists
+
+
+RECIPES = recipe_lists()
 EVERY = [[f"{group}={option}"] for group in GROUPS for option in options(group)]
-EVERY += [[f"+experiment={option}"] for option in options("experiment")]
+EVERY += [[f"+experiment={recipe}"] for recipe in RECIPES]
+EVERY += [[f"+experiment=cleanrl/{agent}", f"env={env}"] for agent in ("dqn", "c51") for env in ENVS[1:3]]
 EVERY += [["runner=steps", "agent=double", "schedule=exponential"], ["runner=steps", "schedule=constant"]]
 
 
@@ -32,6 +57,11 @@ def ours(config: dict) -> set[str]:
 
 FILES = [yaml.safe_load(path.read_text()) for path in CONF.rglob("*.yaml")]
 TARGETS = sorted(set[str]().union(*map(ours, FILES)))
+
+
+def test_recipes():
+    assert len(RECIPES) == 38
+    assert "[revisiting/lunarlander,revisiting/iqn]" in RECIPES
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
@@ -78,12 +108,20 @@ def test_no_default_value_outside_conf(target):
     assert all(p.default is p.empty for p in parameters)
 
 
-def test_experiments_set_only_keys_that_exist():
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_set_only_keys_that_exist(recipe):
     """A value for a key that its groups do not have would be an addition, which nothing reads."""
-    for option in options("experiment"):
-        text = yaml.safe_load((CONF / "experiment" / f"{option}.yaml").read_text())
-        assert check(config_of([f"+experiment={option}"])).problems == []
-        assert text["name"] == option
+    assert check(config_of([f"+experiment={recipe}"])).problems == []
+
+
+def test_names_of_recipes():
+    names = {recipe: config_of([f"+experiment={recipe}"])["name"] for recipe in RECIPES}
+    assert names["[revisiting/acrobot,revisiting/iqn]"] == "revisiting_acrobot_iqn"
+    assert names["cleanrl/c51"] == "cleanrl_cartpole_c51"
+    runs = {recipe: name for recipe, name in names.items() if not recipe.endswith("/all]")}
+    assert len(set(runs.values())) == len(runs), "each recipe's runs are in a folder of their own"
+    ablation = config_of(["+experiment=revisiting/acrobot", "agent=ablation/less_double"])
+    assert ablation["name"] == "revisiting_acrobot_ablation_less_double"
 
 
 @pytest.mark.parametrize(

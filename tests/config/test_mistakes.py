@@ -10,8 +10,8 @@ import torch
 from commands import SCRIPTS, TINY, answers, call, child_seconds, finish, named, run, start, tree
 from helpers import FINISHED, config_of
 
-from dqn.cli.main import verified
-from dqn.config.compose import check_words
+from dqn.config.compose import compose
+from dqn.config.preflight import preflight
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 
@@ -152,7 +152,7 @@ COMPOSITION = [
     ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
     ("agent=nosuch", {"agent=nosuch": "c51, double, dqn"}),
     ("network/torso=nosuch", {"network/torso=nosuch": "mlp"}),
-    ("+experiment=nosuch", {"experiment=nosuch": "cartpole_cleanrl"}),
+    ("+experiment=nosuch", {"experiment=nosuch": "cleanrl/c51, cleanrl/dqn"}),
     ("hydra/launcher=nosuch", {"hydra/launcher=nosuch": "basic"}),
     ("schedule=null", {"schedule=null": "constant, exponential"}),
     ("agent.lr=[1", {"agent.lr=[1": "KEY=VALUE"}),
@@ -163,6 +163,12 @@ COMPOSITION = [
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
     ("+agent=double", {"+agent=double": "Multiple values for agent"}),
+    ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
+    ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
+    (
+        "+experiment=[revisiting/iqn,revisiting/acrobot]",
+        {"+experiment=[revisiting/iqn,revisiting/acrobot]": "comes after it in a list"},
+    ),
 ]
 
 
@@ -170,7 +176,7 @@ COMPOSITION = [
 def test_values(words, keys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
-        verified(config_of(words.split()), RunFolder(tmp_path / "run"))
+        preflight(config_of(words.split()), RunFolder(tmp_path / "run"), words.split())
     named(str(error.value), keys)
     assert str(error.value).startswith(f"{str(error.value).count(chr(10))} mistake")
     assert tree(tmp_path) == {}
@@ -188,19 +194,19 @@ def test_composition(words, keys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "multirun"),
     [
-        ("agent=double seed=3 +experiment=cartpole_cleanrl +env.kwargs.render_mode=rgb_array", False),
+        ("agent=double seed=3 +experiment=cleanrl/dqn +env.kwargs.render_mode=rgb_array", False),
         ("agent=double,dqn seed=range(0,3) agent.lr=choice(1,2) name=a hydra/launcher=basic", True),
         ("hydra.mode=MULTIRUN seed=1,2", False),
         ("network.torso.hidden_sizes=[8,8] network/torso=mlp ~agent.lr ++agent.x=1", False),
     ],
 )
 def test_words_that_compose(words, multirun):
-    check_words(words.split(), multirun=multirun)
+    compose(words.split(), multirun=multirun)
 
 
 def test_whole_numbers_may_be_written_as_floats(tmp_path):
     config = config_of(["runner.total_episodes=1e2", "network.torso.hidden_sizes=[8.0]", "agent.lr=1"])
-    verified(config, RunFolder(tmp_path))
+    preflight(config, RunFolder(tmp_path), [])
     assert config["runner"]["total_episodes"] == 100
     assert repr(config["network"]["torso"]["hidden_sizes"]) == "[8]"
 
@@ -452,13 +458,23 @@ def test_infinite_loss_stops_the_run(tmp_path):
 
 
 RUN_MISTAKES = [
-    ("evaluate", "episodes=0", {"episodes=0": "at least 1"}),
+    ("evaluate", "episodes=0", {"episodes=0": "greater than 0"}),
     (
         "evaluate",
         "episodes=x epsilon=2 foo=1",
-        {"episodes=x": "1", "epsilon=2": "between", "foo=1": "episodes,"},
+        {"episodes=x": "a valid integer", "epsilon=2": "less than or equal to 1", "foo=1": "episodes,"},
     ),
-    ("evaluate", "episodes=true stream=-1", {"episodes=true": "whole", "stream=-1": "at least 0"}),
+    (
+        "evaluate",
+        "episodes=true stream=-1",
+        {"episodes=true": "a whole number, not true or false", "stream=-1": "greater than or equal to 0"},
+    ),
+    (
+        "evaluate",
+        "policy=worst video=a.gif",
+        {"policy=worst": "'last' or 'best'", "video=a.gif": "should be an .mp4 file"},
+    ),
+    ("evaluate", "video=no/such.mp4", {"video=no/such.mp4": "should be in a folder that exists"}),
     (
         "evaluate",
         "episodes=[1 episodes ~episodes episodes=1,2",

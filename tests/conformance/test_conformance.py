@@ -8,7 +8,7 @@ from commands import call
 from helpers import USER, options
 
 import dqn.agent.numpy_forward
-from dqn.cli.check import examine_words
+from dqn.cli.check import examine_parts
 from dqn.conformance import Finding, learning
 from dqn.conformance.examine import PARTS, WHOLE
 
@@ -20,7 +20,7 @@ SMALL = ["network.torso.hidden_sizes=[16]"]
 
 
 def examined(*words: str, names=()) -> dict[str, Finding]:
-    return {finding.name: finding for finding in examine_words(words, None, names)}
+    return {finding.name: finding for finding in examine_parts(words, None, names)}
 
 
 def wrong(findings: dict[str, Finding]) -> list[str]:

@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 from commands import call
-from helpers import TINY_STEPS, config_of, make_runner
+from helpers import TINY_STEPS, make_runner, train_run
 
 import dqn
-from dqn.config.launch import launch
 from dqn.runner.best_policy import Best
 from dqn.storage.checkpoint import Checkpoint
-from dqn.storage.folder import RunFolder
 
 WORDS = [
     *(
@@ -75,7 +73,7 @@ def test_it_is_written_only_when_it_changes(tmp_path):
 def trained(tmp_path_factory):
     """Return the folder of a run of two seeds and its status."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    launch(config_of(WORDS), RunFolder(folder), WORDS, [])
+    train_run(folder, WORDS)
     return folder, json.loads((folder / "status.json").read_text())
 
 
@@ -106,6 +104,7 @@ def test_evaluating_the_best(trained):
 def test_the_best_policies_play_as_they_did(trained, monkeypatch):
     """On the streams of the periodic evaluation they reach the very scores by which they were selected."""
     from dqn.cli import evaluate as evaluation
+    from dqn.cli.options import EvaluateOptions
 
     folder, status = trained
     original = evaluation.Evaluator
@@ -114,7 +113,7 @@ def test_the_best_policies_play_as_they_did(trained, monkeypatch):
     )
     for seed, one in status["best"]["seeds"].items():
         again = evaluation.evaluate_run(
-            folder, {"episodes": 2, "policy": "best", "stream": one["iteration"]}, []
+            folder, EvaluateOptions(episodes=2, policy="best", stream=one["iteration"]), []
         )
         assert again["seed_means"][seed] == one["mean_return"]
 
@@ -159,6 +158,6 @@ def test_there_is_none_without_periodic_evaluation(finished_run):
 def test_another_policy(finished_run):
     result = call("evaluate", finished_run, "policy=worst")
     assert result.code == 1
-    assert "policy=worst: should be last or best" in result.text
-    with pytest.raises(dqn.UserError, match="policy=worst: should be last or best"):
+    assert "policy=worst: should be 'last' or 'best'" in result.text
+    with pytest.raises(dqn.UserError, match="policy=worst: should be 'last' or 'best'"):
         dqn.load(finished_run, policy="worst")

@@ -16,7 +16,7 @@ from dqn.stats import Estimate
 
 PUBLISHED = read_published()
 ROWS = [(name, row) for name, table in PUBLISHED.tables.items() for row in table.rows]
-REPEATED = sorted({(row.experiment, row.env, row.steps) for _, row in ROWS if row.experiment})
+REPEATED = sorted({(" ".join(row.overrides), row.env, row.steps) for _, row in ROWS if row.overrides})
 reproduce = load_script("reproduce")
 
 
@@ -51,9 +51,9 @@ def test_the_interval_of_a_published_number():
     assert published_interval(500.0, spread=None, runs=1, scores=[500.0, 500.0]) == (500, 500, 500)
 
 
-@pytest.mark.parametrize(("experiment", "env", "steps"), REPEATED, ids=[name for name, _, _ in REPEATED])
-def test_a_recipe_has_the_environment_and_the_steps_of_its_row(experiment, env, steps):
-    config = config_of([f"+experiment={experiment}"])
+@pytest.mark.parametrize(("overrides", "env", "steps"), REPEATED, ids=[name for name, _, _ in REPEATED])
+def test_a_run_has_the_environment_and_the_steps_of_its_row(overrides, env, steps):
+    config = config_of(overrides.split())
     assert (config["env"]["id"], config["runner"]["total_steps"]) == (env, steps)
     assert config["runner"]["eval_episodes"] == 100
     assert config["runner"]["eval_epsilon"] == 0
@@ -67,7 +67,7 @@ def test_every_environment_has_a_range_that_its_results_are_in():
 
 def test_a_published_number_has_a_recipe_or_a_reason():
     words = {"env": "CartPole-v1", "agent": "DQN", "steps": 1, "value": 1.0}
-    for wrong in ({}, {"experiment": "x", "missing": "y"}, {"experiment": "x", "expriment": "y"}):
+    for wrong in ({}, {"overrides": ["x"], "missing": "y"}, {"overrides": ["x"], "overides": ["y"]}):
         with pytest.raises(ValidationError):
             Row.model_validate(words | wrong)
     stored = yaml.safe_load(FILE.read_text())
@@ -79,14 +79,15 @@ def test_a_published_number_has_a_recipe_or_a_reason():
 def test_the_printed_table(tmp_path):
     table = PUBLISHED.tables["cleanrl"]
     row = next(row for row in table.rows if row.agent == "dqn.py" and row.env == "Acrobot-v1")
-    run = make_run(tmp_path / row.experiment, base("env=acrobot", "num_seeds=3"), level=-90.0, episodes=120)
-    lines = list(reproduce.lines_of([row], table, tmp_path, PUBLISHED.ranges))
+    run = make_run(tmp_path / "run", base("env=acrobot", "num_seeds=3"), level=-90.0, episodes=120)
+    runs = {"+experiment=cleanrl/dqn env=acrobot": run}
+    lines = list(reproduce.lines_of([row], table, runs, PUBLISHED.ranges))
     scores = []
     for path in sorted(run.glob("seed=*/metrics.jsonl")):
         returns = [json.loads(line)["train/return"] for line in path.read_text().splitlines()]
         scores.append(statistics.fmean(returns[20:]))
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
-    assert cells[:4] == ["Acrobot-v1", "dqn.py", "`+experiment=acrobot_cleanrl`", "500,000"]
+    assert cells[:4] == ["Acrobot-v1", "dqn.py", "`+experiment=cleanrl/dqn env=acrobot`", "500,000"]
     assert cells[4].startswith(f"{statistics.fmean(scores):.1f} [")
     assert cells[6:] == [f"{min(scores):.1f} to {max(scores):.1f}", "-91.5 ± 7.2, 3 runs", "better"]
 
@@ -104,7 +105,7 @@ def test_rows_without_a_recipe_are_told_with_the_reason(monkeypatch, capsys):
     ("words", "told"),
     [
         ("nosuch", "invalid choice: 'nosuch'"),
-        ("cleanrl cartpole", "no such experiment in this table: cartpole; there are cartpole_cleanrl, "),
+        ("cleanrl env=cartpole", "not in this table: env=cartpole; it has +experiment=cleanrl/dqn, "),
         ("cleanrl --jobs 0", "'0' should be a whole number, at least 1"),
     ],
 )
@@ -119,12 +120,11 @@ def test_mistakes(words, told, monkeypatch, capsys):
 @pytest.mark.process
 def test_a_finished_run_is_only_read_and_a_failure_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "SEEDS", 2)
-    words = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=3"]
-    run = tmp_path / "run"
-    reproduce.train_all({run: words}, 1)
+    overrides = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=3"]
+    (run,) = reproduce.train_all([overrides], tmp_path, 1)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert len(reproduce.final_scores(run)) == len(reproduce.training_scores(run)) == 2
-    reproduce.train_all({run: words}, 1)
+    assert reproduce.train_all([overrides], tmp_path, 1) == [run]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     with pytest.raises(SystemExit, match=r"agent\.lr=-1"):
-        reproduce.train_all({tmp_path / "bad": ["agent.lr=-1"]}, 1)
+        reproduce.train_all([["agent.lr=-1"]], tmp_path / "bad", 1)

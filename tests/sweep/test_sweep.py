@@ -11,6 +11,7 @@ from hydra.core.utils import JobStatus
 from hydra.errors import CompactHydraException
 
 import dqn
+from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep import process, sweeper
@@ -35,6 +36,7 @@ SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS
 NAMES = [
     (["agent.lr=0.001", "seed=0"], "lr=0.001,seed=0"),
     (["+experiment=a", "agent.lr=1e-5", "num_seeds=8"], "lr=1e-5"),
+    (["experiment=b/c", "+experiment=a"], "experiment=b-c"),
     (["env.id=ALE/Pong-v5"], "id=ALE-Pong-v5"),
     (["+agent=ablation/less_double"], "agent=ablation-less_double"),
     (["network.torso.hidden_sizes=[64,64]"], "hidden_sizes=64-64"),
@@ -48,7 +50,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("words", "name"), NAMES, ids=[name for _, name in NAMES])
 def test_names(words, name):
-    assert readable(words, frozenset({"num_seeds", "experiment"})) == name
+    assert readable(words, frozenset({"num_seeds", "+experiment"})) == name
 
 
 def test_of_two_words_for_a_key_the_later_one_counts():
@@ -224,17 +226,25 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
     assert (result.code, starts(result.text)) == (0, 0)
 
 
-def test_the_ablation(tmp_path, monkeypatch):
-    """The recipe that is shipped: every job is right and has a folder of its own; none is run here."""
+@pytest.mark.parametrize(
+    ("recipe", "folder", "names"),
+    [
+        ("ablation", "ablation", {"agent=rainbow", "agent=ablation-less"}),
+        ("[presets/acrobot,presets/all]", "presets_acrobot", {"agent=dqn", "agent=rainbow"}),
+        ("revisiting/all", "revisiting", {"experiment=revisiting-lunarlander,agents=iqn"}),
+    ],
+)
+def test_shipped_sweeps(recipe, folder, names, tmp_path, monkeypatch):
+    """Every job is right and has a folder of its own; none is run here."""
     got = []
     monkeypatch.setattr(Pool, "run", lambda self, jobs, total, stop: got.extend(jobs))
-    call("train", "+experiment=ablation")
+    call("train", f"+experiment={recipe}")
     assert {job.state for job in got} == {"due"}
-    assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / "ablation"}
-    names = {job.name.partition("_")[0] for job in got}
-    assert len({job.name for job in got}) == len(got) == 14
-    assert names >= {"agent=rainbow", "agent=dqn"}
-    assert any(name.startswith("agent=ablation-less") for name in names)
+    assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / folder}
+    counts = {"ablation": 14, "presets_acrobot": len(list((CONF / "agent").glob("*.yaml"))), "revisiting": 20}
+    assert len({job.name for job in got}) == len(got) == counts[folder]
+    assert {job.config["num_seeds"] for job in got} == {10}
+    assert names <= {job.name.partition("_")[0] for job in got}
 
 
 def test_the_report_is_of_the_jobs_of_the_sweep(monkeypatch, capsys):

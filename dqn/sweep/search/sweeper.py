@@ -11,7 +11,7 @@ import filelock
 from hydra.core.utils import JobStatus
 
 from dqn.config.compose import CANNOT_COMPOSE, mistakes
-from dqn.config.resolve import folder_of, resolved
+from dqn.config.preflight import folder_of, resolved
 from dqn.errors import InUse, UserError, first_line
 from dqn.sweep.launcher import Count, JobLauncher
 from dqn.sweep.search.samplers import Natural, Pruner, Sampler

@@ -1,0 +1,83 @@
+"""What the program gives to the part of each group: one table, which the schema and its tests read."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from dqn.agent import Agent
+from dqn.agent.optimizer import MakeOptimizer
+from dqn.env import Environments
+from dqn.memory import ReplayMemory
+from dqn.memory.protocols import MakeReader, MakeSampler
+from dqn.network.protocols import MakeHead, MakeLayer, MakeNetwork, MakeTorso
+from dqn.types import EnvSpec
+
+
+class MakeEnvironments(Protocol):
+    """Makes the environments of all seeds."""
+
+    def __call__(self, *, seeds: Sequence[int], purpose: str) -> Environments: ...
+
+
+class MakeMemory(Protocol):
+    """Makes the memory of all seeds."""
+
+    def __call__(
+        self, *, gamma: float, spec: EnvSpec, seeds: Sequence[int], num_envs: int, device: torch.device
+    ) -> ReplayMemory: ...
+
+
+class MakeAgent(Protocol):
+    """Makes the agent of all seeds."""
+
+    def __call__(
+        self,
+        *,
+        network: MakeNetwork,
+        planned_updates: int,
+        spec: EnvSpec,
+        seeds: Sequence[int],
+        num_envs: int,
+        device: torch.device,
+    ) -> Agent: ...
+
+
+MAKERS: dict[str, Any] = {
+    "env": MakeEnvironments,
+    "network": MakeNetwork,
+    "network.torso": MakeTorso,
+    "network.head": MakeHead,
+    "network.layer": MakeLayer,
+    "memory": MakeMemory,
+    "memory.reader": MakeReader,
+    "memory.sampler": MakeSampler,
+    "agent": MakeAgent,
+    "agent.optimizer": MakeOptimizer,
+}
+"""The groups whose part is made by the program, which gives it the arguments of this `__call__`."""
+
+OBJECTS = ("schedule", "runner", "agent.backup", "agent.lr_schedule", "memory.sampler.beta")
+"""The groups whose part is made from its own keys alone."""
+PLUGIN_OBJECTS = ("hydra.sweeper.sampler", "hydra.sweeper.pruner")
+
+GIVEN: dict[str, frozenset[str]] = {
+    **{
+        key: frozenset(inspect.signature(maker.__call__).parameters) - {"self"}
+        for key, maker in MAKERS.items()
+    },
+    **dict.fromkeys((*OBJECTS, *PLUGIN_OBJECTS), frozenset()),
+}
+"""The arguments that the program gives to the part of each group: those are no keys."""
+
+SOURCES = {
+    "gamma": "agent.gamma",
+    "lr": "agent.lr",
+    "num_envs": "env.num_envs",
+    "seeds": "seed and num_seeds",
+    "device": "device",
+    "network": "network",
+    "layer": "network.layer",
+}
+"""The keys behind these arguments, which a user could look for in the wrong group."""

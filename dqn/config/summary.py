@@ -1,0 +1,47 @@
+"""What a finished run reached and which commands go on from it, as lines of text."""
+
+import math
+import shlex
+from typing import Any
+
+from dqn.config.commands import beside_python, command
+from dqn.config.preflight import TOTALS
+from dqn.config.trust import leaves, own_packages
+from dqn.stats import interquartile_mean
+from dqn.storage.folder import RunFolder
+
+
+def summary(folder: RunFolder) -> list[str]:
+    """Return where a finished run lies, what it reached and what can be done next."""
+    status = folder.stored_status()
+    lines = []
+    if status.get("progress", {}).get("updates") == 0:
+        lines.append("warning: no update was made; see runner.learning_starts and runner.train_period")
+    kind = "evaluation" if status.get("evaluation") else "latest training"
+    lines.append(f"finished: interquartile mean of the {kind} returns over seeds: {status['result']:.2f}")
+    if status.get("best"):
+        best = interquartile_mean([one["mean_return"] for one in status["best"]["seeds"].values()])
+        about = "best periodic evaluation of each seed (selected, so biased upwards)"
+        lines.append(f"{about}: interquartile mean {best:.2f}")
+    config = folder.read_config()
+    path, trust = shlex.quote(str(folder.path)), trusting(config)
+    lines += [
+        f"run folder: {folder.path}",
+        f"  {beside_python('tensorboard')} --logdir {path}",
+        f"  {command('evaluate')} {path} episodes=100{trust}",
+    ]
+    for key, total in leaves(config):
+        if key in TOTALS and not ends_learning(config, total):
+            lines.append(f"  {command('resume')} {path} {key}={2 * total}{trust}")
+    return lines
+
+
+def trusting(config: dict[str, Any]) -> str:
+    """Return the options by which a command trusts the packages of the user's own in a run."""
+    return "".join(f" --trust {shlex.quote(name)}" for name in own_packages(config))
+
+
+def ends_learning(config: dict[str, Any], total: int) -> bool:
+    """Return whether the learning rate is 0 from `total` on."""
+    schedule = config["agent"]["lr_schedule"]
+    return bool(schedule.get("end") == 0 and schedule.get("duration", math.inf) <= total)
