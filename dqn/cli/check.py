@@ -12,6 +12,7 @@ from dqn.config.compose import check_words
 from dqn.config.loader import StrPath
 from dqn.config.resolve import resolved
 from dqn.config.validate import check
+from dqn.config.wrappers import env_factory
 from dqn.conformance import Finding, Subject, examine
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
@@ -32,7 +33,8 @@ def examine_words(
     """
     config = resolved(check_words(words, multirun=False, config_dir=config_dir))
     check(config).raise_if_any()
-    return examine(Subject(config=config, make=make, build=build_in), names)
+    factory = env_factory(config["env"])
+    return examine(Subject(config=config, factory=factory, make=make, build=build_in), names)
 
 
 def make(node: Any) -> Any:

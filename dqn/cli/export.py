@@ -8,10 +8,11 @@ import numpy as np
 
 from dqn.config.api import load_policy, read_run
 from dqn.config.compose import mistakes
+from dqn.config.wrappers import env_factory
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.deploy.load import wrong_policy
-from dqn.env import make
+from dqn.env import EnvFactory
 from dqn.errors import format_value
 from dqn.seeding import stream
 from dqn.types import Array
@@ -39,7 +40,7 @@ def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[
         raise mistakes(problems, "the command")
     config, folder = read_run(path, trust)
     policy = load_policy(config, folder, given["seed"], given["policy"])
-    obs = play(policy, {key: config["env"][key] for key in ("id", "module", "kwargs")})
+    obs = play(policy, env_factory(config["env"]))
     difference = export(policy, file, obs)
     shape = ", ".join(map(str, ("B", *policy.obs.shape)))
     lines = [
@@ -53,10 +54,10 @@ def export_run(path: Path, file: Path, options: dict[str, Any], trust: Sequence[
     return "\n".join(lines)
 
 
-def play(policy: GreedyPolicy, env_keys: dict[str, Any]) -> Array:
+def play(policy: GreedyPolicy, factory: EnvFactory) -> Array:
     """Return observations [NUM_OBS, ...] as the network reads them, of episodes that are half random."""
     draws = stream(policy.seed, "export")
-    env = make(**env_keys)
+    env = factory.make(training=False)
     try:
         collected = np.empty((NUM_OBS, *policy.obs.shape), policy.obs.dtype)
         obs, _ = env.reset(seed=int(draws.integers(2**31)))

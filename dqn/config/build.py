@@ -10,6 +10,7 @@ from annotated_types import Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
+from dqn.config.wrappers import env_factory, make_environments
 from dqn.env import Environments
 from dqn.process import set_up
 from dqn.runner import Runner
@@ -49,7 +50,7 @@ def experiment(
     """Return the runner of a configuration whose groups are already objects."""
     seeds = range(seed, seed + num_seeds)
     set_up(num_threads)
-    environments = env(seeds=seeds, purpose="environment")
+    environments = env(seeds=seeds, purpose="environment", training=True)
     common: Config = {
         "spec": environments.spec,
         "seeds": seeds,
@@ -75,7 +76,7 @@ def experiment(
         evaluator=evaluator,
         logger=Logger(folder=folder.path, seeds=seeds, num_envs=environments.num_envs, config=config),
         checkpoint=Checkpoint(folder.path),
-        camera=make_camera(config),
+        camera=make_camera(config) if runner.video_period else None,
         bar=make_bar(runner),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
@@ -83,8 +84,8 @@ def experiment(
 
 def make_camera(config: Config) -> Camera:
     """Return what films the environment of a configuration."""
-    env, seeds = config["env"], range(config["seed"], config["seed"] + config["num_seeds"])
-    return Camera(id=env["id"], module=env.get("module"), kwargs=env.get("kwargs", {}), seeds=seeds)
+    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    return Camera(factory=env_factory(config["env"]), seeds=seeds)
 
 
 def make_bar(clock: Clock) -> "Bar | None":
@@ -101,17 +102,18 @@ def build(config: Config, folder: RunFolder) -> Runner:
     parts = {
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
+        if key != "env"
     }
-    return experiment(**parts, folder=folder, config=config)
+    return experiment(**parts, env=make_environments(config["env"]), folder=folder, config=config)
 
 
 def build_policy(config: Config) -> tuple[Policy, Callable[..., Environments], range]:
     """Return the policy of a run, what makes its environments, and its seeds; memory is not read."""
     seeds = range(config["seed"], config["seed"] + config["num_seeds"])
     torch.set_num_threads(config["num_threads"])
-    make_env = instantiate(config["env"], _convert_="all")
+    make_env = make_environments(config["env"])
     network = instantiate(config["network"], _convert_="all")
-    spec = make_env(seeds=seeds, purpose="evaluation").spec
+    spec = env_factory(config["env"]).spec
     policy = Policy(network=network, spec=spec, seeds=seeds, device=device_here(config["device"]))
     return policy, make_env, seeds
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from dqn.errors import UserError
+from dqn.errors import WrongValue
 from dqn.types import ObsSpec
 
 
@@ -16,10 +16,8 @@ def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
     if isinstance(space, spaces.MultiBinary):
         return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0)
     if not isinstance(space, spaces.Box) or space.dtype is None:
-        raise UserError(
-            f"env.id={id}: its observations are {space}; supported are Box, Discrete, MultiBinary,"
-            " MultiDiscrete, and Dict and Tuple of these"
-        )
+        should = "supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these"
+        raise WrongValue("env.id", id, f"its observations are {space}; {should}")
     scale = 1 / 255 if space.dtype == np.uint8 and space.high.max(initial=0) == 255 else 1.0
     return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale)
 

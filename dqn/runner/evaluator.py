@@ -17,7 +17,7 @@ class Evaluator:
     """Plays whole episodes with a policy.
 
     Args:
-        make_env: makes Environments, given num_envs, seeds and purpose.
+        make_env: makes Environments, given num_envs, seeds, purpose and training.
         seeds: the K seeds.
         episodes: per seed.
         epsilon: probability of a random action.
@@ -47,7 +47,11 @@ class Evaluator:
             place: tells this evaluation's streams from another's, such as the iteration.
         """
         env = self._make_env(
-            num_envs=self.columns, vectorization="sync", seeds=self.seeds, purpose=self.purpose
+            num_envs=self.columns,
+            vectorization="sync",
+            seeds=self.seeds,
+            purpose=self.purpose,
+            training=False,
         )
         try:
             rounds = [self._round(env, policy, env.reset(place), place, 0)]
@@ -72,5 +76,5 @@ class Evaluator:
             obs = step.next_obs
             if ended.any():
                 waiting |= ended
-                obs = env.pause(ended)
+                env.pause(ended)
         return returns

@@ -52,7 +52,7 @@ class Runner:
         evaluator: Evaluator | None,
         logger: Logger,
         checkpoint: Checkpoint,
-        camera: Camera,
+        camera: Camera | None,
         bar: "Bar | None",
         on_progress: Callable[[dict[str, Any]], None],
     ) -> None:
@@ -94,7 +94,7 @@ class Runner:
                 if self.clock.histogram_period and self.iteration % self.clock.histogram_period == 0:
                     values = self.agent.policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
                     self.logger.histogram("train/q_values", values)
-                if self.clock.video_period and self.iteration % self.clock.video_period == 0:
+                if self.camera is not None and self.iteration % self.clock.video_period == 0:
                     path = self.logger.folder / "videos" / f"iteration-{self.iteration}.mp4"
                     self.camera.film(path, self.agent.policy, self.iteration)
                 self.save()
@@ -149,7 +149,7 @@ class Runner:
                     waiting = np.zeros_like(waiting)
                     active = ~waiting
             elif np.count_nonzero(ended):
-                obs = self.env.pause(ended)
+                self.env.pause(ended)
                 active = ~waiting
 
     def learn(self, ticks: int) -> None:

@@ -24,6 +24,7 @@ def options(group: str) -> list[str]:
 
 
 EVERY = [[f"{group}={option}"] for group in GROUPS for option in options(group)]
+EVERY[EVERY.index(["env=base"])].append("env.id=Acrobot-v1")
 EVERY += [[f"+experiment={option}"] for option in options("experiment")]
 EVERY += [["runner=steps", "agent=double", "schedule=exponential"], ["runner=steps", "schedule=constant"]]
 

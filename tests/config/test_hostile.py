@@ -34,6 +34,9 @@ ENVIRONMENTS = {
     "time_limit_is_terminal": True,
     "seeds": [0],
     "purpose": "x",
+    "training": True,
+    "wrappers": [],
+    "training_wrappers": [],
 }
 
 CONFIGS = {

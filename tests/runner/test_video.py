@@ -52,10 +52,10 @@ def test_videos_leave_training_alone(tmp_path, ffmpeg):
 
 def test_the_episode_is_greedy_and_whole(tmp_path, ffmpeg):
     """It is the one that the first seed's policy plays from the stream of the video."""
-    runner = make_runner(tmp_path, WORDS)
+    runner = make_runner(tmp_path, [*WORDS, "runner.video_period=3"])
     runner.run()
     total = runner.camera.film(tmp_path / "x.mp4", runner.agent.policy, 3)
-    env = runner.camera._make()
+    env = runner.camera._factory.make(training=False)
     obs, _ = env.reset(seed=integer(5, "video", 3))
     steps, ended = 0, False
     while not ended:
