@@ -133,6 +133,8 @@ def should_be_given(key: str) -> str:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
     if is_listed(key):
         return "should be {_target_: CLASS, ARGUMENT: VALUE}"
+    if is_listed(key.rpartition(".")[0]):
+        return f"should be given as {key.rpartition('.')[2]}: VALUE"
     if key not in GIVEN:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")

@@ -46,7 +46,8 @@ def make_wrapper(node: Config, key: str) -> Wrapper:
     try:
         made = instantiate(node | {"_partial_": True}, _convert_="all")
     except Exception as error:
-        raise WrongValue(key, node, f"cannot be made ({error.__cause__ or error})") from None
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise WrongValue(key, node, f"cannot be made ({reason})") from None
     hints = type_hints(made.func)
     arguments = {name: as_annotated(value, hints.get(name)) for name, value in made.keywords.items()}
     return partial(made.func, **arguments)
