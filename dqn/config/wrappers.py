@@ -58,5 +58,5 @@ def as_annotated(value: Any, hint: Any) -> Any:
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
     kinds = {typing.get_origin(option) or option for option in options}
     if isinstance(value, list) and np.ndarray in kinds:
-        return np.array(value)
+        return np.array(value, np.float32)
     return tuple(value) if isinstance(value, list) and tuple in kinds else value
