@@ -73,8 +73,8 @@ def resident() -> int:
 def kept() -> Iterator[None]:
     """Put the threads and the tiniest numbers back at the end as they were.
 
-    What malloc was told stays: the C library cannot say what it was before, so the process goes on keeping
-    freed memory, which changes no result.
+    malloc's thresholds stay: the C library cannot report what they were. The process goes on keeping freed
+    memory, which changes no result.
     """
     threads, flushes = torch.get_num_threads(), flushes_denormals()
     try:

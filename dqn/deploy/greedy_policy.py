@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory, adapt, obs_spec
+from dqn.env import Env, EnvFactory, adapt
 from dqn.types import Array, Floats, Integers
 
 Space = spaces.Space[Any]
@@ -44,7 +44,7 @@ class GreedyPolicy:
         observe: list[gymnasium.ObservationWrapper[Any, Any, Any]] = []
         act: list[gymnasium.ActionWrapper[Any, Any, Any]] = []
         adapted = adapt(env)
-        self.obs = obs_spec(adapted.observation_space, str(env))
+        self.obs = factory.spec.obs
         while adapted is not env and isinstance(adapted, gymnasium.Wrapper):
             if isinstance(adapted, gymnasium.ObservationWrapper):
                 observe.insert(0, adapted)

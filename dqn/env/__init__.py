@@ -1,7 +1,6 @@
 """Environments: made, described, and stepped together as arrays [K, E, ...]."""
 
 from dqn.env.make import Env, EnvFactory, Wrapper, adapt
-from dqn.env.spec import obs_spec
 from dqn.env.vector import Environments, Step
 
-__all__ = ["Env", "EnvFactory", "Environments", "Step", "Wrapper", "adapt", "obs_spec"]
+__all__ = ["Env", "EnvFactory", "Environments", "Step", "Wrapper", "adapt"]

@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import OrderEnforcing, TimeLimit
+from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.spec import obs_spec
+from dqn.env.spec import obs_spec, time_limit
 from dqn.errors import WrongValue
 from dqn.types import EnvSpec
 
@@ -174,19 +174,6 @@ def try_one_step(env: Env) -> None:
 
 def spaces_of(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
     return env.observation_space, env.action_space
-
-
-def time_limit(env: Env) -> int | None:
-    """Return the steps after which an episode is truncated at the latest, None if there is no limit."""
-    limits, layer = [], env
-    while isinstance(layer, gymnasium.Wrapper):
-        if isinstance(layer, TimeLimit) and layer.spec is not None:
-            limits.append(layer.spec.max_episode_steps)
-        layer = layer.env
-    known = [limit for limit in limits if limit is not None]
-    if known:
-        return min(known)
-    return env.spec.max_episode_steps if env.spec else None
 
 
 def as_node(wrapper: Wrapper) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""What the other parts must know of an environment, from its spaces."""
+"""What the other parts must know of an environment, from its spaces and its time limit."""
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
 from dqn.errors import WrongValue
 from dqn.types import ObsSpec
@@ -31,3 +33,14 @@ def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
     ):
         return np.dtype(np.uint8)
     return np.dtype(np.float32) if space.dtype is None or space.dtype.itemsize > 4 else space.dtype
+
+
+def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Return the steps after which an episode is truncated at the latest, None if there is no limit."""
+    limits: list[int] = []
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        limit = layer.spec.max_episode_steps if isinstance(layer, TimeLimit) and layer.spec else None
+        limits += [] if limit is None else [limit]
+        layer = layer.env
+    return min(limits) if limits else env.spec and env.spec.max_episode_steps
