@@ -43,4 +43,6 @@ def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
         limit = layer.spec.max_episode_steps if isinstance(layer, TimeLimit) and layer.spec else None
         limits += [] if limit is None else [limit]
         layer = layer.env
-    return min(limits) if limits else env.spec and env.spec.max_episode_steps
+    if limits or env.spec is None:
+        return min(limits, default=None)
+    return env.spec.max_episode_steps
