@@ -35,6 +35,9 @@ def __getattr__(name: str) -> type[Run] | type[GreedyPolicy]:
 def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Run:
     """Return a run, trained to its end.
 
+    It leaves the state of the process as it was, with one exception: where the C library is GNU's, it
+    goes on keeping freed memory for later use.
+
     Its folder lies below the working directory unless `hydra.run.dir=FOLDER` names another. If that folder
     holds the same run, interrupted, it goes on.
 

@@ -19,3 +19,14 @@ def format_value(value: object) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class WrongValue(UserError):
+    """The value of one configuration key is wrong."""
+
+    def __init__(self, key: str, value: object, should: str) -> None:
+        super().__init__(key, value, should)
+        self.key, self.value, self.should = key, value, should
+
+    def __str__(self) -> str:
+        return f"{self.key}={format_value(self.value)}: {self.should}"

@@ -11,6 +11,7 @@ from dqn.config.build import Config, build
 from dqn.config.compose import StrPath, compose
 from dqn.config.preflight import resolved
 from dqn.config.validate import check
+from dqn.config.wrappers import env_factory
 from dqn.conformance import Finding, Subject, examine
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
@@ -31,7 +32,8 @@ def examine_parts(
     """
     config = resolved(compose(overrides, config_dir=config_dir).config)
     check(config).raise_if_any()
-    return examine(Subject(config=config, make=make, build=build_in), names)
+    factory = env_factory(config["env"])
+    return examine(Subject(config=config, factory=factory, make=make, build=build_in), names)
 
 
 def make(node: Any) -> Any:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from hydra.utils import instantiate
 
 from dqn.cli.options import ExportOptions
 from dqn.config.api import load_policy, read_run
+from dqn.config.wrappers import make_environments
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.env import Environments
@@ -28,7 +28,7 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
     """
     config, folder = read_run(path, trust)
     policy = load_policy(config, folder, options.seed, options.policy)
-    obs = play(policy, instantiate(config["env"], _convert_="all"))
+    obs = play(policy, make_environments(config["env"]))
     difference = export(policy, file, obs)
     shape = ", ".join(map(str, ("B", *policy.obs.shape)))
     lines = [
@@ -45,7 +45,7 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
 def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
     """Return observations [NUM_OBS, ...] as the network reads them, of episodes that are half random."""
     seeds = [policy.seed]
-    env = make_env(num_envs=1, vectorization="sync", seeds=seeds, purpose="export")
+    env = make_env(num_envs=1, vectorization="sync", seeds=seeds, purpose="export", training=False)
     exploration = Uniforms([stream(policy.seed, "export exploration")], (1, 2))
     actor = policy.policy.actor(exploration=exploration)
     collector = Collector(env=env, actor=actor, ticks=whole_rounds)

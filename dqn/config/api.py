@@ -14,10 +14,9 @@ from dqn.config.launch import launch
 from dqn.config.preflight import prepare
 from dqn.config.trust import load_config
 from dqn.config.validate import check
+from dqn.config.wrappers import env_factory
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.deploy.load import load_policies
-from dqn.env import inspect
-from dqn.env.make import make_registered
 from dqn.errors import UserError
 from dqn.process import kept
 from dqn.storage.checkpoint import Checkpoint
@@ -81,19 +80,15 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, whi
     if isinstance(seed, bool) or seed not in range(first, first + count):
         seeds = f"the seed {first}" if count == 1 else f"the seeds {first} to {first + count - 1}"
         raise UserError(f"seed={seed!r}: the run has {seeds}")
-    env_keys = {key: config["env"][key] for key in ("id", "module", "kwargs")}
+    factory = env_factory(config["env"])
     policy = Policy(
         network=instantiate(config["network"], _convert_="all"),
-        spec=inspect(**env_keys),
+        spec=factory.spec,
         seeds=[seed],
         device=device_here(config["device"]),
     )
     rows = slice(seed - first, seed - first + 1)
     origin = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
-    env = make_registered(**env_keys)
-    try:
-        return GreedyPolicy(
-            policy=policy, env=env, seed=seed, iteration=origin.iterations[0], selected=origin.selected
-        )
-    finally:
-        env.close()
+    return GreedyPolicy(
+        policy=policy, factory=factory, seed=seed, iteration=origin.iterations[0], selected=origin.selected
+    )

@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.config.wrappers import env_factory, make_environments
 from dqn.network.protocols import MakeNetwork
 from dqn.process import set_up
 from dqn.runner import Runner
@@ -60,7 +61,7 @@ def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
     seeds = range(run.seed, run.seed + run.num_seeds)
     set_up(run.num_threads)
     clock = run.runner
-    environments = run.env(seeds=seeds, purpose="environment")
+    environments = run.env(seeds=seeds, purpose="environment", training=True)
     common: Config = {
         "spec": environments.spec,
         "seeds": seeds,
@@ -87,7 +88,7 @@ def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
         counters=Counters(seeds=seeds, num_envs=environments.num_envs),
         logger=Logger(folder=folder.path, seeds=seeds, config=config),
         checkpoint=Checkpoint(folder.path),
-        camera=make_camera(config),
+        camera=make_camera(config) if clock.video_period else None,
         bar=make_bar(clock),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
@@ -95,8 +96,8 @@ def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
 
 def make_camera(config: Config) -> Camera:
     """Return what films the environment of a configuration."""
-    env, seeds = config["env"], range(config["seed"], config["seed"] + config["num_seeds"])
-    return Camera(id=env["id"], module=env.get("module"), kwargs=env.get("kwargs", {}), seeds=seeds)
+    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    return Camera(factory=env_factory(config["env"]), seeds=seeds)
 
 
 def make_bar(clock: Clock) -> "Bar | None":
@@ -113,17 +114,19 @@ def build(config: Config, folder: RunFolder) -> Runner:
     parts = {
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
+        if key != "env"
     }
-    return make_runner(RunConfig(**parts), folder=folder, config=config)
+    run = RunConfig(**parts, env=make_environments(config["env"]))
+    return make_runner(run, folder=folder, config=config)
 
 
 def build_policy(config: Config) -> tuple[Policy, MakeEnvironments, range]:
     """Return the policy of a run, what makes its environments, and its seeds; memory is not read."""
     seeds = range(config["seed"], config["seed"] + config["num_seeds"])
     torch.set_num_threads(config["num_threads"])
-    make_env = instantiate(config["env"], _convert_="all")
+    make_env = make_environments(config["env"])
     network = instantiate(config["network"], _convert_="all")
-    spec = make_env(seeds=seeds, purpose="evaluation").spec
+    spec = env_factory(config["env"]).spec
     policy = Policy(network=network, spec=spec, seeds=seeds, device=device_here(config["device"]))
     return policy, make_env, seeds
 

@@ -9,8 +9,10 @@ import math
 import typing
 from collections.abc import Callable
 from inspect import Parameter
+from types import UnionType
 from typing import Any, NamedTuple
 
+import numpy as np
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -20,6 +22,9 @@ from dqn.config.paths import CONF
 from dqn.errors import format_value
 
 Node = dict[str, Any]
+
+PART_LISTS = ("env.wrappers", "env.training_wrappers")
+"""Keys of lists of parts, each of which gets its first argument when it is built."""
 
 MISSING = object()
 """The value of a key that is not there."""
@@ -40,7 +45,7 @@ def check_keys(node: Node, target: Callable[..., Any], place: str, problems: lis
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    given = GIVEN.get(place, frozenset())
+    given = frozenset([*named][:1]) if is_listed(place) else GIVEN.get(place, frozenset())
     prefix = f"{place}." * bool(place)
     hints = type_hints(target)
     for name, value in node.items():
@@ -53,6 +58,8 @@ def check_keys(node: Node, target: Callable[..., Any], place: str, problems: lis
         elif is_special(name) or (name not in named and not open_ended):
             keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "none"
             problems.append(Problem(key, value, f"no such key; {place or 'the configuration'} has {keys}"))
+        elif key in PART_LISTS:
+            check_list(value, key, problems)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
         else:
@@ -69,12 +76,35 @@ def check_keys(node: Node, target: Callable[..., Any], place: str, problems: lis
         )
 
 
+def is_listed(place: str) -> bool:
+    """Return whether a place is that of an entry of a list of parts, such as env.wrappers[0]."""
+    return place.endswith("]") and place.partition("[")[0] in PART_LISTS
+
+
+def check_list(nodes: Any, key: str, problems: list[Problem]) -> None:
+    """Check a list of nodes that each make an object."""
+    if not isinstance(nodes, list):
+        problems.append(Problem(key, nodes, f"should be a list; {should_be_given(key)}"))
+        return
+    for i, node in enumerate(nodes):
+        place = f"{key}[{i}]"
+        if isinstance(node, dict) and "_partial_" in node:
+            problems.append(Problem(f"{place}._partial_", node["_partial_"], "should be left out"))
+        check_part(node, place, problems)
+
+
 def is_special(name: str) -> bool:
     """Return whether Hydra would give a key a meaning of its own."""
     return str(name).startswith("_") and str(name).endswith("_")
 
 
 def should_be_given(key: str) -> str:
+    if key in PART_LISTS:
+        return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
+    if is_listed(key):
+        return "should be {_target_: CLASS, ARGUMENT: VALUE}"
+    if is_listed(key.rpartition(".")[0]):
+        return f"should be given as {key.rpartition('.')[2]}: VALUE"
     if key not in GIVEN:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
@@ -110,10 +140,24 @@ def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+def in_yaml(hint: Any) -> Any:
+    """Return what a type is written as: NumPy's numbers as numbers, its arrays as lists."""
+    if typing.get_origin(hint) in (typing.Union, UnionType):
+        return typing.Union[tuple(map(in_yaml, typing.get_args(hint)))]  # noqa: UP007
+    if not inspect.isclass(typing.get_origin(hint) or hint):
+        return hint
+    for kind, written in ((np.integer, int), (np.floating, float), (np.ndarray, list[Any])):
+        if issubclass(typing.get_origin(hint) or hint, kind):
+            return written
+    return hint
+
+
 def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any:
     """Return `value` as `hint` wants it, or report what it should be."""
     try:
-        adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter: TypeAdapter[Any] = TypeAdapter(
+            in_yaml(hint), config=ConfigDict(arbitrary_types_allowed=True)
+        )
         converted = adapter.validate_python(value)
     except (PydanticUserError, TypeError):  # not a type of values
         return value

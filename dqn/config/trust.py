@@ -18,6 +18,31 @@ ENVIRONMENTS = "env._target_"
 
 OLDEST_READABLE = "0.2.0"
 """The first version whose run folders this one reads."""
+WRAPPERS = frozenset(
+    f"gymnasium.wrappers.{name}Observation"
+    for name in (
+        *("AddRender", "Delay", "Discretize", "Dtype", "Filter", "Flatten", "FrameStack", "Grayscale"),
+        *("MaxAndSkip", "Normalize", "Rescale", "Reshape", "Resize", "TimeAware", "Transform"),
+    )
+) | frozenset(
+    f"gymnasium.wrappers.{name}"
+    for name in (
+        *(
+            "ClipAction",
+            "DiscretizeAction",
+            "RepeatAction",
+            "RescaleAction",
+            "StickyAction",
+            "TransformAction",
+        ),
+        *("ClipReward", "NormalizeReward", "TransformReward", "AddWhiteNoise", "ObstructView"),
+        *("AtariPreprocessing", "Autoreset", "RecordEpisodeStatistics", "TimeLimit"),
+    )
+)
+"""Gymnasium's wrappers that a run may name: none that writes files, opens windows or imports packages."""
+
+WRAPPER = re.compile(r"env\.(training_)?wrappers\.\d+\._target_")
+"""The places of wrappers."""
 
 PLAIN = (str, int, float, bool, list, dict, type(None))
 PLAIN_ID = re.compile(r"([\w-]+/)?[\w.-]+")
@@ -115,6 +140,8 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
     if value in shipped_targets():
         if value in shipped_environments() and path != ENVIRONMENTS:
             raise refuse(folder, path, value, f"belongs to {ENVIRONMENTS}")
+    elif value in WRAPPERS and WRAPPER.fullmatch(path):
+        return
     elif not trusted(value, trust):
         raise refuse(folder, path, value, f"no part of dqn {dqn.__version__}; {advice(value)}")
     elif not defined_in(value, trust):
@@ -133,7 +160,8 @@ def check_environment(folder: RunFolder, env: Any, trust: Sequence[str]) -> None
         raise refuse(folder, "env.id", id, "not the id of an environment")
     if colon and not trusted(prefix, trust):
         raise refuse(folder, "env.id", id, f"imports a package; {advice(prefix)}")
-    for key, value in leaves(env.get("kwargs"), "env.kwargs"):
+    arguments = {key: env.get(key) for key in ("kwargs", "wrappers", "training_wrappers")}
+    for key, value in leaves(arguments, "env"):
         if isinstance(value, str) and ":" in value and not trusted(value.partition(":")[0], trust):
             raise refuse(folder, key, value, f"could name code to import; {advice(value.partition(':')[0])}")
 
@@ -143,7 +171,7 @@ def own_packages(config: dict[str, Any]) -> list[str]:
     targets = [value for _, key, value in entries(config) if key == "_target_"]
     env = config.get("env", {})
     imported = [env.get("module"), str(env.get("id")).rpartition(":")[0]]
-    names = [name for name in (*targets, *imported) if name and name not in shipped_targets()]
+    names = [name for name in (*targets, *imported) if name and name not in shipped_targets() | WRAPPERS]
     return sorted(set(map(package, names)))
 
 

@@ -1,5 +1,6 @@
 """Everything that can be wrong with a configuration, found before anything is made or changed."""
 
+import re
 from typing import Any, NamedTuple
 
 import torch
@@ -9,11 +10,16 @@ from dqn.agent.compiled_update import find_compiler
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.preflight import TOTALS
-from dqn.config.schema import Problem, check_keys, is_special
-from dqn.env import inspect
-from dqn.errors import UserError
+from dqn.config.schema import PART_LISTS, Problem, check_keys, is_special
+from dqn.config.wrappers import env_factory
+from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.types import ObsSpec
+
+MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers)\b")
+"""The keys of a single environment."""
+
+RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
 
 
 class Report(NamedTuple):
@@ -59,6 +65,11 @@ class Contradictions:
             node = node.get(part) if isinstance(node, dict) else None
         return None if key in self._wrong else node
 
+    def as_given(self, key: str) -> Any:
+        """Return a value, also that of an entry of a list, such as env.wrappers[0]."""
+        name, _, index = key.partition("[")
+        return self.get(name)[int(index[:-1])] if index else self.get(name)
+
     def number(self, key: str) -> Any:
         """Return a number, None where there is none."""
         value = self.get(key)
@@ -75,16 +86,19 @@ class Contradictions:
         self.length()
 
     def environment(self) -> None:
-        id, module, kwargs = (self.get(f"env.{key}") for key in ("id", "module", "kwargs"))
-        if not isinstance(id, str) or not isinstance(kwargs, dict) or "env.module" in self._wrong:
+        if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
             return
         try:
-            spec = inspect(id=id, module=module, kwargs=kwargs)
-        except UserError as error:
-            key = str(error).partition("=")[0]
-            self.add(key, str(error).removeprefix(f"{key}={self.get(key)}: "))
+            spec = env_factory(self.get("env")).inspect()
+        except WrongValue as error:
+            self.problems.append(Problem(error.key, self.as_given(error.key), error.should))
             return
         self.observations(spec.obs)
+        for key in PART_LISTS:
+            for i, node in enumerate(self.get(key)):
+                if node["_target_"] in RUNNING_STATISTICS:
+                    told = f"{key}[{i}]={node['_target_']}: its statistics start over in every iteration"
+                    self.warnings.append(f"{told} and in every evaluation")
         if self.number("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
             self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values have no bound")
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from dqn.agent import Agent
 from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyDraws, TorchDraws
-from dqn.env import inspect
+from dqn.env import EnvFactory
 from dqn.runner import Runner
 from dqn.seeding import stream
 from dqn.types import Array, Batch, EnvSpec, ObsSpec, Purpose
@@ -30,6 +29,7 @@ class Subject:
     """A checked configuration, and how its parts are made."""
 
     config: Config
+    factory: EnvFactory
     make: Callable[[Any], Any]
     """A node to its object."""
     build: Callable[[Config, Path], Runner]
@@ -65,9 +65,9 @@ class Subject:
         runner.bar = None
         return runner
 
-    @cached_property
+    @property
     def spec(self) -> EnvSpec:
-        return inspect(**{key: self.config["env"][key] for key in ("id", "module", "kwargs")})
+        return self.factory.spec
 
     def agent(self, seeds: Sequence[int]) -> Agent:
         agent: Agent = self.part("agent")(

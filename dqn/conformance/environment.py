@@ -9,8 +9,6 @@ from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.assertions import NotApplicable, require
 from dqn.conformance.candidate import Subject
-from dqn.env import make
-from dqn.env.make import make_registered
 from dqn.seeding import stream
 
 STEPS = 200
@@ -18,18 +16,19 @@ STEPS = 200
 
 def environment(subject: Subject) -> None:
     """Check the interface by Gymnasium's own checker, and that a seed determines everything."""
-    keys = {key: subject.config["env"][key] for key in ("id", "module", "kwargs")}
-    env = make_registered(**keys)
+    factory = subject.factory
+    env = factory.make_registered()
     try:
-        entry = str(env.spec.entry_point) if env.spec else ""
-        if entry.startswith("gymnasium."):
-            raise NotApplicable(f"{keys['id']} is Gymnasium's own")
+        is_own = not str(env.spec.entry_point if env.spec else "").startswith("gymnasium.")
+        if not (is_own or factory.wrappers or factory.training_wrappers):
+            raise NotApplicable(f"{factory.id} is Gymnasium's own")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice, such as on the limits of spaces
-            check_env(env.unwrapped, skip_render_check=True)
+            if is_own:
+                check_env(env.unwrapped, skip_render_check=True)
     finally:
         env.close()
-    one, other = (play(make(**keys)) for _ in range(2))
+    one, other = (play(factory.make(training=True)) for _ in range(2))
     for t, (mine, theirs) in enumerate(zip(one, other, strict=True)):
         for name, value, again in zip(
             ("obs", "reward", "terminated", "truncated"), mine, theirs, strict=True

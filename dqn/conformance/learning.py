@@ -22,6 +22,8 @@ LOOKS = 4
 VALUES = {
     "env.id": "dqn/Chain-v0",
     "env.module": "dqn.conformance.chain",
+    "env.wrappers": [],
+    "env.training_wrappers": [],
     "env.num_envs": 8,
     "env.vectorization": "sync",
     "env.reward_clip": None,

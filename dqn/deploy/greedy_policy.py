@@ -1,6 +1,7 @@
 """A trained policy in the terms of its environment: its own observations in, its own actions out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -8,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import adapt, obs_spec
+from dqn.env import Env, EnvFactory, adapt
 from dqn.types import Array, Floats, Integers
 
 Space = spaces.Space[Any]
@@ -19,7 +20,7 @@ class GreedyPolicy:
 
     Args:
         policy: of this seed alone.
-        env: as it is registered; only its spaces and wrappers are used.
+        factory: makes the environment that it was trained on.
         seed: which seed of the run.
         iteration: after how many iterations of the run it was stored.
         selected: what to know of a policy that was selected; None of the last.
@@ -29,27 +30,41 @@ class GreedyPolicy:
         self,
         *,
         policy: Policy,
-        env: gymnasium.Env[Any, Any],
+        factory: EnvFactory,
         seed: int,
         iteration: int,
         selected: str | None,
     ) -> None:
         self.seed, self.iteration, self.selected = seed, iteration, selected
+        self._factory = factory
+        env = self.make_env()
         self.observation_space: Space = env.observation_space
         self.action_space: Space = env.action_space
         self.policy, self._actor = policy, policy.actor()
         observe: list[gymnasium.ObservationWrapper[Any, Any, Any]] = []
         act: list[gymnasium.ActionWrapper[Any, Any, Any]] = []
         adapted = adapt(env)
-        self.obs = obs_spec(adapted.observation_space, str(env))
+        self.obs = factory.spec.obs
         while adapted is not env and isinstance(adapted, gymnasium.Wrapper):
             if isinstance(adapted, gymnasium.ObservationWrapper):
                 observe.insert(0, adapted)
             elif isinstance(adapted, gymnasium.ActionWrapper):
                 act.append(adapted)
             adapted = adapted.env
+        env.close()
         self._observe = observe
         self._actions = np.array([original(number, act) for number in range(policy.num_actions)])
+
+    def make_env(self, **kwargs: Any) -> Env:
+        """Return an environment as it was trained on, whose observations and actions are the policy's.
+
+        It has the wrappers of `env.wrappers`, and not those of training alone.
+
+        Args:
+            kwargs: further arguments of gymnasium.make, such as render_mode="human"; they replace the run's.
+        """
+        factory = replace(self._factory, kwargs={**self._factory.kwargs, **kwargs})
+        return factory.make_wrapped(training=False)
 
     def __call__(self, obs: Any) -> int | Integers:
         """Return the action of the highest value: an int for one observation, [B] for a batch.

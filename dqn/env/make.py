@@ -1,33 +1,194 @@
-"""One environment, made from the keys of the configuration."""
+"""Making one environment: as registered, wrapped, and adapted to what networks read."""
 
 import importlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.spec import obs_spec
-from dqn.errors import UserError
+from dqn.env.spec import obs_spec, time_limit
+from dqn.errors import WrongValue
 from dqn.types import EnvSpec
 
+Env = gymnasium.Env[Any, Any]
+Wrapper = Callable[[Env], Env]
+
 EXTRAS = {"box2d": "box2d"}
-"""Which extra of this package brings what an environment's module needs."""
+"""The extra of this package that installs what an environment's module needs."""
+
+NEEDS_DISCRETE = (
+    "Q-learning needs a Discrete space, which gymnasium.wrappers.DiscretizeAction in env.wrappers makes"
+)
 
 
-def make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Return one environment as it is trained on."""
-    return adapt(make_registered(id=id, module=module, kwargs=kwargs))
+@dataclass(frozen=True, kw_only=True)
+class EnvFactory:
+    """Makes environments that are all alike.
+
+    Args:
+        id: a registered id, or "package:id", which imports the package first.
+        module: a package to import first, which registers the id; None: no package.
+        kwargs: the arguments of gymnasium.make.
+        wrappers: each takes an environment and returns it wrapped. The first is the innermost.
+        training_wrappers: further wrappers around these, in training only.
+
+    Raises:
+        WrongValue: from every method that makes an environment, if a key of the configuration is wrong.
+    """
+
+    id: str
+    module: str | None
+    kwargs: Mapping[str, Any]
+    wrappers: Sequence[Wrapper]
+    training_wrappers: Sequence[Wrapper]
+
+    def make(self, *, training: bool) -> Env:
+        """Return an environment as networks read it: wrapped and adapted."""
+        return adapt(self.make_wrapped(training=training))
+
+    def make_wrapped(self, *, training: bool) -> Env:
+        """Return an environment with its wrappers, its observations and actions as these leave them."""
+        env = self.make_registered()
+        for key, wrapper in self._layers(training=training):
+            env = self._wrap(env, key, wrapper)
+        return env
+
+    def make_unchecked(self, *, training: bool) -> Env:
+        """Return an environment that does not check that it was reset before `step`: its caller resets it."""
+        outer = layer = gymnasium.Wrapper(self.make(training=training))
+        while isinstance(layer.env, gymnasium.Wrapper):
+            if type(layer.env) is OrderEnforcing:
+                layer.env = layer.env.env
+            else:
+                layer = layer.env
+        return outer.env
+
+    def make_registered(self) -> Env:
+        """Return an environment as it is registered, without the wrappers."""
+        id, module = self.id, self.module
+        try:
+            if module is not None:
+                importlib.import_module(module)
+            return gymnasium.make(id, disable_env_checker=True, **self.kwargs)
+        except gymnasium.error.DependencyNotInstalled as error:
+            spec = gymnasium.registry.get(id)
+            extra = next((e for word, e in EXTRAS.items() if spec and word in str(spec.entry_point)), None)
+            command = f'pip install "dqn[{extra}]"' if extra else "install what it names"
+            raise WrongValue("env.id", id, f"a package is missing ({error}): {command}") from None
+        except gymnasium.error.UnregisteredEnv as error:
+            raise WrongValue("env.id", id, f"should be a registered environment ({error})") from None
+        except ModuleNotFoundError as error:
+            own = module is not None and f"{module}.".startswith(f"{error.name}.")
+            key, value = ("env.module", module) if own else ("env.id", id)
+            raise WrongValue(key, value, f"no such package can be imported ({error})") from None
+        except TypeError as error:
+            raise WrongValue("env.kwargs", self.kwargs, f"{id} does not take them ({error})") from None
+        except Exception as error:
+            raise WrongValue("env.id", id, f"cannot be made ({one_line(error)})") from None
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What the other parts must know of the environment.
+
+        An environment is made for it unless the latest one that was inspected came from an equal factory.
+        """
+        return _INSPECTED.get(by_value(self)) or self.inspect()
+
+    def inspect(self) -> EnvSpec:
+        """Return the spec of a new environment; each wrapper is also tried for one step."""
+        env = self.make_registered()
+        try:
+            for key, wrapper in self._layers(training=True):
+                inner, env = env, self._wrap(env, key, wrapper)
+                try:
+                    try_one_step(env)
+                except Exception as error:
+                    raise self._wrong(key, wrapper, error) from None
+                if key.startswith("env.training_wrappers") and spaces_of(env) != spaces_of(inner):
+                    should = "should leave observations and actions as they are; env.wrappers may change them"
+                    raise WrongValue(key, as_node(wrapper), should)
+            env = adapt(env)
+            actions = env.action_space
+            if not isinstance(actions, spaces.Discrete):
+                raise WrongValue("env.id", self.id, f"its actions are {actions}; {NEEDS_DISCRETE}")
+            spec = EnvSpec(obs_spec(env.observation_space, self.id), int(actions.n), time_limit(env))
+        finally:
+            env.close()
+        _INSPECTED.clear()
+        _INSPECTED[by_value(self)] = spec
+        return spec
+
+    def _layers(self, *, training: bool) -> Iterator[tuple[str, Wrapper]]:
+        """Yield each wrapper with its key, the innermost first."""
+        for i, wrapper in enumerate(self.wrappers):
+            yield f"env.wrappers[{i}]", wrapper
+        for i, wrapper in enumerate(self.training_wrappers if training else ()):
+            yield f"env.training_wrappers[{i}]", wrapper
+
+    def _wrap(self, env: Env, key: str, wrapper: Wrapper) -> Env:
+        try:
+            wrapped = wrapper(env)
+        except Exception as error:
+            raise self._wrong(key, wrapper, error) from None
+        if not isinstance(wrapped, gymnasium.Env):
+            should = f"should return an environment, not {type(wrapped).__name__}"
+            raise WrongValue(key, as_node(wrapper), should)
+        return wrapped
+
+    def _wrong(self, key: str, wrapper: Wrapper, error: Exception) -> WrongValue:
+        return WrongValue(key, as_node(wrapper), f"cannot wrap {self.id} ({one_line(error)})")
 
 
-def make_registered(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Return one environment as it is registered."""
-    if module is not None:
-        importlib.import_module(module)
-    return gymnasium.make(id, disable_env_checker=True, **kwargs)
+_INSPECTED: dict[Hashable, EnvSpec] = {}
+"""The spec of the factory that was inspected last, under its value."""
 
 
-def adapt(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+def by_value(value: Any) -> Hashable:
+    """Return a key that is equal for factories, wrappers and arguments that are equal."""
+    if isinstance(value, EnvFactory):
+        return tuple(by_value(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, partial):
+        return by_value([value.func, value.args, value.keywords])
+    if isinstance(value, Mapping):
+        return by_value(list(value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(map(by_value, value))
+    return (type(value), value) if isinstance(value, Hashable) else object()
+
+
+def try_one_step(env: Env) -> None:
+    """Reset and step an environment; raise what it raises, or ValueError if its observations do not fit."""
+    obs, _ = env.reset(seed=0)
+    env.action_space.seed(0)
+    next_obs, *_ = env.step(env.action_space.sample())
+    space = env.observation_space
+    for one in (obs, next_obs):
+        if isinstance(space, spaces.Box) and np.shape(one) != space.shape:
+            raise ValueError(f"an observation has the shape {np.shape(one)}, observation_space is {space}")
+
+
+def spaces_of(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+    return env.observation_space, env.action_space
+
+
+def as_node(wrapper: Wrapper) -> dict[str, Any]:
+    """Return a wrapper as it is written in YAML."""
+    function = wrapper.func if isinstance(wrapper, partial) else wrapper
+    arguments = wrapper.keywords if isinstance(wrapper, partial) else {}
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return {"_target_": f"{function.__module__}.{name}", **arguments}
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def adapt(env: Env) -> Env:
     """Return an environment with composite observations flattened and discrete spaces counted from 0."""
     space = env.observation_space
     if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
@@ -44,52 +205,3 @@ def adapt(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
             env, lambda action: action + first_action, spaces.Discrete(int(actions.n))
         )
     return env
-
-
-def make_unchecked(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Return an environment without Gymnasium's check that it was reset before it is stepped: here it was."""
-    outer = layer = gymnasium.Wrapper(make(id=id, module=module, kwargs=kwargs))
-    while isinstance(layer.env, gymnasium.Wrapper):
-        if type(layer.env) is OrderEnforcing:
-            layer.env = layer.env.env
-        else:
-            layer = layer.env
-    return outer.env
-
-
-def inspect(*, id: str, module: str | None, kwargs: dict[str, Any]) -> EnvSpec:
-    """Return the spec of an environment.
-
-    Raises:
-        UserError: it cannot be made, or its spaces are not supported; the text begins with the key.
-    """
-    env = try_to_make(id=id, module=module, kwargs=kwargs)
-    try:
-        actions, time_limit = env.action_space, env.spec.max_episode_steps if env.spec else None
-        if not isinstance(actions, spaces.Discrete):
-            raise UserError(f"env.id={id}: its actions are {actions}; Q-learning needs a Discrete space")
-        obs = obs_spec(env.observation_space, id)
-        return EnvSpec(obs, int(actions.n), time_limit)
-    finally:
-        env.close()
-
-
-def try_to_make(*, id: str, module: str | None, kwargs: dict[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Make an environment; what goes wrong is told as a mistake of the configuration."""
-    try:
-        return make(id=id, module=module, kwargs=kwargs)
-    except gymnasium.error.DependencyNotInstalled as error:
-        spec = gymnasium.registry.get(id)
-        extra = next((e for word, e in EXTRAS.items() if spec and word in str(spec.entry_point)), None)
-        command = f'pip install "dqn[{extra}]"' if extra else "install what it names"
-        raise UserError(f"env.id={id}: a package is missing ({error}): {command}") from None
-    except gymnasium.error.UnregisteredEnv as error:
-        raise UserError(f"env.id={id}: should be a registered environment ({error})") from None
-    except ModuleNotFoundError as error:
-        own = module is not None and f"{module}.".startswith(f"{error.name}.")
-        key = f"env.module={module}" if own else f"env.id={id}"
-        raise UserError(f"{key}: no such package can be imported ({error})") from None
-    except TypeError as error:
-        raise UserError(f"env.kwargs={kwargs}: {id} does not take them ({error})") from None
-    except Exception as error:
-        raise UserError(f"env.id={id}: cannot be made ({type(error).__name__}: {error})") from None

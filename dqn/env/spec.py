@@ -1,11 +1,13 @@
-"""What the other parts must know of an environment, from its spaces."""
+"""What the other parts must know of an environment, from its spaces and its time limit."""
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import TimeLimit
 
-from dqn.errors import UserError
+from dqn.errors import WrongValue
 from dqn.types import ObsSpec
 
 
@@ -16,10 +18,8 @@ def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
     if isinstance(space, spaces.MultiBinary):
         return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0)
     if not isinstance(space, spaces.Box) or space.dtype is None:
-        raise UserError(
-            f"env.id={id}: its observations are {space}; supported are Box, Discrete, MultiBinary,"
-            " MultiDiscrete, and Dict and Tuple of these"
-        )
+        should = "supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these"
+        raise WrongValue("env.id", id, f"its observations are {space}; {should}")
     scale = 1 / 255 if space.dtype == np.uint8 and space.high.max(initial=0) == 255 else 1.0
     return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale)
 
@@ -33,3 +33,16 @@ def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
     ):
         return np.dtype(np.uint8)
     return np.dtype(np.float32) if space.dtype is None or space.dtype.itemsize > 4 else space.dtype
+
+
+def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Return the steps after which an episode is truncated at the latest, None if there is no limit."""
+    limits: list[int] = []
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper):
+        limit = layer.spec.max_episode_steps if isinstance(layer, TimeLimit) and layer.spec else None
+        limits += [] if limit is None else [limit]
+        layer = layer.env
+    if limits or env.spec is None:
+        return min(limits, default=None)
+    return env.spec.max_episode_steps

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
-from dqn.env.make import inspect, make_unchecked
+from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.seeding import integer
 from dqn.types import Array, Bools, Floats, Integers, Positive, PositiveInt
 
@@ -31,34 +31,52 @@ class Step(NamedTuple):
 class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment in a process of its own that can wait for others: it repeats its last observation.
 
-    `reset(options={"pause": True})` pauses it, any other reset wakes it.
+    Setting `paused` pauses it, a reset wakes it.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+    def __init__(self, env: Env) -> None:
         super().__init__(env)
-        self._paused = False
+        self.paused = False
         self._last: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
-        self._paused = bool(options and options.get("pause"))
-        if self._paused:
-            return self._last, {}
+        self.paused = False
         return self.env.reset(seed=seed)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        if self._paused:
+        if self.paused:
             return self._last, 0.0, False, False, {}
         self._last, reward, terminated, truncated, _ = self.env.step(action)
         return self._last, reward, terminated, truncated, {}
 
 
+class AsyncColumns(AsyncVectorEnv):
+    """Environments in a process each, which can wait for each other."""
+
+    def __init__(self, makers: Sequence[Callable[[], Env]]) -> None:
+        makers = [partial(make_in_worker, make) for make in makers]
+        super().__init__(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        self._paused = np.zeros(len(makers), np.bool_)
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        self._paused &= ~(options or {}).get("reset_mask", np.True_)
+        return super().reset(seed=seed, options=options)
+
+    def pause(self, mask: Bools) -> None:
+        """Let the environments of `mask` repeat their last observation until they are reset."""
+        self._paused |= mask
+        self.set_attr("paused", self._paused.tolist())
+
+
 class SyncColumns:
-    """Environments stepped in turn, with the interface of Gymnasium's AsyncVectorEnv of Pausable ones.
+    """Environments stepped in turn, with the interface of AsyncColumns.
 
     Gymnasium's SyncVectorEnv checks, stacks and copies at every step; that costs more than CartPole.
     """
 
-    def __init__(self, makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> None:
+    def __init__(self, makers: Sequence[Callable[[], Env]]) -> None:
         self._envs = [make() for make in makers]
         space = self._envs[0].observation_space
         self._obs = np.zeros((len(makers), *(space.shape or ())), space.dtype)
@@ -67,15 +85,16 @@ class SyncColumns:
     def reset(
         self, *, seed: Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
-        options = options or {}
-        mask = options.get("reset_mask", np.ones(len(self._envs), np.bool_))
+        mask = (options or {}).get("reset_mask", np.ones(len(self._envs), np.bool_))
         for i in np.flatnonzero(mask).tolist():
-            if options.get("pause"):
-                self._awake.pop(i, None)
-            else:
-                self._awake[i] = self._envs[i]
-                self._obs[i], _ = self._envs[i].reset(seed=seed[i] if seed else None)
+            self._awake[i] = self._envs[i]
+            self._obs[i], _ = self._envs[i].reset(seed=seed[i] if seed else None)
         return self._obs, {}
+
+    def pause(self, mask: Bools) -> None:
+        """Let the environments of `mask` repeat their last observation until they are reset."""
+        for i in np.flatnonzero(mask).tolist():
+            self._awake.pop(i, None)
 
     def step(self, actions: Integers) -> tuple[Array, Floats, Bools, Bools, dict[str, Any]]:
         count = len(self._envs)
@@ -97,8 +116,10 @@ class Environments:
 
     Args:
         id: a registered id, or "package:id".
-        module: a package to import before, which registers the id.
-        kwargs: for gymnasium.make.
+        module: a package to import first, which registers the id; None: no package.
+        kwargs: the arguments of gymnasium.make.
+        wrappers: around every environment, as in EnvFactory.
+        training_wrappers: around these, where `training`.
         num_envs: E.
         vectorization: "sync" steps them in turn, "async" in a process each.
         reward_scale: learning sees reward * reward_scale.
@@ -106,6 +127,7 @@ class Environments:
         time_limit_is_terminal: a truncation of the environment's counts as termination. Pardo et al. (2018).
         seeds: the K seeds.
         purpose: names the stream that seeds the environments.
+        training: whether the training wrappers are there, too.
     """
 
     def __init__(
@@ -114,6 +136,8 @@ class Environments:
         id: str,
         module: str | None,
         kwargs: dict[str, Any],
+        wrappers: Sequence[Wrapper],
+        training_wrappers: Sequence[Wrapper],
         num_envs: PositiveInt,
         vectorization: Literal["sync", "async"],
         reward_scale: Positive,
@@ -121,11 +145,15 @@ class Environments:
         time_limit_is_terminal: bool,
         seeds: Sequence[int],
         purpose: str,
+        training: bool,
     ) -> None:
-        self.spec = inspect(id=id, module=module, kwargs=kwargs)
+        factory = EnvFactory(
+            id=id, module=module, kwargs=kwargs, wrappers=wrappers, training_wrappers=training_wrappers
+        )
+        self.spec = factory.spec
         self.num_envs = num_envs
-        self._make = partial(make_unchecked, id=id, module=module, kwargs=kwargs)
-        self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": async_columns}[vectorization]
+        self._make = partial(factory.make_unchecked, training=training)
+        self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": AsyncColumns}[vectorization]
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
         self._seeds, self._purpose = seeds, purpose
@@ -161,15 +189,12 @@ class Environments:
 
     def restart(self, where: Bools) -> Array:
         """Begin a new episode in the environments `where` [K, E]; return all current observations."""
-        return self._reset_some(where, {})
-
-    def pause(self, where: Bools) -> Array:
-        """Let the ended environments `where` [K, E] wait; return all current observations."""
-        return self._reset_some(where, {"pause": True})
-
-    def _reset_some(self, where: Bools, options: dict[str, Any]) -> Array:
-        obs, _ = self._vector.reset(options={"reset_mask": where.ravel(), **options})
+        obs, _ = self._vector.reset(options={"reset_mask": where.ravel()})
         return self._obs(obs)
+
+    def pause(self, where: Bools) -> None:
+        """Let the ended environments `where` [K, E] wait until they are restarted."""
+        self._vector.pause(where.ravel())
 
     def _obs(self, obs: Array) -> Array:
         """Return a copy in the shape and type of the spec."""
@@ -181,13 +206,7 @@ class Environments:
             self._vector = None
 
 
-def async_columns(makers: Sequence[Callable[[], gymnasium.Env[Any, Any]]]) -> AsyncVectorEnv:
-    """Return Gymnasium's environments in processes of their own, none reset but by mask."""
-    makers = [partial(make_in_worker, make) for make in makers]
-    return AsyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
-
-
-def make_in_worker(make: Callable[[], gymnasium.Env[Any, Any]]) -> Pausable:
+def make_in_worker(make: Callable[[], Env]) -> Pausable:
     """Make an environment in its process, which leaves signals to the run: that ends it."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

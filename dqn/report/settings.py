@@ -8,7 +8,7 @@ from dqn.report.formatting import cut, value_of
 from dqn.report.read import Run, Seed
 
 NOT_SETTINGS = frozenset({"seed", "num_seeds", "name"})
-TASK_KEYS = ("env.id", "env.module", "env.kwargs")
+TASK_KEYS = ("env.id", "env.module", "env.kwargs", "env.wrappers")
 LABEL_LENGTH = 60
 MISSING = "—"
 

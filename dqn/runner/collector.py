@@ -79,6 +79,6 @@ class Collector:
             if not cuts and np.count_nonzero(self._waiting):
                 self._begin(self.env.restart(self._waiting))
         elif np.count_nonzero(step.ended):
-            self._obs = self.env.pause(step.ended)
+            self.env.pause(step.ended)
             self._play(~self._waiting)
         return Collected(row, step.raw_reward, step.ended, ticks)

@@ -19,7 +19,7 @@ class Evaluator:
     """Plays whole episodes with a policy.
 
     Args:
-        make_env: makes Environments, given num_envs, seeds and purpose.
+        make_env: makes Environments, given num_envs, seeds, purpose and training.
         seeds: the K seeds.
         episodes: per seed.
         epsilon: probability of a random action.
@@ -49,7 +49,11 @@ class Evaluator:
             place: tells this evaluation's streams from another's, such as the iteration.
         """
         env = self._make_env(
-            num_envs=self.columns, vectorization="sync", seeds=self.seeds, purpose=self.purpose
+            num_envs=self.columns,
+            vectorization="sync",
+            seeds=self.seeds,
+            purpose=self.purpose,
+            training=False,
         )
         collector = Collector(env=env, actor=policy.actor(), ticks=whole_rounds)
         rounds = -(-self.episodes // self.columns)

@@ -55,7 +55,7 @@ class Runner:
         counters: Counters,
         logger: Logger,
         checkpoint: Checkpoint,
-        camera: Camera,
+        camera: Camera | None,
         bar: "Bar | None",
         on_progress: Callable[[dict[str, Any]], None],
     ) -> None:
@@ -173,7 +173,7 @@ class Runner:
         if self.is_due(self.clock.histogram_period):
             values = policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
             logger.histogram(counters.positions, "train/q_values", values)
-        if self.is_due(self.clock.video_period):
+        if self.camera is not None and self.is_due(self.clock.video_period):
             path = logger.folder / "videos" / f"iteration-{self.iteration}.mp4"
             self.camera.film(path, policy, self.iteration)
 

@@ -1,16 +1,17 @@
 """Videos: one greedy episode, played in an environment of its own, so that nothing else notices."""
 
 import os
+import threading
 from collections.abc import Iterator
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gymnasium
 import numpy as np
 
 from dqn.agent import Policy
-from dqn.env import make, obs_spec
+from dqn.env import Env, EnvFactory
 from dqn.errors import UserError
 from dqn.seeding import integer
 from dqn.types import Array
@@ -24,17 +25,14 @@ class Camera:
     """Films greedy episodes of the first seed.
 
     Args:
-        id: of the environment, as in `dqn.env.Environments`.
-        module: imported before.
-        kwargs: for gymnasium.make.
+        factory: makes the environment.
         seeds: of the policies.
     """
 
-    def __init__(self, *, id: str, module: str | None, kwargs: dict[str, Any], seeds: range) -> None:
-        self._id, self._seeds = id, seeds
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame looks for a screen otherwise
-        os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
-        self._make = partial(make, id=id, module=module, kwargs=kwargs | {"render_mode": "rgb_array"})
+    def __init__(self, *, factory: EnvFactory, seeds: range) -> None:
+        self._seeds = seeds
+        self._factory = replace(factory, kwargs={**factory.kwargs, "render_mode": "rgb_array"})
+        self._obs = factory.spec.obs
 
     def check(self) -> None:
         """Raise UserError, with what to install, if a video could not be made."""
@@ -42,17 +40,18 @@ class Camera:
             import imageio_ffmpeg
 
             imageio_ffmpeg.get_ffmpeg_exe()
-            env = self._make()
-            try:
-                env.reset(seed=0)
-                frame_of(env)
-            finally:
-                env.close()
+            with without_screen():
+                env = self._factory.make(training=False)
+                try:
+                    env.reset(seed=0)
+                    frame_of(env)
+                finally:
+                    env.close()
         except (ImportError, RuntimeError, gymnasium.error.DependencyNotInstalled) as error:
             raise UserError(f"for videos a package is missing ({error}): {INSTALL}") from None
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"env.id={self._id} cannot be filmed ({reason})") from None
+            raise UserError(f"env.id={self._factory.id} cannot be filmed ({reason})") from None
 
     def film(self, path: Path, policy: Policy, place: int) -> float:
         """Write one episode as an .mp4 file, frame by frame; return its raw return.
@@ -62,11 +61,15 @@ class Camera:
             policy: acts greedily.
             place: tells this episode from others.
         """
+        with without_screen():
+            return self._film(path, policy, place)
+
+    def _film(self, path: Path, policy: Policy, place: int) -> float:
         import imageio_ffmpeg
 
         total, temporary = 0.0, path.with_name(f".{path.name}")
         path.parent.mkdir(exist_ok=True)
-        env = self._make()
+        env = self._factory.make(training=False)
         try:
             steps = self._play(env, policy, place)
             frame, _ = next(steps)
@@ -87,11 +90,9 @@ class Camera:
         temporary.replace(path)
         return total
 
-    def _play(
-        self, env: gymnasium.Env[Any, Any], policy: Policy, place: int
-    ) -> Iterator[tuple[Array, float]]:
+    def _play(self, env: Env, policy: Policy, place: int) -> Iterator[tuple[Array, float]]:
         """Yield each frame of an episode, with the reward of the step before it."""
-        spec = obs_spec(env.observation_space, self._id)
+        spec = self._obs
         obs, _ = env.reset(seed=integer(self._seeds[0], "video", place))
         yield frame_of(env), 0.0
         ended = False
@@ -103,7 +104,26 @@ class Camera:
             yield frame_of(env), float(reward)
 
 
-def frame_of(env: gymnasium.Env[Any, Any]) -> Array:
+SCREENLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
+"""Variables by which pygame does not look for a screen and a sound card."""
+
+DRAWING = threading.Lock()
+
+
+@contextmanager
+def without_screen() -> Iterator[None]:
+    """Let pygame draw without a screen; only one thread draws, and afterwards its variables are as before."""
+    with DRAWING:
+        added = [name for name in SCREENLESS if name not in os.environ]
+        os.environ.update({name: SCREENLESS[name] for name in added})
+        try:
+            yield
+        finally:
+            for name in added:
+                os.environ.pop(name, None)
+
+
+def frame_of(env: Env) -> Array:
     """Return what an environment looks like now, [height, width, 3] bytes."""
     frame = env.render()
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.shape[2:] != (3,):

@@ -22,7 +22,7 @@ import dqn
 from dqn.agent import Policy
 from dqn.config.build import build_policy
 from dqn.config.paths import CONF
-from dqn.env import make
+from dqn.env import EnvFactory
 from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
 
@@ -67,7 +67,9 @@ def test_own_observations_and_actions(name):
     run = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"])
     kwargs = {"name": name, "start": -4}
     own = gymnasium.make("Spaces-v0", disable_env_checker=True, **kwargs)
-    trained = make(id="Spaces-v0", module=None, kwargs=kwargs)
+    trained = EnvFactory(id="Spaces-v0", module=None, kwargs=kwargs, wrappers=[], training_wrappers=[]).make(
+        training=True
+    )
     whole = stored(run.config, run.folder)
     policies = [dqn.load(run.folder, trust=["envs"]), dqn.load(run.folder, seed=6, trust="envs"), run.load(6)]
     assert [policy.seed for policy in policies] == [5, 6, 6]
@@ -157,7 +159,7 @@ def test_wrong_runs(finished_run, tmp_path):
 
 
 def globals_of_the_process() -> list[object]:
-    state = [os.getcwd(), logging.root.level, list(logging.root.handlers)]
+    state = [os.getcwd(), dict(os.environ), logging.root.level, list(logging.root.handlers)]
     state += [torch.get_num_threads(), flushes_denormals()]
     return [*state, GlobalHydra.instance().hydra, VersionBase.instance().version_base]
 

@@ -10,12 +10,14 @@ from envs import Spaces
 from gymnasium.wrappers import TimeLimit
 from helpers import make_runner
 
-from dqn.env import Environments, inspect, make_unchecked
+from dqn.env import EnvFactory, Environments
 from dqn.errors import UserError
 
 COMMON: dict[str, Any] = {
     "module": None,
     "kwargs": {},
+    "wrappers": [],
+    "training_wrappers": [],
     "num_envs": 2,
     "vectorization": "sync",
     "reward_scale": 1.0,
@@ -23,7 +25,12 @@ COMMON: dict[str, Any] = {
     "time_limit_is_terminal": False,
     "seeds": [0, 1, 2],
     "purpose": "environment",
+    "training": True,
 }
+
+
+def factory(id: str, **kwargs: Any) -> EnvFactory:
+    return EnvFactory(id=id, module=None, kwargs=kwargs, wrappers=[], training_wrappers=[])
 
 
 def make(id: str = "CartPole-v1", **changes: Any) -> Environments:
@@ -75,7 +82,7 @@ def test_step_returns_the_true_last_observation():
 
 def test_no_step_asks_whether_there_was_a_reset():
     """And nothing else is taken away."""
-    env: Any = make_unchecked(id="CartPole-v1", module=None, kwargs={})
+    env: Any = factory("CartPole-v1").make_unchecked(training=True)
     layers = []
     while env is not env.unwrapped:
         layers.append(type(env))
@@ -173,16 +180,16 @@ def assert_is_the_flat_sample(name: str, obs: np.ndarray, env: Environments) -> 
 @pytest.mark.parametrize("name", ["text", "sequence"])
 def test_other_spaces_are_refused(name):
     with pytest.raises(UserError, match=r"env\.id=Spaces-v0: its observations are"):
-        inspect(id="Spaces-v0", module=None, kwargs={"name": name})
+        factory("Spaces-v0", name=name).inspect()
 
 
 def test_continuous_actions_are_refused():
     with pytest.raises(UserError, match=r"env\.id=Pendulum-v1.*Discrete"):
-        inspect(id="Pendulum-v1", module=None, kwargs={})
+        factory("Pendulum-v1").inspect()
 
 
 def test_spec_of_cartpole():
-    spec = inspect(id="CartPole-v1", module=None, kwargs={})
+    spec = factory("CartPole-v1").inspect()
     assert (spec.obs.shape, spec.num_actions, spec.time_limit) == ((4,), 2, 500)
 
 
@@ -191,7 +198,7 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "Box2D", None)
     with pytest.raises(UserError, match=r'env\.id=LunarLander-v3: .*pip install "dqn\[box2d\]"'):
-        inspect(id="LunarLander-v3", module=None, kwargs={})
+        factory("LunarLander-v3").inspect()
 
 
 @pytest.mark.parametrize("name", EXPECTED)

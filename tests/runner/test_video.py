@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 import warnings
 
@@ -12,7 +13,10 @@ from envs import Recorder  # noqa: F401  registers the environments
 from helpers import TINY_STEPS, config_of, make_runner
 from records import contents, read_events, read_metrics, same, scalars_of
 
+import dqn
+import dqn.runner.video
 from dqn.config.validate import check
+from dqn.runner.video import without_screen
 from dqn.seeding import integer
 
 WORDS = [*TINY_STEPS, "num_seeds=2", "seed=5", "runner.eval_period=1", "runner.eval_episodes=1"]
@@ -52,10 +56,10 @@ def test_videos_leave_training_alone(tmp_path, ffmpeg):
 
 def test_the_episode_is_greedy_and_whole(tmp_path, ffmpeg):
     """It is the one that the first seed's policy plays from the stream of the video."""
-    runner = make_runner(tmp_path, WORDS)
+    runner = make_runner(tmp_path, [*WORDS, "runner.video_period=3"])
     runner.run()
     total = runner.camera.film(tmp_path / "x.mp4", runner.agent.policy, 3)
-    env = runner.camera._make()
+    env = runner.camera._factory.make(training=False)
     obs, _ = env.reset(seed=integer(5, "video", 3))
     actor = runner.agent.policy.actor()
     steps, ended = 0, False
@@ -67,6 +71,46 @@ def test_the_episode_is_greedy_and_whole(tmp_path, ffmpeg):
     assert total == steps
     assert len(frames_of(ffmpeg, tmp_path / "x.mp4")[1]) == steps + 1
     assert {path.name for path in tmp_path.glob("*mp4")} == {"x.mp4"}, "and no temporary file"
+
+
+def test_wrappers_are_filmed_but_for_those_of_training(tmp_path, ffmpeg):
+    words = [
+        "env.wrappers=[{_target_: gymnasium.wrappers.TimeLimit, max_episode_steps: 5}]",
+        "env.training_wrappers=[{_target_: gymnasium.wrappers.ClipReward, max_reward: 0.5}]",
+    ]
+    runner = make_runner(tmp_path, [*WORDS, *words, "runner.video_period=3"])
+    assert runner.camera.film(tmp_path / "x.mp4", runner.agent.policy, 0) == 5
+    assert len(frames_of(ffmpeg, tmp_path / "x.mp4")[1]) == 6
+
+
+def test_variables_stay_as_they_were(tmp_path, monkeypatch, ffmpeg):
+    """Those by which pygame needs no screen are there while it draws, and only then."""
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    monkeypatch.setenv("SDL_AUDIODRIVER", "mine")
+    drawn: list[tuple[str | None, str | None]] = []
+
+    def frame_of(env):
+        drawn.append((os.environ.get("SDL_VIDEODRIVER"), os.environ.get("SDL_AUDIODRIVER")))
+        return original(env)
+
+    original = dqn.runner.video.frame_of
+    monkeypatch.setattr(dqn.runner.video, "frame_of", frame_of)
+    before = dict(os.environ)
+    dqn.train([*WORDS, f"hydra.run.dir={tmp_path}/none"])
+    assert dict(os.environ) == before
+    assert drawn == []
+    dqn.train([*WORDS, f"hydra.run.dir={tmp_path}/run", "runner.video_period=1"])
+    assert dict(os.environ) == before
+    assert len(drawn) > 3
+    assert set(drawn) == {("dummy", "mine")}
+
+
+def test_variables_stay_as_they_were_where_drawing_fails(monkeypatch):
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    before = dict(os.environ)
+    with pytest.raises(RuntimeError), without_screen():
+        raise RuntimeError
+    assert dict(os.environ) == before
 
 
 def test_evaluate_with_a_video(finished_run, tmp_path, ffmpeg):
