@@ -12,9 +12,10 @@ from types import FrameType
 from typing import Any
 
 from dqn.config.commands import beside_python, command
-from dqn.config.trust import leaves, own_packages
+from dqn.config.trust import own_packages
 from dqn.errors import UserError
 from dqn.stats import interquartile_mean
+from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 

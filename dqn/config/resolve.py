@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.compose import mistakes
-from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line
+from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 
 Config = dict[str, Any]

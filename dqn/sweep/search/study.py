@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line, format_value
+from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
 from dqn.sweep.planner import fail, succeed
