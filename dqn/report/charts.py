@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqn.report.analysis import LAST, Analysis, Effect
+from dqn.report.analysis import Analysis, Effect
 from dqn.report.curves import Curve
-from dqn.report.formatting import cut, value_of
+from dqn.report.formatting import short_name, shorten
 from dqn.report.style import (
     COLOURS,
     DPI,
@@ -23,6 +23,7 @@ from dqn.report.style import (
     thousands,
 )
 from dqn.stats import Estimate
+from dqn.storage.metrics import RECENT_EPISODES
 from dqn.types import Floats
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def draw(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
 def draw_curves(analysis: Analysis) -> "Figure":
     """Draw the training return above the evaluation return."""
     kinds = [kind for kind, curves in analysis.curves.items() if any(curves)]
-    fig, axes = figure(3.4 * len(kinds) + 0.3 * rows_of_legend(analysis.shown) + 0.4, rows=len(kinds))
+    fig, axes = figure(3.4 * len(kinds) + 0.3 * rows_of_legend(analysis.charted) + 0.4, rows=len(kinds))
     names = {
         "training": "training return (reward)\nof the exploring policy",
         "evaluation": "evaluation return (reward)\nof the greedy policy",
@@ -72,7 +73,7 @@ def draw_curves(analysis: Analysis) -> "Figure":
         ax.set_xlim(0, 1.03 * end)
         thousands(ax)
         ax.set_xlabel("episodes" if analysis.task.unit == "episode" else "environment steps")
-    legend(fig, analysis.shown)
+    legend(fig, analysis.charted)
     return fig
 
 
@@ -91,7 +92,7 @@ def draw_curve(ax: "Axes", curve: Curve, i: int) -> None:
 def return_label(analysis: Analysis) -> str:
     if analysis.kind == "evaluation":
         return "final evaluation return (reward) of the greedy policy"
-    return f"mean return (reward) of the last {LAST} training episodes, exploring policy"
+    return f"mean return (reward) of the last {RECENT_EPISODES} training episodes, exploring policy"
 
 
 def draw_scores(analysis: Analysis) -> "Figure":
@@ -200,8 +201,8 @@ def draw_effects(analysis: Analysis) -> "Figure":
 def draw_effect(ax: "Axes", effect: Effect) -> None:
     """Draw one key: each value at a place of its own, or many numbers to scale."""
     points = [(text, found) for text, found in zip(effect.values, effect.estimates, strict=True) if found]
-    together = f"\n(changes together with {cut(', '.join(effect.linked), 40)})" if effect.linked else ""
-    ax.set_xlabel(cut(effect.key, LABEL) + together)
+    together = f"\n(changes together with {shorten(', '.join(effect.linked), 40)})" if effect.linked else ""
+    ax.set_xlabel(shorten(effect.key, LABEL) + together)
     if len(points) > TICKS:
         draw_many(ax, points)
         return
@@ -210,7 +211,7 @@ def draw_effect(ax: "Axes", effect: Effect) -> None:
     if all(is_numeric(text) for text, _ in points):
         values = [found.value for _, found in points]
         ax.plot(range(len(points)), values, "-", color="#0072B2", linewidth=0.8)
-    names = [cut(value_of(text), 14) for text, _ in points]
+    names = [shorten(short_name(text), 14) for text, _ in points]
     ax.set_xticks(range(len(points)), names, rotation=30 if sum(map(len, names)) > 36 else 0)
     ax.set_xlim(-0.5, len(points) - 0.5)
 

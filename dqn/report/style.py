@@ -9,7 +9,7 @@ import numpy as np
 
 from dqn.errors import UserError
 from dqn.report.analysis import Score
-from dqn.report.formatting import cut
+from dqn.report.formatting import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ WIDTH = 9.6  # inches: as wide as the page at 100 %
 DPI = 160
 LABEL = 60
 """Characters of a setting's name in a picture."""
-STYLE = {
+RC_PARAMS = {
     "text.parse_math": False,  # texts of a run are shown as they are
     "text.usetex": False,
     "font.family": "sans-serif",
@@ -39,7 +39,7 @@ STYLE = {
 }
 
 
-def require() -> None:
+def require_matplotlib() -> None:
     """Raise UserError unless Matplotlib is there."""
     try:
         import matplotlib  # noqa: F401
@@ -54,7 +54,7 @@ def require() -> None:
 def style() -> Iterator[None]:
     from matplotlib import rc_context
 
-    with rc_context(cast(Any, STYLE)), warnings.catch_warnings():
+    with rc_context(cast(Any, RC_PARAMS)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter without a picture is shown as a box
         yield
 
@@ -82,7 +82,7 @@ def rows_of_legend(scores: Sequence[Score]) -> int:
 
 
 def name_of(score: Score) -> str:
-    return cut(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names that begin so
+    return shorten(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names that begin so
 
 
 def thousands(ax: "Axes") -> None:

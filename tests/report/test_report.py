@@ -18,13 +18,14 @@ from commands import SCRIPTS, call, child_seconds, start
 from conftest import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
+from dqn.cli.report import report
 from dqn.report.charts import draw_curve
 from dqn.report.curves import Curve, binned, curves_of, latest
-from dqn.report.formatting import flat, plain, shown
-from dqn.report.read import Seed, Series, find_runs, read_run
+from dqn.report.formatting import one_line, setting_text
+from dqn.report.read import Seed, Series, find_runs, read_record
 from dqn.report.settings import labels, sort_runs
 from dqn.report.tables import Table, duration, harmless, seeds_text, time_text
-from dqn.report.write import main, write_report
+from dqn.report.write import write_report
 from dqn.stats import Band, interquartile_mean
 
 PICTURES = ("curves", "scores", "profile", "improvement", "effects")
@@ -266,7 +267,7 @@ def test_broken_lines(tmp_path, line, broken):
     metrics = run / "seed=0" / "metrics.jsonl"
     whole = metrics.read_bytes().splitlines(keepends=True)
     metrics.write_bytes(b"".join([*whole[:3], line, *whole[3:]]))
-    found = read_run(run)
+    found = read_record(run)
     assert len(found.seeds[0].train.returns) == 5
     assert any(f"{broken} lines" in note for note in found.notes) == bool(broken)
     report_of(run, output=tmp_path / "out")
@@ -312,7 +313,7 @@ def told(*words: object) -> str:
     """Run the command and return why it ends."""
     argv, sys.argv = sys.argv, ["report.py", *map(str, words)]
     try:
-        main()
+        report()
     except SystemExit as end:
         return str(end.code)
     finally:
@@ -459,7 +460,9 @@ def test_latest_by_hand():
 def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
     make_run(tmp_path / "a", base("num_seeds=3"))
     make_run(tmp_path / "b", base("seed=3"), state="interrupted", reached=0.5)
-    ((setting,),) = [task.settings for task in sort_runs([read_run(path) for path in find_runs([tmp_path])])]
+    ((setting,),) = [
+        task.settings for task in sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    ]
     words = {"unit": "step", "last": 10_000.0, "rng": np.random.default_rng(0)}
     for kind in ("training", "evaluation"):
         first, second = curves_of(setting, kind, **words)[-2:]
@@ -483,13 +486,10 @@ def test_labels():
 
 
 def test_texts():
-    assert [shown(x) for x in (None, True, 1, 1.0, 1e-4, [1, None, "a"])] == [
+    assert [setting_text(x) for x in (None, True, 1, 1.0, 1e-4, [1, None, "a"])] == [
         *("null", "true", "1", "1", "0.0001", "[1, null, a]")
     ]
-    assert flat({"a": {"_target_": "m.A", "_partial_": True, "b": 1, "c": {}}}) == {
-        **{"a": "m.A", "a.b": "1", "a.c": "{}"}
-    }
-    assert plain("a\n\x1b[31mb" + "x" * 5000).startswith("a [31mbx")
+    assert one_line("a\n\x1b[31mb" + "x" * 5000).startswith("a [31mbx")
     assert [duration(x) for x in (None, 5, 600, 7200)] == ["—", "5.0 s", "10.0 min", "2.0 h"]
     assert seeds_text([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert [harmless(x) for x in ("=1+1", "-1", "-x", "a")] == ["'=1+1", "-1", "'-x", "a"]
