@@ -14,7 +14,7 @@ from dqn.errors import UserError
 from dqn.storage.folder import State
 from dqn.sweep.job import IN_USE, End, SweepJob
 from dqn.sweep.planner import fail, succeed
-from dqn.sweep.table import shown
+from dqn.sweep.table import relative
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Pool:
             self._tell_failure(job)
 
     def _tell_failure(self, job: SweepJob) -> None:
-        log.info("failed    %s: %s%s", job.name, job.reason, f"; log: {shown(job.log)}" if job.log else "")
+        log.info("failed    %s: %s%s", job.name, job.reason, f"; log: {relative(job.log)}" if job.log else "")
 
     def _end_all(self) -> None:
         """End the running jobs as interrupted ones, and those that do not heed it by force."""

@@ -23,7 +23,7 @@ def row(job: SweepJob) -> str:
     result = f"{job.return_value:.2f}" if job.status == JobStatus.COMPLETED else ""
     seconds = "" if job.seconds is None else f"{job.seconds:.0f} s"
     told = f"{job.name}: {job.reason}" if job.reason else job.name
-    log = f"; log: {shown(job.log)}" if job.reason and job.log else ""
+    log = f"; log: {relative(job.log)}" if job.reason and job.log else ""
     return f"{state(job):<11} {result:>10} {seconds:>8}  {told}{log}"
 
 
@@ -49,16 +49,16 @@ def count(jobs: Sequence[JobReturn]) -> str:
     return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
 
 
-def folders_of(jobs: Sequence[JobReturn]) -> list[str]:
+def folders_of(jobs: Sequence[JobReturn]) -> list[Path]:
     """Return the run folders that are there."""
     runs = [job.folder for job in jobs if isinstance(job, SweepJob) and job.folder]
-    return list(dict.fromkeys(shown(run.path) for run in runs if run.config_file.exists()))
+    return list(dict.fromkeys(relative(run.path) for run in runs if run.config_file.exists()))
 
 
-def shown(path: Path) -> str:
+def relative(path: Path) -> Path:
     """Return a path as the user would type it."""
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def the_same_command() -> str:

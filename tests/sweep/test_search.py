@@ -19,10 +19,11 @@ from dqn.config.paths import CONF
 from dqn.config.validate import check
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
+from dqn.storage.metrics import final_scores
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
 from dqn.sweep.planner import succeed
-from dqn.sweep.search.returns import final_scores, periodic_returns
+from dqn.sweep.search.returns import periodic_returns, seeds_of
 from dqn.sweep.search.samplers import Grid, Random, Sampler, Tpe
 from dqn.sweep.search.space import distribution, space_of, text, values_of
 from dqn.sweep.search.study import begun, open_storage, open_study
@@ -115,7 +116,7 @@ def test_returns_of_a_run_at_work(tmp_path):
     assert periodic_returns(RunFolder(tmp_path), config) == {1: 10.5, 2: 20.5}
     config["runner"]["eval_episodes"] = 0
     assert returns_of(tmp_path, config, train=[10.0, 20.0]) == {1: 10.5, 2: 15.5}
-    assert final_scores(RunFolder(tmp_path), config) == [15.0, 16.0]
+    assert final_scores(RunFolder(tmp_path), seeds_of(config)) == [15.0, 16.0]
 
 
 def lr_of(config):

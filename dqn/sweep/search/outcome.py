@@ -11,11 +11,12 @@ from dqn.config.commands import beside_python
 from dqn.seeding import stream
 from dqn.stats import Estimate, estimate
 from dqn.storage.durable_files import replace_file
+from dqn.storage.metrics import final_scores
 from dqn.sweep.job import SweepJob
 from dqn.sweep.planner import Planner
-from dqn.sweep.search.returns import final_scores, seeds_of
+from dqn.sweep.search.returns import seeds_of
 from dqn.sweep.search.study import FOLDER, REASON, WORDS, begun, swept, url
-from dqn.sweep.table import shown
+from dqn.sweep.table import relative
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -65,7 +66,7 @@ class Outcome:
         self._scores: list[float] = []
         self._fresh: Estimate | None = None
         if self._again is not None and self._again.folder is not None:
-            self._scores = final_scores(self._again.folder, self._again.config)
+            self._scores = final_scores(self._again.folder, seeds_of(self._again.config))
             self._fresh = estimate(self._scores, generator=stream(0, "search"))
 
     def write(self, folder: Path) -> None:
@@ -98,7 +99,7 @@ class Outcome:
                 span(seeds_of(self._again.config)),
                 *self._fresh,
             )
-        log.info("  %s", shown(folder / FILE))
+        log.info("  %s", relative(folder / FILE))
         log.info("  %s", dashboard(folder))
 
 
@@ -126,4 +127,4 @@ def span(seeds: range) -> str:
 
 def dashboard(folder: Path) -> str:
     """Return the command that shows a search in a browser."""
-    return f"{beside_python('optuna-dashboard')} {url(Path(shown(folder)))}"
+    return f"{beside_python('optuna-dashboard')} {url(relative(folder))}"
