@@ -6,27 +6,24 @@ A run that was interrupted goes on, one that has finished is only read: the same
 """
 
 import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from published import Row, Table, compare, published_interval, read_published, width
 
 from dqn.stats import Statistic, estimate, iqm, mean
+from dqn.storage.folder import RunFolder
+from dqn.storage.metrics import RECENT_EPISODES, evaluation_scores, training_scores
 
 SEEDS = 10
-LAST = 100
-"""Training episodes in the mean return that a run ends with."""
 HEADER = ("environment", "agent", "recipe", "steps", "ours", "width", "single seeds", "theirs", "ours is")
 PROTOCOLS = {
-    "training": f"mean return of the last {LAST} training episodes",
+    "training": f"mean return of the last {RECENT_EPISODES} training episodes",
     "evaluation": "mean return of 100 greedy episodes after training",
 }
 
@@ -56,28 +53,15 @@ def train(words: Sequence[str], run: Path) -> None:
         raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}{done.stdout}")
 
 
-def read_status(run: Path) -> dict[str, Any]:
-    status: dict[str, Any] = json.loads((run / "status.json").read_text())
-    return status
+def final_evaluation(run: Path) -> list[float]:
+    return list(evaluation_scores(RunFolder(run).stored_status()).values())
 
 
-def final_scores(run: Path) -> list[float]:
-    """Return each seed's mean return in the final evaluation."""
-    return [statistics.fmean(returns) for returns in read_status(run)["evaluation"].values()]
+def final_training(run: Path) -> list[float]:
+    return list(training_scores(run, range(SEEDS)).values())
 
 
-def training_scores(run: Path) -> list[float]:
-    """Return each seed's mean return of its last training episodes."""
-    return [last_training_return(path) for path in sorted(run.glob("seed=*/metrics.jsonl"))]
-
-
-def last_training_return(metrics: Path) -> float:
-    lines = (json.loads(line) for line in metrics.read_text().splitlines())
-    returns = [line["train/return"] for line in lines if "train/return" in line]
-    return statistics.fmean(returns[-LAST:])
-
-
-SCORES = {"training": training_scores, "evaluation": final_scores}
+SCORES = {"training": final_training, "evaluation": final_evaluation}
 
 
 def with_interval(scores: Sequence[float], statistic: Statistic = iqm) -> str:
