@@ -12,18 +12,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from published import Row, Table, compare, published_interval, read_published, width
 
 from dqn.stats import Statistic, estimate, iqm, mean
+from dqn.storage import metrics
 from dqn.storage.folder import RunFolder
-from dqn.storage.metrics import RECENT_EPISODES, evaluation_scores, training_scores
 
 SEEDS = 10
 HEADER = ("environment", "agent", "recipe", "steps", "ours", "width", "single seeds", "theirs", "ours is")
 PROTOCOLS = {
-    "training": f"mean return of the last {RECENT_EPISODES} training episodes",
+    "training": f"mean return of the last {metrics.RECENT_EPISODES} training episodes",
     "evaluation": "mean return of 100 greedy episodes after training",
 }
 
@@ -53,15 +54,21 @@ def train(words: Sequence[str], run: Path) -> None:
         raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}{done.stdout}")
 
 
-def final_evaluation(run: Path) -> list[float]:
-    return list(evaluation_scores(RunFolder(run).stored_status()).values())
+def read_status(run: Path) -> dict[str, Any]:
+    return RunFolder(run).stored_status()
 
 
-def final_training(run: Path) -> list[float]:
-    return list(training_scores(run, range(SEEDS)).values())
+def final_scores(run: Path) -> list[float]:
+    """Return each seed's mean return in the final evaluation."""
+    return list(metrics.evaluation_scores(read_status(run)).values())
 
 
-SCORES = {"training": final_training, "evaluation": final_evaluation}
+def training_scores(run: Path) -> list[float]:
+    """Return each seed's mean return of its last training episodes."""
+    return list(metrics.training_scores(run, range(SEEDS)).values())
+
+
+SCORES = {"training": training_scores, "evaluation": final_scores}
 
 
 def with_interval(scores: Sequence[float], statistic: Statistic = iqm) -> str:

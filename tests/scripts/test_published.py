@@ -123,7 +123,7 @@ def test_a_finished_run_is_only_read_and_a_failure_is_told(tmp_path, monkeypatch
     run = tmp_path / "run"
     reproduce.train_all({run: words}, 1)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert len(reproduce.final_evaluation(run)) == len(reproduce.final_training(run)) == 2
+    assert len(reproduce.final_scores(run)) == len(reproduce.training_scores(run)) == 2
     reproduce.train_all({run: words}, 1)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     with pytest.raises(SystemExit, match=r"agent\.lr=-1"):
