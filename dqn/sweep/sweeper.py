@@ -51,10 +51,10 @@ class JobSweeper(Sweeper, abc.ABC):
         return parser.parse_overrides([*params, *arguments])
 
 
-class Grid(JobSweeper):
+class GridSweeper(JobSweeper):
     """Runs every combination of the values; ends with a table, a report, and the exit code 1 if any failed.
 
-    Hydra's own sweeper ends at the first job that failed, of which it tells alone.
+    Hydra's own sweeper ends at the first job that failed, and reports no other.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -95,18 +95,18 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def end(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
-    """Tell how the jobs ended and write the report.
+    """Log how the jobs ended, write the report, and exit with 1 if some have failed.
 
     Raises:
         SystemExit: some have failed.
     """
-    tell(jobs, folder, report=report)
+    log_results(jobs, folder, report=report)
     if any(job.status != JobStatus.COMPLETED for job in jobs):
         sys.exit(1)
 
 
-def tell(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
-    """Print the table of the jobs and write the report."""
+def log_results(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
+    """Log the table of the jobs and write the report."""
     from dqn.sweep.table import folders_of, table
 
     log.info("\n%s", table(jobs))

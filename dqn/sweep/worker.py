@@ -1,4 +1,4 @@
-"""What a job's process does: python -m dqn.sweep.worker, with the order on its standard input."""
+"""The process of a job: python -m dqn.sweep.worker, with the specification on its standard input."""
 
 import logging
 import os
@@ -9,20 +9,20 @@ import threading
 
 from dqn.errors import InUse, UserError
 from dqn.storage.folder import RunFolder
-from dqn.sweep.job import IN_USE, Order
+from dqn.sweep.job import IN_USE, JobSpec
 
 
-def work(order: Order) -> int:
-    """Train the run of an order to its end, from its last checkpoint if it has one; return the exit code.
+def work(spec: JobSpec) -> int:
+    """Train a run to its end, from its last checkpoint if it has one; return the exit code.
 
-    What there is to tell is printed.
+    Messages are printed.
     """
-    sys.argv = order.argv
+    sys.argv = spec.argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from dqn.config.launch import launch
 
     try:
-        launch(order.config, RunFolder(order.folder), order.words, order.warnings)
+        launch(spec.config, RunFolder(spec.folder), spec.overrides, spec.warnings)
     except UserError as error:
         print(error, flush=True)
         return IN_USE if isinstance(error, InUse) else 1
@@ -34,16 +34,16 @@ def work(order: Order) -> int:
 def end_with_the_sweep() -> None:
     """End this process, as an interrupted run, when the one that holds the other end of the pipe is gone.
 
-    That is so however the sweep ended, by SIGKILL too: nothing is left training that nobody knows of.
+    That is so however the sweep ended, by SIGKILL too: nothing goes on training unnoticed.
     """
     os.read(sys.stdin.fileno(), 1)  # returns at the pipe's end; sys.stdin itself would block the exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
-    order = pickle.load(sys.stdin.buffer)  # of the process that started this one
+    spec = pickle.load(sys.stdin.buffer)  # of the process that started this one
     threading.Thread(target=end_with_the_sweep, daemon=True).start()
-    sys.exit(work(order))
+    sys.exit(work(spec))
 
 
 if __name__ == "__main__":

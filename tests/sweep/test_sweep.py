@@ -15,9 +15,8 @@ import dqn
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep import process, sweeper
-from dqn.sweep.job import End, SweepJob
+from dqn.sweep.job import JobResult, SweepJob
 from dqn.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
-from dqn.sweep.planner import fail, succeed
 from dqn.sweep.pool import Pool, last_line
 from dqn.sweep.table import table
 from dqn.sweep.worker import work
@@ -79,9 +78,9 @@ def test_digests():
 class Inline:
     """Does a job in this process as it starts."""
 
-    def __init__(self, order, env, node):
-        order.folder.mkdir(parents=True, exist_ok=True)
-        self.end = End(work(order))
+    def __init__(self, spec, env, node):
+        spec.folder.mkdir(parents=True, exist_ok=True)
+        self.end = JobResult(work(spec))
 
     def ended(self):
         return self.end
@@ -151,10 +150,10 @@ def test_failures_and_what_sweepers_get(monkeypatch):
 
 def test_how_it_ends(tmp_path):
     done, bad, old = SweepJob(name="a"), SweepJob(name="b"), SweepJob(name="c", folder=RunFolder(tmp_path))
-    succeed(done, "finished", 12.345)
-    fail(bad, "2 mistakes:\n  one\n  two")
+    done.succeed("finished", 12.345)
+    bad.fail("2 mistakes:\n  one\n  two")
     (tmp_path / "log.txt").write_text("some\nlast line\n\n")
-    fail(old, last_line(old))
+    old.fail(last_line(old))
     lines = table([done, bad, old, SweepJob(name="d")]).splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["finished", "failed", "failed", "not"]
     assert "12.35" in lines[1] or "12.34" in lines[1]

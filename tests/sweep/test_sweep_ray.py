@@ -19,7 +19,7 @@ from test_kill import TESTS, _interruptible, alive, end_of, started, undisturbed
 from test_sweep_kill import LONG, MIDDLE, TINY, has_checkpoint, open_files, run_of, state, sweep, wait_until
 
 from dqn.sweep import ray as engine
-from dqn.sweep.job import End, Order
+from dqn.sweep.job import JobResult, JobSpec
 
 __all__ = ["_interruptible"]
 
@@ -163,12 +163,12 @@ def test_two_nodes(ray, tmp_path, monkeypatch):
 class Stubborn:
     """A process that does not end when it is asked to."""
 
-    def __init__(self, order: Order, env: dict[str, str], node: str) -> None:
-        self.end: End | None = None
+    def __init__(self, spec: JobSpec, env: dict[str, str], node: str) -> None:
+        self.end: JobResult | None = None
         self.looks = iter([None, KeyboardInterrupt])
         self.asked = False
 
-    def ended(self) -> End | None:
+    def ended(self) -> JobResult | None:
         if next(self.looks, None) is KeyboardInterrupt:
             raise KeyboardInterrupt
         return self.end
@@ -178,14 +178,14 @@ class Stubborn:
 
     def kill(self) -> None:
         assert self.asked
-        self.end = End(-signal.SIGKILL)
+        self.end = JobResult(-signal.SIGKILL)
 
 
 def test_a_job_that_does_not_heed(monkeypatch, tmp_path):
     monkeypatch.setattr(engine, "Process", Stubborn)
     monkeypatch.setattr(engine, "STOP_SECONDS", 0.2)
-    order = Order([], tmp_path, tmp_path, {}, [], [])
-    assert engine.train(order, {}) == End(-signal.SIGKILL)
+    spec = JobSpec([], tmp_path, tmp_path, {}, [], [])
+    assert engine.run_here(spec, {}) == JobResult(-signal.SIGKILL)
 
 
 def test_too_large_a_job():
