@@ -21,6 +21,7 @@ class Curve(NamedTuple):
 
     x: Floats  # [T]
     band: Band
+    seeds: Floats  # [K, T], the returns of the seeds that are in it
     complete: bool
     """Whether all seeds of the setting are in it."""
 
@@ -108,5 +109,5 @@ def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
         band = sample_efficiency(values, generator=rng, resamples=resamples)
         if seeds.sum() == 1:
             band = Band(band.value, *np.full((2, len(columns)), np.nan))
-        curves.append(Curve(x[columns], band, bool(seeds.all())))
+        curves.append(Curve(x[columns], band, values, bool(seeds.all())))
     return curves

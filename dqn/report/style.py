@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#882255")
 """Okabe and Ito's that are dark enough on white, and one of Tol's: also the colour-blind tell them apart."""
+SEED_COLOUR = "#888888"
+"""Of the thin lines of single seeds."""
 MARKERS = "osD^vPX*"
 WIDTH = 9.6  # inches: as wide as the page at 100 %
 DPI = 160
@@ -74,6 +76,21 @@ def legend(fig: "Figure", scores: Sequence[Score]) -> None:
     handles = [Line2D([], [], color=COLOURS[i], marker=MARKERS[i], linewidth=2) for i in range(len(scores))]
     columns = max(1, min(len(names), int(100 // (max(map(len, names)) + 8))))
     fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def legend_of_one(fig: "Figure", num_seeds: int) -> None:
+    """Put the meaning of the lines of a single setting below everything."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: dict[str, Any] = {"one seed": Line2D([], [], color=COLOURS[0], linewidth=2)}
+    if num_seeds > 1:
+        handles = {
+            f"interquartile mean of {num_seeds} seeds": handles["one seed"],
+            "its 95 % bootstrap interval": Patch(color=COLOURS[0], alpha=0.3, linewidth=0),
+            "each seed": Line2D([], [], color=SEED_COLOUR, linewidth=0.8),
+        }
+    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
 
 
 def rows_of_legend(scores: Sequence[Score]) -> int:

@@ -19,7 +19,8 @@ from conftest import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
 from dqn.cli.report import report
-from dqn.report.charts import draw_curve
+from dqn.report.analysis import analyse
+from dqn.report.charts import draw_curve, draw_curves
 from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.formatting import one_line, setting_text
 from dqn.report.read import Seed, Series, find_runs, read_record
@@ -388,12 +389,30 @@ def test_every_curve_shows_its_interval(points):
 
     ax = Figure().subplots()
     x = np.arange(points) + 10.0
-    draw_curve(ax, Curve(x, Band(x - 8, x - 9, x - 6), complete=True), 0)
+    draw_curve(ax, Curve(x, Band(x - 8, x - 9, x - 6), x[None], complete=True), 0, seeds=False)
     (interval,) = ax.collections
     corners = np.concatenate([path.vertices for path in interval.get_paths()])
     assert corners.min(0).tolist() == [10, 1]
     assert corners.max(0).tolist() == [x[-1], x[-1] - 6]
     assert (interval.get_linewidth()[0] > 1) == (points == 1)
+
+
+def test_curves_of_one_setting_explain_themselves(tmp_path):
+    """The picture has a title and a legend, and each seed; a lone final evaluation is left to the scores."""
+    run = make_run(tmp_path / "run", base("num_seeds=3", "name=mine"), episodes=20)
+    (task,) = sort_runs([read_record(run)])
+    picture = draw_curves(analyse(task))
+    assert picture.get_suptitle() == "CartPole-v1, mine"
+    (axes,) = picture.axes
+    assert "reward" in axes.get_ylabel()
+    assert axes.get_xlabel() == "environment steps (each point is a mean over 100)"
+    assert [len(axes.lines), len(axes.collections)] == [3 + 1, 1]
+    assert [text.get_text() for text in picture.legends[0].texts] == [
+        *("interquartile mean of 3 seeds", "its 95 % bootstrap interval", "each seed")
+    ]
+    longer = make_run(tmp_path / "longer", base("num_seeds=3"), episodes=60)
+    (task,) = sort_runs([read_record(longer)])
+    assert [len(axes.lines) for axes in draw_curves(analyse(task)).axes] == [4, 4]
 
 
 @pytest.mark.process
