@@ -1,6 +1,7 @@
 """What proposes the values of trials and what ends them early: Optuna's own, made when they are needed."""
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -92,10 +93,14 @@ class GridSampler:
     """
 
     def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
-        from dqn.sweep.search.fixed import Fixed
+        from optuna import samplers
+        from optuna.exceptions import ExperimentalWarning
 
         combination = next(itertools.islice(self._combinations(ranges), number, None))
-        return Fixed(dict(zip(ranges, combination, strict=True)))
+        values = dict(zip(ranges, combination, strict=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return samplers.PartialFixedSampler(values, samplers.RandomSampler())  # nothing is left to draw
 
     def max_trials(self, ranges: Ranges) -> int | None:
         return sum(1 for _ in self._combinations(ranges))
