@@ -92,9 +92,10 @@ def draw_curves(analysis: Analysis) -> "Figure":
 
 def title_of(analysis: Analysis) -> str:
     """Return the environment, and of a single setting the name of its runs."""
-    names = {run.config.get("name", "") for run in analysis.task.runs} - {""}
-    alone = len(analysis.charted) == 1 and len(names) == 1
-    return f"{analysis.task.name}, {shorten(*names, LABEL)}" if alone else analysis.task.name
+    names = sorted({run.config.get("name", "") for run in analysis.task.runs} - {""})
+    if len(analysis.charted) > 1 or len(names) != 1:
+        return analysis.task.name
+    return f"{analysis.task.name}, {shorten(names[0], LABEL)}"
 
 
 def draw_curve(ax: "Axes", curve: Curve, i: int, *, seeds: bool) -> None:
