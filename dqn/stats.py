@@ -79,15 +79,6 @@ def median(scores: Floats) -> Floats:
     return medians
 
 
-def optimality_gap(scores: Floats, *, target: float = 1.0) -> Floats:
-    """Return by how much scores [*, K, M] miss `target` on average [*]; what lies above counts as `target`.
-
-    Agarwal et al. (2021), section 4.3.
-    """
-    gaps: Floats = target - np.minimum(scores, target).mean((-2, -1))
-    return gaps
-
-
 def matrix(scores: Scores) -> Floats:
     """Return scores as [K, M].
 

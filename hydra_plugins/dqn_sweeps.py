@@ -16,9 +16,9 @@ class Ray(launcher.Ray):
     __doc__ = launcher.Ray.__doc__
 
 
-class Grid(sweeper.Grid):
-    __doc__ = sweeper.Grid.__doc__
+class GridSweeper(sweeper.GridSweeper):
+    __doc__ = sweeper.GridSweeper.__doc__
 
 
-class Search(search.Search):
-    __doc__ = search.Search.__doc__
+class SearchSweeper(search.SearchSweeper):
+    __doc__ = search.SearchSweeper.__doc__

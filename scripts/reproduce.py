@@ -6,8 +6,6 @@ A run that was interrupted goes on, one that has finished is only read: the same
 """
 
 import argparse
-import json
-import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,15 +16,15 @@ from hydra.core.utils import JobStatus
 from published import Row, Table, compare, published_interval, read_published, width
 
 from dqn.stats import estimate, mean
+from dqn.storage import metrics
+from dqn.storage.folder import RunFolder
 from dqn.sweep.batch import run_settings
 from dqn.sweep.table import table as table_of_jobs
 
 SEEDS = 10
-LAST = 100
-"""Training episodes in the mean return that a run ends with."""
 HEADER = ("environment", "agent", "recipe", "steps", "ours", "width", "single seeds", "theirs", "ours is")
 PROTOCOLS = {
-    "training": f"mean return of the last {LAST} training episodes",
+    "training": f"mean return of the last {metrics.RECENT_EPISODES} training episodes",
     "evaluation": "mean return of 100 greedy episodes after training",
 }
 
@@ -45,24 +43,17 @@ def train_all(settings: Sequence[Sequence[str]], folder: Path, jobs: int) -> lis
 
 
 def read_status(run: Path) -> dict[str, Any]:
-    status: dict[str, Any] = json.loads((run / "status.json").read_text())
-    return status
+    return RunFolder(run).stored_status()
 
 
 def final_scores(run: Path) -> list[float]:
     """Return each seed's mean return in the final evaluation."""
-    return [statistics.fmean(returns) for returns in read_status(run)["evaluation"].values()]
+    return list(metrics.evaluation_scores(read_status(run)).values())
 
 
 def training_scores(run: Path) -> list[float]:
     """Return each seed's mean return of its last training episodes."""
-    return [last_training_return(path) for path in sorted(run.glob("seed=*/metrics.jsonl"))]
-
-
-def last_training_return(metrics: Path) -> float:
-    lines = (json.loads(line) for line in metrics.read_text().splitlines())
-    returns = [line["train/return"] for line in lines if "train/return" in line]
-    return statistics.fmean(returns[-LAST:])
+    return list(metrics.training_scores(run, range(SEEDS)).values())
 
 
 SCORES = {"training": training_scores, "evaluation": final_scores}

@@ -14,7 +14,6 @@ import numpy as np
 from rliable import library, metrics
 
 RESAMPLES = 50_000
-TARGET = 1.0
 THRESHOLDS = [-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5]
 PACKAGES = ("rliable", "arch", "numpy", "scipy", "pandas")
 
@@ -42,7 +41,6 @@ def told(x: np.ndarray, y: np.ndarray) -> dict[str, object]:
         "iqm": metrics.aggregate_iqm,
         "mean": metrics.aggregate_mean,
         "median": metrics.aggregate_median,
-        "optimality_gap": lambda scores: metrics.aggregate_optimality_gap(scores, TARGET),
     }
     results = {name: interval(x, lambda s, f=f: np.array([f(s)])) for name, f in aggregates.items()}
     results["profile"] = interval(x, lambda s: library.score_distributions(s, THRESHOLDS))
@@ -66,7 +64,7 @@ def efficiency() -> dict[str, object]:
 def main() -> None:
     np.random.seed(0)  # noqa: NPY002  rliable draws from the global generator
     about = {"versions": {name: version(name) for name in PACKAGES}, "resamples": RESAMPLES}
-    about |= {"target": TARGET, "thresholds": THRESHOLDS}
+    about["thresholds"] = THRESHOLDS
     numbers = {name: told(**scores) for name, scores in cases().items()}
     document = {"about": about, "cases": numbers, "efficiency": efficiency()}
     path = Path(__file__).parent / "data" / "rliable.json"

@@ -9,7 +9,7 @@ from commands import Result, call
 from helpers import TINY_STEPS
 
 from dqn.storage.folder import RunFolder
-from dqn.sweep.job import End, Order
+from dqn.sweep.job import JobResult, JobSpec
 
 SEARCH = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", *TINY_STEPS]
 RANGE = "agent.lr=tag(log,interval(1e-5,1e-1))"
@@ -41,25 +41,25 @@ class Cheap:
         self._objective = objective
         self.begun: list[Config] = []
 
-    def __call__(self, order: Order, env: dict[str, str], node: str) -> "Done":
-        folder = RunFolder(order.folder)
-        self.begun.append(order.config)
+    def __call__(self, spec: JobSpec, env: dict[str, str], node: str) -> "Done":
+        folder = RunFolder(spec.folder)
+        self.begun.append(spec.config)
         folder.path.mkdir(parents=True, exist_ok=True)
         try:
-            score = self._objective(order.config)
+            score = self._objective(spec.config)
         except ValueError as error:
             folder.update_status(state="failed", error=str(error))
-            return Done(End(1))
+            return Done(JobResult(1))
         if score is not None:
-            finish(folder, order.config, score)
-        return Done(End(-9 if score is None else 0))
+            finish(folder, spec.config, score)
+        return Done(JobResult(-9 if score is None else 0))
 
 
 class Done:
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: JobResult) -> None:
         self._end = end
 
-    def ended(self) -> End:
+    def ended(self) -> JobResult:
         return self._end
 
 
@@ -72,27 +72,27 @@ class Slow:
 
     def __init__(self, returns: Callable[[Config], list[float]]) -> None:
         self._returns = returns
-        self.jobs: list[Order] = []
+        self.jobs: list[JobSpec] = []
 
-    def __call__(self, order: Order, env: dict[str, str], node: str) -> "Work":
-        self.jobs.append(order)
-        return Work(order, self._returns(order.config))
+    def __call__(self, spec: JobSpec, env: dict[str, str], node: str) -> "Work":
+        self.jobs.append(spec)
+        return Work(spec, self._returns(spec.config))
 
 
 class Work:
-    def __init__(self, order: Order, returns: list[float]) -> None:
-        self._folder, self._config, self._returns = RunFolder(order.folder), order.config, returns
+    def __init__(self, spec: JobSpec, returns: list[float]) -> None:
+        self._folder, self._config, self._returns = RunFolder(spec.folder), spec.config, returns
         self._done = 0
         self._stopped = False
         self._folder.path.mkdir(parents=True, exist_ok=True)
 
-    def ended(self) -> End | None:
+    def ended(self) -> JobResult | None:
         if self._stopped:
             self._folder.update_status(state="interrupted")
-            return End(130)
+            return JobResult(130)
         if self._done == len(self._returns):
             finish(self._folder, self._config, self._returns[-1])
-            return End(0)
+            return JobResult(0)
         self._done += 1
         write_returns(self._folder.path, self._config, self._returns[: self._done])
         progress = {"iteration": self._done, "tick": self._done, "total": len(self._returns)}

@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.compose import COMPOSING, mistakes
-from dqn.config.trust import leaves, refuse_older
+from dqn.config.trust import refuse_older
 from dqn.errors import UserError, first_line
+from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 
 Config = dict[str, Any]

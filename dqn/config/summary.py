@@ -6,8 +6,9 @@ from typing import Any
 
 from dqn.config.commands import beside_python, command
 from dqn.config.preflight import TOTALS
-from dqn.config.trust import leaves, own_packages
+from dqn.config.trust import own_packages
 from dqn.stats import interquartile_mean
+from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 
 

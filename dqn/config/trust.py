@@ -1,7 +1,7 @@
 """A run folder from elsewhere is data: what it may name, and how it is read."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from hydra._internal.utils import _locate as get_object  # hydra.utils.get_objec
 import dqn
 from dqn.config.paths import CONF
 from dqn.errors import UserError
+from dqn.storage.flatten import entries, leaves
 from dqn.storage.folder import RunFolder
 
 ENVIRONMENTS = "env._target_"
@@ -63,27 +64,6 @@ def shipped_environments() -> frozenset[str]:
     """Return every `_target_` of conf/env."""
     documents = (yaml.safe_load(path.read_text()) or {} for path in (CONF / "env").glob("*.yaml"))
     return frozenset(str(document["_target_"]) for document in documents if "_target_" in document)
-
-
-def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every key (with its path) and value of nested dicts and lists that is neither."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from leaves(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from leaves(value, f"{path}[{index}]")
-    else:
-        yield path, node
-
-
-def entries(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield the path, the key and the value of everything in nested dicts and lists."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        below = f"{path}.{key}" if path else str(key)
-        yield below, key, value
-        yield from entries(value, below)
 
 
 def refuse_older(folder: RunFolder) -> None:

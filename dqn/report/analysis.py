@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn.report.curves import RESAMPLES, Curve, curves_of, end_of
-from dqn.report.settings import MISSING, Setting, Task
+from dqn.report.curves import MAX_RESAMPLES, Curve, curves_of, longest_curve
+from dqn.report.settings import ABSENT, Setting, Task
 from dqn.seeding import stream
 from dqn.stats import (
     Band,
@@ -18,12 +18,11 @@ from dqn.stats import (
     performance_profile,
     probability_of_improvement,
 )
+from dqn.storage.metrics import RECENT_EPISODES
 from dqn.types import Floats
 
-LAST = 100
-"""Training episodes in the mean return that a seed ends with."""
-SHOWN = 8
-"""Settings in a chart: more colours cannot be told apart."""
+MAX_CHARTED = 8
+"""Settings in a chart: more colours cannot be distinguished."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Effect(NamedTuple):
 
     key: str
     linked: list[str]
-    """Keys that change with it, so that nobody can tell which does it."""
+    """Keys that change with it, so their effects cannot be separated."""
     values: list[str]
     estimates: list[Estimate | None]
     sizes: list[int]
@@ -75,20 +74,20 @@ class Analysis:
     scores: list[Score]
     """By the main score, best first; those without any last."""
     curves: dict[str, list[list[Curve]]]
-    """By kind, of each of the shown settings."""
+    """By kind, of each of the charted settings."""
     thresholds: Floats
     profiles: list[Band]
     pairs: list[Pair]
     effects: list[Effect]
 
     @property
-    def shown(self) -> list[Score]:
-        return self.scores[:SHOWN]
+    def charted(self) -> list[Score]:
+        return self.scores[:MAX_CHARTED]
 
     @property
     def scored(self) -> list[Score]:
-        """Return those of the shown that have a main score."""
-        return [score for score in self.shown if score.of(self.kind)]
+        """Return those of the charted that have a main score."""
+        return [score for score in self.charted if score.of(self.kind)]
 
 
 def analyse(task: Task) -> Analysis:
@@ -97,8 +96,8 @@ def analyse(task: Task) -> Analysis:
     scores = [score_of(setting, rng) for setting in task.settings]
     kind = "evaluation" if any(score.evaluation for score in scores) else "training"
     scores.sort(key=lambda s: -s.by[kind].value if kind in s.by else np.inf)
-    shown = scores[:SHOWN]
-    scored = [score for score in shown if score.of(kind)]
+    charted = scores[:MAX_CHARTED]
+    scored = [score for score in charted if score.of(kind)]
     everything = [x for score in scored for x in score.of(kind).values()]
     low, high = (min(everything), max(everything)) if everything else (0.0, 1.0)
     margin = 0.02 * (high - low) or 1.0
@@ -110,12 +109,15 @@ def analyse(task: Task) -> Analysis:
         scores=scores,
         curves={
             one: [
-                curves_of(score.setting, one, unit=task.unit, last=end_of(task), rng=rng) for score in shown
+                curves_of(score.setting, one, unit=task.unit, last=longest_curve(task), rng=rng)
+                for score in charted
             ]
             for one in ("training", "evaluation")
         },
         thresholds=thresholds,
-        profiles=[performance_profile(one, thresholds, generator=rng, resamples=RESAMPLES) for one in values],
+        profiles=[
+            performance_profile(one, thresholds, generator=rng, resamples=MAX_RESAMPLES) for one in values
+        ],
         pairs=pairs_of(scored, kind, rng),
         effects=effects_of(task, scores, kind, rng),
     )
@@ -129,7 +131,7 @@ def score_of(setting: Setting, rng: np.random.Generator) -> Score:
             if number in run.final:
                 evaluation[number] = run.final[number]
             if len(seed.train.returns):
-                training[number] = float(seed.train.returns[-LAST:].mean())
+                training[number] = float(seed.train.returns[-RECENT_EPISODES:].mean())
     by = {}
     for kind, found in (("evaluation", evaluation), ("training", training)):
         if found:
@@ -146,12 +148,12 @@ def score_of(setting: Setting, rng: np.random.Generator) -> Score:
 
 def with_interval(scores: Sequence[float] | Floats, rng: np.random.Generator) -> Estimate:
     """Return the interquartile mean; its interval is unknown (NaN) where only one seed has a score."""
-    found = estimate(scores, generator=rng, resamples=RESAMPLES)
+    found = estimate(scores, generator=rng, resamples=MAX_RESAMPLES)
     return found if len(scores) > 1 else Estimate(found.value, np.nan, np.nan)
 
 
 def pairs_of(scored: list[Score], kind: str, rng: np.random.Generator) -> list[Pair]:
-    """Return each of the shown settings beside each that scored less."""
+    """Return each of the charted settings beside each that scored less."""
     pairs = []
     for i, better in enumerate(scored):
         for worse in scored[i + 1 :]:
@@ -160,9 +162,9 @@ def pairs_of(scored: list[Score], kind: str, rng: np.random.Generator) -> list[P
             difference = None
             if len(shared) > 1:
                 columns = [[scores[seed] for seed in shared] for scores in (x, y)]
-                difference = paired_difference(*columns, generator=rng, resamples=RESAMPLES)
+                difference = paired_difference(*columns, generator=rng, resamples=MAX_RESAMPLES)
             chance = probability_of_improvement(
-                list(x.values()), list(y.values()), generator=rng, resamples=RESAMPLES
+                list(x.values()), list(y.values()), generator=rng, resamples=MAX_RESAMPLES
             )
             if min(len(x), len(y)) < 2:
                 chance = Estimate(chance.value, np.nan, np.nan)
@@ -204,4 +206,4 @@ def by_value(text: str) -> tuple[int, float, str]:
     try:
         return (0, float(text), text)
     except ValueError:
-        return (2 if text == MISSING else 1, 0.0, text)
+        return (2 if text == ABSENT else 1, 0.0, text)

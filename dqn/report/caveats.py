@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dqn.report.analysis import SHOWN, Analysis
-from dqn.report.read import Run
+from dqn.report.analysis import MAX_CHARTED, Analysis
+from dqn.report.read import RunRecord
 from dqn.report.settings import Setting
 from dqn.report.tables import seeds_text
 
@@ -14,15 +14,17 @@ FEW = 5
 """Seeds below which percentile intervals are clearly too short."""
 
 
-def notes(analyses: Sequence[Analysis], runs: Sequence[Run], unreadable: Sequence[str]) -> Iterator[str]:
+def notes(
+    analyses: Sequence[Analysis], runs: Sequence[RunRecord], unreadable: Sequence[str]
+) -> Iterator[str]:
     """Yield what limits the report."""
     states = Counter(run.state for run in runs)
     open_runs = {state: number for state, number in sorted(states.items()) if state != "finished"}
     if open_runs:
-        told = ", ".join(f"{number} {state}" for state, number in open_runs.items())
+        by_state = ", ".join(f"{number} {state}" for state, number in open_runs.items())
         yield (
-            f"{len(runs) - states['finished']} of {len(runs)} runs have not finished ({told}): they are in"
-            " the learning curves as far as they got and in no score. Scores of the others alone can be"
+            f"{len(runs) - states['finished']} of {len(runs)} runs have not finished ({by_state}): they are"
+            " in the learning curves as far as they got and in no score. Scores of the others alone can be"
             " biased."
         )
     for analysis in analyses:
@@ -65,8 +67,8 @@ def task_notes(analysis: Analysis) -> Iterator[str]:
             f"The settings' runs have different lengths, {lengths[0]:,} to {lengths[-1]:,}"
             f" {analysis.task.unit}s: scores are those at each run's own end."
         )
-    if len(scores) > SHOWN:
-        yield f"The charts show the {SHOWN} best of {len(scores)} settings; the tables have all."
+    if len(scores) > MAX_CHARTED:
+        yield f"The charts show the {MAX_CHARTED} best of {len(scores)} settings; the tables have all."
     if len(scores) > 2:
         yield "The best of several settings is selected, so its score is biased upwards: try it on new seeds."
 

@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dqn.report.analysis import LAST, Analysis, Effect
-from dqn.report.curves import Curve
-from dqn.report.formatting import cut, value_of
+from dqn.report.analysis import Analysis, Effect
+from dqn.report.curves import POINTS, Curve
+from dqn.report.formatting import short_name, shorten
 from dqn.report.style import (
     COLOURS,
     DPI,
     LABEL,
     MARKERS,
+    SEED_COLOUR,
     figure,
     legend,
+    legend_of_one,
     name_of,
     rows_of_legend,
     style,
     thousands,
 )
 from dqn.stats import Estimate
+from dqn.storage.metrics import RECENT_EPISODES
 from dqn.types import Floats
 
 if TYPE_CHECKING:
@@ -56,9 +59,15 @@ def draw(analysis: Analysis) -> Iterator[tuple[str, bytes]]:
 
 
 def draw_curves(analysis: Analysis) -> "Figure":
-    """Draw the training return above the evaluation return."""
-    kinds = [kind for kind, curves in analysis.curves.items() if any(curves)]
-    fig, axes = figure(3.4 * len(kinds) + 0.3 * rows_of_legend(analysis.shown) + 0.4, rows=len(kinds))
+    """Draw the training return above the evaluation return; of a single setting each seed, too."""
+    points = {
+        kind: max((len(curve.x) for curves in of_kind for curve in curves), default=0)
+        for kind, of_kind in analysis.curves.items()
+    }
+    kinds = [kind for kind, number in points.items() if number > 1 or 0 < number == max(points.values())]
+    alone = len(analysis.charted) == 1
+    fig, axes = figure(3.4 * len(kinds) + 0.3 * rows_of_legend(analysis.charted) + 0.7, rows=len(kinds))
+    fig.suptitle(title_of(analysis))
     names = {
         "training": "training return (reward)\nof the exploring policy",
         "evaluation": "evaluation return (reward)\nof the greedy policy",
@@ -67,19 +76,36 @@ def draw_curves(analysis: Analysis) -> "Figure":
     for ax, kind in zip(axes, kinds, strict=True):
         for i, curves in enumerate(analysis.curves[kind]):
             for curve in curves:
-                draw_curve(ax, curve, i)
+                draw_curve(ax, curve, i, seeds=alone)
         ax.set_ylabel(names[kind])
         ax.set_xlim(0, 1.03 * end)
         thousands(ax)
-        ax.set_xlabel("episodes" if analysis.task.unit == "episode" else "environment steps")
-    legend(fig, analysis.shown)
+        axis = "episodes" if analysis.task.unit == "episode" else "environment steps"
+        width = f"{end / POINTS:,.1f}".removesuffix(".0")
+        ax.set_xlabel(f"{axis} (each point is a mean over {width})" if kind == "training" else axis)
+    if alone:
+        legend_of_one(fig, len(analysis.charted[0].setting.seeds))
+    else:
+        legend(fig, analysis.charted)
     return fig
 
 
-def draw_curve(ax: "Axes", curve: Curve, i: int) -> None:
+def title_of(analysis: Analysis) -> str:
+    """Return the environment, and of a single setting the name of its runs."""
+    names = sorted({run.config.get("name", "") for run in analysis.task.runs} - {""})
+    if len(analysis.charted) > 1 or len(names) != 1:
+        return analysis.task.name
+    return f"{analysis.task.name}, {shorten(names[0], LABEL)}"
+
+
+def draw_curve(ax: "Axes", curve: Curve, i: int, *, seeds: bool) -> None:
+    """Draw a piece of a setting's curve, its interval, and if `seeds` a thin line for each seed."""
     line = "-" if curve.complete else ":"
     every = max(1, len(curve.x) // 8)
     marks: dict[str, Any] = {"marker": MARKERS[i], "markevery": (i * every // 8, every), "markersize": 5}
+    if seeds and len(curve.seeds) > 1 and len(curve.x) > 1:
+        ax.plot(curve.x, curve.seeds.T, color=SEED_COLOUR, linewidth=0.7, alpha=0.6)
+        marks = {}
     ax.plot(curve.x, curve.band.value, line, color=COLOURS[i], linewidth=1.8, **marks)
     low, high = curve.band.low, curve.band.high
     if len(curve.x) == 1:  # a band would have no width
@@ -91,7 +117,7 @@ def draw_curve(ax: "Axes", curve: Curve, i: int) -> None:
 def return_label(analysis: Analysis) -> str:
     if analysis.kind == "evaluation":
         return "final evaluation return (reward) of the greedy policy"
-    return f"mean return (reward) of the last {LAST} training episodes, exploring policy"
+    return f"mean return (reward) of the last {RECENT_EPISODES} training episodes, exploring policy"
 
 
 def draw_scores(analysis: Analysis) -> "Figure":
@@ -101,7 +127,7 @@ def draw_scores(analysis: Analysis) -> "Figure":
     for i, score in enumerate(scored):
         found = list(score.of(analysis.kind).values())
         ax.plot(found, np.full(len(found), i + 0.22), "|", color=COLOURS[i], markersize=7, alpha=0.7)
-        mark(ax, score.by[analysis.kind], i, horizontal=True)
+        mark(ax, score.by[analysis.kind], i, colour=COLOURS[i], marker=MARKERS[i], horizontal=True)
     ax.set_yticks(range(len(scored)), [in_lines(name_of(score)) for score in scored])
     ax.set_ylim(len(scored) - 0.4, -0.6)
     ax.set_xlabel(f"{return_label(analysis)}\n● interquartile mean with 95 % interval, | single seeds")
@@ -112,14 +138,21 @@ def in_lines(name: str) -> str:
     return textwrap.fill(name, 36)
 
 
-def mark(ax: "Axes", found: Estimate, i: int, *, horizontal: bool) -> None:
-    """Draw an estimate with its interval at place i."""
-    colour = COLOURS[i % len(COLOURS)] if horizontal else "#0072B2"
-    ends = [found.low, found.high]
-    xs, ys = (ends, [i, i]) if horizontal else ([i, i], ends)
-    ax.plot(xs, ys, "-", color=colour, linewidth=3, alpha=0.5, solid_capstyle="butt")
-    x, y = (found.value, i) if horizontal else (i, found.value)
-    ax.plot([x], [y], MARKERS[i % len(MARKERS)] if horizontal else "o", color=colour, markersize=8)
+def mark(
+    ax: "Axes",
+    found: Estimate,
+    at: float,
+    *,
+    colour: str = COLOURS[0],
+    marker: str = "o",
+    size: float = 8,
+    horizontal: bool = False,
+) -> None:
+    """Draw an estimate and its interval at a value of the other axis."""
+    interval, value, both = [found.low, found.high], [found.value], [at, at]
+    bar: dict[str, Any] = {"color": colour, "linewidth": size / 3, "alpha": 0.5, "solid_capstyle": "butt"}
+    ax.plot(*((interval, both) if horizontal else (both, interval)), "-", **bar)
+    ax.plot(*((value, [at]) if horizontal else ([at], value)), marker, color=colour, markersize=size)
 
 
 def draw_profile(analysis: Analysis) -> "Figure":
@@ -200,17 +233,17 @@ def draw_effects(analysis: Analysis) -> "Figure":
 def draw_effect(ax: "Axes", effect: Effect) -> None:
     """Draw one key: each value at a place of its own, or many numbers to scale."""
     points = [(text, found) for text, found in zip(effect.values, effect.estimates, strict=True) if found]
-    together = f"\n(changes together with {cut(', '.join(effect.linked), 40)})" if effect.linked else ""
-    ax.set_xlabel(cut(effect.key, LABEL) + together)
+    together = f"\n(changes together with {shorten(', '.join(effect.linked), 40)})" if effect.linked else ""
+    ax.set_xlabel(shorten(effect.key, LABEL) + together)
     if len(points) > TICKS:
         draw_many(ax, points)
         return
     for i, (_, found) in enumerate(points):
-        mark(ax, found, i, horizontal=False)
+        mark(ax, found, i)
     if all(is_numeric(text) for text, _ in points):
         values = [found.value for _, found in points]
-        ax.plot(range(len(points)), values, "-", color="#0072B2", linewidth=0.8)
-    names = [cut(value_of(text), 14) for text, _ in points]
+        ax.plot(range(len(points)), values, "-", color=COLOURS[0], linewidth=0.8)
+    names = [shorten(short_name(text), 14) for text, _ in points]
     ax.set_xticks(range(len(points)), names, rotation=30 if sum(map(len, names)) > 36 else 0)
     ax.set_xlim(-0.5, len(points) - 0.5)
 
@@ -230,8 +263,7 @@ def draw_many(ax: "Axes", points: list[tuple[str, Estimate]]) -> None:
         x = np.arange(len(points), dtype=np.float64)
         ax.set_xticks([])
         ax.set_xlabel(f"{ax.get_xlabel()}\n({len(points)} values, named in the table)")
-    y = np.array([found for _, found in points])
     if x.min() > 0 and x.max() > 30 * x.min():
         ax.set_xscale("log")
-    ax.vlines(x, y[:, 1], y[:, 2], color="#0072B2", alpha=0.3, linewidth=2)
-    ax.plot(x, y[:, 0], "o", color="#0072B2", markersize=4)
+    for at, (_, found) in zip(x.tolist(), points, strict=True):
+        mark(ax, found, at, size=5)

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn.report.read import Run, Seed, Series
+from dqn.report.read import RunRecord, Seed, Series
 from dqn.report.settings import Setting, Task
 from dqn.stats import Band, sample_efficiency
 from dqn.types import Floats
 
 POINTS = 100
 """Of a learning curve."""
-RESAMPLES = 2000
+MAX_RESAMPLES = 2000
 BUDGET = 20_000_000
 """Resampled returns of one curve: many seeds need fewer resamples."""
 
@@ -21,11 +21,12 @@ class Curve(NamedTuple):
 
     x: Floats  # [T]
     band: Band
+    seeds: Floats  # [K, T], the returns of the seeds that are in it
     complete: bool
     """Whether all seeds of the setting are in it."""
 
 
-def end_of(task: Task) -> float:
+def longest_curve(task: Task) -> float:
     """Return where the longest learning curve of a task ends."""
     seeds = [seed for setting in task.settings for _, seed in setting.seeds.values()]
     return max((seed.end[task.unit == "episode"] for seed in seeds), default=0.0)
@@ -77,7 +78,7 @@ def binned(seed: Seed, x: Floats, unit: str) -> Floats:
     return means
 
 
-def evaluations(run: Run, seed: Seed, unit: str) -> tuple[Floats, Floats]:
+def evaluations(run: RunRecord, seed: Seed, unit: str) -> tuple[Floats, Floats]:
     """Return where and what the evaluations are, with the final one, which metrics.jsonl need not have."""
     x, y = axis_of(seed.evaluation, unit), seed.evaluation.returns
     end = seed.end[unit == "episode"]
@@ -104,9 +105,9 @@ def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
         if not seeds.any():
             continue
         values = rows[seeds][:, columns]
-        resamples = int(np.clip(BUDGET // values.size, 200, RESAMPLES))
+        resamples = int(np.clip(BUDGET // values.size, 200, MAX_RESAMPLES))
         band = sample_efficiency(values, generator=rng, resamples=resamples)
         if seeds.sum() == 1:
             band = Band(band.value, *np.full((2, len(columns)), np.nan))
-        curves.append(Curve(x[columns], band, bool(seeds.all())))
+        curves.append(Curve(x[columns], band, values, bool(seeds.all())))
     return curves

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dqn.report import tables
-from dqn.report.analysis import SHOWN, Analysis
+from dqn.report.analysis import MAX_CHARTED, Analysis
 from dqn.report.charts import CROWDED, EFFECTS
 from dqn.report.formatting import counted
-from dqn.report.read import Run
+from dqn.report.read import RunRecord
 from dqn.report.tables import Table
 
-STYLE = """
+CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
   max-width: 960px; padding: 1rem 2rem 4rem; }
 h1 { font-size: 1.8rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #0072B2; }
@@ -67,8 +67,8 @@ class Chapter:
 
 
 def task_chapter(analysis: Analysis, pictures: set[str]) -> Chapter:
-    """Return what there is to tell of a task; `pictures` have been drawn."""
-    few = f" Only the {SHOWN} best settings are shown." if len(analysis.scores) > SHOWN else ""
+    """Return the chapter of a task; `pictures` have been drawn."""
+    few = f" Only the {MAX_CHARTED} best settings are shown." if len(analysis.scores) > MAX_CHARTED else ""
     texts = {
         "scores": "The interquartile mean over seeds of what finished runs ended with." + few,
         "curves": "Interquartile mean over seeds with its interval; dotted where not all seeds have got."
@@ -105,7 +105,7 @@ def task_chapter(analysis: Analysis, pictures: set[str]) -> Chapter:
     return Chapter(title=analysis.task.name, parts=parts)
 
 
-def runs_chapter(runs: Sequence[Run]) -> Chapter:
+def runs_chapter(runs: Sequence[RunRecord]) -> Chapter:
     """Return what concerns all runs."""
     failures, commands = tables.failures_table(runs), tables.commands_table(runs)
     known = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
@@ -120,7 +120,7 @@ def runs_chapter(runs: Sequence[Run]) -> Chapter:
             ),
             Part(
                 title="Commands",
-                text="" if commands.rows else "The runs do not tell which commands made them.",
+                text="" if commands.rows else "The runs do not record the commands that made them.",
                 table=commands if commands.rows else None,
             ),
             Part(title="Versions", table=tables.versions_table(runs)),
@@ -135,14 +135,14 @@ def runs_chapter(runs: Sequence[Run]) -> Chapter:
     )
 
 
-def summary(analyses: Sequence[Analysis], runs: Sequence[Run]) -> str:
+def summary(analyses: Sequence[Analysis], runs: Sequence[RunRecord]) -> str:
     """Return what the report is about in a line."""
     settings = sum(len(analysis.scores) for analysis in analyses)
     seeds = sum(len(score.setting.seeds) for analysis in analyses for score in analysis.scores)
     names = [analysis.task.name for analysis in analyses]
-    told = ", ".join(names[:5]) + ("…" if len(names) > 5 else "")
+    listed = ", ".join(names[:5]) + ("…" if len(names) > 5 else "")
     parts = f"{counted(len(runs), 'run')} with {counted(seeds, 'seed')} of {counted(settings, 'setting')}"
-    return f"{parts} on {told}"
+    return f"{parts} on {listed}"
 
 
 def html_page(
@@ -156,7 +156,7 @@ def html_page(
         about: one line.
         notes: what to know first.
     """
-    yield HEAD.format(title=f"Report: {html.escape(about)}", style=STYLE)
+    yield HEAD.format(title=f"Report: {html.escape(about)}", style=CSS)
     yield f"<h1>Report</h1><p>{html.escape(about)}. Made {time.strftime('%Y-%m-%d %H:%M %Z')}.</p>\n"
     links = (f'<a href="#c{i}">{html.escape(chapter.title)}</a>' for i, chapter in enumerate(chapters))
     yield f"<nav>{' · '.join(links)}</nav>\n"

@@ -1,7 +1,5 @@
 """Run folders as a report sees them: data, of which nothing is trusted and nothing is changed."""
 
-import json
-import math
 import os
 import re
 import stat
@@ -13,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dqn.errors import UserError
-from dqn.report.formatting import flat, is_number, plain
+from dqn.report.formatting import one_line, setting_text
+from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
+from dqn.storage.metrics import Block, evaluation_scores, is_number, metrics_file, read_blocks
 from dqn.types import Floats
 
-BLOCK_BYTES = 1_000_000
-"""Of metrics.jsonl, parsed at once."""
-STATES = ("finished", "running", "interrupted", "failed")
+RUN_STATES = ("finished", "running", "interrupted", "failed")
 
 
 class Series(NamedTuple):
@@ -31,7 +29,7 @@ class Series(NamedTuple):
 
 
 class Seed(NamedTuple):
-    """What the folder of one seed tells."""
+    """The content of one seed's folder."""
 
     number: int
     train: Series
@@ -43,7 +41,7 @@ class Seed(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunRecord:
     """A run folder."""
 
     path: str
@@ -61,13 +59,13 @@ class Run:
     def texts(self, key: str) -> list[str]:
         """Return what the status lists under `key`, as texts."""
         value = self.status.get(key)
-        return [plain(one) for one in value] if isinstance(value, list) else []
+        return [one_line(one) for one in value] if isinstance(value, list) else []
 
     def versions(self) -> dict[str, str]:
         """Return what made the run, by name."""
         value = self.status.get("versions")
-        versions = {plain(k): plain(v) for k, v in value.items()} if isinstance(value, dict) else {}
-        return versions | ({"git": plain(self.status["git"])} if self.status.get("git") else {})
+        versions = {one_line(k): one_line(v) for k, v in value.items()} if isinstance(value, dict) else {}
+        return versions | ({"git": one_line(self.status["git"])} if self.status.get("git") else {})
 
     @property
     def cpu_seconds(self) -> float | None:
@@ -105,8 +103,8 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def read_run(path: Path) -> Run:
-    """Return what a run folder tells.
+def read_record(path: Path) -> RunRecord:
+    """Return the content of a run folder.
 
     Raises:
         UserError: its configuration cannot be read.
@@ -124,82 +122,51 @@ def read_run(path: Path) -> Run:
         if not status:
             notes.append("status.json cannot be read: how it ended is not known")
     state = status.get("state")
-    return Run(
+    return RunRecord(
         path=str(path),
-        config=flat(folder.read_config()),
+        config={one_line(key): setting_text(value) for key, value in settings(folder.read_config())},
         seeds=list(read_seeds(path, notes)),
-        state=state if state in STATES else "unknown",
-        error=plain(status.get("error") or ""),
+        state=state if state in RUN_STATES else "unknown",
+        error=one_line(status.get("error") or ""),
         status=status,
-        final=final_evaluation(status) if state == "finished" else {},
+        final=evaluation_scores(status) if state == "finished" else {},
         notes=notes,
     )
-
-
-def final_evaluation(status: dict[str, Any]) -> dict[int, float]:
-    """Return the mean return of each seed's final evaluation."""
-    stored = status.get("evaluation")
-    means = {}
-    for seed, returns in stored.items() if isinstance(stored, dict) else ():
-        whole = isinstance(returns, list) and returns and all(map(is_number, returns))
-        if whole and re.fullmatch(r"\d{1,18}", seed):
-            means[int(seed)] = math.fsum(returns) / len(returns)
-    return means
 
 
 def read_seeds(path: Path, notes: list[str]) -> Iterator[Seed]:
     """Yield the seeds of a run in their order; what is wrong is added to `notes`."""
     numbers = [int(m[1]) for name in os.listdir(path) if (m := re.fullmatch(r"seed=(\d{1,18})", name))]
     for number in sorted(set(numbers)):
-        metrics = path / f"seed={number}" / "metrics.jsonl"
+        metrics = metrics_file(path, number)
         if not is_file(metrics):
             notes.append(f"seed={number} has no metrics.jsonl")
             continue
         try:
-            with metrics.open("rb") as file:
-                yield read_metrics(number, iter(lambda: file.readlines(BLOCK_BYTES), []), notes)
+            yield read_seed(number, read_blocks(metrics), notes)
         except OSError as error:
             notes.append(f"seed={number}: metrics.jsonl cannot be read ({error.strerror})")
 
 
-def read_metrics(number: int, blocks: Iterable[list[bytes]], notes: list[str]) -> Seed:
-    """Return what lines tell of a seed; lines that are none are left out and noted."""
+def read_seed(number: int, blocks: Iterable[Block], notes: list[str]) -> Seed:
+    """Return what metrics.jsonl says of a seed; lines that are damaged are noted."""
     points: dict[str, list[tuple[Any, Any, Any]]] = {"train/return": [], "eval/return": []}
     end = (0.0, 0.0)
-    broken, torn = 0, False
-    for lines in blocks:
-        parsed, wrong = parse(lines)
-        broken += wrong
-        torn = bool(wrong) and not lines[-1].endswith(b"\n")
-        for line in parsed:
+    damaged, torn = 0, False
+    for block in blocks:
+        damaged, torn = damaged + block.damaged, block.torn
+        for line in block.lines:
             for tag, series in points.items():
                 if tag in line:
                     series.append((line.get("step"), line.get("episode"), line[tag]))
-        if parsed and is_number(parsed[-1].get("step")):
-            end = (float(parsed[-1]["step"]), float(parsed[-1].get("episode") or 0))
+        if block.lines and is_number(block.lines[-1].get("step")):
+            end = (float(block.lines[-1]["step"]), float(block.lines[-1].get("episode") or 0))
     if torn:
         notes.append(f"seed={number}: the last line of metrics.jsonl is torn, as of a run that was killed")
-    if broken > torn:
-        notes.append(f"seed={number}: {broken - torn} lines of metrics.jsonl are not JSON and were left out")
+    if damaged:
+        notes.append(f"seed={number}: {damaged} lines of metrics.jsonl are not JSON and were left out")
     train, evaluation = (series_of(series) for series in points.values())
     return Seed(number, train, evaluation, end)
-
-
-def parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
-    """Return those lines that are JSON objects, and the number of the others."""
-    try:
-        values = json.loads(b"[" + b",".join(lines) + b"]")  # in one call: twice as fast as line by line
-    except (ValueError, RecursionError):
-        values = [parse_line(line) for line in lines]
-    objects = [value for value in values if isinstance(value, dict)]
-    return objects, len(values) - len(objects)
-
-
-def parse_line(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
 
 
 def series_of(points: list[tuple[Any, Any, Any]]) -> Series:

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dqn.report.formatting import cut, value_of
-from dqn.report.read import Run, Seed
+from dqn.report.formatting import short_name, shorten
+from dqn.report.read import RunRecord, Seed
 
 NOT_SETTINGS = frozenset({"seed", "num_seeds", "name"})
 TASK_KEYS = ("env.id", "env.module", "env.kwargs", "env.wrappers")
 LABEL_LENGTH = 60
-MISSING = "—"
+ABSENT = "—"
 
 
 @dataclass(kw_only=True)
@@ -18,13 +18,13 @@ class Setting:
     """Runs of one configuration, and each of their seeds once."""
 
     config: dict[str, str]
-    runs: list[Run] = field(default_factory=list)
-    seeds: dict[int, tuple[Run, Seed]] = field(default_factory=dict)
+    runs: list[RunRecord] = field(default_factory=list)
+    seeds: dict[int, tuple[RunRecord, Seed]] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     """What was left out because a seed is there already."""
     label: str = ""
 
-    def add(self, run: Run) -> None:
+    def add(self, run: RunRecord) -> None:
         """Add a run, best ones first: a seed that is there already is the same run again, no further one."""
         self.runs.append(run)
         for seed in run.seeds:
@@ -46,11 +46,11 @@ class Task:
     """What learning curves count: "step", or "episode" where all runs do."""
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RunRecord]:
         return [run for setting in self.settings for run in setting.runs]
 
 
-def sort_runs(runs: Sequence[Run]) -> list[Task]:
+def sort_runs(runs: Sequence[RunRecord]) -> list[Task]:
     """Return the tasks of `runs`, by name, each with its settings."""
     by_task: dict[tuple[str, ...], dict[frozenset[tuple[str, str]], Setting]] = defaultdict(dict)
     order = {"finished": 0, "running": 1, "interrupted": 2}
@@ -62,7 +62,7 @@ def sort_runs(runs: Sequence[Run]) -> list[Task]:
     ids = [settings_of(found)[0].config.get("env.id", "?") for found in by_task.values()]
     tasks = []
     for (words, found), id in zip(by_task.items(), ids, strict=True):
-        name = id if ids.count(id) == 1 else cut(", ".join(words), LABEL_LENGTH)
+        name = id if ids.count(id) == 1 else shorten(", ".join(words), LABEL_LENGTH)
         tasks.append(task_of(name, settings_of(found)))
     return sorted(tasks, key=lambda task: task.name)
 
@@ -74,9 +74,9 @@ def settings_of(found: dict[frozenset[tuple[str, str]], Setting]) -> list[Settin
 def task_of(name: str, settings: list[Setting]) -> Task:
     """Return a task whose settings have labels."""
     keys = sorted({key for setting in settings for key in setting.config})
-    table = {key: [setting.config.get(key, MISSING) for setting in settings] for key in keys}
+    table = {key: [setting.config.get(key, ABSENT) for setting in settings] for key in keys}
     varying = {key: values for key, values in table.items() if len(set(values)) > 1}
-    names = [", ".join(sorted({run.config.get("name", MISSING) for run in s.runs})) for s in settings]
+    names = [", ".join(sorted({run.config.get("name", ABSENT) for run in s.runs})) for s in settings]
     for setting, label in zip(settings, labels(varying, names), strict=True):
         setting.label = label
     episodes = all("runner.total_episodes" in setting.config for setting in settings)
@@ -88,22 +88,22 @@ def labels(varying: dict[str, list[str]], names: Sequence[str]) -> list[str]:
     number = len(names)
     if number == 1:
         return ["all runs"]
-    few = words_of(varying, telling(varying, number))
-    for rows in (words_of(varying, list(varying)), names, few):
+    few = value_texts(varying, distinguishing_keys(varying, number))
+    for rows in (value_texts(varying, list(varying)), names, few):
         if len(set(rows)) == number and max(map(len, rows)) <= LABEL_LENGTH:
             return list(rows)
-    return [f"{i + 1}: {cut(row, LABEL_LENGTH)}" for i, row in enumerate(few)]
+    return [f"{i + 1}: {shorten(row, LABEL_LENGTH)}" for i, row in enumerate(few)]
 
 
-def words_of(varying: dict[str, list[str]], keys: Sequence[str]) -> list[str]:
+def value_texts(varying: dict[str, list[str]], keys: Sequence[str]) -> list[str]:
     """Return the values of `keys` in each setting as text."""
     short = short_names(keys)
     rows = zip(*(varying[key] for key in keys), strict=True)
-    return [", ".join(f"{short[k]}={value_of(x)}" for k, x in zip(keys, row, strict=True)) for row in rows]
+    return [", ".join(f"{short[k]}={short_name(x)}" for k, x in zip(keys, row, strict=True)) for row in rows]
 
 
-def telling(varying: dict[str, list[str]], number: int) -> list[str]:
-    """Return few keys whose values tell all settings apart, the ones that tell most first."""
+def distinguishing_keys(varying: dict[str, list[str]], number: int) -> list[str]:
+    """Return few keys whose values distinguish all settings, the most distinguishing first."""
     chosen: list[str] = []
     groups: list[tuple[str, ...]] = [()] * number  # of each setting: the values that are chosen so far
     while len(set(groups)) < number:

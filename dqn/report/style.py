@@ -9,7 +9,7 @@ import numpy as np
 
 from dqn.errors import UserError
 from dqn.report.analysis import Score
-from dqn.report.formatting import cut
+from dqn.report.formatting import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#882255")
 """Okabe and Ito's that are dark enough on white, and one of Tol's: also the colour-blind tell them apart."""
+SEED_COLOUR = "#888888"
+"""Of the thin lines of single seeds."""
 MARKERS = "osD^vPX*"
 WIDTH = 9.6  # inches: as wide as the page at 100 %
 DPI = 160
 LABEL = 60
 """Characters of a setting's name in a picture."""
-STYLE = {
+RC_PARAMS = {
     "text.parse_math": False,  # texts of a run are shown as they are
     "text.usetex": False,
     "font.family": "sans-serif",
@@ -39,7 +41,7 @@ STYLE = {
 }
 
 
-def require() -> None:
+def require_matplotlib() -> None:
     """Raise UserError unless Matplotlib is there."""
     try:
         import matplotlib  # noqa: F401
@@ -54,7 +56,7 @@ def require() -> None:
 def style() -> Iterator[None]:
     from matplotlib import rc_context
 
-    with rc_context(cast(Any, STYLE)), warnings.catch_warnings():
+    with rc_context(cast(Any, RC_PARAMS)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter without a picture is shown as a box
         yield
 
@@ -76,13 +78,28 @@ def legend(fig: "Figure", scores: Sequence[Score]) -> None:
     fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
 
 
+def legend_of_one(fig: "Figure", num_seeds: int) -> None:
+    """Put the meaning of the lines of a single setting below everything."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: dict[str, Any] = {"one seed": Line2D([], [], color=COLOURS[0], linewidth=2)}
+    if num_seeds > 1:
+        handles = {
+            f"interquartile mean of {num_seeds} seeds": handles["one seed"],
+            "its 95 % bootstrap interval": Patch(color=COLOURS[0], alpha=0.3, linewidth=0),
+            "each seed": Line2D([], [], color=SEED_COLOUR, linewidth=0.8),
+        }
+    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
+
+
 def rows_of_legend(scores: Sequence[Score]) -> int:
     columns = max(1, int(100 // (max(len(name_of(score)) for score in scores) + 8)))
     return -(-len(scores) // columns)
 
 
 def name_of(score: Score) -> str:
-    return cut(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names that begin so
+    return shorten(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names that begin so
 
 
 def thousands(ax: "Axes") -> None:

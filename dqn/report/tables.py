@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dqn.report.analysis import LAST, Analysis, Pair, Score
-from dqn.report.formatting import value_of
-from dqn.report.read import Run
-from dqn.report.settings import Task
+from dqn.report.analysis import Analysis, Pair, Score
+from dqn.report.formatting import short_name
+from dqn.report.read import RunRecord
+from dqn.report.settings import ABSENT, Task
 from dqn.stats import Estimate
+from dqn.storage.metrics import RECENT_EPISODES
 
-NOTHING = "—"
 LONG = frozenset({"setting", "X", "Y", "run", "key", "command", "versions", "reason"})
 """Headers of columns that need some width."""
 
@@ -64,26 +64,26 @@ def scores_table(analysis: Analysis) -> Table:
         "setting",
         "seeds finished",
         "evaluation return [95 %]",
-        f"training return, last {LAST} [95 %]",
+        f"training return, last {RECENT_EPISODES} [95 %]",
     ]
     header += [f"{analysis.kind}: mean", "median", "lowest to highest", "CPU time"]
     rows = []
     for i, score in enumerate(analysis.scores):
         found = np.array(list(score.of(analysis.kind).values()))
-        numbers = [NOTHING] * 3
+        numbers = [ABSENT] * 3
         if found.size:
             numbers = [
                 f"{found.mean():.1f}",
                 f"{np.median(found):.1f}",
                 f"{found.min():.1f} to {found.max():.1f}",
             ]
-        cells = [str(i + 1), score.setting.label, finished(score)]
+        cells = [str(i + 1), score.setting.label, finished_seeds(score)]
         cells += [interval_text(score.by.get(kind)) for kind in ("evaluation", "training")]
         rows.append([*cells, *numbers, duration(score.cpu_seconds)])
     return Table(header=header, rows=rows, numbers=frozenset({0, *range(3, 9)}))
 
 
-def finished(score: Score) -> str:
+def finished_seeds(score: Score) -> str:
     """Return how many of a setting's seeds have finished."""
     seeds = score.setting.seeds.values()
     return f"{sum(run.state == 'finished' for run, _ in seeds)} of {len(seeds)}"
@@ -91,14 +91,14 @@ def finished(score: Score) -> str:
 
 def interval_text(found: Estimate | None, form: str = ".1f") -> str:
     if found is None:
-        return NOTHING
+        return ABSENT
     ends = f"[{found.low:{form}}, {found.high:{form}}]" if np.isfinite(found.low) else "[one seed]"
     return f"{found.value:{form}} {ends}"
 
 
 def duration(seconds: float | None) -> str:
     if seconds is None:
-        return NOTHING
+        return ABSENT
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -122,7 +122,7 @@ def effects_table(analysis: Analysis) -> Table:
         if len(effect.linked) >= 3:
             key += f" (and {len(effect.linked)} keys that change with it)"
         for text, found, size in zip(effect.values, effect.estimates, effect.sizes, strict=True):
-            rows.append([key, value_of(text), interval_text(found), str(size)])
+            rows.append([key, short_name(text), interval_text(found), str(size)])
     header = ["key", "value", f"{analysis.kind} return [95 %]", "scores"]
     return Table(header=header, rows=rows, numbers=frozenset({2, 3}))
 
@@ -134,7 +134,7 @@ def settings_table(analysis: Analysis) -> Table:
     rows = []
     for i, score in enumerate(analysis.scores):
         values = [analysis.task.varying[key][place[id(score.setting)]] for key in keys]
-        rows.append([str(i + 1), score.setting.label, *map(value_of, values)])
+        rows.append([str(i + 1), score.setting.label, *map(short_name, values)])
     return Table(header=["", "setting", *keys], rows=rows, numbers=frozenset({0}))
 
 
@@ -147,7 +147,7 @@ def common_table(task: Task) -> Table:
     )
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
+def runs_table(runs: Sequence[RunRecord]) -> Table:
     """Return every run: state, progress, CPU time, times."""
     rows = []
     for run in runs:
@@ -160,7 +160,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 def time_text(value: object) -> str:
     """Return a time such as 2026-01-31T12:00:00+0000 as two words, which may stand in two lines."""
-    return str(value or NOTHING)[:25].replace("T", " ", 1)
+    return str(value or ABSENT)[:25].replace("T", " ", 1)
 
 
 def seeds_text(numbers: Sequence[int]) -> str:
@@ -171,20 +171,20 @@ def seeds_text(numbers: Sequence[int]) -> str:
             ranges[-1][1] = number
         else:
             ranges.append([number, number])
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges) or NOTHING
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges) or ABSENT
 
 
-def progress_text(run: Run) -> str:
+def progress_text(run: RunRecord) -> str:
     progress = run.status.get("progress")
     if not isinstance(progress, dict) or not all(isinstance(progress.get(k), int) for k in ("tick", "total")):
-        return NOTHING
+        return ABSENT
     unit = progress.get("unit") if progress.get("unit") in ("step", "episode") else "tick"
     return f"{progress['tick']:,} of {progress['total']:,} {unit}s"
 
 
-def failures_table(runs: Sequence[Run]) -> Table:
+def failures_table(runs: Sequence[RunRecord]) -> Table:
     """Return the runs that have failed, with the reasons."""
-    rows = [[run.path, progress_text(run), run.error or NOTHING] for run in runs if run.state == "failed"]
+    rows = [[run.path, progress_text(run), run.error or ABSENT] for run in runs if run.state == "failed"]
     return Table(header=["run", "progress", "reason"], rows=rows)
 
 
@@ -194,15 +194,15 @@ def counted_table(texts: Sequence[str], header: str) -> Table:
     return Table(header=[header, "runs"], rows=rows, numbers=frozenset({1}))
 
 
-def commands_table(runs: Sequence[Run]) -> Table:
+def commands_table(runs: Sequence[RunRecord]) -> Table:
     """Return the command lines that made the runs."""
     return counted_table([line for run in runs for line in run.texts("commands")], "command")
 
 
-def versions_table(runs: Sequence[Run]) -> Table:
+def versions_table(runs: Sequence[RunRecord]) -> Table:
     """Return what the runs were made with."""
     return counted_table(
-        [", ".join(f"{k} {v}" for k, v in run.versions().items()) or NOTHING for run in runs], "versions"
+        [", ".join(f"{k} {v}" for k, v in run.versions().items()) or ABSENT for run in runs], "versions"
     )
 
 

@@ -1,8 +1,6 @@
 """From run folders to the files of a report."""
 
-import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from dqn.report import charts, style
 from dqn.report.analysis import analyse
 from dqn.report.caveats import notes
 from dqn.report.page import html_page, markdown_page, runs_chapter, summary, task_chapter
-from dqn.report.read import Run, find_runs, read_run
+from dqn.report.read import RunRecord, find_runs, read_record
 from dqn.report.settings import sort_runs
 from dqn.report.tables import scores_csv
 from dqn.storage.durable_files import replace_file
@@ -27,7 +25,7 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
     Raises:
         UserError: there are no readable runs, or the files cannot be written, or Matplotlib is missing.
     """
-    style.require()
+    style.require_matplotlib()
     runs, unreadable = read_runs(find_runs(folders))
     analyses = [analyse(task) for task in sort_runs(runs)]
     pictures: dict[str, bytes] = {}
@@ -40,27 +38,27 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
         files |= {f"{i}/{name}": f"{prefix}{name}.png" for name in drawn}
         chapters.append(task_chapter(analysis, set(drawn)))
     chapters.append(runs_chapter(runs))
-    about, told = summary(analyses, runs), list(notes(analyses, runs, unreadable))
+    about, caveats = summary(analyses, runs), list(notes(analyses, runs, unreadable))
     texts = {
-        "report.html": "".join(html_page(chapters, pictures, about=about, notes=told)),
-        "report.md": "".join(markdown_page(chapters, files, about=about, notes=told)),
+        "report.html": "".join(html_page(chapters, pictures, about=about, notes=caveats)),
+        "report.md": "".join(markdown_page(chapters, files, about=about, notes=caveats)),
         "report.csv": scores_csv(analyses),
     }
     write_files(output, texts, {files[key]: picture for key, picture in pictures.items()})
     return output / "report.html", about
 
 
-def read_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
     """Return the runs, and what is wrong with folders that are none.
 
     Raises:
         UserError: all are none.
     """
-    runs: list[Run] = []
+    runs: list[RunRecord] = []
     unreadable: list[str] = []
     for path in paths:
         try:
-            runs.append(read_run(path))
+            runs.append(read_record(path))
         except UserError as error:
             unreadable.append(str(error))
         except OSError as error:
@@ -92,25 +90,3 @@ def write_files(output: Path, texts: dict[str, str], pictures: dict[str, bytes])
             replace_file(output / name, text)
     except OSError as error:
         raise UserError(f"{output}: the report cannot be written ({error})") from None
-
-
-def main() -> None:
-    """Run `python scripts/report.py FOLDER [FOLDER ...] [--output FOLDER]`."""
-    parser = argparse.ArgumentParser(description="Write a report on all runs in some folders.")
-    parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="run folders, or folders of such"
-    )
-    parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="by default report/ in the first folder"
-    )
-    arguments = parser.parse_args()
-    output = arguments.output or arguments.folders[0] / "report"
-    try:
-        if arguments.output is None and output.is_symlink():
-            raise UserError(f"{output}: a symbolic link; --output names another folder")
-        page, about = write_report(arguments.folders, output)
-    except UserError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    print(f"{about}\n{page}")

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dqn.storage.metrics import RECENT_EPISODES
 from dqn.types import Array, Bools, Episode, Floats, Integers, Position
 
 State = dict[str, Any]
-
-RECENT = 100
-"""Episodes in the running mean return."""
 
 
 class Counters:
@@ -30,7 +28,7 @@ class Counters:
         self.seeds = seeds
         self.episodes = np.zeros(len(seeds), np.int64)
         self.updates = 0
-        self.recent: list[deque[float]] = [deque(maxlen=RECENT) for _ in seeds]
+        self.recent: list[deque[float]] = [deque(maxlen=RECENT_EPISODES) for _ in seeds]
         self.evaluation: dict[str, list[float]] | None = None
         """Returns of the latest evaluation's episodes, by seed."""
         self._returns = np.zeros((len(seeds), num_envs))

@@ -17,8 +17,9 @@ from dqn.errors import UserError
 from dqn.sweep.job import SweepJob
 
 if TYPE_CHECKING:
+    from dqn.sweep.job import JobHandle
     from dqn.sweep.planner import Planner
-    from dqn.sweep.pool import Verdict, Work
+    from dqn.sweep.pool import StopRule
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class JobLauncher(Launcher, abc.ABC):
             KeyboardInterrupt: so were the jobs; they can go on.
             SystemExit: what runs the jobs is not to be had.
         """
-        from dqn.sweep.pool import let_run, skipped
+        from dqn.sweep.pool import never_stop, skip_finished
         from dqn.sweep.table import count, the_same_command
 
         planner = self.planner()
@@ -63,10 +64,10 @@ class JobLauncher(Launcher, abc.ABC):
             if job.state == "failed":
                 log.info("failed    %s: %s", job.name, job.reason)
             else:
-                skipped(job)
+                skip_finished(job)
         due = [job for job in jobs if job.state == "due"]
         try:
-            self.run(iter(due), len(due), let_run)
+            self.run(iter(due), len(due), never_stop)
         except KeyboardInterrupt:
             log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
             raise
@@ -80,13 +81,13 @@ class JobLauncher(Launcher, abc.ABC):
         configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
         return Planner(self._config, self._context.config_loader)
 
-    def run(self, jobs: Iterator[SweepJob], total: int, verdict: "Verdict") -> None:
+    def run(self, jobs: Iterator[SweepJob], total: int, stop_rule: "StopRule") -> None:
         """Run jobs until all have ended.
 
         Args:
             jobs: planned; each is asked for when there is room for it.
-            total: how many they are, to tell.
-            verdict: asked about the running ones.
+            total: their number, for the log.
+            stop_rule: asked about the running ones.
 
         Raises:
             KeyboardInterrupt: so were the jobs; they can go on.
@@ -98,7 +99,7 @@ class JobLauncher(Launcher, abc.ABC):
         if total:
             self._prepare()
         with interruption() as stop:
-            Pool(self._start, self._n_jobs, verdict).run(jobs, total, stop)
+            Pool(self._start, self._n_jobs, stop_rule).run(jobs, total, stop)
 
     def _prepare(self) -> None:
         """Make ready what runs the jobs; it comes before `interruption`, since it may change how signals act.
@@ -108,7 +109,7 @@ class JobLauncher(Launcher, abc.ABC):
         """
 
     @abc.abstractmethod
-    def _start(self, job: SweepJob) -> "Work":
+    def _start(self, job: SweepJob) -> "JobHandle":
         """Let a job begin; an OSError or UserError is a failure of that job."""
 
     def _variables(self) -> dict[str, str]:
@@ -126,10 +127,10 @@ class Processes(JobLauncher):
     def __init__(self, *, n_jobs: Count) -> None:
         super().__init__(n_jobs)
 
-    def _start(self, job: SweepJob) -> "Work":
+    def _start(self, job: SweepJob) -> "JobHandle":
         from dqn.sweep.process import Process, same_imports
 
-        return Process(job.order(sys.argv), same_imports() | self._variables(), platform.node())
+        return Process(job.spec(sys.argv), same_imports() | self._variables(), platform.node())
 
 
 class Slurm(JobLauncher):
@@ -169,7 +170,7 @@ class Slurm(JobLauncher):
             "slurm_additional_parameters": dict(additional),
         }
 
-    def _start(self, job: SweepJob) -> "Work":
+    def _start(self, job: SweepJob) -> "JobHandle":
         from dqn.sweep.slurm import submit
 
         return submit(job, self._cluster, self._parameters, self._variables())
@@ -205,7 +206,7 @@ class Ray(JobLauncher):
         except UserError as error:
             sys.exit(str(error))
 
-    def _start(self, job: SweepJob) -> "Work":
-        from dqn.sweep.ray import Submitted
+    def _start(self, job: SweepJob) -> "JobHandle":
+        from dqn.sweep.ray import RayHandle
 
-        return Submitted(job, self._resources, self._variables())
+        return RayHandle(job, self._resources, self._variables())

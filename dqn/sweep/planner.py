@@ -8,8 +8,6 @@ from typing import cast
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobStatus
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, open_dict, read_write
 
 from dqn.config.compose import CANNOT_COMPOSE
@@ -48,10 +46,8 @@ class Planner:
                 composed.hydra.job.id = composed.hydra.job.num = number
             with hydra_config(composed):
                 self._fill(job, composed)
-        except UserError as error:
-            fail(job, str(error))
-        except CANNOT_COMPOSE as error:
-            fail(job, str(error))
+        except (UserError, *CANNOT_COMPOSE) as error:
+            job.fail(str(error))
         return job
 
     def _fill(self, job: SweepJob, composed: DictConfig) -> None:
@@ -76,15 +72,3 @@ class Planner:
         job.cfg = copy.deepcopy(composed)
         with read_write(job.cfg), open_dict(job.cfg):
             del job.cfg["hydra"]
-
-
-def fail(job: SweepJob, reason: str) -> None:
-    """Let a job have failed; a list of mistakes becomes one line."""
-    head, *lines = (" ".join(line.split()) for line in reason.strip().splitlines() or [""])
-    job.state, job.reason = "failed", f"{head} {'; '.join(lines)}".strip()
-    job.status, job.return_value = JobStatus.FAILED, CompactHydraException(job.reason)
-
-
-def succeed(job: SweepJob, state: str, result: float) -> None:
-    """Let a job have finished, or skipped, with a result."""
-    job.state, job.status, job.return_value = state, JobStatus.COMPLETED, result

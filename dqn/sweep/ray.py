@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from dqn.errors import UserError, first_line
-from dqn.sweep.job import End, Order, SweepJob
+from dqn.sweep.job import JobResult, JobSpec, SweepJob
 from dqn.sweep.process import Process, same_imports
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ OBJECT_STORE = 100_000_000
 """Bytes of shared memory of one's own cluster: jobs leave their results in their folders."""
 ANSWER_SECONDS = 15.0
 """What a cluster has to answer in."""
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 """From one look at the process of a job to the next."""
 STOP_SECONDS = 15.0
 """What a process has to end in, once it is asked to; the sweep waits a little longer."""
@@ -102,7 +102,7 @@ def lacking(nodes: list[dict[str, Any]], job: dict[str, float]) -> str:
     return f"{keys}: should be what one node has; here: {listed}"
 
 
-class Submitted:
+class RayHandle:
     """A job in Ray's queue or at work; it ends with this process, however that ends.
 
     Args:
@@ -114,27 +114,25 @@ class Submitted:
     def __init__(self, job: SweepJob, resources: dict[str, float], env: dict[str, str]) -> None:
         import ray
 
-        task = ray.remote(train).options(max_retries=0, name=job.name, **resources)
+        task = ray.remote(run_here).options(max_retries=0, name=job.name, **resources)
         hidden = {} if resources["num_gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray itself would show all
-        self._ref: Any = task.remote(job.order(sys.argv), same_imports() | hidden | env)
+        self._ref: Any = task.remote(job.spec(sys.argv), same_imports() | hidden | env)
 
-    def ended(self) -> End | None:
-        """Return how it ended, None while it works or waits."""
+    def ended(self) -> JobResult | None:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         if not ray.wait([self._ref], timeout=0)[0]:
             return None
         try:
-            end: End = ray.get(self._ref)
+            result: JobResult = ray.get(self._ref)
         except RayTaskError as error:  # its own text is the traceback
-            return End(1, first_line(error.cause))
+            return JobResult(1, first_line(error.cause))
         except RayError as error:
-            return End(1, first_line(error))
-        return end
+            return JobResult(1, first_line(error))
+        return result
 
     def ask_to_stop(self) -> None:
-        """Let the job end as an interrupted run, or never begin."""
         self._cancel(force=False)
 
     def kill(self) -> None:
@@ -147,29 +145,29 @@ class Submitted:
         ray.cancel(self._ref, force=force)
 
 
-def train(order: Order, env: dict[str, str]) -> End:
-    """Train the run of an order in a process of its own on this node; return how that ended.
+def run_here(spec: JobSpec, env: dict[str, str]) -> JobResult:
+    """Train a run in a process of its own on this node; return how that ended.
 
     The process ends as an interrupted run if Ray ends this one. A task that is cancelled is interrupted.
     """
     import ray
 
-    process = Process(order, env, ray.util.get_node_ip_address())
+    process = Process(spec, env, ray.util.get_node_ip_address())
     try:
-        end = ended(process, math.inf)
+        result = wait_for(process, math.inf)
     except KeyboardInterrupt:
         process.ask_to_stop()
-        end = ended(process, STOP_SECONDS)
-    if end is None:
+        result = wait_for(process, STOP_SECONDS)
+    if result is None:
         process.kill()
-        end = process.ended()
-    assert end is not None
-    return end
+        result = process.ended()
+    assert result is not None
+    return result
 
 
-def ended(process: Process, seconds: float) -> End | None:
+def wait_for(process: Process, seconds: float) -> JobResult | None:
     """Return how a process ended, None if it has not within some seconds."""
     patience = time.monotonic() + seconds
-    while (end := process.ended()) is None and time.monotonic() < patience:
-        time.sleep(LOOK_SECONDS)
-    return end
+    while (result := process.ended()) is None and time.monotonic() < patience:
+        time.sleep(POLL_SECONDS)
+    return result

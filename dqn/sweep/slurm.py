@@ -6,13 +6,13 @@ import sys
 from typing import Any
 
 from dqn.errors import UserError, first_line
-from dqn.sweep.job import End, Order, SweepJob
+from dqn.sweep.job import JobResult, JobSpec, SweepJob
 
 MAX_STARTS = 1000
 """Of a job that its time is too short for: each goes on where the one before ended."""
 
 
-def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[str, str]) -> "Submitted":
+def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[str, str]) -> "SlurmHandle":
     """Return a job that was submitted.
 
     Raises:
@@ -30,48 +30,46 @@ def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[st
         folder = job.folder.path.parent / ".submitit"
         executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=MAX_STARTS)
         executor.update_parameters(name=job.name, **parameters)
-        return Submitted(executor.submit(Remote(), job.order(sys.argv), env))
+        return SlurmHandle(executor.submit(SlurmTask(), job.spec(sys.argv), env))
     except RuntimeError as error:  # such as: no sbatch on this machine
         raise UserError(first_line(error)) from None
 
 
-class Submitted:
+class SlurmHandle:
     """A job in the queue or at work. It goes on if the sweep is killed; then its folder is in use."""
 
     def __init__(self, job: Any) -> None:
         self._job = job
 
-    def ended(self) -> End | None:
-        """Return how it ended, None while it works or waits."""
+    def ended(self) -> JobResult | None:
         if not self._job.done():
             return None
         error = self._job.exception()
-        return End(self._job.result()) if error is None else End(1, first_line(error))
+        return JobResult(self._job.result()) if error is None else JobResult(1, first_line(error))
 
     def ask_to_stop(self) -> None:
-        """Let the job end as an interrupted run, or never begin."""
         self._job.cancel()
 
     def kill(self) -> None:
-        """Do as above: Slurm itself ends those that do not heed it."""
+        """Do the same: Slurm itself ends jobs that do not stop."""
         self._job.cancel()
 
 
-class Remote:
+class SlurmTask:
     """What runs on the node."""
 
-    def __call__(self, order: Order, env: dict[str, str]) -> int:
-        """Train the run of an order, print to its log, and return the exit code."""
+    def __call__(self, spec: JobSpec, env: dict[str, str]) -> int:
+        """Train a run, print to its log, and return the exit code."""
         from dqn.sweep.worker import work
 
         os.environ.update(env)
-        with order.open_log(platform.node()) as log:
+        with spec.open_log(platform.node()) as log:
             os.dup2(log.fileno(), sys.stdout.fileno())
             os.dup2(log.fileno(), sys.stderr.fileno())
-        return work(order)
+        return work(spec)
 
-    def checkpoint(self, order: Order, env: dict[str, str]) -> Any:
+    def checkpoint(self, spec: JobSpec, env: dict[str, str]) -> Any:
         """Return what Slurm starts when the time of a job is over: the same, which goes on."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, order, env)
+        return DelayedSubmission(self, spec, env)

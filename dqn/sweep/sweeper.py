@@ -3,8 +3,6 @@
 import abc
 import itertools
 import logging
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,7 +19,7 @@ from omegaconf import DictConfig
 
 from dqn.config.compose import mistakes
 from dqn.config.preflight import folder_of
-from dqn.errors import UserError
+from dqn.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +51,10 @@ class JobSweeper(Sweeper, abc.ABC):
         return parser.parse_overrides([*params, *arguments])
 
 
-class Grid(JobSweeper):
+class GridSweeper(JobSweeper):
     """Runs every combination of the values; ends with a table, a report, and the exit code 1 if any failed.
 
-    Hydra's own sweeper ends at the first job that failed, of which it tells alone.
+    Hydra's own sweeper ends at the first job that failed, and reports no other.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -97,38 +95,35 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def end(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
-    """Tell how the jobs ended and write the report.
+    """Log how the jobs ended, write the report, and exit with 1 if some have failed.
 
     Raises:
         SystemExit: some have failed.
     """
-    tell(jobs, folder, report=report)
+    log_results(jobs, folder, report=report)
     if any(job.status != JobStatus.COMPLETED for job in jobs):
         sys.exit(1)
 
 
-def tell(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
-    """Print the table of the jobs and write the report."""
+def log_results(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
+    """Log the table of the jobs and write the report."""
     from dqn.sweep.table import folders_of, table
 
     log.info("\n%s", table(jobs))
     folders = folders_of(jobs)
     if report and folders:
-        log.info(write_report(folders, folder / "report"))
+        log.info(try_to_report(folders, folder / "report"))
     with suppress(OSError):
         folder.rmdir()  # where nothing was begun
 
 
-def write_report(folders: Sequence[str], output: Path) -> str:
-    """Write a report on the runs in a process of its own; return what it says, of a failure the reason."""
-    from dqn.sweep.process import same_imports
-    from dqn.sweep.table import shown
+def try_to_report(folders: Sequence[Path], output: Path) -> str:
+    """Write a report on the runs; return its path, or the reason why there is none: no sweep fails by it."""
+    from dqn.report.write import write_report
+    from dqn.sweep.table import relative
 
-    command = [sys.executable, "-m", "dqn.report", *folders, "--output", shown(output)]
-    env = os.environ | same_imports()
     try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    except OSError as error:
-        return f"no report: {error}"
-    lines = (done.stderr if done.returncode else done.stdout).strip().splitlines() or ["?"]
-    return f"no report: {lines[-1]}" if done.returncode else f"report: {lines[-1]}"
+        page, _ = write_report(folders, output)
+    except Exception as error:
+        return f"no report: {first_line(error)}"
+    return f"report: {relative(page)}"

@@ -10,7 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from dqn.config.commands import command
 from dqn.sweep.job import SweepJob
 
-STATES = ("finished", "skipped", "pruned", "failed", "interrupted")
+END_STATES = ("finished", "skipped", "pruned", "failed", "interrupted")
 
 
 def table(jobs: Sequence[JobReturn]) -> str:
@@ -22,9 +22,9 @@ def table(jobs: Sequence[JobReturn]) -> str:
 def row(job: SweepJob) -> str:
     result = f"{job.return_value:.2f}" if job.status == JobStatus.COMPLETED else ""
     seconds = "" if job.seconds is None else f"{job.seconds:.0f} s"
-    told = f"{job.name}: {job.reason}" if job.reason else job.name
-    log = f"; log: {shown(job.log)}" if job.reason and job.log else ""
-    return f"{state(job):<11} {result:>10} {seconds:>8}  {told}{log}"
+    text = f"{job.name}: {job.reason}" if job.reason else job.name
+    log = f"; log: {relative(job.log)}" if job.reason and job.log else ""
+    return f"{state(job):<11} {result:>10} {seconds:>8}  {text}{log}"
 
 
 def plain_row(job: JobReturn) -> str:
@@ -38,27 +38,27 @@ def plain_row(job: JobReturn) -> str:
 def state(job: JobReturn) -> str:
     """Return how a job ended."""
     if isinstance(job, SweepJob):
-        return job.state if job.state in STATES else "not begun"
+        return job.state if job.state in END_STATES else "not begun"
     return "finished" if job.status == JobStatus.COMPLETED else "failed"
 
 
 def count(jobs: Sequence[JobReturn]) -> str:
     """Return how many jobs ended how."""
     states = [state(job) for job in jobs]
-    counts = {name: states.count(name) for name in (*STATES, "not begun")}
+    counts = {name: states.count(name) for name in (*END_STATES, "not begun")}
     return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
 
 
-def folders_of(jobs: Sequence[JobReturn]) -> list[str]:
+def folders_of(jobs: Sequence[JobReturn]) -> list[Path]:
     """Return the run folders that are there."""
     runs = [job.folder for job in jobs if isinstance(job, SweepJob) and job.folder]
-    return list(dict.fromkeys(shown(run.path) for run in runs if run.config_file.exists()))
+    return list(dict.fromkeys(relative(run.path) for run in runs if run.config_file.exists()))
 
 
-def shown(path: Path) -> str:
+def relative(path: Path) -> Path:
     """Return a path as the user would type it."""
     here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def the_same_command() -> str:

@@ -1,4 +1,4 @@
-"""What a job's process does: python -m dqn.sweep.worker, with the order on its standard input."""
+"""The process of a job: python -m dqn.sweep.worker, with the specification on its standard input."""
 
 import logging
 import os
@@ -11,23 +11,23 @@ from dqn.config.preflight import CheckedRun
 from dqn.config.summary import summary
 from dqn.errors import InUse, UserError
 from dqn.storage.folder import RunFolder
-from dqn.sweep.job import IN_USE, Order
+from dqn.sweep.job import IN_USE, JobSpec
 
 
-def work(order: Order) -> int:
-    """Train the run of an order to its end, from its last checkpoint if it has one; return the exit code.
+def work(spec: JobSpec) -> int:
+    """Train a run to its end, from its last checkpoint if it has one; return the exit code.
 
-    What there is to tell is printed.
+    Messages are printed.
     """
-    sys.argv = order.argv
+    sys.argv = spec.argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from dqn.config.launch import launch
 
     run = CheckedRun(
-        config=order.config,
-        folder=RunFolder(order.folder),
-        overrides=order.overrides,
-        warnings=order.warnings,
+        config=spec.config,
+        folder=RunFolder(spec.folder),
+        overrides=spec.overrides,
+        warnings=spec.warnings,
     )
     try:
         launch(run)
@@ -43,16 +43,16 @@ def work(order: Order) -> int:
 def end_with_the_sweep() -> None:
     """End this process, as an interrupted run, when the one that holds the other end of the pipe is gone.
 
-    That is so however the sweep ended, by SIGKILL too: nothing is left training that nobody knows of.
+    That is so however the sweep ended, by SIGKILL too: nothing goes on training unnoticed.
     """
     os.read(sys.stdin.fileno(), 1)  # returns at the pipe's end; sys.stdin itself would block the exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
-    order = pickle.load(sys.stdin.buffer)  # of the process that started this one
+    spec = pickle.load(sys.stdin.buffer)  # of the process that started this one
     threading.Thread(target=end_with_the_sweep, daemon=True).start()
-    sys.exit(work(order))
+    sys.exit(work(spec))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from dqn.stats import interquartile_mean
 from dqn.storage.durable_files import sync_folder
 from dqn.tracking import tensorboard as board
-from dqn.tracking.events import Events, cut
+from dqn.tracking.tensorboard import Events, cut
 from dqn.types import Array, Episode, Position, Update
 
 State = dict[str, Any]

@@ -1,60 +1,106 @@
-"""What TensorBoard is told beside numbers: hyper-parameters, the configuration, charts and histograms."""
+"""TensorBoard: event files that a resumed run continues exactly, and what they hold besides scalars."""
 
 import json
+import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalar
-from tensorboard.plugins.histogram import metadata as histogram_plugin
-from tensorboard.plugins.hparams import metadata as hparams_plugin
-from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
-from tensorboard.plugins.text import metadata as text_plugin
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.plugins.text.summary_v2 import text_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from dqn.errors import UserError
+from dqn.storage.flatten import settings
 from dqn.types import Array
 
-BINS = 30
 SPREADS = {"eval/return": "seeds/eval_return", "train/return": "seeds/train_return"}
-"""What becomes of a tag over the seeds of a run, with the name of a statistic behind it."""
+"""The tag of a statistic over seeds, by the tag of each seed; the name of the statistic follows it."""
 STATISTICS = ("iqm", "min", "max")
+
+
+class Events:
+    """The events of one folder, one file for each process that wrote there.
+
+    Args:
+        folder: a run in TensorBoard.
+        sizes: the files' sizes at the last checkpoint (from `sizes`); whatever was written later is cut off.
+        step: the last one before that checkpoint.
+        header: summaries to write at once.
+    """
+
+    def __init__(
+        self, folder: Path, sizes: dict[str, int], step: int, header: Sequence[Summary.Value]
+    ) -> None:
+        self._earlier = dict(sizes)
+        for path in folder.glob("events.out.tfevents.*"):
+            cut(path, self._earlier.get(path.name, 0))  # TensorBoard would keep reading a file that is gone
+        stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (folder / stem).open("xb")
+        self._records = RecordWriter(self._file)
+        self._write(Event(file_version="brain.Event:2"))
+        # a TensorBoard that has read what was cut off drops it
+        self._write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+        if header:
+            self.add(step, header)
+        self.flush()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
+
+    def add(self, step: int, values: Sequence[Summary.Value]) -> None:
+        self._write(Event(step=step, summary=Summary(value=values)))
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        event = Event(step=step)
+        for tag, value in values.items():
+            event.summary.value.add(tag=tag, simple_value=value)
+        self._write(event)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def sizes(self) -> dict[str, int]:
+        """Make durable what was flushed and return the size of every file."""
+        os.fsync(self._file.fileno())
+        return self._earlier | {Path(self._file.name).name: self._file.tell()}
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def cut(path: Path, size: int) -> None:
+    """Truncate a file to `size` bytes.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    if path.stat().st_size < size:
+        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
+    os.truncate(path, size)
 
 
 def hparams(config: dict[str, Any], group: str) -> Summary.Value:
     """Return the configuration for the HPARAMS tab; sessions of one `group` become one line, their mean."""
-    start = SessionStartInfo(group_name=group, start_time_secs=time.time())
-    for key, value in hyper_parameters(config):
-        if isinstance(value, bool):
-            start.hparams[key].bool_value = value
-        elif isinstance(value, int | float):
-            start.hparams[key].number_value = value
-        else:
-            start.hparams[key].string_value = value if isinstance(value, str) else json.dumps(value)
-    metadata = hparams_plugin.create_summary_metadata(HParamsPluginData(session_start_info=start))
-    return value_of(hparams_plugin.SESSION_START_INFO_TAG, hparams_plugin.NULL_TENSOR, metadata)
-
-
-def hyper_parameters(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and their values; an object's own key has the name of its class."""
-    for key, value in node.items():
-        if key == "_target_":
-            yield path, str(value).rpartition(".")[2]
-        elif isinstance(value, dict):
-            yield from hyper_parameters(value, f"{path}.{key}" if path else key)
-        elif key != "_partial_":
-            yield f"{path}.{key}" if path else key, value
+    plain = (bool, int, float, str)
+    values = {key: x if isinstance(x, plain) else json.dumps(x) for key, x in settings(config)}
+    return hparams_pb(values, trial_id=group).value[0]
 
 
 def config_text(config: dict[str, Any]) -> Summary.Value:
     """Return the configuration for the Text tab."""
-    text = f"```yaml\n{yaml.safe_dump(config, sort_keys=False)}```"
-    return value_of("config", strings(text.encode()), text_plugin.create_summary_metadata("", ""))
+    return text_pb("config", f"```yaml\n{yaml.safe_dump(config, sort_keys=False)}```").value[0]
 
 
 def layout(num_seeds: int) -> Summary.Value:
@@ -62,30 +108,16 @@ def layout(num_seeds: int) -> Summary.Value:
     charts = [
         layout_pb2.Chart(title=f"{tag}, every seed", multiline={"tag": [f"^{tag}$"]}) for tag in SPREADS
     ]
-    if num_seeds > 1:
-        for tag, name in SPREADS.items():
-            value, lower, upper = (f"{name}_{statistic}" for statistic in STATISTICS)
-            series = {"series": [{"value": value, "lower": lower, "upper": upper}]}
-            title = f"{tag}, interquartile mean and range"
-            charts.append(layout_pb2.Chart(title=title, margin=series))
+    for tag, name in SPREADS.items() if num_seeds > 1 else ():
+        value, lower, upper = (f"{name}_{statistic}" for statistic in STATISTICS)
+        series = {"series": [{"value": value, "lower": lower, "upper": upper}]}
+        charts.append(layout_pb2.Chart(title=f"{tag}, interquartile mean and range", margin=series))
     category = layout_pb2.Category(title="returns", chart=charts)
-    content = layout_pb2.Layout(category=[category]).SerializeToString()
+    content = make_tensor_proto(layout_pb2.Layout(category=[category]).SerializeToString(), dtype=np.object_)
     metadata = custom_scalar.create_summary_metadata()
-    return value_of(custom_scalar.CONFIG_SUMMARY_TAG, strings(content), metadata)
+    return Summary.Value(tag=custom_scalar.CONFIG_SUMMARY_TAG, tensor=content, metadata=metadata)
 
 
 def histogram(tag: str, values: Array) -> Summary.Value:
     """Return a histogram of those values that are finite."""
-    counts, edges = np.histogram(values[np.isfinite(values)].astype(np.float64), BINS)
-    buckets = np.stack((edges[:-1], edges[1:], counts), axis=1)
-    metadata = histogram_plugin.create_summary_metadata("", "")
-    return value_of(tag, make_tensor_proto(buckets), metadata)
-
-
-def strings(content: bytes) -> TensorProto:
-    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
-    return TensorProto(dtype="DT_STRING", string_val=[content], tensor_shape=shape)
-
-
-def value_of(tag: str, tensor: TensorProto, metadata: SummaryMetadata) -> Summary.Value:
-    return Summary.Value(tag=tag, tensor=tensor, metadata=metadata)
+    return histogram_pb(tag, values[np.isfinite(values)]).value[0]

@@ -16,7 +16,7 @@ from benchmarks.subjects import cost, filled, paired, trained
 from benchmarks.table import Line, circumstances
 from benchmarks.whole import Setting
 from benchmarks.works import LIGHT
-from dqn.report.style import COLOURS, MARKERS, require, style
+from dqn.report.style import COLOURS, MARKERS, require_matplotlib, style
 
 STEPS = 6_400
 """Environment steps of an iteration: a multiple of every number of environments."""
@@ -100,7 +100,7 @@ PLOTS = (
 
 def scaling(setting: Setting) -> list[Line]:
     """Cost of an update against batch and seeds, of a step against environments, of a sample against rows."""
-    require()
+    require_matplotlib()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as nowhere:
         folder = Path(nowhere) if setting.quick else setting.results / "scaling"

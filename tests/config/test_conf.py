@@ -13,8 +13,8 @@ from hydra.utils import get_object
 import dqn
 from dqn.config.groups import MAKERS, OBJECTS
 from dqn.config.paths import CONF
-from dqn.config.trust import leaves
 from dqn.config.validate import check
+from dqn.storage.flatten import leaves
 
 GROUPS = [key.replace(".", "/") for key in (*MAKERS, *OBJECTS) if (CONF / key.replace(".", "/")).is_dir()]
 ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")

@@ -58,7 +58,7 @@ CONFIGS = {
         {"_target_": "gymnasium.make", "id": "canary_module:Env-v0", "_partial_": True},
         None,
     ),
-    "in a list": ("memory.extra", [[{"deep": TOUCH}]], "memory.extra.0.0.deep._target_=os.system"),
+    "in a list": ("memory.extra", [[{"deep": TOUCH}]], "memory.extra[0][0].deep._target_=os.system"),
     "in keywords of the environment": (
         "env.kwargs",
         {"a": {"b": TOUCH}},
@@ -168,7 +168,7 @@ CONFIGS = {
     ),
     "no wrappers": ("env.wrappers", None, "env.wrappers=null"),
     "a variable": ("name", "${oc.env:DQN_SECRET}", "name=${oc.env:DQN_SECRET}"),
-    "a variable in a text": ("env.kwargs", {"a": ["x${oc.env:DQN_SECRET}"]}, "env.kwargs.a.0=x${oc.env:"),
+    "a variable in a text": ("env.kwargs", {"a": ["x${oc.env:DQN_SECRET}"]}, "env.kwargs.a[0]=x${oc.env:"),
     "a variable as key": ("agent.${oc.env:DQN_SECRET}", 1, "agent.${oc.env:DQN_SECRET}=1"),
     "another key's value": ("name", "${env.id}", "name=${env.id}"),
     "a resolver": ("agent.lr", "${run_id:}", "agent.lr=${run_id:}"),

@@ -18,13 +18,15 @@ from commands import SCRIPTS, call, child_seconds, start
 from helpers import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
-from dqn.report.charts import draw_curve
+from dqn.cli.report import report
+from dqn.report.analysis import analyse
+from dqn.report.charts import draw_curve, draw_curves
 from dqn.report.curves import Curve, binned, curves_of, latest
-from dqn.report.formatting import flat, plain, shown
-from dqn.report.read import Seed, Series, find_runs, read_run
+from dqn.report.formatting import one_line, setting_text
+from dqn.report.read import Seed, Series, find_runs, read_record
 from dqn.report.settings import labels, sort_runs
 from dqn.report.tables import Table, duration, harmless, seeds_text, time_text
-from dqn.report.write import main, write_report
+from dqn.report.write import write_report
 from dqn.stats import Band, interquartile_mean
 
 PICTURES = ("curves", "scores", "profile", "improvement", "effects")
@@ -266,7 +268,7 @@ def test_broken_lines(tmp_path, line, broken):
     metrics = run / "seed=0" / "metrics.jsonl"
     whole = metrics.read_bytes().splitlines(keepends=True)
     metrics.write_bytes(b"".join([*whole[:3], line, *whole[3:]]))
-    found = read_run(run)
+    found = read_record(run)
     assert len(found.seeds[0].train.returns) == 5
     assert any(f"{broken} lines" in note for note in found.notes) == bool(broken)
     report_of(run, output=tmp_path / "out")
@@ -312,7 +314,7 @@ def told(*words: object) -> str:
     """Run the command and return why it ends."""
     argv, sys.argv = sys.argv, ["report.py", *map(str, words)]
     try:
-        main()
+        report()
     except SystemExit as end:
         return str(end.code)
     finally:
@@ -387,12 +389,30 @@ def test_every_curve_shows_its_interval(points):
 
     ax = Figure().subplots()
     x = np.arange(points) + 10.0
-    draw_curve(ax, Curve(x, Band(x - 8, x - 9, x - 6), complete=True), 0)
+    draw_curve(ax, Curve(x, Band(x - 8, x - 9, x - 6), x[None], complete=True), 0, seeds=False)
     (interval,) = ax.collections
     corners = np.concatenate([path.vertices for path in interval.get_paths()])
     assert corners.min(0).tolist() == [10, 1]
     assert corners.max(0).tolist() == [x[-1], x[-1] - 6]
     assert (interval.get_linewidth()[0] > 1) == (points == 1)
+
+
+def test_curves_of_one_setting_explain_themselves(tmp_path):
+    """The picture has a title and a legend, and each seed; a lone final evaluation is left to the scores."""
+    run = make_run(tmp_path / "run", base("num_seeds=3", "name=mine"), episodes=20)
+    (task,) = sort_runs([read_record(run)])
+    picture = draw_curves(analyse(task))
+    assert picture.get_suptitle() == "CartPole-v1, mine"
+    (axes,) = picture.axes
+    assert "reward" in axes.get_ylabel()
+    assert axes.get_xlabel() == "environment steps (each point is a mean over 100)"
+    assert [len(axes.lines), len(axes.collections)] == [3 + 1, 1]
+    assert [text.get_text() for text in picture.legends[0].texts] == [
+        *("interquartile mean of 3 seeds", "its 95 % bootstrap interval", "each seed")
+    ]
+    longer = make_run(tmp_path / "longer", base("num_seeds=3"), episodes=60)
+    (task,) = sort_runs([read_record(longer)])
+    assert [len(axes.lines) for axes in draw_curves(analyse(task)).axes] == [4, 4]
 
 
 @pytest.mark.process
@@ -459,7 +479,9 @@ def test_latest_by_hand():
 def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
     make_run(tmp_path / "a", base("num_seeds=3"))
     make_run(tmp_path / "b", base("seed=3"), state="interrupted", reached=0.5)
-    ((setting,),) = [task.settings for task in sort_runs([read_run(path) for path in find_runs([tmp_path])])]
+    ((setting,),) = [
+        task.settings for task in sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    ]
     words = {"unit": "step", "last": 10_000.0, "rng": np.random.default_rng(0)}
     for kind in ("training", "evaluation"):
         first, second = curves_of(setting, kind, **words)[-2:]
@@ -483,13 +505,10 @@ def test_labels():
 
 
 def test_texts():
-    assert [shown(x) for x in (None, True, 1, 1.0, 1e-4, [1, None, "a"])] == [
+    assert [setting_text(x) for x in (None, True, 1, 1.0, 1e-4, [1, None, "a"])] == [
         *("null", "true", "1", "1", "0.0001", "[1, null, a]")
     ]
-    assert flat({"a": {"_target_": "m.A", "_partial_": True, "b": 1, "c": {}}}) == {
-        **{"a": "m.A", "a.b": "1", "a.c": "{}"}
-    }
-    assert plain("a\n\x1b[31mb" + "x" * 5000).startswith("a [31mbx")
+    assert one_line("a\n\x1b[31mb" + "x" * 5000).startswith("a [31mbx")
     assert [duration(x) for x in (None, 5, 600, 7200)] == ["—", "5.0 s", "10.0 min", "2.0 h"]
     assert seeds_text([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert [harmless(x) for x in ("=1+1", "-1", "-x", "a")] == ["'=1+1", "-1", "'-x", "a"]

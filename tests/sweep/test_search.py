@@ -19,14 +19,13 @@ from dqn.config.paths import CONF
 from dqn.config.validate import check
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
+from dqn.storage.metrics import final_scores
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
-from dqn.sweep.planner import succeed
-from dqn.sweep.search.returns import final_scores, periodic_returns
-from dqn.sweep.search.samplers import Grid, Random, Sampler, Tpe
-from dqn.sweep.search.space import distribution, space_of, text, values_of
+from dqn.sweep.search.returns import periodic_returns, seeds_of
+from dqn.sweep.search.samplers import GridSampler, RandomSampler, SearchSampler, TpeSampler
+from dqn.sweep.search.space import space_of, text, to_distribution, values_of
 from dqn.sweep.search.study import begun, open_storage, open_study
-from dqn.sweep.search.sweeper import locked
 from dqn.sweep.search.trials import Trials
 
 GRAMMAR = [
@@ -62,7 +61,7 @@ def override_of(word: str):
 
 @pytest.mark.parametrize(("value", "expected"), GRAMMAR, ids=[value for value, _ in GRAMMAR])
 def test_ranges(value, expected):
-    assert distribution(override_of(f"key={value}")) == expected
+    assert to_distribution(override_of(f"key={value}")) == expected
 
 
 @pytest.mark.parametrize(("value", "told"), NO_RANGES, ids=[value for value, _ in NO_RANGES])
@@ -115,7 +114,7 @@ def test_returns_of_a_run_at_work(tmp_path):
     assert periodic_returns(RunFolder(tmp_path), config) == {1: 10.5, 2: 20.5}
     config["runner"]["eval_episodes"] = 0
     assert returns_of(tmp_path, config, train=[10.0, 20.0]) == {1: 10.5, 2: 15.5}
-    assert final_scores(RunFolder(tmp_path), config) == [15.0, 16.0]
+    assert final_scores(RunFolder(tmp_path), seeds_of(config)) == [15.0, 16.0]
 
 
 def lr_of(config):
@@ -194,7 +193,7 @@ class Planner:
         return SweepJob(overrides=words, name=f"trial {number}")
 
 
-def tried(folder: Path, sampler: Sampler, ranges: list[str], most: int, *, at_once: int = 1):
+def tried(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, *, at_once: int = 1):
     """Return the values of the trials that a search now makes in a folder; the score is that of `bowl`."""
     space = space_of(OverridesParser.create().parse_overrides(ranges))
     folder.mkdir(exist_ok=True)
@@ -211,7 +210,7 @@ def tried(folder: Path, sampler: Sampler, ranges: list[str], most: int, *, at_on
             running.append((job, found[-1]))
         if not job or len(running) == at_once:
             ended, values = running.pop(0)
-            succeed(ended, "finished", -bowl(values))
+            ended.succeed("finished", -bowl(values))
     trials.settle()
     assert [trial.state.name for trial in begun(study)] == ["COMPLETE"] * len(begun(study))
     return found
@@ -229,7 +228,7 @@ def test_what_kills_leave(tmp_path):
     pruned.set_user_attr("verdict", "too low")
     planner = Planner(tmp_path)
     trials = Trials(
-        study=study, storage=storage, space=space, sampler=Random(seed=0), planner=planner, most=3
+        study=study, storage=storage, space=space, sampler=RandomSampler(seed=0), planner=planner, most=3
     )
     assert trials.left() == 3
     jobs = list(trials.jobs())
@@ -246,7 +245,7 @@ def bowl(values) -> float:
 
 
 SQUARE = ["a=interval(0,1)", "b=interval(0,1)"]
-SAMPLERS = [Tpe(seed=0, n_startup_trials=3), Random(seed=0)]
+SAMPLERS = [TpeSampler(seed=0, n_startup_trials=3), RandomSampler(seed=0)]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=["tpe", "random"])
@@ -262,7 +261,7 @@ def test_samplers_are_deterministic(sampler, tmp_path):
 
 def test_tpe_learns_from_trials(tmp_path):
     """Of two at work at once, too."""
-    values = tried(tmp_path, Tpe(seed=0, n_startup_trials=10), SQUARE, 40, at_once=2)
+    values = tried(tmp_path, TpeSampler(seed=0, n_startup_trials=10), SQUARE, 40, at_once=2)
     errors = [bowl(one) for one in values]
     assert median(errors[30:]) < 0.3 * median(errors[:10])
 
@@ -272,17 +271,23 @@ def test_grid(at_once, tmp_path):
     """Each combination once, whatever the number of jobs at a time, and no more than there are."""
     ranges = ["a=choice(3,1)", "b=range(0,1,0.25)"]
     values = tried(
-        tmp_path, Grid(), ranges, Grid().most(space_of(map(override_of, ranges)).ranges), at_once=at_once
+        tmp_path,
+        GridSampler(),
+        ranges,
+        GridSampler().max_trials(space_of(map(override_of, ranges)).ranges),
+        at_once=at_once,
     )
     assert values == [(a, b) for a in (3, 1) for b in (0, 0.25, 0.5, 0.75)]
 
 
 def test_samplers_are_made_of_their_numbers():
     ranges = {"a": FloatDistribution(0.0, 1.0)}
-    for sampler in (Tpe(seed=0, n_startup_trials=1), Random(seed=0)):
-        assert sampler.most(ranges) is None
-        assert type(sampler(ranges, 3)).__name__ == f"{type(sampler).__name__.replace('Tpe', 'TPE')}Sampler"
-    assert Grid().most({"a": IntDistribution(1, 3), "b": CategoricalDistribution(["x", "y"])}) == 6
+    for sampler in (TpeSampler(seed=0, n_startup_trials=1), RandomSampler(seed=0)):
+        assert sampler.max_trials(ranges) is None
+        assert type(sampler(ranges, 3)).__name__ == f"{type(sampler).__name__.replace('Tpe', 'TPE')}"
+    assert (
+        GridSampler().max_trials({"a": IntDistribution(1, 3), "b": CategoricalDistribution(["x", "y"])}) == 6
+    )
 
 
 def test_failing_trials(jobs, tmp_path):
@@ -421,10 +426,10 @@ def test_a_file_that_is_no_study(tmp_path):
 def test_two_searches_in_one_folder(jobs, tmp_path):
     cheap = jobs(hill)
     (tmp_path / "runs").mkdir()
-    with locked(tmp_path / "runs"):
+    with RunFolder(tmp_path / "runs").locked():
         result = search(RANGE)
     assert (result.code, cheap.begun) == (1, [])
-    assert "runs: in use by another search" in result.text
+    assert "runs: in use by another process" in result.text
 
 
 def test_without_optuna(monkeypatch, tmp_path):

@@ -19,7 +19,7 @@ from processes import alive, open_files, started, wait_until
 from records import same
 
 from dqn.sweep import ray as engine
-from dqn.sweep.job import End, Order
+from dqn.sweep.job import JobResult, JobSpec
 
 pytest.importorskip("ray", reason="the extra `ray` brings it")
 
@@ -161,12 +161,12 @@ def test_two_nodes(ray, tmp_path, monkeypatch):
 class Stubborn:
     """A process that does not end when it is asked to."""
 
-    def __init__(self, order: Order, env: dict[str, str], node: str) -> None:
-        self.end: End | None = None
+    def __init__(self, spec: JobSpec, env: dict[str, str], node: str) -> None:
+        self.end: JobResult | None = None
         self.looks = iter([None, KeyboardInterrupt])
         self.asked = False
 
-    def ended(self) -> End | None:
+    def ended(self) -> JobResult | None:
         if next(self.looks, None) is KeyboardInterrupt:
             raise KeyboardInterrupt
         return self.end
@@ -176,14 +176,14 @@ class Stubborn:
 
     def kill(self) -> None:
         assert self.asked
-        self.end = End(-signal.SIGKILL)
+        self.end = JobResult(-signal.SIGKILL)
 
 
 def test_a_job_that_does_not_heed(monkeypatch, tmp_path):
     monkeypatch.setattr(engine, "Process", Stubborn)
     monkeypatch.setattr(engine, "STOP_SECONDS", 0.2)
-    order = Order([], tmp_path, tmp_path, {}, [], [])
-    assert engine.train(order, {}) == End(-signal.SIGKILL)
+    spec = JobSpec([], tmp_path, tmp_path, {}, [], [])
+    assert engine.run_here(spec, {}) == JobResult(-signal.SIGKILL)
 
 
 def test_too_large_a_job():

@@ -9,8 +9,8 @@ from helpers import TINY_STEPS
 
 from dqn.config.launch import status_of
 from dqn.storage.folder import RunFolder
-from dqn.sweep.job import Order
-from dqn.sweep.slurm import Remote
+from dqn.sweep.job import JobSpec
+from dqn.sweep.slurm import SlurmTask
 
 SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=slurm", *TINY_STEPS]
 LOCAL = "hydra.launcher.executor=local"
@@ -40,10 +40,10 @@ def test_the_time_of_a_job_is_over(tmp_path):
     with pytest.raises(SystemExit), status_of(folder, {}):
         sys.exit(122)
     assert folder.stored_status()["state"] == "interrupted"
-    order = Order([], tmp_path, tmp_path, {}, [], [])
-    delayed = Remote().checkpoint(order, {"A": "b"})
-    assert isinstance(delayed.function, Remote)
-    assert delayed.args == (order, {"A": "b"})
+    spec = JobSpec([], tmp_path, tmp_path, {}, [], [])
+    delayed = SlurmTask().checkpoint(spec, {"A": "b"})
+    assert isinstance(delayed.function, SlurmTask)
+    assert delayed.args == (spec, {"A": "b"})
 
 
 def test_no_slurm_here(tmp_path, monkeypatch):

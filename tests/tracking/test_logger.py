@@ -347,7 +347,7 @@ def test_both_files_are_closed_where_one_cannot_be_written(tmp_path):
     metrics, log._metrics = log._metrics, Full()
     with pytest.raises(OSError, match="No space"):
         log.close()
-    assert log.events.closed
+    assert log.events._file.closed
     metrics.close()
 
 

@@ -1,5 +1,6 @@
 """What TensorBoard shows beside the numbers of the seeds, read back by its own code."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_hyper_parameters_lie_in_the_run_itself(several):
         group, values = hparams_of(several / f"seed={seed}")
         assert group == f"{several.parent.name}/several"
         assert values["agent.lr"] == 5e-4
-        assert values["agent.backup"] == "Greedy"
+        assert values["agent.backup"] == "dqn.agent.Greedy"
         assert values["agent.max_grad_norm"] == "null"
         assert values["env.time_limit_is_terminal"] is True
         assert values["network.torso.hidden_sizes"] == "[16]"
@@ -110,6 +111,23 @@ def test_the_configuration_as_text(tmp_path, several, seeds):
         assert not list(tmp_path.glob("events*")), "one seed has no others beside it"
     text = text_of(folder, "config").decode()
     assert yaml.safe_load(text.removeprefix("```yaml").removesuffix("```")) == config_of(words)
+
+
+def test_a_write_that_failed_is_continued(tmp_path):
+    """No record is lost or written twice where there was no room for it once."""
+    events = board.Events(tmp_path, {}, 0, ())
+    (path,) = tmp_path.iterdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, limits[1]))
+    try:
+        events.scalars(1, {"a/b": 1.0})
+        with pytest.raises(OSError, match="File too large"):
+            events.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    events.scalars(2, {"a/b": 2.0})
+    events.close()
+    assert scalars_of(read_events(tmp_path)) == {(1, "a/b"): [1.0], (2, "a/b"): [2.0]}
 
 
 def test_the_layout(several):
@@ -175,7 +193,7 @@ def test_histograms_show_action_values_and_leave_training_alone(several, tmp_pat
     (event,) = accumulator(several / "seed=3").Tensors("train/q_values")
     assert event.step == 400, "every second iteration of three"
     buckets = make_ndarray(event.tensor_proto)
-    assert buckets.shape == (board.BINS, 3)
+    assert buckets.shape == (30, 3)
     assert buckets[:, 2].sum() == 256 * 2
 
 

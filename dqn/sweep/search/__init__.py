@@ -1,5 +1,5 @@
 """Searches: sweeps in which Optuna proposes the values of a job from the results of those before it."""
 
-from dqn.sweep.search.samplers import Grid, Median, Never, Random, Tpe
+from dqn.sweep.search.samplers import GridSampler, MedianPruner, NoPruner, RandomSampler, TpeSampler
 
-__all__ = ["Grid", "Median", "Never", "Random", "Tpe"]
+__all__ = ["GridSampler", "MedianPruner", "NoPruner", "RandomSampler", "TpeSampler"]

@@ -1,15 +1,13 @@
-"""What a run at work has reached, as its files tell: that works for jobs on any machine."""
+"""The returns that a running job has reached, read from its files: that works for jobs on any machine."""
 
-import json
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dqn.runner.counters import RECENT
 from dqn.stats import interquartile_mean
 from dqn.storage.folder import RunFolder
+from dqn.storage.metrics import RECENT_EPISODES, metrics_file, read_lines
 
 ITERATION_END = "time/steps_per_second"
 """In the last line of every iteration, and only there."""
@@ -28,15 +26,6 @@ def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, flo
     return {iteration: interquartile_mean([one[iteration] for one in seeds]) for iteration in shared}
 
 
-def final_scores(folder: RunFolder, config: dict[str, Any]) -> list[float]:
-    """Return the mean returns of the seeds of a finished run: its result is their interquartile mean."""
-    evaluation = folder.stored_status().get("evaluation")
-    if isinstance(evaluation, dict):
-        return [fmean(returns) for returns in evaluation.values()]
-    seeds = [list(seed_returns(folder, seed, evaluation=False)) for seed in seeds_of(config)]
-    return [returns[-1][1] for returns in seeds if returns]
-
-
 def seeds_of(config: dict[str, Any]) -> range:
     """Return the seeds of a run."""
     return range(config["seed"], config["seed"] + config["num_seeds"])
@@ -44,9 +33,9 @@ def seeds_of(config: dict[str, Any]) -> range:
 
 def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[tuple[int, float]]:
     """Yield the iterations of a seed that have a return, and it: of an evaluation, or of training."""
-    recent: deque[float] = deque(maxlen=RECENT)
+    recent: deque[float] = deque(maxlen=RECENT_EPISODES)
     iteration = 0
-    for line in lines_of(folder.path / f"seed={seed}" / "metrics.jsonl"):
+    for line in read_lines(metrics_file(folder.path, seed)):
         if "train/return" in line:
             recent.append(line["train/return"])
         if ITERATION_END not in line:
@@ -56,15 +45,3 @@ def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[
             yield iteration, line["eval/return"]
         elif not evaluation and recent:
             yield iteration, fmean(recent)
-
-
-def lines_of(metrics: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines that are whole; the last one may be about to be written."""
-    try:
-        with metrics.open() as file:
-            for line in file:
-                if not line.endswith("\n"):
-                    return
-                yield json.loads(line)
-    except (OSError, ValueError):  # there is none yet, or the machine broke down as it was written
-        return

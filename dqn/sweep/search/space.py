@@ -21,7 +21,7 @@ DIGITS = 6
 """Significant ones of a number that is tried: more say nothing, and make long names of folders."""
 
 
-class Space(NamedTuple):
+class SearchSpace(NamedTuple):
     """The keys of a search."""
 
     ranges: Ranges
@@ -37,7 +37,7 @@ class Space(NamedTuple):
         return {key: first_value(one) for key, one in self.ranges.items()}
 
 
-def space_of(overrides: Iterable[Override]) -> Space:
+def space_of(overrides: Iterable[Override]) -> SearchSpace:
     """Return what is searched; of two overrides of one key the later one counts.
 
     Raises:
@@ -53,7 +53,7 @@ def space_of(overrides: Iterable[Override]) -> Space:
             problems.append(f"{override.input_line}: should be one value, the same for all trials")
         else:
             try:
-                ranges[key] = distribution(override)
+                ranges[key] = to_distribution(override)
             except ValueError as error:
                 problems.append(f"{override.input_line}: {first_line(error)}")
     if not ranges and not problems:
@@ -63,10 +63,10 @@ def space_of(overrides: Iterable[Override]) -> Space:
         )
     if problems:
         raise mistakes(problems, "the search")
-    return Space(ranges, fixed)
+    return SearchSpace(ranges, fixed)
 
 
-def distribution(override: Override) -> "BaseDistribution":
+def to_distribution(override: Override) -> "BaseDistribution":
     """Return a range as a distribution: of texts for a choice, else of numbers.
 
     An interval is of real numbers, and `int(interval(1,9))` of whole ones; a range has the values that it has

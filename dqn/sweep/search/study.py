@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dqn.config.trust import leaves
 from dqn.errors import UserError, first_line, format_value
+from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
-from dqn.sweep.planner import fail, succeed
-from dqn.sweep.search.space import Space
+from dqn.sweep.search.space import SearchSpace
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 NAME = "search"
-FILE = "search.db"
+STUDY_FILE = "search.db"
 ABOUT = "about"
 """The attribute of the study that says which search it is."""
-WORDS, FOLDER, VERDICT, REASON, SECONDS = "words", "folder", "verdict", "reason", "seconds"
+WORDS, FOLDER, STOP_REASON, REASON, SECONDS = "words", "folder", "verdict", "reason", "seconds"
 """The attributes of a trial: of its job, why it is to end early, and why it ended and when."""
 
 
 def require_optuna() -> None:
-    """Raise UserError unless Optuna is installed, and let it tell warnings only."""
+    """Raise UserError unless Optuna is installed, and let it log warnings only."""
     try:
         import optuna
     except ImportError:
@@ -38,7 +37,7 @@ def require_optuna() -> None:
 
 def url(folder: Path) -> str:
     """Return the address of the study in a folder, as Optuna's programs take it."""
-    return f"sqlite:///{folder / FILE}"
+    return f"sqlite:///{folder / STUDY_FILE}"
 
 
 def open_storage(folder: Path) -> "RDBStorage":
@@ -54,10 +53,10 @@ def open_storage(folder: Path) -> "RDBStorage":
     try:
         return RDBStorage(url(folder))
     except (OptunaError, SQLAlchemyError, RuntimeError) as error:
-        raise UserError(f"{folder / FILE}: not the file of a search ({first_line(error)})") from None
+        raise UserError(f"{folder / STUDY_FILE}: not the file of a search ({first_line(error)})") from None
 
 
-def open_study(storage: "RDBStorage", folder: Path, space: Space, config: dict[str, Any]) -> "Study":
+def open_study(storage: "RDBStorage", folder: Path, space: SearchSpace, config: dict[str, Any]) -> "Study":
     """Return the study of a folder, a new one if there is none.
 
     Args:
@@ -79,11 +78,11 @@ def open_study(storage: "RDBStorage", folder: Path, space: Space, config: dict[s
     if before is None:
         study.set_user_attr(ABOUT, about)
     elif before != about:
-        raise UserError(differences(folder, before, about))
+        raise UserError(describe_differences(folder, before, about))
     return study
 
 
-def differences(folder: Path, before: dict[str, str], now: dict[str, str]) -> str:
+def describe_differences(folder: Path, before: dict[str, str], now: dict[str, str]) -> str:
     """Return in what a stored search differs from this one."""
     changed = [
         f"{key}: {before.get(key, 'not searched')} there, {now.get(key, 'not searched')} here"
@@ -117,11 +116,10 @@ def as_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
     job.seconds = attrs.get(SECONDS)
     if trial.state == TrialState.COMPLETE:
         assert trial.value is not None
-        succeed(job, "finished", trial.value)
-        return job
-    fail(job, attrs.get(REASON, ""))
-    states = {TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    job.state = states.get(trial.state, "interrupted")
+        job.succeed("finished", trial.value)
+    else:
+        states = {TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+        job.fail(attrs.get(REASON, ""), states.get(trial.state, "interrupted"))
     return job
 
 

@@ -1,27 +1,26 @@
-"""Hydra's sweeper for searches: what it is told, and the order in which things happen."""
+"""Hydra's sweeper for searches: its settings, and the order in which things happen."""
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import filelock
 from hydra.core.utils import JobStatus
 
 from dqn.config.compose import CANNOT_COMPOSE, mistakes
 from dqn.config.preflight import folder_of, resolved
-from dqn.errors import InUse, UserError, first_line
+from dqn.errors import UserError, first_line
+from dqn.storage.folder import RunFolder
 from dqn.sweep.launcher import Count, JobLauncher
-from dqn.sweep.search.samplers import Natural, Pruner, Sampler
-from dqn.sweep.search.space import Space, space_of
-from dqn.sweep.sweeper import JobSweeper, tell
+from dqn.sweep.search.samplers import Natural, Pruner, SearchSampler
+from dqn.sweep.search.space import SearchSpace, space_of
+from dqn.sweep.sweeper import JobSweeper, log_results
 
 log = logging.getLogger(__name__)
 
 
-class Search(JobSweeper):
+class SearchSweeper(JobSweeper):
     """Looks for the values with the best result; ends with a table, a report, and the best run again.
 
     Args:
@@ -39,7 +38,7 @@ class Search(JobSweeper):
         params: dict[str, Any] | None,
         n_trials: Count,
         fresh_seeds: Natural,
-        sampler: Sampler,
+        sampler: SearchSampler,
         pruner: Pruner,
         report: bool,
     ) -> None:
@@ -56,8 +55,8 @@ class Search(JobSweeper):
         folder = folder_of(self._config, "hydra.sweep.dir").absolute()
         try:
             space = self._space(arguments)
-            most = self._sampler.most(space.ranges) or self._n_trials
-            with locked(folder):
+            most = self._sampler.max_trials(space.ranges) or self._n_trials
+            with RunFolder(folder).locked():
                 ended_well = self._search(space, min(most, self._n_trials), folder)
         except UserError as error:
             with suppress(OSError):
@@ -66,7 +65,7 @@ class Search(JobSweeper):
         if not ended_well:
             sys.exit(1)
 
-    def _space(self, arguments: list[str]) -> Space:
+    def _space(self, arguments: list[str]) -> SearchSpace:
         """Return what is searched; nothing was written."""
         from dqn.sweep.search.study import require_optuna
 
@@ -81,10 +80,10 @@ class Search(JobSweeper):
             raise mistakes([first_line(error)], "the search") from None
         return space
 
-    def _search(self, space: Space, most: int, folder: Path) -> bool:
+    def _search(self, space: SearchSpace, most: int, folder: Path) -> bool:
         """Return whether there is a result, and that of the last run."""
-        from dqn.sweep.pool import let_run
-        from dqn.sweep.search.outcome import Outcome, best_of, dashboard, run_again
+        from dqn.sweep.pool import never_stop
+        from dqn.sweep.search.outcome import best_of, dashboard, log_summary, plan_fresh_run, write_record
         from dqn.sweep.search.study import as_job, begun, open_storage, open_study
         from dqn.sweep.search.trials import Trials
         from dqn.sweep.table import count, the_same_command
@@ -99,39 +98,23 @@ class Search(JobSweeper):
         )
         log.info("search in %s: %d trials, %d of them due", planner.folder, most, trials.left())
         log.info("  %s", dashboard(folder))
-        again = None
+        fresh = None
         try:
-            self._launcher.run(trials.jobs(), trials.left(), trials.verdict)
+            self._launcher.run(trials.jobs(), trials.left(), trials.stop_rule)
             trials.settle()
             best = best_of(study)
             if best is not None and self._fresh_seeds:
                 log.info("the best settings again, on fresh seeds")
-                again = run_again(best, planner, config, self._fresh_seeds)
-                if again.state == "due":
-                    self._launcher.run(iter([again]), 1, let_run)
+                fresh = plan_fresh_run(best, planner, config, self._fresh_seeds)
+                if fresh.state == "due":
+                    self._launcher.run(iter([fresh]), 1, never_stop)
         except KeyboardInterrupt:
             trials.settle()
             jobs = [as_job(trial, folder) for trial in begun(study)]
             log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
             raise
         jobs = [as_job(trial, folder) for trial in begun(study)]
-        outcome = Outcome(study, config, best, again)
-        outcome.write(folder)
-        tell([*jobs, again] if again else jobs, folder, report=self._report)
-        outcome.tell(folder)
-        return best is not None and (again is None or again.status == JobStatus.COMPLETED)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let no other search work in a folder.
-
-    Raises:
-        InUse: another one does.
-    """
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except filelock.Timeout:
-        raise InUse(f"{folder}: in use by another search") from None
+        record = write_record(folder, study, config, best, fresh)
+        log_results([*jobs, fresh] if fresh else jobs, folder, report=self._report)
+        log_summary(record, best, folder)
+        return best is not None and (fresh is None or fresh.status == JobStatus.COMPLETED)
