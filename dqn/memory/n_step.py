@@ -14,7 +14,7 @@ HAS_FUTURE = np.array([end != TERMINATED for end in range(4)], np.float64)
 class Transitions(NamedTuple):
     reward: Floats  # [K, B], float32
     discount: Floats  # [K, B], float32
-    following: Integers  # [K, B], place of the row with the next observation
+    following: Integers  # [K, B], the row with the next observation
 
 
 class NStep:
@@ -33,7 +33,7 @@ class NStep:
         self.gamma = gamma
 
     def __call__(self, ring: Ring, start: Integers) -> Transitions:
-        """Read the samples that start at the places `start` [K, B]."""
+        """Read the samples that start at the rows `start` [K, B]."""
         last = start
         reward = ring.reward.take(start)
         discount: Floats | float = self.gamma

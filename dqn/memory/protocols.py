@@ -10,15 +10,15 @@ class Sampler(Protocol):
     """Draws the starts of samples; the memory tells it of every change."""
 
     def sample(self, batch_size: int) -> tuple[Integers, Floats]:
-        """Return the places [K, B] of starts and their weights in the loss [K, B], float32."""
+        """Return the rows [K, B] where samples start, and their weights in the loss [K, B], float32."""
         ...
 
-    def update(self, place: Integers, priority: Floats) -> None:
-        """Take how wrong the predictions of samples were, whose starts are at `place`, both [K, B]."""
+    def update(self, row: Integers, priority: Floats) -> None:
+        """Take how wrong the predictions of samples were, which start at `row`, both [K, B]."""
         ...
 
-    def changed(self, places: Sequence[Integers]) -> None:
-        """Take the places where rows have stopped being starts or become starts, as `Ring.push` tells."""
+    def changed(self, rows: Sequence[Integers]) -> None:
+        """Take the rows that have stopped being starts or become starts, as `Ring.push` tells."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...

@@ -91,9 +91,9 @@ class ReplayMemory:
         )
         return Sample(batch, self._tensor(weight), start)
 
-    def update_priorities(self, place: Integers, priority: Floats) -> None:
+    def update_priorities(self, row: Integers, priority: Floats) -> None:
         """Tell the sampler how wrong the predictions of a sample were, both [K, B]."""
-        self.sampler.update(place, priority)
+        self.sampler.update(row, priority)
 
     def observations(self, count: int) -> Array:
         """Return observations [K, count, ...], spread evenly over the rows of each seed's first environment.
@@ -102,17 +102,17 @@ class ReplayMemory:
         """
         self._store()
         firsts = np.arange(self.ring.num_seeds) * self.ring.num_envs
-        rows = [np.linspace(0, last, count).astype(np.int64) for last in self.ring.filled[firsts] - 1]
-        places: Array = np.stack(rows) + firsts[:, None] * self.ring.rows
-        return self.ring.obs[places]
+        spread = [np.linspace(0, last, count).astype(np.int64) for last in self.ring.filled[firsts] - 1]
+        rows: Array = np.stack(spread) + firsts[:, None] * self.ring.rows
+        return self.ring.obs[rows]
 
     def reward_range(self) -> tuple[float, float]:
         """Return the least and the greatest reward stored, as learning sees them."""
         self._store()
         return float(self.ring.reward.min()), float(self.ring.reward.max())
 
-    def _obs(self, places: Integers) -> Tensor:
-        return self._tensor(self.ring.obs.take(places, axis=0))
+    def _obs(self, rows: Integers) -> Tensor:
+        return self._tensor(self.ring.obs.take(rows, axis=0))
 
     def _tensor(self, array: Array) -> Tensor:
         tensor = torch.from_numpy(array)

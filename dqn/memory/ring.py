@@ -61,7 +61,7 @@ class Ring:
             steps: at most `longest_push` of them.
 
         Returns:
-            The places of all rows that are no starts any more and of all that became starts, some repeatedly.
+            All rows that are no starts any more and all that became starts, some repeatedly.
         """
         row = Row(*(joined(arrays) for arrays in zip(*steps, strict=True)))
         active, ended = row.active, row.terminated | row.truncated
@@ -90,8 +90,8 @@ class Ring:
         if any_ended:
             where = chosen(ended)
             started += self._close(at[where], following[where], length[where], row.terminated[ended])
-        for places in started:
-            self.is_start[places] = True
+        for rows in started:
+            self.is_start[rows] = True
         self.stored, self.episodes, self.begun = transitions[-1], episodes[-1], begun[-1]
         self._count()
         return [at, following, *started]
@@ -113,18 +113,18 @@ class Ring:
         self.filled = np.minimum(self.stored + self.episodes, self.rows)
         self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
 
-    def after(self, place: Integers) -> Integers:
-        """Return the places of the rows that follow those at `place`."""
-        following = place + 1
+    def after(self, row: Integers) -> Integers:
+        """Return the rows that follow `row`."""
+        following = row + 1
         wraps = following % self.rows == 0
         if np.count_nonzero(wraps):
             following[wraps] -= self.rows
         return following
 
-    def before(self, place: Integers, distance: int) -> Integers:
-        """Return the places of the rows that lie `distance` rows before those at `place`."""
-        position = place % self.rows
-        return place + ((position - distance) % self.rows - position)
+    def before(self, row: Integers, distance: int) -> Integers:
+        """Return the rows that lie `distance` rows before `row`."""
+        position = row % self.rows
+        return row + ((position - distance) % self.rows - position)
 
     @property
     def bytes_per_row(self) -> int:

@@ -173,7 +173,7 @@ class Runner:
                 f"the loss of seed {', '.join(map(str, seeds))} is not finite in update"
                 f" {self.logger.updates}; a smaller agent.lr or agent.max_grad_norm may help"
             )
-        self.memory.update_priorities(sample.place, update.priority)
+        self.memory.update_priorities(sample.row, update.priority)
 
     def look_at_limits(self) -> None:
         """Warn where the rewards may give returns that the head cannot represent."""

@@ -68,8 +68,8 @@ def push(memory: ReplayMemory, count: int = 1) -> None:
     assert len(memory) > 0
 
 
-def at(*places: int) -> Integers:
-    return np.array([places])
+def at(*rows: int) -> Integers:
+    return np.array([rows])
 
 
 def chances(memory: ReplayMemory) -> np.ndarray:
@@ -318,7 +318,7 @@ def test_a_list_of_priorities_does_the_same(num_envs, pauses, n_step, max_weight
                 assert sample.batch.obs[k].tolist() == drawn
                 np.testing.assert_allclose(sample.weight[k], weights, rtol=1e-5)
                 twin.update(drawn, errors[k].tolist())
-            m.update_priorities(sample.place, errors)
+            m.update_priorities(sample.row, errors)
         for k, twin in enumerate(twins):
             of = slice(k * m.ring.is_start.size // 2, (k + 1) * m.ring.is_start.size // 2)
             leaves, is_start = m.sampler.tree.leaves[k], m.ring.is_start[of]
@@ -329,7 +329,7 @@ def test_a_list_of_priorities_does_the_same(num_envs, pauses, n_step, max_weight
 
 
 def starts_of(m: ReplayMemory, k: int) -> list[float]:
-    """Return the observations at a seed's starts, by place."""
+    """Return the observations at a seed's starts, by row."""
     rows = m.ring.num_envs * m.ring.rows
     of = slice(k * rows, (k + 1) * rows)
     return m.ring.obs[of][m.ring.is_start[of]].tolist()
@@ -352,8 +352,8 @@ def test_state_survives_a_round_trip(max_weight, steps):
             samples = [m.sample(33) for m in memories]
             errors = play.random.standard_normal((2, 33)).astype(np.float32)
             for m, sample in zip(memories, samples, strict=True):
-                same([*sample.batch, sample.weight, sample.place], [*samples[0].batch, *samples[0][1:]])
-                m.update_priorities(sample.place, errors)
+                same([*sample.batch, sample.weight, sample.row], [*samples[0].batch, *samples[0][1:]])
+                m.update_priorities(sample.row, errors)
 
     first, second, play = make(), make(), Play((2, 2), pauses=False)
     work([first], play, steps)
@@ -376,7 +376,7 @@ def test_a_run_keeps_the_tree_right(tmp_path, words, keys):
 
     def checked(batch_size: int) -> Any:
         drawn = sample(batch_size)
-        assert m.ring.is_start[drawn.place].all()
+        assert m.ring.is_start[drawn.row].all()
         leaves = m.sampler.tree.leaves.ravel()
         assert ((leaves > 0) == m.ring.is_start).all()
         seen.append(float(drawn.weight.min()))
@@ -412,7 +412,7 @@ def test_uniform_weights_are_1():
     push(m, 5)
     uniform = Uniform(ring=m.ring, seeds=[0])
     for batch_size in (3, 8, 3):
-        places, weights = uniform.sample(batch_size)
-        assert weights.shape == places.shape == (1, batch_size)
+        rows, weights = uniform.sample(batch_size)
+        assert weights.shape == rows.shape == (1, batch_size)
         assert weights.dtype == np.float32
         assert (weights == 1).all()
