@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.env import Environments
-from dqn.process import set_up
+from dqn.process import configure_process
 from dqn.runner import Runner
 from dqn.runner.clock import Clock
 from dqn.runner.evaluator import Evaluator
@@ -48,7 +48,7 @@ def experiment(
 ) -> Runner:
     """Return the runner of a configuration whose groups are already objects."""
     seeds = range(seed, seed + num_seeds)
-    set_up(num_threads)
+    configure_process(num_threads)
     environments = env(seeds=seeds, purpose="environment")
     common: Config = {
         "spec": environments.spec,

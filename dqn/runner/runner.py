@@ -13,7 +13,7 @@ from dqn.agent import Agent
 from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.memory import ReplayMemory
-from dqn.process import Heap
+from dqn.process import MallocTrimmer
 from dqn.runner.best_policy import Best
 from dqn.runner.clock import Clock
 from dqn.runner.evaluator import Evaluator
@@ -60,7 +60,7 @@ class Runner:
         self.epsilon, self.evaluator = epsilon, evaluator
         self.logger, self.checkpoint, self.on_progress = logger, checkpoint, on_progress
         self.camera, self.bar = camera, bar
-        self.heap = Heap()
+        self.trimmer = MallocTrimmer()
         self.starts = max(clock.learning_starts, memory.least_stored)
         """Transitions that each seed has stored before the first update."""
         self.stop = threading.Event()
@@ -129,7 +129,7 @@ class Runner:
             if not look:
                 look = LOOK_STEPS
                 self.show()
-                self.heap.give_back()
+                self.trimmer.trim()
             epsilon = self.epsilon(self.tick)
             action = self.agent.act(obs, epsilon, active)
             step = self.env.step(action)
