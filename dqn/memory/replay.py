@@ -9,7 +9,10 @@ from torch import Tensor
 
 from dqn.memory.protocols import MakeReader, MakeSampler, Sampler
 from dqn.memory.ring import Ring
+from dqn.memory.segments import Segments
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
+
+CPU = torch.device("cpu")
 
 
 class ReplayMemory:
@@ -47,6 +50,7 @@ class ReplayMemory:
         self.sampler = sampler(ring=ring, seeds=seeds)
         self.device = device
         self._pending = PendingRows(ring, self.sampler)
+        self._segments = Segments(ring)
 
     @property
     def ring(self) -> Ring:
@@ -93,6 +97,12 @@ class ReplayMemory:
         reward = self.ring.reward
         return float(reward.min()), float(reward.max())
 
+    @property
+    def rows(self) -> Segments:
+        """Return the part of a checkpoint that stores the rows of the ring; `state_dict` has all else."""
+        self._pending.flush()
+        return self._segments
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "ring": self.ring.state_dict(),
@@ -138,7 +148,7 @@ def to_device(arrays: Sequence[Array], device: torch.device) -> list[Tensor]:
     Copies to a GPU go through pinned memory and do not block: torch keeps that memory until they have ended.
     """
     tensors = [torch.from_numpy(array) for array in arrays]
-    if device.type == "cpu":
+    if device == CPU:
         return tensors
     if device.type == "cuda":
         return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]

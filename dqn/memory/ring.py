@@ -10,7 +10,8 @@ from dqn.types import Array, Bools, EnvSpec, Integers, Row
 GOES_ON, TRUNCATED, TERMINATED, CLOSING = range(4)
 """A row's `end`: its episode goes on, or ended with it; CLOSING: the row only holds a last observation."""
 
-ARRAYS = ("obs", "action", "reward", "end", "is_start")
+STORED_ONCE = ("obs", "action", "reward", "end")
+"""Arrays in which a row never changes until it is overwritten."""
 COUNTERS = ("stored", "episodes", "begun")
 
 
@@ -110,7 +111,7 @@ class Ring:
         return [self.before(at, back)[back < length] for back in range(self.span - 1)]
 
     def _count(self) -> None:
-        self.filled = np.minimum(self.stored + self.episodes, self.rows)
+        self.filled = np.minimum(self.written, self.rows)
         self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
 
     def after(self, row: Integers) -> Integers:
@@ -127,31 +128,33 @@ class Ring:
         return row + ((position - distance) % self.rows - position)
 
     @property
+    def written(self) -> Integers:
+        """Return how many rows each column has ever written [K * E], closing rows included."""
+        return self.stored + self.episodes
+
+    @property
     def bytes_per_row(self) -> int:
-        """Return the size of one row in all arrays."""
-        total: int = sum(getattr(self, name).nbytes for name in ARRAYS)
-        return total // self.end.size
+        """Return the size of one row in the arrays that are stored once."""
+        return sum(getattr(self, name).nbytes for name in STORED_ONCE) // self.end.size
+
+    def by_column(self, name: str) -> Array:
+        """Return a view [K * E, rows, ...] of an array."""
+        array: Array = getattr(self, name)
+        return array.reshape(-1, self.rows, *array.shape[1:])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows written so far; the arrays are copies."""
-        used = min(int(self.filled.max()) + 1, self.rows)
+        """Return copies of all but the rows, which `Segments` stores; `is_start` as one bit each."""
         state: dict[str, Any] = {name: getattr(self, name).copy() for name in COUNTERS}
-        for name in ARRAYS:
-            state[name] = self._by_column(name)[:, :used].copy()
-        return state
+        return state | {"is_start": np.packbits(self.is_start)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in COUNTERS:
             getattr(self, name)[:] = np.asarray(state[name])
         self._count()
-        for name in ARRAYS:
-            stored = np.asarray(state[name])
-            self._by_column(name)[:, : stored.shape[1]] = stored
-
-    def _by_column(self, name: str) -> Array:
-        """Return a view [K * E, rows, ...] of an array."""
-        array: Array = getattr(self, name)
-        return array.reshape(-1, self.rows, *array.shape[1:])
+        bits = np.unpackbits(np.asarray(state["is_start"]))
+        if bits.size != 8 * -(-self.is_start.size // 8):
+            raise ValueError(f"is_start has {bits.size} bits; this memory has {self.is_start.size} rows")
+        self.is_start[:] = bits[: self.is_start.size]
 
 
 def joined(arrays: Sequence[Array]) -> Array:

@@ -20,7 +20,7 @@ from dqn.runner.evaluator import Evaluator
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
-from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.checkpoint import Checkpoint, Part, TorchPart
 from dqn.tracking.logger import Logger
 from dqn.types import Row
 
@@ -258,23 +258,21 @@ class Runner:
             "episodes": self.logger.episodes.tolist(),
         }
 
+    def parts(self) -> dict[str, Part]:
+        """Return what a checkpoint holds."""
+        return {
+            "learner": TorchPart(self),
+            "policy": TorchPart(self.agent.policy),
+            "memory": TorchPart(self.memory),
+            "rows": self.memory.rows,
+            "best": TorchPart(self.best),
+        }
+
     def save(self) -> None:
         """Write a checkpoint of everything."""
-        files = self.logger.files()
-        learner = {
-            "agent": self.agent.state_dict(),
-            "logger": self.logger.state_dict(),
-            "files": files,
-            "tick": self.tick,
-            "iteration": self.iteration,
-        }
-        parts = {
-            "policy": self.agent.policy.state_dict(),
-            "learner": learner,
-            "memory": self.memory.state_dict(),
-        }
-        if self.best.changed:
-            parts["best"] = self.best.state_dict()
+        parts = self.parts()
+        if not self.best.changed:
+            del parts["best"]
         self.checkpoint.save(self.iteration, parts)
         self.best.changed = False
 
@@ -287,20 +285,25 @@ class Runner:
         if not self.checkpoint.exists():
             self.logger.open(None)
             return
-        policy, learner, memory = (self.checkpoint.load(part) for part in ("policy", "learner", "memory"))
-        best = self.checkpoint.load("best") if self.checkpoint.has("best") else None
-        try:
-            self.agent.policy.load_state_dict(policy)
-            self.agent.load_state_dict(learner["agent"])
-            self.memory.load_state_dict(memory)
-            if best is not None:
-                self.best.load_state_dict(best)
-            self.logger.load_state_dict(learner["logger"])
-            self.tick, self.iteration = learner["tick"], learner["iteration"]
-            self.logger.open(learner["files"])
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"{self.checkpoint.folder}: the checkpoint is not of this run ({reason})"
-            ) from None
+        parts = self.parts()
+        if not self.checkpoint.has("best"):
+            del parts["best"]
+        parts["learner"] = parts.pop("learner")  # the last: it cuts the metrics to where they were
+        self.checkpoint.restore(parts)
         log.info("resumed after %s %d", self.clock.unit, self.tick)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is not in another part of the checkpoint."""
+        return {
+            "agent": self.agent.state_dict(),
+            "logger": self.logger.state_dict(),
+            "files": self.logger.files(),
+            "tick": self.tick,
+            "iteration": self.iteration,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.agent.load_state_dict(state["agent"])
+        self.logger.load_state_dict(state["logger"])
+        self.tick, self.iteration = state["tick"], state["iteration"]
+        self.logger.open(state["files"])
