@@ -16,8 +16,8 @@ LARGEST_KEPT, MOST_KEPT = (2**28, 2**25), 2**30
 STATM = Path("/proc/self/statm")
 
 
-def set_up(num_threads: int) -> None:
-    """Let torch compute by so many threads, and numbers below 1.2e-38 count as 0; keep freed memory.
+def configure_process(num_threads: int) -> None:
+    """Set torch's number of threads, count numbers below 1.2e-38 as 0, and keep freed memory.
 
     The averages of gradients that stay 0, as those of units that are never active, decay to such numbers.
     Processors take a hundred times as long for them: Adam's step took four times as long.
@@ -43,19 +43,19 @@ def keep_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
 
-class Heap:
-    """The memory of this process, in which freed parts pile up between those in use.
+class MallocTrimmer:
+    """Returns freed memory of this process to the system once enough of it has piled up.
 
     An environment that allocates by itself, such as Box2D's, puts its small objects where large arrays were:
-    the next arrays do not fit there any more. Without `give_back` LunarLander took 20 GB in 100,000 steps.
+    the next arrays do not fit there any more. Without `trim` LunarLander took 20 GB in 100,000 steps.
     """
 
     def __init__(self) -> None:
         self._trim = of_malloc("malloc_trim")
         self._resident = resident()
 
-    def give_back(self) -> None:
-        """Give what is freed back if more than MOST_KEPT has been added, where the C library is GNU's."""
+    def trim(self) -> None:
+        """Return freed memory if this process has grown by more than MOST_KEPT; with GNU's C library only."""
         if self._trim is not None and resident() > self._resident + MOST_KEPT:
             self._trim(0)
             self._resident = resident()

@@ -100,7 +100,7 @@ class Sample(NamedTuple):
 
     batch: Batch
     weight: "Tensor"  # [K, B], importance of each transition in the loss; 1 where all are equally likely
-    place: Integers  # [K, B], of the rows where the transitions start
+    row: Integers  # [K, B], index of the row where each transition starts
 
 
 class Position(NamedTuple):

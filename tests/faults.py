@@ -198,22 +198,22 @@ class OwnRandomness(Uniform):
     """A sampler that draws from a generator without seed."""
 
     def sample(self, batch_size: int) -> Any:
-        place, weight = super().sample(batch_size)
-        return np.random.default_rng().permuted(place, axis=1), weight
+        row, weight = super().sample(batch_size)
+        return np.random.default_rng().permuted(row, axis=1), weight
 
 
 class OtherSeeds(Uniform):
     """A sampler that draws from the rows of all seeds."""
 
     def sample(self, batch_size: int) -> Any:
-        place, weight = super().sample(batch_size)
-        return place[::-1], weight
+        row, weight = super().sample(batch_size)
+        return row[::-1], weight
 
 
 class ZeroWeights(Uniform):
     def sample(self, batch_size: int) -> Any:
-        place, weight = super().sample(batch_size)
-        return place, weight - 1
+        row, weight = super().sample(batch_size)
+        return row, weight - 1
 
 
 class ForgetfulSampler(Uniform):

@@ -8,10 +8,9 @@ import runpy
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from dqn.agent.optimizer import Adam
-from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.checkpoint import Checkpoint, Entry, Part
 
 
 def kill(place: str) -> None:
@@ -34,18 +33,18 @@ def kill_inside_update(number: int) -> None:
 
 def kill_inside_checkpoint(number: int) -> None:
     calls = []
-    write = Checkpoint._write
+    store = Checkpoint._store
 
-    def half(self: Checkpoint, name: str, state: Any) -> dict[str, Any]:
-        entry = write(self, name, state)
-        calls.append(name)
+    def half(self: Checkpoint, part: Part, stem: str, before: list[Entry]) -> list[Entry]:
+        entries = store(self, part, stem, before)
+        calls.append(stem)
         if len(calls) == number:
-            path = self.folder / name
+            path = self.folder / entries[-1]["name"]
             os.truncate(path, path.stat().st_size // 2)
-            kill(f"the writing of {name}")
-        return entry
+            kill(f"the writing of {path.name}")
+        return entries
 
-    Checkpoint._write = half  # type: ignore[method-assign]
+    Checkpoint._store = half  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def assert_no_stray_files(folder: Path) -> None:
     """The checkpoint holds its manifest and what that names."""
     named = json.loads((folder / "checkpoint" / "manifest.json").read_text())["files"].values()
     found = {path.name for path in (folder / "checkpoint").iterdir()}
-    assert found == {"manifest.json", *(file["name"] for file in named)}
+    assert found == {"manifest.json", *(file["name"] for files in named for file in files)}
 
 
 def end_of(folder: Path) -> End:

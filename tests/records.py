@@ -92,7 +92,7 @@ def contents(runner: Runner) -> dict[str, Any]:
 
 
 def stored(folder: Path) -> dict[str, Any]:
-    """Return the checkpoint of a run, but for the sizes of its other files."""
+    """Return the checkpoint of a run, but for the sizes of its other files; of rows, names and hashes."""
     checkpoint = Checkpoint(folder)
     parts = {
         part: checkpoint.load(part)
@@ -100,7 +100,7 @@ def stored(folder: Path) -> dict[str, Any]:
         if checkpoint.has(part)
     }
     del parts["learner"]["files"]
-    return parts
+    return parts | {"rows": json.loads(checkpoint.manifest.read_text())["files"]["rows"]}
 
 
 def same(one: Any, other: Any, path: str = "") -> None:

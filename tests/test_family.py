@@ -74,7 +74,7 @@ def train(words: tuple[str, ...]) -> None:
         sample = memory.sample(32)
         before = agent._parameters.value.clone()
         update = agent.update(sample, tick)
-        memory.update_priorities(sample.place, update.priority)
+        memory.update_priorities(sample.row, update.priority)
         assert np.isfinite(update.loss).all()
         assert np.isfinite(update.priority).all()
         assert (update.priority >= 0).all()

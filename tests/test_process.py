@@ -18,7 +18,7 @@ def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
         assert not process.flushes_denormals()
         assert float((tiny * 1e-10).max()) > 0
         with process.kept():
-            process.set_up(2)
+            process.configure_process(2)
             assert torch.get_num_threads() == 2
             assert process.flushes_denormals()
             assert float((tiny * 1e-10).max()) == 0
@@ -30,7 +30,7 @@ def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
 FAULTS = """
 import resource, torch
 from dqn import process
-process.set_up(1)
+process.configure_process(1)
 for _ in range(160):
     torch.ones(2**22)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
@@ -47,16 +47,16 @@ def test_freed_memory_is_used_again():
 
 PILES = """
 from dqn import process
-process.set_up(1)
+process.configure_process(1)
 process.MOST_KEPT = 2**26
-heap = process.Heap()
+trimmer = process.MallocTrimmer()
 pieces = [b"x" * 2**16 for _ in range(3200)]
 pieces = pieces[::8]
-late = process.Heap()
+late = process.MallocTrimmer()
 before = process.resident()
-late.give_back()
+late.trim()
 print(before - process.resident())
-heap.give_back()
+trimmer.trim()
 print(before - process.resident())
 """
 

@@ -13,7 +13,7 @@ from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.network.protocols import MakeNetwork
-from dqn.process import set_up
+from dqn.process import configure_process
 from dqn.runner import Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
@@ -59,7 +59,7 @@ def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
         config: what its parts were made from, for the record.
     """
     seeds = range(run.seed, run.seed + run.num_seeds)
-    set_up(run.num_threads)
+    configure_process(run.num_threads)
     clock = run.runner
     environments = run.env(seeds=seeds, purpose="environment", training=True)
     common: Config = {

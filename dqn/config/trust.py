@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
-import dqn
 from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.flatten import entries, leaves
 from dqn.storage.folder import RunFolder
+from dqn.version import VERSION
 
 ENVIRONMENTS = "env._target_"
 """The one place of what makes environments: there `id` and `module`, which name code, are looked at."""
@@ -72,7 +72,7 @@ def refuse_older(folder: RunFolder) -> None:
     made_by = str(versions.get("dqn")) if isinstance(versions, dict) else ""
     if re.fullmatch(r"\d+(\.\d+)*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
         raise UserError(
-            f"{folder.path}: made by dqn {made_by}; this is dqn {dqn.__version__}, which cannot read it:"
+            f"{folder.path}: made by dqn {made_by}; this is dqn {VERSION}, which cannot read it:"
             " install that version to go on with it"
         )
 
@@ -123,7 +123,7 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
     elif value in WRAPPERS and WRAPPER.fullmatch(path):
         return
     elif not trusted(value, trust):
-        raise refuse(folder, path, value, f"no part of dqn {dqn.__version__}; {advice(value)}")
+        raise refuse(folder, path, value, f"no part of dqn {VERSION}; {advice(value)}")
     elif not defined_in(value, trust):
         raise refuse(folder, path, value, f"only imported by {package(value)}, not defined there")
 

@@ -28,8 +28,8 @@ def reader(subject: Subject) -> None:
     read = subject.part("memory.reader")(gamma=GAMMA)
     record, ring = Record(SEEDS), make_ring(read.span, len(SEEDS))
     half = ring.is_start.size // len(SEEDS)
-    for count, row in enumerate(record.rows):
-        ring.push([row])
+    for count, step in enumerate(record.rows):
+        ring.push([step])
         if count % 10 != 9:
             continue
         for k in range(len(SEEDS)):
@@ -39,9 +39,9 @@ def reader(subject: Subject) -> None:
                 require(
                     field.shape == start.shape, f"{name} has shape {list(field.shape)}, not that of start"
                 )
-            for place, *fields in zip(start[0], *(field[0] for field in found), strict=True):
+            for row, *fields in zip(start[0], *(field[0] for field in found), strict=True):
                 reward, discount, following = fields
-                record.check(ring.obs[place], reward, discount, ring.obs[following], read.span)
+                record.check(ring.obs[row], reward, discount, ring.obs[following], read.span)
 
 
 class Drawing:
@@ -54,10 +54,10 @@ class Drawing:
         self.sampler = self.make(ring=self.ring, seeds=seeds)
 
     def sample(self) -> tuple[Integers, Floats]:
-        """Return places within each seed's rows, and weights; both [K, B], checked."""
-        place, weight = self.sampler.sample(SIZE)
-        shape, rows = (len(self.seeds), SIZE), self.ring.is_start.size // len(self.seeds)
-        for name, value in (("places", place), ("weights", weight)):
+        """Return rows, counted within each seed, and weights; both [K, B], checked."""
+        row, weight = self.sampler.sample(SIZE)
+        shape, count = (len(self.seeds), SIZE), self.ring.is_start.size // len(self.seeds)
+        for name, value in (("rows", row), ("weights", weight)):
             require(value.shape == shape, f"the {name} have shape {list(value.shape)}, not {list(shape)}")
         require(weight.dtype == np.float32, f"the weights are {weight.dtype}; they should be float32")
         right = bool(np.isfinite(weight).all() and (weight > 0).all() and (weight <= 1).all())
@@ -65,12 +65,10 @@ class Drawing:
             right,
             f"weights lie from {weight.min():.3g} to {weight.max():.3g}; they should be over 0, up to 1",
         )
-        seed = place // rows
-        require((seed == np.arange(len(self.seeds))[:, None]).all(), "a place is of another seed's rows")
-        require(
-            self.ring.is_start[place].all(), "a place is none at which a sample can start (ring.is_start)"
-        )
-        return place - seed * rows, weight
+        seed = row // count
+        require((seed == np.arange(len(self.seeds))[:, None]).all(), "a row is one of another seed's rows")
+        require(self.ring.is_start[row].all(), "a row is no start of samples (ring.is_start)")
+        return row - seed * count, weight
 
     def run(self, first: int, last: int) -> list[tuple[Integers, Floats]]:
         """Store some rows; sample after each and tell how wrong the predictions were."""
@@ -79,11 +77,11 @@ class Drawing:
             self.sampler.changed(self.ring.push([self.record.rows[count]]))
             if count + 1 < self.ring.span:
                 continue
-            place, weight = self.sample()
-            found.append((place, weight))
+            row, weight = self.sample()
+            found.append((row, weight))
             rows = self.ring.is_start.size // len(self.seeds)
-            wrong = 0.1 + (place % 7).astype(np.float32)
-            self.sampler.update(place + np.arange(len(self.seeds))[:, None] * rows, wrong)
+            errors = 0.1 + (row % 7).astype(np.float32)
+            self.sampler.update(row + np.arange(len(self.seeds))[:, None] * rows, errors)
         return found
 
 
@@ -103,9 +101,9 @@ def sampler(subject: Subject) -> None:
         "with its state_dict loaded into a new one, a sampler draws other samples than the one that went on"
     )
     same_draws(rest, again.run(half, end), text)
-    for (places, weights), (place, weight) in zip(first + rest, alone.run(0, end), strict=True):
+    for (rows, weights), (row, weight) in zip(first + rest, alone.run(0, end), strict=True):
         text = "of a seed alone, other {} than of the same seed beside another one"
-        same(place[0], places[1], text.format("samples are drawn"))
+        same(row[0], rows[1], text.format("samples are drawn"))
         near(weight[0], weights[1], text.format("weights are given"))
 
 
@@ -131,17 +129,13 @@ def memory(subject: Subject) -> None:
     span = make_memory(subject, SEEDS, 10_000).reader.span
     whole = make_memory(subject, SEEDS, (2 * span + ROWS) * NUM_ENVS)
     record = Record(SEEDS)
-    for count, row in enumerate(record.rows, 1):
-        whole.push(row)
-        if (whole.stored < whole.least_stored).any() or count % 5:
+    for count, step in enumerate(record.rows, 1):
+        whole.push(step)
+        if count * NUM_ENVS < whole.least_stored or count % 5:
             continue
         sample = whole.sample(SIZE)
         check_batch(sample.batch, record, span)
-        whole.update_priorities(sample.place, np.ones((len(SEEDS), SIZE), np.float32))
-    require(
-        (whole.stored == len(record.rows) * NUM_ENVS).all(),
-        f"stored={whole.stored.tolist()}; {len(record.rows) * NUM_ENVS} transitions of each seed were pushed",
-    )
+        whole.update_priorities(sample.row, np.ones((len(SEEDS), SIZE), np.float32))
 
 
 def check_batch(batch: Any, record: Record, span: int) -> None:

@@ -2,9 +2,20 @@
 
 from dqn.memory.n_step import NStep
 from dqn.memory.prioritized import Prioritized
-from dqn.memory.protocols import Sampler
+from dqn.memory.protocols import MakeReader, MakeSampler, Reader, Sampler, Transitions
 from dqn.memory.replay import ReplayMemory
 from dqn.memory.ring import Ring
 from dqn.memory.uniform import Uniform
 
-__all__ = ["NStep", "Prioritized", "ReplayMemory", "Ring", "Sampler", "Uniform"]
+__all__ = [
+    "MakeReader",
+    "MakeSampler",
+    "NStep",
+    "Prioritized",
+    "Reader",
+    "ReplayMemory",
+    "Ring",
+    "Sampler",
+    "Transitions",
+    "Uniform",
+]

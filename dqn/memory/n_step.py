@@ -1,20 +1,13 @@
 """Readers: what a sample is, from the row where it starts."""
 
-from typing import NamedTuple
-
 import numpy as np
 
+from dqn.memory.protocols import Transitions
 from dqn.memory.ring import GOES_ON, TERMINATED, Ring
 from dqn.types import Floats, Integers, PositiveInt
 
 HAS_FUTURE = np.array([end != TERMINATED for end in range(4)], np.float64)
 """For each `end` of a row, 1 where the row that follows has a value."""
-
-
-class Transitions(NamedTuple):
-    reward: Floats  # [K, B], float32
-    discount: Floats  # [K, B], float32
-    following: Integers  # [K, B], place of the row with the next observation
 
 
 class NStep:
@@ -33,7 +26,7 @@ class NStep:
         self.gamma = gamma
 
     def __call__(self, ring: Ring, start: Integers) -> Transitions:
-        """Read the samples that start at the places `start` [K, B]."""
+        """Read the samples that start at the rows `start` [K, B]."""
         last = start
         reward = ring.reward.take(start)
         discount: Floats | float = self.gamma

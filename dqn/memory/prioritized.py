@@ -50,16 +50,16 @@ class Prioritized:
         self.largest = np.ones(len(seeds))
         """Of each seed, the largest p^alpha that it has met."""
         self._padding = self.tree.stride - self._size
-        self._before = np.arange(len(seeds))[:, None] * self._padding  # leaf - place, [K, 1]
+        self._before = np.arange(len(seeds))[:, None] * self._padding  # leaf - row, [K, 1]
 
     def sample(self, batch_size: int) -> tuple[Integers, Floats]:
-        """Return the places [K, B] of starts and their weights; each seed must have a start.
+        """Return the rows [K, B] of starts and their weights; each seed must have a start.
 
         One start is drawn from each of B equal ranges of the cumulated priorities (B.2.1).
         """
         fraction = np.empty((len(self.streams), batch_size))
-        for row, generator in zip(fraction, self.streams, strict=True):
-            generator.random(out=row)
+        for numbers, generator in zip(fraction, self.streams, strict=True):
+            generator.random(out=numbers)
         fraction += np.arange(batch_size)
         fraction /= batch_size
         leaf = self.tree.find(fraction)
@@ -73,8 +73,8 @@ class Prioritized:
         weights: Floats = ((priority / least[:, None]) ** -beta[:, None]).astype(np.float32)
         return weights
 
-    def update(self, place: Integers, priority: Floats) -> None:
-        """Set the priorities of the starts at `place` [K, B] by TD errors [K, B]; the last of a start counts.
+    def update(self, row: Integers, priority: Floats) -> None:
+        """Set the priorities of the starts at `row` [K, B] by TD errors [K, B]; the last of a start counts.
 
         What is no start any more stays at 0.
 
@@ -85,13 +85,13 @@ class Prioritized:
             raise ValueError("priorities should be finite")
         raised = (np.abs(priority, dtype=np.float64) + self.epsilon) ** self.alpha
         self.largest = np.maximum(self.largest, raised.max(-1))
-        self._set(place + self._before, np.where(self.ring.is_start[place], raised, 0.0))
+        self._set(row + self._before, np.where(self.ring.is_start[row], raised, 0.0))
 
-    def changed(self, places: Sequence[Integers]) -> None:
+    def changed(self, rows: Sequence[Integers]) -> None:
         """Give new starts the largest priority, and rows that are no starts any more none."""
-        place = np.concatenate(places)
-        seed = place // self._size
-        self._set(place + seed * self._padding, np.where(self.ring.is_start[place], self.largest[seed], 0.0))
+        row = np.concatenate(rows)
+        seed = row // self._size
+        self._set(row + seed * self._padding, np.where(self.ring.is_start[row], self.largest[seed], 0.0))
 
     def _set(self, leaf: Integers, value: Floats) -> None:
         self.tree.set(leaf, value)

@@ -7,9 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqn.memory.protocols import MakeReader, MakeSampler
+from dqn.memory.protocols import MakeReader, MakeSampler, Sampler
 from dqn.memory.ring import Ring
+from dqn.memory.segments import Segments
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
+
+CPU = torch.device("cpu")
 
 
 class ReplayMemory:
@@ -28,8 +31,6 @@ class ReplayMemory:
         device: where batches go.
     """
 
-    MOST_PENDING = 256
-
     def __init__(
         self,
         *,
@@ -43,87 +44,66 @@ class ReplayMemory:
         device: torch.device,
     ) -> None:
         self.reader = reader(gamma=gamma)
-        self.ring = Ring(
+        ring = Ring(
             capacity=capacity, span=self.reader.span, num_seeds=len(seeds), num_envs=num_envs, spec=spec
         )
-        self.sampler = sampler(ring=self.ring, seeds=seeds)
+        self.sampler = sampler(ring=ring, seeds=seeds)
         self.device = device
-        self._shares = device.type == "cpu"  # tensors have the memory of arrays
-        self._pending: list[Row] = []
-        self._most_pending = min(self.MOST_PENDING, self.ring.longest_push)
+        self._pending = PendingRows(ring, self.sampler)
+        self._segments = Segments(ring)
+
+    @property
+    def ring(self) -> Ring:
+        """Return the ring with every row that has been pushed."""
+        return self._pending.flush()
 
     @property
     def least_stored(self) -> int:
         """Return how many transitions a seed must have stored to have a sample, wherever its episodes end."""
-        return (self.ring.span - 1) * self.ring.num_envs + 1
+        ring = self.ring
+        return (ring.span - 1) * ring.num_envs + 1
 
     def push(self, row: Row) -> None:
         """Store one step of every active environment; its arrays are kept and must not change."""
         self._pending.append(row)
-        if len(self._pending) == self._most_pending:
-            self._store()
-
-    def _store(self) -> None:
-        """Write what is pending: many steps at once cost little more than one."""
-        if self._pending:
-            self.sampler.changed(self.ring.push(self._pending))
-            self._pending.clear()
-
-    @property
-    def stored(self) -> Integers:
-        """Return how many transitions each seed has ever stored [K]."""
-        self._store()
-        counts: Integers = self.ring.stored.reshape(-1, self.ring.num_envs).sum(-1)
-        return counts
 
     def sample(self, batch_size: int) -> Sample:
         """Return `batch_size` transitions of each seed, with replacement."""
-        self._store()
+        ring = self.ring
         start, weight = self.sampler.sample(batch_size)
-        reward, discount, following = self.reader(self.ring, start)
-        batch = Batch(
-            obs=self._obs(start),
-            action=self._tensor(self.ring.action.take(start).astype(np.int64)),
-            reward=self._tensor(reward),
-            discount=self._tensor(discount),
-            next_obs=self._obs(following),
-        )
-        return Sample(batch, self._tensor(weight), start)
+        reward, discount, following = self.reader(ring, start)
+        obs, next_obs = ring.obs.take(start, axis=0), ring.obs.take(following, axis=0)
+        action = ring.action.take(start).astype(np.int64)
+        *batch, weights = to_device((obs, action, reward, discount, next_obs, weight), self.device)
+        return Sample(Batch(*batch), weights, start)
 
-    def update_priorities(self, place: Integers, priority: Floats) -> None:
+    def update_priorities(self, row: Integers, priority: Floats) -> None:
         """Tell the sampler how wrong the predictions of a sample were, both [K, B]."""
-        self.sampler.update(place, priority)
+        self.sampler.update(row, priority)
 
     def observations(self, count: int) -> Array:
         """Return observations [K, count, ...], spread evenly over the rows of each seed's first environment.
 
         They are drawn from no stream: looking at them changes nothing.
         """
-        self._store()
-        firsts = np.arange(self.ring.num_seeds) * self.ring.num_envs
-        rows = [np.linspace(0, last, count).astype(np.int64) for last in self.ring.filled[firsts] - 1]
-        places: Array = np.stack(rows) + firsts[:, None] * self.ring.rows
-        return self.ring.obs[places]
+        ring = self.ring
+        firsts = np.arange(ring.num_seeds) * ring.num_envs
+        spread = [np.linspace(0, last, count).astype(np.int64) for last in ring.filled[firsts] - 1]
+        row: Array = np.stack(spread) + firsts[:, None] * ring.rows
+        return ring.obs[row]
 
     def reward_range(self) -> tuple[float, float]:
         """Return the least and the greatest reward stored, as learning sees them."""
-        self._store()
-        return float(self.ring.reward.min()), float(self.ring.reward.max())
+        reward = self.ring.reward
+        return float(reward.min()), float(reward.max())
 
-    def _obs(self, places: Integers) -> Tensor:
-        return self._tensor(self.ring.obs.take(places, axis=0))
-
-    def _tensor(self, array: Array) -> Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor if self._shares else tensor.to(self.device)
-
-    def __len__(self) -> int:
-        """Return the number of transitions that can be sampled now, of the seed that has the fewest."""
-        self._store()
-        return int(self.ring.is_start.reshape(self.ring.num_seeds, -1).sum(-1).min())
+    @property
+    def rows(self) -> Segments:
+        """Return the part of a checkpoint that stores the rows of the ring; `state_dict` has all else."""
+        self._pending.flush()
+        return self._segments
 
     def state_dict(self) -> dict[str, Any]:
-        self._store()
         return {
             "ring": self.ring.state_dict(),
             "sampler": self.sampler.state_dict(),
@@ -132,3 +112,44 @@ class ReplayMemory:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ring.load_state_dict(state["ring"])
         self.sampler.load_state_dict(state["sampler"])
+
+
+class PendingRows:
+    """Rows that have been pushed and are not in the ring yet: many at once cost little more than one.
+
+    Args:
+        ring: where they go.
+        sampler: gets the changes of the ring.
+    """
+
+    MOST = 256
+
+    def __init__(self, ring: Ring, sampler: Sampler) -> None:
+        self._ring, self._sampler = ring, sampler
+        self._rows: list[Row] = []
+        self._most = min(self.MOST, ring.longest_push)
+
+    def append(self, row: Row) -> None:
+        self._rows.append(row)
+        if len(self._rows) == self._most:
+            self.flush()
+
+    def flush(self) -> Ring:
+        """Write all rows into the ring and return it."""
+        if self._rows:
+            self._sampler.changed(self._ring.push(self._rows))
+            self._rows.clear()
+        return self._ring
+
+
+def to_device(arrays: Sequence[Array], device: torch.device) -> list[Tensor]:
+    """Return arrays as tensors on a device; on the CPU they share the memory of the arrays.
+
+    Copies to a GPU go through pinned memory and do not block: torch keeps that memory until they have ended.
+    """
+    tensors = [torch.from_numpy(array) for array in arrays]
+    if device == CPU:
+        return tensors
+    if device.type == "cuda":
+        return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
+    return [tensor.to(device) for tensor in tensors]

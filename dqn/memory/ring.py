@@ -10,7 +10,8 @@ from dqn.types import Array, Bools, EnvSpec, Integers, Row
 GOES_ON, TRUNCATED, TERMINATED, CLOSING = range(4)
 """A row's `end`: its episode goes on, or ended with it; CLOSING: the row only holds a last observation."""
 
-ARRAYS = ("obs", "action", "reward", "end", "is_start")
+STORED_ONCE = ("obs", "action", "reward", "end")
+"""Arrays in which a row never changes until it is overwritten."""
 COUNTERS = ("stored", "episodes", "begun")
 
 
@@ -61,7 +62,7 @@ class Ring:
             steps: at most `longest_push` of them.
 
         Returns:
-            The places of all rows that are no starts any more and of all that became starts, some repeatedly.
+            All rows that are no starts any more and all that became starts, some repeatedly.
         """
         row = Row(*(joined(arrays) for arrays in zip(*steps, strict=True)))
         active, ended = row.active, row.terminated | row.truncated
@@ -90,8 +91,8 @@ class Ring:
         if any_ended:
             where = chosen(ended)
             started += self._close(at[where], following[where], length[where], row.terminated[ended])
-        for places in started:
-            self.is_start[places] = True
+        for rows in started:
+            self.is_start[rows] = True
         self.stored, self.episodes, self.begun = transitions[-1], episodes[-1], begun[-1]
         self._count()
         return [at, following, *started]
@@ -110,48 +111,50 @@ class Ring:
         return [self.before(at, back)[back < length] for back in range(self.span - 1)]
 
     def _count(self) -> None:
-        self.filled = np.minimum(self.stored + self.episodes, self.rows)
+        self.filled = np.minimum(self.written, self.rows)
         self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
 
-    def after(self, place: Integers) -> Integers:
-        """Return the places of the rows that follow those at `place`."""
-        following = place + 1
+    def after(self, row: Integers) -> Integers:
+        """Return the rows that follow `row`."""
+        following = row + 1
         wraps = following % self.rows == 0
         if np.count_nonzero(wraps):
             following[wraps] -= self.rows
         return following
 
-    def before(self, place: Integers, distance: int) -> Integers:
-        """Return the places of the rows that lie `distance` rows before those at `place`."""
-        position = place % self.rows
-        return place + ((position - distance) % self.rows - position)
+    def before(self, row: Integers, distance: int) -> Integers:
+        """Return the rows that lie `distance` rows before `row`."""
+        position = row % self.rows
+        return row + ((position - distance) % self.rows - position)
+
+    @property
+    def written(self) -> Integers:
+        """Return how many rows each column has ever written [K * E], closing rows included."""
+        return self.stored + self.episodes
 
     @property
     def bytes_per_row(self) -> int:
-        """Return the size of one row in all arrays."""
-        total: int = sum(getattr(self, name).nbytes for name in ARRAYS)
-        return total // self.end.size
+        """Return the size of one row in the arrays that are stored once."""
+        return int(sum(getattr(self, name).nbytes for name in STORED_ONCE)) // self.end.size
+
+    def by_column(self, name: str) -> Array:
+        """Return a view [K * E, rows, ...] of an array."""
+        array: Array = getattr(self, name)
+        return array.reshape(-1, self.rows, *array.shape[1:])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows written so far; the arrays are copies."""
-        used = min(int(self.filled.max()) + 1, self.rows)
+        """Return copies of all but the rows, which `Segments` stores; `is_start` as one bit each."""
         state: dict[str, Any] = {name: getattr(self, name).copy() for name in COUNTERS}
-        for name in ARRAYS:
-            state[name] = self._by_column(name)[:, :used].copy()
-        return state
+        return state | {"is_start": np.packbits(self.is_start)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in COUNTERS:
             getattr(self, name)[:] = np.asarray(state[name])
         self._count()
-        for name in ARRAYS:
-            stored = np.asarray(state[name])
-            self._by_column(name)[:, : stored.shape[1]] = stored
-
-    def _by_column(self, name: str) -> Array:
-        """Return a view [K * E, rows, ...] of an array."""
-        array: Array = getattr(self, name)
-        return array.reshape(-1, self.rows, *array.shape[1:])
+        bits = np.unpackbits(np.asarray(state["is_start"]))
+        if bits.size != 8 * -(-self.is_start.size // 8):
+            raise ValueError(f"is_start has {bits.size} bits; this memory has {self.is_start.size} rows")
+        self.is_start[:] = bits[: self.is_start.size]
 
 
 def joined(arrays: Sequence[Array]) -> Array:

@@ -25,44 +25,44 @@ class Uniform:
         self._weights: Floats = np.ones((len(seeds), 0), np.float32)
 
     def sample(self, batch_size: int) -> tuple[Integers, Floats]:
-        """Return the places [K, B] of the starts and their weights, all 1; each seed must have a start."""
+        """Return the rows [K, B] of the starts and their weights, all 1; each seed must have a start."""
         ring = self.ring
         uniform = np.empty((len(self.streams), batch_size))
-        for row, generator in zip(uniform, self.streams, strict=True):
-            generator.random(out=row)
-        places = self._places(uniform, ring.most_filled, self._first)
-        rejected = np.flatnonzero(~ring.is_start.take(places))
+        for numbers, generator in zip(uniform, self.streams, strict=True):
+            generator.random(out=numbers)
+        row = self._row(uniform, ring.most_filled, self._first)
+        rejected = np.flatnonzero(~ring.is_start.take(row))
         if rejected.size:
-            self._redraw(places, rejected)
-        if self._weights.shape != places.shape:
-            self._weights = np.ones(places.shape, np.float32)
-        return places, self._weights
+            self._redraw(row, rejected)
+        if self._weights.shape != row.shape:
+            self._weights = np.ones(row.shape, np.float32)
+        return row, self._weights
 
-    def update(self, place: Integers, priority: Floats) -> None:
+    def update(self, row: Integers, priority: Floats) -> None:
         """Do nothing: all starts stay equally likely."""
 
-    def changed(self, places: Sequence[Integers]) -> None:
+    def changed(self, rows: Sequence[Integers]) -> None:
         """Do nothing: the ring knows its starts."""
 
-    def _places(self, uniform: Array, filled: Array, first: Array) -> Integers:
+    def _row(self, uniform: Array, filled: Array, first: Array) -> Integers:
         """Return the rows that numbers in [0, 1) choose among the `filled` first ones of each environment."""
         num_envs = self.ring.num_envs
         total = filled if num_envs == 1 else filled * num_envs
-        places: Integers = (uniform * total).astype(np.int64)
+        row: Integers = (uniform * total).astype(np.int64)
         if num_envs > 1:
-            places += places // filled * (self.ring.rows - filled)
-        places += first
-        return places
+            row += row // filled * (self.ring.rows - filled)
+        row += first
+        return row
 
-    def _redraw(self, places: Integers, rejected: Integers) -> None:
-        """Put starts into `places` [K, B] at the flat indices `rejected`; rare ones are drawn from a list."""
+    def _redraw(self, row: Integers, rejected: Integers) -> None:
+        """Put starts into `row` [K, B] at the flat indices `rejected`; rare ones are drawn from a list."""
         ring, streams = self.ring, self.streams
-        flat, batch_size = places.reshape(-1), places.shape[1]
+        flat, batch_size = row.reshape(-1), row.shape[1]
         seed = rejected // batch_size
         for _ in range(self.ROUNDS):
             counts = np.bincount(seed, minlength=len(streams)).tolist()
             uniform = [generator.random(n) for generator, n in zip(streams, counts, strict=True)]
-            drawn = self._places(np.concatenate(uniform), ring.most_filled[seed, 0], self._first[seed, 0])
+            drawn = self._row(np.concatenate(uniform), ring.most_filled[seed, 0], self._first[seed, 0])
             wrong = ~ring.is_start.take(drawn)
             if not np.count_nonzero(wrong):
                 flat[rejected] = drawn

@@ -13,7 +13,7 @@ from dqn.agent import Agent
 from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.memory import ReplayMemory
-from dqn.process import Heap
+from dqn.process import MallocTrimmer
 from dqn.runner.best_policy import Best
 from dqn.runner.clock import Clock
 from dqn.runner.collector import Collector
@@ -23,7 +23,7 @@ from dqn.runner.support import warn_of_returns_beyond_support
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
-from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.checkpoint import Checkpoint, Part, TorchPart
 from dqn.tracking.logger import Logger
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Runner:
         self.counters, self.logger = counters, logger
         self.checkpoint, self.on_progress = checkpoint, on_progress
         self.camera, self.bar = camera, bar
-        self.heap = Heap()
+        self.trimmer = MallocTrimmer()
         self.starts = max(clock.learning_starts, memory.least_stored)
         """Transitions that each seed has stored before the first update."""
         self.stop = threading.Event()
@@ -119,7 +119,7 @@ class Runner:
                 raise KeyboardInterrupt
             if step % LOOK_STEPS == 0:
                 self.show()
-                self.heap.give_back()
+                self.trimmer.trim()
             epsilon = self.epsilon(self.tick)
             row, raw_reward, ended, ticks = self.collector.collect(epsilon, end - self.tick)
             self.memory.push(row)
@@ -153,7 +153,7 @@ class Runner:
                 f"the loss of seed {', '.join(map(str, seeds))} is not finite in update"
                 f" {self.counters.updates}; a smaller agent.lr or agent.max_grad_norm may help"
             )
-        self.memory.update_priorities(sample.place, update.priority)
+        self.memory.update_priorities(sample.row, update.priority)
 
     def is_due(self, period: int) -> bool:
         """Return whether something of this period, in iterations, is due after the present one; 0: never."""
@@ -231,24 +231,21 @@ class Runner:
             "episodes": self.counters.episodes.tolist(),
         }
 
+    def parts(self) -> dict[str, Part]:
+        """Return what a checkpoint holds."""
+        return {
+            "learner": TorchPart(self),
+            "policy": TorchPart(self.agent.policy),
+            "memory": TorchPart(self.memory),
+            "rows": self.memory.rows,
+            "best": TorchPart(self.best),
+        }
+
     def save(self) -> None:
         """Write a checkpoint of everything."""
-        files = self.logger.files()
-        learner = {
-            "agent": self.agent.state_dict(),
-            "counters": self.counters.state_dict(),
-            "logger": self.logger.state_dict(),
-            "files": files,
-            "tick": self.tick,
-            "iteration": self.iteration,
-        }
-        parts = {
-            "policy": self.agent.policy.state_dict(),
-            "learner": learner,
-            "memory": self.memory.state_dict(),
-        }
-        if self.best.changed:
-            parts["best"] = self.best.state_dict()
+        parts = self.parts()
+        if not self.best.changed:
+            del parts["best"]
         self.checkpoint.save(self.iteration, parts)
         self.best.changed = False
 
@@ -261,21 +258,27 @@ class Runner:
         if not self.checkpoint.exists():
             self.logger.open(self.counters.positions, None)
             return
-        policy, learner, memory = (self.checkpoint.load(part) for part in ("policy", "learner", "memory"))
-        best = self.checkpoint.load("best") if self.checkpoint.has("best") else None
-        try:
-            self.agent.policy.load_state_dict(policy)
-            self.agent.load_state_dict(learner["agent"])
-            self.memory.load_state_dict(memory)
-            if best is not None:
-                self.best.load_state_dict(best)
-            self.counters.load_state_dict(learner["counters"])
-            self.logger.load_state_dict(learner["logger"])
-            self.tick, self.iteration = learner["tick"], learner["iteration"]
-            self.logger.open(self.counters.positions, learner["files"])
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"{self.checkpoint.folder}: the checkpoint is not of this run ({reason})"
-            ) from None
+        parts = self.parts()
+        if not self.checkpoint.has("best"):
+            del parts["best"]
+        parts["learner"] = parts.pop("learner")  # the last: it cuts the metrics to where they were
+        self.checkpoint.restore(parts)
         log.info("resumed after %s %d", self.clock.unit, self.tick)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is not in another part of the checkpoint."""
+        return {
+            "agent": self.agent.state_dict(),
+            "counters": self.counters.state_dict(),
+            "logger": self.logger.state_dict(),
+            "files": self.logger.files(),
+            "tick": self.tick,
+            "iteration": self.iteration,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.agent.load_state_dict(state["agent"])
+        self.counters.load_state_dict(state["counters"])
+        self.logger.load_state_dict(state["logger"])
+        self.tick, self.iteration = state["tick"], state["iteration"]
+        self.logger.open(self.counters.positions, state["files"])

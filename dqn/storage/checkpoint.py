@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,9 +18,54 @@ from dqn.storage.durable_files import replace_file, sync_folder
 FORMAT = 4
 """Raised whenever what the files hold changes; others are refused."""
 
+Entry = dict[str, Any]
+"""A file as the manifest lists it: name, size, sha256."""
+
+
+class Part(Protocol):
+    """What a checkpoint holds; it stores itself in files of the checkpoint's folder."""
+
+    def save(self, folder: Path, stem: str) -> list[str]:
+        """Write files named `stem`.SUFFIX and return the names of all files that hold this part now.
+
+        Files of earlier saves may be among them; those must not have been changed.
+        """
+
+    def load(self, folder: Path, names: list[str]) -> None:
+        """Restore what `save` stored from its files, which are as they were written."""
+
+
+class HasState(Protocol):
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: Any) -> Any: ...
+
+
+class TorchPart:
+    """A part in one file: what `state_dict` of an object returns, arrays as tensors.
+
+    It may hold nested dicts and lists of tensors, arrays and plain values.
+    """
+
+    def __init__(self, owner: HasState) -> None:
+        self.owner = owner
+
+    def save(self, folder: Path, stem: str) -> list[str]:
+        name = f"{stem}.pt"
+        try:
+            with (folder / name).open("wb") as file:
+                torch.save(to_tensors(self.owner.state_dict()), file)
+        except RuntimeError as error:
+            # torch's zip writer fails once more after a failed or interrupted write; the first reason counts
+            raise error.__context__ or OSError(first_line(error)) from None
+        return [name]
+
+    def load(self, folder: Path, names: list[str]) -> None:
+        self.owner.load_state_dict(read_state(folder, names))
+
 
 class Checkpoint:
-    """The checkpoint of one run folder: parts (policy, learner, memory, best), each a file of its own.
+    """The checkpoint of one run folder: parts, each in files of its own that the manifest lists.
 
     `save` writes new files, makes them durable, replaces `manifest.json`, and then removes the old ones.
     """
@@ -28,19 +74,17 @@ class Checkpoint:
         self.folder = folder / "checkpoint"
         self.manifest = self.folder / "manifest.json"
 
-    def save(self, iteration: int, parts: dict[str, Any]) -> None:
-        """Replace the checkpoint by `parts`, nested dicts and lists of tensors, arrays and plain values.
-
-        A part that is not among them stays as it is.
+    def save(self, iteration: int, parts: Mapping[str, Part]) -> None:
+        """Replace the checkpoint by `parts`; one that is not among them stays as it is.
 
         Raises:
             UserError: it could not be written; the previous one stays.
         """
         try:
             self.folder.mkdir(exist_ok=True)
-            files = self._files() | {
-                part: self._write(f"{part}-{iteration}.pt", state) for part, state in parts.items()
-            }
+            files = self._files()
+            for name, part in parts.items():
+                files[name] = self._store(part, f"{name}-{iteration}", files.get(name, []))
             sync_folder(self.folder)
             replace_file(
                 self.manifest, json.dumps({"format": FORMAT, "iteration": iteration, "files": files})
@@ -51,27 +95,26 @@ class Checkpoint:
                 self._remove_old()
             raise UserError(f"{self.folder}: the checkpoint could not be written ({error})") from None
 
-    def _write(self, name: str, state: Any) -> dict[str, Any]:
+    def _store(self, part: Part, stem: str, before: list[Entry]) -> list[Entry]:
+        """Let a part save itself, make its new files durable and return the entries of all of its files."""
+        kept = {entry["name"]: entry for entry in before if not entry["name"].startswith(f"{stem}.")}
+        return [kept.get(name) or self._entry(name) for name in part.save(self.folder, stem)]
+
+    def _entry(self, name: str) -> Entry:
         path = self.folder / name
-        try:
-            with path.open("wb") as file:
-                torch.save(to_tensors(state), file)
-                file.flush()
-                os.fsync(file.fileno())
-        except RuntimeError as error:
-            # torch's zip writer fails once more after a failed or interrupted write; the first reason counts
-            raise error.__context__ or OSError(first_line(error)) from None
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
         return {"name": name, "size": path.stat().st_size, "sha256": digest(path)}
 
     def _remove_old(self) -> None:
-        """Remove every file that the manifest does not name."""
-        names = {self.manifest.name, *(file["name"] for file in self._files().values())}
+        """Remove every file that the manifest does not list."""
+        names = {entry["name"] for entries in self._files().values() for entry in entries}
         for path in self.folder.iterdir():
-            if path.name not in names:
+            if path.name not in names and path != self.manifest:
                 path.unlink(missing_ok=True)
 
-    def _files(self) -> dict[str, Any]:
-        files: dict[str, Any] = self._read_manifest()["files"] if self.exists() else {}
+    def _files(self) -> dict[str, list[Entry]]:
+        files: dict[str, list[Entry]] = self._read_manifest()["files"] if self.exists() else {}
         return files
 
     def exists(self) -> bool:
@@ -84,36 +127,50 @@ class Checkpoint:
         """Return the number of iterations that the checkpoint follows."""
         return int(self._read_manifest()["iteration"])
 
+    def restore(self, parts: Mapping[str, Part]) -> None:
+        """Let parts load themselves, in their order.
+
+        Raises:
+            UserError: there is no checkpoint, or it is damaged, of another format, or of another run.
+        """
+        names = {part: self._verified(part) for part in parts}
+        for name, part in parts.items():
+            try:
+                part.load(self.folder, names[name])
+            except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise UserError(f"{self.folder}: the checkpoint is not of this run ({reason})") from None
+
     def load(self, part: str) -> Any:
-        """Return one part as it was saved, arrays as tensors.
+        """Return the state of a `TorchPart`, arrays as tensors.
 
         Raises:
             UserError: there is no checkpoint, or it is damaged, of another format, or not a checkpoint.
         """
-        path = self._whole(part)
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load may raise anything where the bytes are not its own
-            raise UserError(f"{path}: not a readable part of a checkpoint ({first_line(error)})") from None
+        return read_state(self.folder, self._verified(part))
 
     def verify(self) -> None:
         """Raise UserError unless every part is there as it was written."""
         for part in self._files():
-            self._whole(part)
+            self._verified(part)
 
-    def _whole(self, part: str) -> Path:
-        """Return the file of a part, which is as it was written."""
-        entry = self._read_manifest()["files"].get(part)
-        if not isinstance(entry, dict) or not re.fullmatch(rf"{part}-\d+\.pt", str(entry.get("name"))):
+    def _verified(self, part: str) -> list[str]:
+        """Return the names of the files of a part, which are as they were written."""
+        entries = self._read_manifest()["files"].get(part)
+        if not isinstance(entries, list) or not entries:
             raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
-        path: Path = self.folder / entry["name"]
-        try:
-            whole = path.stat().st_size == entry.get("size") and digest(path) == entry.get("sha256")
-        except OSError as error:
-            raise UserError(f"{path}: not a readable part of a checkpoint ({first_line(error)})") from None
-        if not whole:
-            raise UserError(f"{path}: damaged, its size or its content is not what was written")
-        return path
+        for entry in entries:
+            name = str(entry.get("name")) if isinstance(entry, dict) else ""
+            if not re.fullmatch(rf"{re.escape(part)}-\d+\.[a-z]+", name) or "/" in part:
+                raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
+            path = self.folder / name
+            try:
+                whole = path.stat().st_size == entry.get("size") and digest(path) == entry.get("sha256")
+            except OSError as error:
+                raise unreadable(path, error) from None
+            if not whole:
+                raise UserError(f"{path}: damaged, its size or its content is not what was written")
+        return [entry["name"] for entry in entries]
 
     def _read_manifest(self) -> dict[str, Any]:
         try:
@@ -129,6 +186,23 @@ class Checkpoint:
         if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("iteration"), int):
             raise UserError(f"{self.manifest}: not a readable checkpoint manifest")
         return manifest
+
+
+def read_state(folder: Path, names: list[str]) -> Any:
+    """Return what a `TorchPart` stored; no code is run.
+
+    Raises:
+        UserError: it is not readable.
+    """
+    path = folder / names[0]
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load may raise anything where the bytes are not its own
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a readable part of a checkpoint ({first_line(error)})")
 
 
 def to_tensors(state: Any) -> Any:

@@ -86,7 +86,7 @@ def learn_all(memory: ReplayMemory, count: int) -> None:
     """Sample and set priorities, `count` times; after some of it most rows have one of their own."""
     errors: Array = np.abs(np.random.default_rng(0).standard_normal((64, 1, BATCH))).astype(np.float32)
     for i in range(count):
-        memory.update_priorities(memory.sample(BATCH).place, errors[i % len(errors)])
+        memory.update_priorities(memory.sample(BATCH).row, errors[i % len(errors)])
 
 
 def of_peer(python: Path, program: str, rows: int) -> dict[str, float]:

@@ -117,7 +117,7 @@ def test_killed(tmp_path, name):
     check_torn(folder)
 
     left = 10 - iterations(folder)
-    kill_inside("checkpoint", moments.randint(1, 3 * left), *train(folder, words))
+    kill_inside("checkpoint", moments.randint(1, 4 * left), *train(folder, words))
     check_torn(folder)
 
     with started(*resume(folder)) as process:

@@ -278,7 +278,7 @@ def replace_part(folder, part, content):
     """Put other bytes into a file of the checkpoint and make the manifest fit them."""
     manifest_file = folder / "checkpoint" / "manifest.json"
     manifest = json.loads(manifest_file.read_text())
-    entry = manifest["files"][part]
+    entry = manifest["files"][part][-1]
     (folder / "checkpoint" / entry["name"]).write_bytes(content)
     entry |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     manifest_file.write_text(json.dumps(manifest))
@@ -320,7 +320,7 @@ def test_manifest_that_leads_elsewhere(name, finished_run, trap):
     manifest = json.loads(file.read_text())
     content = (trap / "pickle").read_bytes()
     entry = {"name": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    file.write_text(json.dumps(manifest | {"files": manifest["files"] | {"policy": entry}}))
+    file.write_text(json.dumps(manifest | {"files": manifest["files"] | {"policy": [entry]}}))
     for script, option in (("evaluate", "episodes=1"), ("resume", LONGER)):
         result = call(script, finished_run, option)
         assert result.code == 1

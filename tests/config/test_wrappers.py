@@ -9,13 +9,13 @@ import pytest
 import torch
 from commands import call, tree
 from conftest import FINISHED
-from dqn.config.resolve import verified
 from helpers import TINY_STEPS, USER, config_of, make_runner
 from records import read_metrics
 
 import dqn
-from dqn.cli.check import examine_words
-from dqn.config.launch import trusting
+from dqn.cli.check import examine_parts
+from dqn.config.preflight import preflight
+from dqn.config.summary import trusting
 from dqn.config.trust import WRAPPERS
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
@@ -134,7 +134,7 @@ MISTAKES = [
 
 def assert_refused(words: list[str], keys: dict[str, str], folder: Path) -> None:
     with pytest.raises(UserError) as error:
-        verified(config_of(words), RunFolder(folder / "run"))
+        preflight(config_of(words), RunFolder(folder / "run"), words)
     first, *lines = [line.strip() for line in str(error.value).splitlines()]
     assert first.startswith(f"{len(keys)} mistake")
     assert len(lines) == len(keys), lines
@@ -249,7 +249,7 @@ def test_wrappers_that_a_run_may_name_are_gymnasiums():
 
 def test_conformance():
     def finding(entry: str) -> Any:
-        return next(iter(examine_words([f"env.wrappers=[{entry}]"], None, ["env"])))
+        return next(iter(examine_parts([f"env.wrappers=[{entry}]"], None, ["env"])))
 
     assert finding("{_target_: wrapped.plus, amount: 1.0}").state == "ok"
     found = finding("{_target_: wrapped.Noise}")

@@ -10,6 +10,7 @@ from envs import Recorder
 from helpers import make_runner
 
 from dqn.memory import NStep, ReplayMemory, Ring, Uniform
+from dqn.memory.replay import to_device
 from dqn.runner import Runner
 from dqn.types import EnvSpec, ObsSpec, Row
 
@@ -94,7 +95,7 @@ def test_memory_returns_what_the_environment_gave(tmp_path, clock, envs, n_step,
     if capacity == 1000:
         # Every transition is there, and where each iteration cut or ended it, so is its tail.
         assert seen == set(steps)
-        assert runner.memory.stored.sum() == len(steps)
+        assert ring.stored.sum() == len(steps)
     else:
         assert_newest(runner, seen, steps, n_step)
 
@@ -260,3 +261,26 @@ def test_recorder_makes_different_observations():
     """The tests above rest on this."""
     env = Recorder("unused")
     assert env.reset(seed=1)[0].tolist() != env.reset(seed=2)[0].tolist()
+
+
+def arrays() -> list[np.ndarray]:
+    return [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((2, 3, 4), np.uint8), np.array([[1, 2]])]
+
+
+def test_on_the_cpu_tensors_share_the_memory_of_arrays():
+    given = arrays()
+    tensors = to_device(given, torch.device("cpu"))
+    assert [tensor.data_ptr() for tensor in tensors] == [array.ctypes.data for array in given]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_on_a_gpu_tensors_are_copies_of_arrays():
+    """The arrays may be written over at once: what was copied before is what they were."""
+    given = [*arrays(), np.random.default_rng(0).random((64, 2**18))]
+    expected = [array.copy() for array in given]
+    tensors = to_device(given, torch.device("cuda"))
+    for array in given:
+        array[:] = 99
+    for tensor, array in zip(tensors, expected, strict=True):
+        assert tensor.is_cuda
+        np.testing.assert_array_equal(tensor.cpu().numpy(), array)

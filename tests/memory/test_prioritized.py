@@ -60,16 +60,22 @@ class Play:
 
 def push(memory: ReplayMemory, count: int = 1) -> None:
     """Store steps of one long episode."""
-    first = int(memory.stored.max())
+    first = int(stored(memory).max())
     ones = np.ones((memory.ring.num_seeds, memory.ring.num_envs))
     for obs in range(first, first + count):
         steps = (ones * obs).astype(np.float32), ones.astype(int), ones, (ones * obs + 1).astype(np.float32)
         memory.push(Row(*steps, ones < 0, ones < 0, ones > 0))
-    assert len(memory) > 0
+    assert memory.ring.is_start.reshape(memory.ring.num_seeds, -1).any(-1).all()
 
 
-def at(*places: int) -> Integers:
-    return np.array([places])
+def stored(memory: ReplayMemory) -> Integers:
+    """Return how many transitions each seed has ever stored [K]."""
+    ring = memory.ring
+    return ring.stored.reshape(-1, ring.num_envs).sum(-1)
+
+
+def at(*rows: int) -> Integers:
+    return np.array([rows])
 
 
 def chances(memory: ReplayMemory) -> np.ndarray:
@@ -189,7 +195,7 @@ def test_beta_counts_the_transitions_of_each_seed():
         obs = (ones * step).astype(np.float32)
         active = np.array([[step < 2], [True]])
         m.push(Row(obs, ones.astype(int), ones, obs + 1, ones < 0, ones < 0, active))
-    assert m.stored.tolist() == [2, 8]
+    assert stored(m).tolist() == [2, 8]
     m.update_priorities(np.array([[0] * 7 + [1], range(16, 24)]), np.array([[1] * 7 + [4]] * 2, float))
     index, weight = m.sampler.sample(4)
     while {1, 23} - set(index.ravel().tolist()) or {0} - set(index[0].tolist()):
@@ -306,9 +312,9 @@ def test_a_list_of_priorities_does_the_same(num_envs, pauses, n_step, max_weight
     play.push(m, 30)
     for _ in range(40):
         play.push(m, int(random.integers(most_pushed)))
-        stored = m.stored
+        counts = stored(m)
         for k, twin in enumerate(twins):
-            twin.now(starts_of(m, k), int(stored[k]))
+            twin.now(starts_of(m, k), int(counts[k]))
         for _ in range(random.integers(1, 4)):
             batch_size = int(random.integers(1, 40))
             sample = m.sample(batch_size)
@@ -318,18 +324,18 @@ def test_a_list_of_priorities_does_the_same(num_envs, pauses, n_step, max_weight
                 assert sample.batch.obs[k].tolist() == drawn
                 np.testing.assert_allclose(sample.weight[k], weights, rtol=1e-5)
                 twin.update(drawn, errors[k].tolist())
-            m.update_priorities(sample.place, errors)
+            m.update_priorities(sample.row, errors)
         for k, twin in enumerate(twins):
             of = slice(k * m.ring.is_start.size // 2, (k + 1) * m.ring.is_start.size // 2)
             leaves, is_start = m.sampler.tree.leaves[k], m.ring.is_start[of]
             assert (leaves[~is_start] == 0).all()
             held = [twin.priorities[obs] ** 0.7 for obs in m.ring.obs[of][is_start].tolist()]
             np.testing.assert_allclose(leaves[is_start], held, rtol=1e-12)
-    assert (m.stored > capacity).all()
+    assert (stored(m) > capacity).all()
 
 
 def starts_of(m: ReplayMemory, k: int) -> list[float]:
-    """Return the observations at a seed's starts, by place."""
+    """Return the observations at a seed's starts, by row."""
     rows = m.ring.num_envs * m.ring.rows
     of = slice(k * rows, (k + 1) * rows)
     return m.ring.obs[of][m.ring.is_start[of]].tolist()
@@ -348,12 +354,12 @@ def test_state_survives_a_round_trip(max_weight, steps):
         for _ in range(steps // 10):
             play.push(memories[0], 10)
             for other in memories[1:]:
-                other._pending.extend(memories[0]._pending)
+                other._pending._rows.extend(memories[0]._pending._rows)
             samples = [m.sample(33) for m in memories]
             errors = play.random.standard_normal((2, 33)).astype(np.float32)
             for m, sample in zip(memories, samples, strict=True):
-                same([*sample.batch, sample.weight, sample.place], [*samples[0].batch, *samples[0][1:]])
-                m.update_priorities(sample.place, errors)
+                same([*sample.batch, sample.weight, sample.row], [*samples[0].batch, *samples[0][1:]])
+                m.update_priorities(sample.row, errors)
 
     first, second, play = make(), make(), Play((2, 2), pauses=False)
     work([first], play, steps)
@@ -376,7 +382,7 @@ def test_a_run_keeps_the_tree_right(tmp_path, words, keys):
 
     def checked(batch_size: int) -> Any:
         drawn = sample(batch_size)
-        assert m.ring.is_start[drawn.place].all()
+        assert m.ring.is_start[drawn.row].all()
         leaves = m.sampler.tree.leaves.ravel()
         assert ((leaves > 0) == m.ring.is_start).all()
         seen.append(float(drawn.weight.min()))
@@ -412,7 +418,7 @@ def test_uniform_weights_are_1():
     push(m, 5)
     uniform = Uniform(ring=m.ring, seeds=[0])
     for batch_size in (3, 8, 3):
-        places, weights = uniform.sample(batch_size)
-        assert weights.shape == places.shape == (1, batch_size)
+        rows, weights = uniform.sample(batch_size)
+        assert weights.shape == rows.shape == (1, batch_size)
         assert weights.dtype == np.float32
         assert (weights == 1).all()

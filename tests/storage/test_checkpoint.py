@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pytest
 import torch
 from records import same
 
+import dqn.storage.checkpoint
 import dqn.storage.durable_files
 from dqn.errors import UserError
-from dqn.storage.checkpoint import FORMAT, Checkpoint, digest
+from dqn.storage.checkpoint import FORMAT, Checkpoint, TorchPart, digest
 from dqn.storage.durable_files import replace_file
 
 PARTS = ("policy", "learner", "memory")
@@ -35,6 +37,23 @@ def state(iteration: int, size: int = 50) -> dict[str, Any]:
     }
 
 
+class Holder:
+    """Has a state, as an agent or a memory has."""
+
+    def __init__(self, state: Any = None) -> None:
+        self.state = state
+
+    def state_dict(self) -> Any:
+        return self.state
+
+    def load_state_dict(self, state: Any) -> None:
+        self.state = state
+
+
+def parts(iteration: int, size: int = 50) -> dict[str, TorchPart]:
+    return {part: TorchPart(Holder(content)) for part, content in state(iteration, size).items()}
+
+
 def assert_holds(checkpoint: Checkpoint, iteration: int) -> None:
     """Assert that a new process would read just this iteration."""
     fresh = Checkpoint(checkpoint.folder.parent)
@@ -42,13 +61,16 @@ def assert_holds(checkpoint: Checkpoint, iteration: int) -> None:
     expected = state(iteration)
     expected["memory"] = {name: torch.from_numpy(x) for name, x in expected["memory"].items()}
     same({part: fresh.load(part) for part in PARTS}, expected)
+    holders = {part: Holder() for part in PARTS}
+    fresh.restore({part: TorchPart(holder) for part, holder in holders.items()})
+    same({part: holder.state for part, holder in holders.items()}, expected)
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     """Return the checkpoint of iteration 1."""
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.save(1, state(1))
+    checkpoint.save(1, parts(1))
     return checkpoint
 
 
@@ -62,20 +84,20 @@ def forge(checkpoint: Checkpoint, content: bytes) -> None:
     path = checkpoint.folder / "policy-1.pt"
     path.write_bytes(content)
     entry = {"name": path.name, "size": len(content), "sha256": digest(path)}
-    edit_manifest(checkpoint, lambda manifest: manifest["files"].update(policy=entry))
+    edit_manifest(checkpoint, lambda manifest: manifest["files"].update(policy=[entry]))
 
 
 def test_what_was_saved_is_loaded(checkpoint):
     assert checkpoint.exists()
     assert_holds(checkpoint, 1)
-    checkpoint.save(12, state(12))
+    checkpoint.save(12, parts(12))
     assert_holds(checkpoint, 12)
 
 
 def test_old_files_are_removed(checkpoint):
     (checkpoint.folder / "memory-7.pt").write_bytes(b"of a crash")
     (checkpoint.folder / "manifest.json.tmp").write_bytes(b"of a crash")
-    checkpoint.save(2, state(2))
+    checkpoint.save(2, parts(2))
     names = {path.name for path in checkpoint.folder.iterdir()}
     assert names == {"manifest.json", "policy-2.pt", "learner-2.pt", "memory-2.pt"}
 
@@ -141,9 +163,64 @@ def test_another_format(checkpoint, version):
     "name", ["../../policy-1.pt", "/etc/passwd", "policy-1.pt/", "memory-1.pt", "policy-1.pt\n", "", None, 3]
 )
 def test_a_manifest_that_names_other_files(checkpoint, name):
-    edit_manifest(checkpoint, lambda manifest: manifest["files"]["policy"].update(name=name))
+    edit_manifest(checkpoint, lambda manifest: manifest["files"]["policy"][0].update(name=name))
     with pytest.raises(UserError, match=f"{checkpoint.manifest}: names no proper file"):
         checkpoint.load("policy")
+
+
+@pytest.mark.parametrize("entries", [[], {}, None, "policy-1.pt", ["policy-1.pt"], [None], [{}]])
+def test_a_manifest_whose_files_are_no_list_of_files(checkpoint, entries):
+    edit_manifest(checkpoint, lambda manifest: manifest["files"].update(policy=entries))
+    for read in (partial(checkpoint.load, "policy"), checkpoint.verify):
+        with pytest.raises(UserError, match=f"{checkpoint.manifest}: names no proper file"):
+            read()
+
+
+class Appending:
+    """A part that writes a file each time and keeps the latest three."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def save(self, folder: Path, stem: str) -> list[str]:
+        (folder / f"{stem}.txt").write_text(stem)
+        self.names = [*self.names, f"{stem}.txt"][-3:]
+        return self.names
+
+    def load(self, folder: Path, names: list[str]) -> None:
+        self.names = names
+
+
+def test_files_of_earlier_saves_are_kept_while_a_part_names_them(checkpoint, monkeypatch):
+    """They are neither written nor read again."""
+    part, hashed = Appending(), []
+
+    def recorded(path: Path) -> str:
+        hashed.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr(dqn.storage.checkpoint, "digest", recorded)
+    for iteration in range(1, 6):
+        checkpoint.save(iteration, {"rows": part})
+        assert hashed.pop() == f"rows-{iteration}.txt"
+        assert not hashed
+        kept = [f"rows-{i}.txt" for i in range(max(1, iteration - 2), iteration + 1)]
+        assert sorted(path.name for path in checkpoint.folder.glob("rows-*")) == kept
+        again = Appending()
+        Checkpoint(checkpoint.folder.parent).restore({"rows": again})
+        assert again.names == kept
+        hashed.clear()
+    assert checkpoint.load("learner")["tick"] == 1, "a part that was not saved stays"
+    (checkpoint.folder / "rows-4.txt").write_text("ROWS-4")
+    for read in (checkpoint.verify, partial(checkpoint.restore, {"rows": part})):
+        with pytest.raises(UserError, match=r"rows-4.txt: damaged"):
+            read()
+
+
+def test_a_second_save_of_one_iteration_counts(checkpoint):
+    checkpoint.save(1, parts(2))
+    checkpoint.verify()
+    assert checkpoint.load("policy")["weight"][0, 0] == 2
 
 
 class Payload:
@@ -227,14 +304,14 @@ def failing(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) 
 def saved_once(folder: Path) -> Checkpoint:
     folder.mkdir()
     checkpoint = Checkpoint(folder)
-    checkpoint.save(1, state(1))
+    checkpoint.save(1, parts(1))
     return checkpoint
 
 
 def number_of_operations(folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     checkpoint = saved_once(folder)
     with failing(monkeypatch, 0, OSError()) as names:
-        checkpoint.save(2, state(2))
+        checkpoint.save(2, parts(2))
     assert {name for _, name in OPERATIONS} == set(names)
     return len(names)
 
@@ -245,10 +322,10 @@ def test_a_crash_between_any_two_operations(tmp_path, monkeypatch):
     for number in range(1, count + 1):
         checkpoint = saved_once(tmp_path / str(number))
         with failing(monkeypatch, number, Crash()), pytest.raises(Crash):
-            checkpoint.save(2, state(2))
+            checkpoint.save(2, parts(2))
         held.append(checkpoint.iteration())
         assert_holds(checkpoint, held[-1])
-        checkpoint.save(2, state(2))  # what the resumed run does if the crash came before the manifest
+        checkpoint.save(2, parts(2))  # what the resumed run does if the crash came before the manifest
         assert_holds(checkpoint, 2)
         assert len(list(checkpoint.folder.iterdir())) == 4
     assert held == sorted(held)
@@ -271,7 +348,7 @@ def test_all_is_durable_before_the_manifest_names_it(checkpoint, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(Path, "replace", recorded_replace)
-    checkpoint.save(2, state(2))
+    checkpoint.save(2, parts(2))
     assert done == [
         *("sync policy-2.pt", "sync learner-2.pt", "sync memory-2.pt", "sync checkpoint"),
         *("sync manifest.json.tmp", "replace manifest.json", "sync checkpoint"),
@@ -283,9 +360,9 @@ def test_a_crash_in_the_first_save_leaves_none(tmp_path, monkeypatch):
         checkpoint = Checkpoint(tmp_path / str(number))
         checkpoint.folder.parent.mkdir()
         with failing(monkeypatch, number, Crash()), pytest.raises(Crash):
-            checkpoint.save(1, state(1))
+            checkpoint.save(1, parts(1))
         assert not checkpoint.exists()
-        checkpoint.save(1, state(1))
+        checkpoint.save(1, parts(1))
         assert_holds(checkpoint, 1)
 
 
@@ -295,7 +372,7 @@ def test_a_failure_of_any_operation(tmp_path, monkeypatch):
         checkpoint = saved_once(tmp_path / str(number))
         full = OSError(errno.ENOSPC, "No space left on device")
         with failing(monkeypatch, number, full), pytest.raises(UserError) as caught:
-            checkpoint.save(2, state(2))
+            checkpoint.save(2, parts(2))
         assert str(checkpoint.folder) in str(caught.value)
         assert "No space left on device" in str(caught.value)
         assert_holds(checkpoint, checkpoint.iteration())
@@ -324,7 +401,7 @@ def test_an_interrupt_within_a_write_stays_an_interrupt(checkpoint, monkeypatch)
 
     monkeypatch.setattr(torch, "save", save)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(2, state(2))
+        checkpoint.save(2, parts(2))
     assert_holds(checkpoint, 1)
 
 
@@ -340,10 +417,10 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 def test_a_real_failing_write(checkpoint):
     with file_size_limit(20_000), pytest.raises(UserError, match=f"{checkpoint.folder}: .*File too large"):
-        checkpoint.save(2, state(2, size=100_000))
+        checkpoint.save(2, parts(2, size=100_000))
     assert_holds(checkpoint, 1)
     assert len(list(checkpoint.folder.iterdir())) == 4
-    checkpoint.save(2, state(2))
+    checkpoint.save(2, parts(2))
     assert_holds(checkpoint, 2)
 
 
@@ -367,11 +444,11 @@ def small_disk():
 
 def test_a_full_disk(small_disk):
     checkpoint = Checkpoint(small_disk)
-    checkpoint.save(1, state(1))
+    checkpoint.save(1, parts(1))
     with pytest.raises(UserError, match=f"{checkpoint.folder}: .*No space left on device"):
-        checkpoint.save(2, state(2, size=100_000))
+        checkpoint.save(2, parts(2, size=100_000))
     assert_holds(checkpoint, 1)
-    checkpoint.save(2, state(2))
+    checkpoint.save(2, parts(2))
     assert_holds(checkpoint, 2)
 
 
@@ -392,7 +469,7 @@ def test_an_unwritable_folder(checkpoint):
     checkpoint.folder.chmod(0o500)
     try:
         with unprivileged(), pytest.raises(UserError, match=f"{checkpoint.folder}: .*Permission denied"):
-            checkpoint.save(2, state(2))
+            checkpoint.save(2, parts(2))
     finally:
         checkpoint.folder.chmod(0o700)
     assert_holds(checkpoint, 1)
@@ -402,7 +479,7 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     checkpoint = Checkpoint(tmp_path)
     checkpoint.folder.write_text("")
     with pytest.raises(UserError, match=f"{checkpoint.folder}: .*File exists"):
-        checkpoint.save(1, state(1))
+        checkpoint.save(1, parts(1))
 
 
 def test_replace_file_leaves_the_old_content_or_the_new(tmp_path, monkeypatch):

@@ -209,6 +209,6 @@ def test_observations_are_those_of_each_seed(tmp_path):
     seen = runner.memory.observations(7)
     assert seen.shape == (2, 7, 4)
     for k in range(2):
-        column = runner.memory.ring._by_column("obs")[2 * k, : runner.memory.ring.filled[2 * k]]
+        column = runner.memory.ring.by_column("obs")[2 * k, : runner.memory.ring.filled[2 * k]]
         np.testing.assert_array_equal(seen[k][[0, -1]], column[[0, -1]])
         assert all((column == one).all(-1).any() for one in seen[k])
