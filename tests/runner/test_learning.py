@@ -12,10 +12,10 @@ GAMMA = 0.9
 WORDS = [
     *("env.id=Chain-v0", "env.module=envs", "env.num_envs=8", "env.reward_scale=1"),
     *("env.time_limit_is_terminal=false", f"agent.gamma={GAMMA}", "agent.lr=2e-3"),
-    *("runner=steps", "runner.total_steps=24000", "runner.iteration_length=12000", "runner.eval_episodes=0"),
+    *("runner=steps", "runner.total_steps=12000", "runner.iteration_length=6000", "runner.eval_episodes=0"),
     *("runner.learning_starts=4000", "runner.train_period=16", "runner.target_period=400"),
     *("runner.batch_size=512", "schedule=constant", "schedule.value=1", "num_seeds=2"),
-    *("agent/lr_schedule=linear", "agent.lr_schedule.duration=24000"),
+    *("agent/lr_schedule=linear", "agent.lr_schedule.duration=12000"),
 ]
 
 
@@ -26,23 +26,24 @@ CORRECTED = ["memory.sampler.beta.start=1"]  # less lets chance outcomes weigh b
 SOFT = ["agent.backup.temperature=0.1", "agent.backup.alpha=0.5"]  # with more the values take longer
 FEW = [f"network.head.num_{kind}=8" for kind in ("samples", "target_samples", "action_samples")]
 FEW += ["runner.batch_size=128"]
+LONG = ["runner.total_steps=24000", "agent.lr_schedule.duration=24000"]
 PRESETS = {
     "dqn": [],
     "double": [],
     "dueling": [],
-    "noisy": [],
-    "n_step": [],
+    "noisy": LONG,
+    "n_step": LONG,
     "prioritized": CORRECTED,
     "c51": SUPPORT,
-    "qrdqn": [*QUANTILES, "network.head.num_quantiles=16"],
-    "iqn": [*QUANTILES, *FEW],
+    "qrdqn": [*LONG, *QUANTILES, "network.head.num_quantiles=16"],
+    "iqn": [*LONG, *QUANTILES, *FEW],
     "munchausen": SOFT,
-    "m_qrdqn": [*SOFT, *QUANTILES, "network.head.num_quantiles=16"],
-    "m_iqn": [*SOFT, *QUANTILES, *FEW],
+    "m_qrdqn": [*LONG, *SOFT, *QUANTILES, "network.head.num_quantiles=16"],
+    "m_iqn": [*LONG, *SOFT, *QUANTILES, *FEW],
     "dueling_double": [],
     "prioritized_double": CORRECTED,
-    "rainbow": [*SUPPORT, *CORRECTED],
-    "rainbow_iqn": [*QUANTILES, *FEW, *CORRECTED, "network.layer.sigma=0.1"],
+    "rainbow": [*LONG, *SUPPORT, *CORRECTED],
+    "rainbow_iqn": [*LONG, *QUANTILES, *FEW, *CORRECTED, "network.layer.sigma=0.1"],
 }
 
 
