@@ -184,7 +184,7 @@ def test_evaluation_has_no_training_wrappers(tmp_path):
     assert len(episodes) > 10
     assert all(line["train/return"] == line["train/length"] / 2 for line in episodes)
     assert max(line["train/length"] for line in episodes) <= 20
-    returns = np.array(runner.logger.evaluation["0"])
+    returns = np.array(runner.counters.evaluation["0"])
     assert np.array_equal(returns, np.round(returns))
     assert returns.min() >= 8
     assert returns.max() <= 20
