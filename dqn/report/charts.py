@@ -36,7 +36,7 @@ EFFECTS = 8
 """Keys whose effect is drawn."""
 CROWDED = 4
 """Settings beyond which a picture has no room for every interval."""
-TICKS = 10
+MAX_TICKS = 10
 """Values of a key that are each given a place; more of them are drawn to scale where they are numbers."""
 
 
@@ -235,7 +235,7 @@ def draw_effect(ax: "Axes", effect: Effect) -> None:
     points = [(text, found) for text, found in zip(effect.values, effect.estimates, strict=True) if found]
     together = f"\n(changes together with {shorten(', '.join(effect.linked), 40)})" if effect.linked else ""
     ax.set_xlabel(shorten(effect.key, LABEL) + together)
-    if len(points) > TICKS:
+    if len(points) > MAX_TICKS:
         draw_many(ax, points)
         return
     for i, (_, found) in enumerate(points):

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 RECORD_FILE = "search.json"
 SELECTION_BIAS = "the best of the trials, so biased upwards"
 
-Record = dict[str, Any]
+SearchRecord = dict[str, Any]
 
 
 def best_of(study: "Study") -> "FrozenTrial | None":
@@ -59,7 +59,7 @@ def write_record(
     config: dict[str, Any],
     best: "FrozenTrial | None",
     fresh: SweepJob | None,
-) -> Record:
+) -> SearchRecord:
     """Write the record of a search into its folder, and return it.
 
     Args:
@@ -69,7 +69,7 @@ def write_record(
         best: the best trial, None if none has finished.
         fresh: the job of its settings on fresh seeds, None if that was not wanted.
     """
-    record: Record = {"best": None, "fresh": None, "trials": [as_data(trial) for trial in begun(study)]}
+    record: SearchRecord = {"best": None, "fresh": None, "trials": [as_data(trial) for trial in begun(study)]}
     if best is not None:
         record["best"] = as_data(best) | {"seeds": list(seeds_of(config)), "note": SELECTION_BIAS}
     if fresh is not None and fresh.status == JobStatus.COMPLETED:
@@ -86,7 +86,7 @@ def write_record(
     return record
 
 
-def as_data(trial: "FrozenTrial") -> Record:
+def as_data(trial: "FrozenTrial") -> SearchRecord:
     """Return a trial as plain data."""
     attrs = trial.user_attrs
     return {
@@ -99,7 +99,7 @@ def as_data(trial: "FrozenTrial") -> Record:
     }
 
 
-def log_summary(record: Record, best: "FrozenTrial | None", folder: Path) -> None:
+def log_summary(record: SearchRecord, best: "FrozenTrial | None", folder: Path) -> None:
     """Log the best settings, both of their results, and where to read on."""
     if best is None:
         log.info("no trial has finished")
