@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
-import dqn
 from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
+from dqn.version import __version__
 
 ENVIRONMENTS = "env._target_"
 """The one place of what makes environments: there `id` and `module`, which name code, are looked at."""
@@ -67,7 +67,7 @@ def refuse_older(folder: RunFolder) -> None:
     made_by = str(versions.get("dqn")) if isinstance(versions, dict) else ""
     if re.fullmatch(r"\d+(\.\d+)*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
         raise UserError(
-            f"{folder.path}: made by dqn {made_by}; this is dqn {dqn.__version__}, which cannot read it:"
+            f"{folder.path}: made by dqn {made_by}; this is dqn {__version__}, which cannot read it:"
             " install that version to go on with it"
         )
 
@@ -116,7 +116,7 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
         if value in shipped_environments() and path != ENVIRONMENTS:
             raise refuse(folder, path, value, f"belongs to {ENVIRONMENTS}")
     elif not trusted(value, trust):
-        raise refuse(folder, path, value, f"no part of dqn {dqn.__version__}; {advice(value)}")
+        raise refuse(folder, path, value, f"no part of dqn {__version__}; {advice(value)}")
     elif not defined_in(value, trust):
         raise refuse(folder, path, value, f"only imported by {package(value)}, not defined there")
 
