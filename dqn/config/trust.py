@@ -65,7 +65,7 @@ def refuse_older(folder: RunFolder) -> None:
     """Raise UserError if an older version of this package made the folder, whose names and files differ."""
     versions = folder.stored_status().get("versions")
     made_by = str(versions.get("dqn")) if isinstance(versions, dict) else ""
-    if re.fullmatch(r"\d+(\.\d+)*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
         raise UserError(
             f"{folder.path}: made by dqn {made_by}; this is dqn {__version__}, which cannot read it:"
             " install that version to go on with it"
@@ -163,7 +163,7 @@ def defined_in(name: str, trust: Sequence[str]) -> bool:
 
 
 def advice(name: Any) -> str:
-    if package(name) == "dqn":
+    if package(name) in ("dqn", "torch"):  # which nobody should trust with every name in it
         return "another version of dqn may have made this run"
     return f"if {package(name)} is your own: --trust {package(name)}"
 
