@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from dqn.errors import UserError
-from dqn.version import VERSION
+from dqn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from dqn.config.api import Run
     from dqn.deploy.greedy_policy import GreedyPolicy
 
 __all__ = ["GreedyPolicy", "Run", "UserError", "load", "train"]
-__version__ = VERSION
 
 
 def __getattr__(name: str) -> type[Run] | type[GreedyPolicy]:

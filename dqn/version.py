@@ -1,3 +1,3 @@
-"""The version of this package, which run folders record."""
+"""The version of this package: the only place of its number."""
 
-VERSION = "0.2.0"
+__version__ = "0.2.0"

@@ -1,6 +1,7 @@
 """The forward pass in NumPy: for one observation torch's dispatcher costs several times the arithmetic."""
 
 import operator
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -173,10 +174,28 @@ class TracedDraws:
         self.normal, self.uniform = draws.normal, draws.uniform
 
 
+TRACING = threading.Lock()
+"""Held while tracing: torch.fx patches modules of the whole process and puts them back in order."""
+
+
 class Tracer(fx.Tracer):
-    """Also traces what depends on constants alone."""
+    """Also traces what depends on constants alone, and leaves the calls of other threads alone.
+
+    While it traces, torch.fx has every module of the process call it.
+    """
 
     proxy_buffer_attributes = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
 
 
 @contextmanager
@@ -242,7 +261,7 @@ def compiled(values: nn.Module) -> Forward:
     Raises:
         KeyError: an operation is not among OPERATIONS.
     """
-    with traceable(values):
+    with TRACING, traceable(values):
         graph = Tracer().trace(values)
     constants = nn.Module()
     for i, node in enumerate(graph.nodes):

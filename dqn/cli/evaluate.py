@@ -21,7 +21,7 @@ def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> 
 
     Args:
         path: the run folder.
-        options: how.
+        options: how they are evaluated.
         trust: packages of the user's own that the run may name.
 
     Raises:

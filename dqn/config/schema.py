@@ -162,7 +162,7 @@ def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any
     except (PydanticUserError, TypeError):  # not a type of values
         return value
     except ValidationError as error:
-        should = {told(one["type"], one["msg"], value) for one in error.errors()}
+        should = {message_of(one["type"], one["msg"], value) for one in error.errors()}
         problems.append(Problem(key, value, " or ".join(sorted(should))))
         return value
     if not same_kind(value, converted):
@@ -171,7 +171,7 @@ def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any
     return list(converted) if isinstance(value, list) and isinstance(converted, tuple) else converted
 
 
-def told(error: str, message: str, value: Any) -> str:
+def message_of(error: str, message: str, value: Any) -> str:
     """Return a message of pydantic's as what the value should be."""
     if isinstance(value, float) and not math.isfinite(value):
         return "should be a finite number"

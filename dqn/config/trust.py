@@ -12,7 +12,7 @@ from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.flatten import entries, leaves
 from dqn.storage.folder import RunFolder
-from dqn.version import VERSION
+from dqn.version import __version__
 
 ENVIRONMENTS = "env._target_"
 """The one place of what makes environments: there `id` and `module`, which name code, are looked at."""
@@ -70,9 +70,9 @@ def refuse_older(folder: RunFolder) -> None:
     """Raise UserError if an older version of this package made the folder, whose names and files differ."""
     versions = folder.stored_status().get("versions")
     made_by = str(versions.get("dqn")) if isinstance(versions, dict) else ""
-    if re.fullmatch(r"\d+(\.\d+)*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
         raise UserError(
-            f"{folder.path}: made by dqn {made_by}; this is dqn {VERSION}, which cannot read it:"
+            f"{folder.path}: made by dqn {made_by}; this is dqn {__version__}, which cannot read it:"
             " install that version to go on with it"
         )
 
@@ -123,7 +123,7 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
     elif value in WRAPPERS and WRAPPER.fullmatch(path):
         return
     elif not trusted(value, trust):
-        raise refuse(folder, path, value, f"no part of dqn {VERSION}; {advice(value)}")
+        raise refuse(folder, path, value, f"no part of dqn {__version__}; {advice(value)}")
     elif not defined_in(value, trust):
         raise refuse(folder, path, value, f"only imported by {package(value)}, not defined there")
 
@@ -171,7 +171,7 @@ def defined_in(name: str, trust: Sequence[str]) -> bool:
 
 
 def advice(name: Any) -> str:
-    if package(name) == "dqn":
+    if package(name) in ("dqn", "torch"):  # which nobody should trust with every name in it
         return "another version of dqn may have made this run"
     return f"if {package(name)} is your own: --trust {package(name)}"
 

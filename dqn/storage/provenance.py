@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dqn.version import VERSION
+from dqn.version import __version__
 
 PACKAGES = ("torch", "numpy", "gymnasium")
 
@@ -21,7 +21,7 @@ def cpu_seconds() -> float:
 def environment() -> dict[str, Any]:
     """Return what an exact repetition depends on, as plain text."""
     versions = {package: version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), "machine": machine(), "dqn": VERSION, **versions}
+    return {"python": platform.python_version(), "machine": machine(), "dqn": __version__, **versions}
 
 
 def machine() -> str:

@@ -20,8 +20,10 @@ from hydra.version import VersionBase
 
 import dqn
 from dqn.agent import Policy
+from dqn.config.api import Run
 from dqn.config.build import build_policy
 from dqn.config.paths import CONF
+from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.env import EnvFactory
 from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
@@ -51,6 +53,14 @@ def test_readme(tmp_path, capsys):
 def test_import_is_quick():
     code = "import sys, dqn; dqn.load, dqn.train; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names():
+    assert set(dqn.__all__) == {"GreedyPolicy", "Run", "UserError", "load", "train"}
+    assert dqn.Run is Run
+    assert dqn.GreedyPolicy is GreedyPolicy
+    with pytest.raises(AttributeError, match="module 'dqn' has no attribute 'nosuch'"):
+        dqn.nosuch  # noqa: B018
 
 
 def stored(config, folder: Path) -> Policy:
