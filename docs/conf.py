@@ -18,5 +18,6 @@ napoleon_numpy_docstring = False
 html_theme = "furo"
 html_title = "dqn"
 html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_copyright = False

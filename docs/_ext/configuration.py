@@ -164,7 +164,7 @@ class Reference:
 
     def text(self) -> str:
         """Return the whole reference as Markdown."""
-        keys = [("", key) for key in self.root.keys if key.comment]
+        keys = [("", key) for key in self.root.keys if "callbacks" not in key.name and key.comment]
         lines = ["## The run", "", *table(keys, {}), ""]
         groups = dict.fromkeys(option.group for option in self.options)
         for group in (group for group in groups if group.partition("/")[0] != RECIPES):
