@@ -5,6 +5,7 @@ Values and meanings come from the YAML files in conf/ and the comments in them.
 
 import inspect
 import itertools
+import posixpath
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -215,7 +216,10 @@ def about(option: Option, prefix: str) -> str:
 def recipe(option: Option) -> Iterator[str]:
     """Yield the lines of a recipe: its meaning and the overrides that it stands for."""
     folder = option.group.removeprefix(RECIPES).lstrip("/")
-    overrides = [choice if "=" in choice else f"+{RECIPES}={choice}" for choice in option.choices]
+    overrides = [
+        choice if "=" in choice else f"+{posixpath.join('/', option.group, choice)[1:].replace('/', '=', 1)}"
+        for choice in option.choices
+    ]
     overrides += [f"{key.name}={key.value}".replace(", ", ",") for key in option.keys]
     yield from ("", f"### `{f'{folder}/{option.name}'.lstrip('/')}`", "", option.about, "", "```text")
     yield from textwrap.wrap(" ".join(overrides), 100, break_long_words=False, break_on_hyphens=False)

@@ -7,8 +7,9 @@ MARKUP = re.compile(r"[*|]|(?<=\w)_(?!\w)")
 """Characters that reStructuredText would read as emphasis, substitutions or references."""
 
 
-def escape(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
+def escape(*arguments: Any) -> None:
     """Escape reStructuredText's markup outside code, before napoleon reads the sections."""
+    lines: list[str] = arguments[-1]
     for i, line in enumerate(lines):
         parts = re.split(r"(`[^`]*`)", line)
         lines[i] = "".join(part if part.startswith("`") else MARKUP.sub(r"\\\g<0>", part) for part in parts)
