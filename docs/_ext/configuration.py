@@ -87,8 +87,8 @@ def choices_of(defaults: Sequence[Any], group: str) -> Iterator[str]:
             if entry != "_self_":
                 yield entry.partition("@")[0].removeprefix(f"/{group}/")
             continue
-        for words, name in entry.items():
-            chosen = str(words).split()[-1]
+        for group_key, name in entry.items():
+            chosen = str(group_key).split()[-1]
             whole = chosen.lstrip("/") if chosen.startswith("/") else f"{group}/{chosen}".lstrip("/")
             if not whole.startswith("hydra/"):
                 yield f"{whole}={'null' if name is None else name}"
