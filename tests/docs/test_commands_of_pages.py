@@ -13,7 +13,7 @@ from helpers import ROOT, USER
 from hydra._internal.utils import get_args_parser
 from pages import Command, commands, commands_of, read
 
-from dqn.config.compose import check_words
+from dqn.config.compose import compose
 
 FLAGS = [["--help"], ["--cfg", "job"]]
 OTHERS = (
@@ -51,7 +51,7 @@ def test_composed(command):
         if words[-len(flags) :] == flags:
             words = words[: -len(flags)]
     arguments = get_args_parser().parse_args(words)
-    check_words(arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir)
+    compose(arguments.overrides, multirun=arguments.multirun, config_dir=arguments.config_dir)
 
 
 @pytest.mark.parametrize("command", ON_RUNS, ids=line_of)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import FINISHED
 from helpers import ROOT, USER
 from hydra.utils import get_object
 from pages import PAGES, README, Block, blocks, commands, read, spans
@@ -13,7 +12,8 @@ from pages import PAGES, README, Block, blocks, commands, read, spans
 import dqn
 from dqn.config.paths import CONF
 
-TINY = [*FINISHED, "+env.kwargs.max_episode_steps=20", "runner.eval_episodes=1"]
+TINY = ["runner.total_episodes=4", "runner.iteration_length=2", "runner.eval_episodes=1"]
+TINY += ["network.torso.hidden_sizes=[4]", "+env.kwargs.max_episode_steps=20"]
 IS_FILE = re.compile(r"# (my_\w+/[\w/]+\.(?:py|yaml))\n")
 FIRST_RUN = "docs/tutorials/first_run.md"
 GROUPS = re.findall(r"^\| `([\w/]+)`(?:, `[\w/]+`)* \| (.*?) \|", read(FIRST_RUN), re.MULTILINE)
