@@ -50,7 +50,7 @@ def test_yaml(block):
     content = yaml.safe_load(block.text)
     assert isinstance(content, dict)
     if found := IS_FILE.match(block.text):
-        assert block.text.removeprefix(found[0]).strip() == (USER / found[1]).read_text().strip()
+        assert content == yaml.safe_load((USER / found[1]).read_text())
     for target in re.findall(r"_target_: (\S+)", block.text):
         assert callable(get_object(target))
 
