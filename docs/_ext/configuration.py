@@ -46,6 +46,10 @@ class Option:
     def path(self) -> str:
         return f"{self.group}/{self.name}".lstrip("/")
 
+    @property
+    def is_recipe(self) -> bool:
+        return self.group.partition("/")[0] == RECIPES
+
 
 def read_option(path: Path, conf: Path) -> Option:
     """Return the content of a file of conf/."""
@@ -153,29 +157,24 @@ class Reference:
 
     def without_comment(self) -> list[str]:
         """Return the keys that no file of their group comments on."""
-        known = {key.name for option in (self.root, *self.options) for key in option.keys if key.comment}
-        return [
-            f"{option.path}: {key.name}"
+        keys = [
+            (option, key)
             for option in (self.root, *self.options)
             for key in option.keys
-            if key.name not in known
-            and not key.name.startswith("hydra.")
-            and option.group.partition("/")[0] != RECIPES
+            if not option.is_recipe and not key.name.startswith("hydra.")
         ]
+        known = {key.name for _, key in keys if key.comment}
+        return [f"{option.path}: {key.name}" for option, key in keys if key.name not in known]
 
     def text(self) -> str:
         """Return the whole reference as Markdown."""
         keys = [("", key) for key in self.root.keys if "callbacks" not in key.name and key.comment]
         lines = ["## The run", "", *table(keys, {}), ""]
-        groups = dict.fromkeys(option.group for option in self.options)
-        for group in (group for group in groups if group.partition("/")[0] != RECIPES):
+        for group in dict.fromkeys(option.group for option in self.options if not option.is_recipe):
             lines += self.section(group)
-        lines += [
-            f"## `{RECIPES}`",
-            "",
-            "`+experiment=NAME` stands for the overrides below its name. Yours win.",
-        ]
-        for option in (option for option in self.options if option.group.partition("/")[0] == RECIPES):
+        about = "`+experiment=NAME` stands for the overrides below its name. Yours win."
+        lines += [f"## `{RECIPES}`", "", about]
+        for option in (option for option in self.options if option.is_recipe):
             lines += recipe(option)
         return "\n".join(lines) + "\n"
 
@@ -187,19 +186,16 @@ class Reference:
         for option in options:
             default = " (default)" if option.name == self.chosen.get(group) else ""
             yield row(f"`{option.name}`{default}", about(option, prefix))
-        comments = {
-            key.name: key.comment for option in reversed(options) for key in option.keys if key.comment
-        }
-        rows = [
-            (option.name, key) for option in options for key in option.keys if key.name.startswith(prefix)
-        ]
+        keys = [(option.name, key) for option in options for key in option.keys]
+        comments = {key.name: key.comment for _, key in reversed(keys) if key.comment}
+        rows = [(name, key) for name, key in keys if key.name.startswith(prefix)]
         yield from ("", *table(rows, comments), "") if rows else ("",)
 
 
 def rank(option: Option, tops: Sequence[str]) -> tuple[bool, int, str]:
     """Return the sort key of a group: the order of config.yaml, each before those below it, recipes last."""
     top = option.group.partition("/")[0]
-    return top == RECIPES, tops.index(top) if top in tops else len(tops), option.group
+    return option.is_recipe, tops.index(top) if top in tops else len(tops), option.group
 
 
 def about(option: Option, prefix: str) -> str:
