@@ -1,24 +1,18 @@
-"""A custom wrapper."""
+"""A custom wrapper. Its signature is the schema of its entry in env.wrappers."""
 
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium
 
-from dqn.types import Probability
+from dqn.types import Positive
 
 
-class Sticky(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Repeats the previous action with `probability`, in place of the agent's."""
+class StepCost(gymnasium.RewardWrapper[Any, Any]):
+    """Takes `cost` from the reward of every step."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], probability: Probability) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], cost: Positive) -> None:
         super().__init__(env)
-        self.probability = probability
+        self.cost = cost
 
-    def reset(self, **options: Any) -> Any:
-        self.previous = None
-        return super().reset(**options)
-
-    def action(self, action: Any) -> Any:
-        if self.previous is None or self.np_random.random() >= self.probability:
-            self.previous = action
-        return self.previous
+    def reward(self, reward: SupportsFloat) -> float:
+        return float(reward) - self.cost
