@@ -1,10 +1,11 @@
 # make train: set everything up and run the default experiment. make test: the same for the tests.
+# make docs: builds the documentation into docs/_build/html.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n logical --dist worksteal $(ARGS)
 
-.PHONY: train test test-slow lint check format clean
+.PHONY: train test test-slow lint check format docs clean
 
 train: $(VENV)/core
 	$(BIN)/python scripts/train.py
@@ -27,6 +28,9 @@ check: lint
 format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/dev
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 clean:
 	rm -rf $(VENV)

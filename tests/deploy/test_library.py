@@ -1,4 +1,4 @@
-"""`import dqn`: what README shows, the environment's own observations and actions, no global state."""
+"""`import dqn`: the environment's own observations and actions, no global state."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from envs import Spaces
-from helpers import FINISHED, ROOT
+from helpers import FINISHED
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase
@@ -28,25 +28,12 @@ from dqn.env import EnvFactory
 from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
 
-README = ROOT / "README.md"
-WORDS = '["agent=double", "env=acrobot"]'
 SPACES = [name for name in Spaces.SPACES if name not in ("text", "sequence")]
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def test_readme(tmp_path, capsys):
-    block = re.search(r"## As a library\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
-    assert block.count(WORDS) == 1
-    tiny = [*FINISHED, "+env.kwargs.max_episode_steps=20", "runner.eval_episodes=1"]
-    exec(compile(block.replace(WORDS, f"{WORDS} + {tiny}"), README, "exec"), {})
-    first, values = capsys.readouterr().out.splitlines()
-    (folder,) = (tmp_path / "outputs" / "dqn").iterdir()
-    assert first == f"{folder} -20.0 {{'0': [-20.0]}}"
-    assert len(values.strip("[]").split()) == 3
 
 
 @pytest.mark.process

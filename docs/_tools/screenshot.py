@@ -55,13 +55,13 @@ def main() -> None:
     try:
         wait_for(url, board)
         with tempfile.TemporaryDirectory() as profile:
-            words = [f"--user-data-dir={profile}", f"--window-size={arguments.size}"]
-            words += [
+            options = [f"--user-data-dir={profile}", f"--window-size={arguments.size}"]
+            options += [
                 f"--screenshot={arguments.picture.absolute()}",
                 f"--virtual-time-budget={arguments.seconds}000",
             ]
             subprocess.run(
-                [browser, *FLAGS, *words, f"{url}/#{arguments.tab}"], check=True, stderr=subprocess.DEVNULL
+                [browser, *FLAGS, *options, f"{url}/#{arguments.tab}"], check=True, stderr=subprocess.DEVNULL
             )
     finally:
         board.terminate()
