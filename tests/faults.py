@@ -79,9 +79,9 @@ class MixedSeeds(ExpectedHead):
 class UnusedParameter(ExpectedHead):
     """A head with a parameter that nothing reads."""
 
-    def __init__(self, *, generators, **words):
-        super().__init__(generators=generators, **words)
-        self.unused = nn.Parameter(torch.ones(len(generators), 1))
+    def __init__(self, *, make, **words):
+        super().__init__(make=make, **words)
+        self.unused = nn.Parameter(torch.ones(make.num_seeds, 1))
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from helpers import TESTS
 from dqn.agent import Agent
 from dqn.agent.backup import Double, Greedy, Munchausen
 from dqn.memory import NStep, Prioritized, ReplayMemory, Ring
-from dqn.network.heads import ExpectedHead, QuantileHead
-from dqn.network.layers import Linear, Noisy
+from dqn.network import DuelingStreams, ExpectedHead, HeadFactory, Linear, Noisy, QuantileHead
 from dqn.types import Batch, EnvSpec, ObsSpec, Row
 from dqn.value import Categorical, Expected, Quantile
 
@@ -282,16 +281,14 @@ def dueling(name, kind, **arguments):
     inputs, outputs = case(name, torch.float32)
     streams = torch.cat((inputs.advantage.flatten(1), inputs.value), 1)
     features, atoms = streams.shape[1], inputs.value.shape[1]
-    head = kind(
-        **arguments,
-        dueling=True,
-        hidden_sizes=[],
-        huber_delta=1.0,
-        layer=Linear,
+    make = HeadFactory(
         in_features=features,
         num_actions=inputs.advantage.shape[1],
+        make_streams=partial(DuelingStreams, hidden_sizes=[]),
+        make_layer=Linear,
         generators=[torch.Generator()],
     )
+    head = kind(**arguments, huber_delta=1.0, make=make)
     identity = torch.eye(features)
     with torch.no_grad():
         for stream, weight in (

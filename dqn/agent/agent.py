@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from dqn.agent.backup import ActionValues, Backup
 from dqn.agent.compiled_update import CompiledGradient, repays
 from dqn.agent.optimizer import Optimizer
-from dqn.agent.policy import MakeNetwork, Policy, State, copy_leaves
+from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyDraws, TorchDraws
-from dqn.network import QNetwork
+from dqn.network import MakeNetwork, QNetwork
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.types import (

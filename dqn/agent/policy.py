@@ -1,6 +1,6 @@
 """A Q-network of K seeds and how it acts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from torch import nn
 
 from dqn.agent.numpy_forward import numpy_forward
 from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
-from dqn.network import QNetwork, flatten
+from dqn.network import MakeNetwork, flatten
 from dqn.seeding import integer
 from dqn.types import (
     Array,
@@ -19,9 +19,6 @@ from dqn.types import (
 )
 
 State = dict[str, Any]
-
-
-MakeNetwork = Callable[..., QNetwork]
 
 
 class Policy:

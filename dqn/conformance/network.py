@@ -11,6 +11,7 @@ from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.conformance.assertions import Failure, near, require, same
 from dqn.conformance.candidate import CPU, Subject, draws, normal, observations, perturb
+from dqn.network import HeadFactory
 from dqn.types import Draws, Purpose
 
 SEEDS = (0, 1)
@@ -168,20 +169,36 @@ def torso(subject: Subject) -> None:
     examine_stack(Stack(lambda seeds: make_torso(subject, seeds), forward, *inputs, shape))
 
 
-def head(subject: Subject) -> None:
-    features, num_actions = make_torso(subject, SEEDS).out_features, subject.spec.num_actions
-    make, of_layer = subject.part("network.head"), subject.part("network.layer")
+def head_factory(subject: Subject, seeds: Sequence[int]) -> HeadFactory:
+    """Return what makes the modules of heads that fit the torso."""
+    return HeadFactory(
+        in_features=make_torso(subject, SEEDS).out_features,
+        num_actions=subject.spec.num_actions,
+        make_streams=subject.part("network.streams"),
+        make_layer=subject.part("network.layer"),
+        generators=parameter_generators(seeds),
+    )
+
+
+def streams(subject: Subject) -> None:
     examine_stack(
         Stack(
-            lambda seeds: make(
-                layer=of_layer,
-                in_features=features,
-                num_actions=num_actions,
-                generators=parameter_generators(seeds),
-            ),
+            lambda seeds: head_factory(subject, seeds).streams(num_atoms=3),
+            forward,
+            *random_inputs(make_torso(subject, SEEDS).out_features),
+            (subject.spec.num_actions, 3),
+        )
+    )
+
+
+def head(subject: Subject) -> None:
+    make = subject.part("network.head")
+    examine_stack(
+        Stack(
+            lambda seeds: make(make=head_factory(subject, seeds)),
             mean,
-            *random_inputs(features),
-            (num_actions,),
+            *random_inputs(make_torso(subject, SEEDS).out_features),
+            (subject.spec.num_actions,),
         )
     )
 

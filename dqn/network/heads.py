@@ -1,95 +1,60 @@
 """Heads: features to a return distribution."""
 
-import itertools
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Generators, Layer
+from dqn.network.protocols import Generators, MakeLayer, MakeStreams, Streams
 from dqn.types import AtLeastTwo, Draws, Finite, Positive, PositiveInt
 from dqn.value import Categorical, Expected, Quantile
 
 
-class Stream(nn.Module):
-    """Fully connected layers with ReLU between them, [K, B, sizes[0]] to [K, B, sizes[-1]]."""
+@dataclass(frozen=True, kw_only=True)
+class HeadFactory:
+    """Makes the modules that a head consists of.
 
-    def __init__(self, *, sizes: Sequence[int], layer: Layer, generators: Generators) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            layer(in_features=fan_in, out_features=fan_out, generators=generators)
-            for fan_in, fan_out in itertools.pairwise(sizes)
-        )
-
-    def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
-        first, *others = self.layers
-        x = first.forward(x, draws)
-        for layer in others:
-            x = layer.forward(torch.relu_(x), draws)
-        return x
-
-
-class Streams(nn.Module):
-    """N numbers for each action, [K, B, in_features] to [K, B, A, N].
-
-    With `dueling` they are the sum of a state's value and its actions' advantages less their mean: Wang et
-    al. (2016), eq. 9; for each atom or quantile as in Hessel et al. (2018). `hidden_sizes` are the units of
-    hidden layers of the head's own, of each stream.
+    Args:
+        in_features: number of features that the torso gives.
+        num_actions: number of actions, A.
+        make_streams: makes the streams.
+        make_layer: makes the layers.
+        generators: draw the parameters of each seed.
     """
 
-    def __init__(
-        self,
-        *,
-        dueling: bool,
-        hidden_sizes: Sequence[int],
-        num_atoms: int,
-        num_actions: int,
-        layer: Layer,
-        in_features: int,
-        generators: Generators,
-    ) -> None:
-        super().__init__()
-        sizes = [in_features, *hidden_sizes]
-        self.shape = (num_actions, num_atoms)
-        self.advantage = Stream(sizes=[*sizes, math.prod(self.shape)], layer=layer, generators=generators)
-        self.value = (
-            Stream(sizes=[*sizes, num_atoms], layer=layer, generators=generators) if dueling else None
+    in_features: int
+    num_actions: int
+    make_streams: MakeStreams
+    make_layer: MakeLayer
+    generators: Generators
+
+    @property
+    def num_seeds(self) -> int:
+        return len(self.generators)
+
+    def streams(self, *, num_atoms: int) -> Streams:
+        """Return a map from features [K, B, in_features] to numbers for each action [K, B, A, num_atoms]."""
+        return self.make_streams(
+            layer=self.make_layer,
+            in_features=self.in_features,
+            num_actions=self.num_actions,
+            num_atoms=num_atoms,
+            generators=self.generators,
         )
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Tensor:
-        advantage = torch.unflatten(self.advantage.forward(features, draws), -1, self.shape)
-        if self.value is None:
-            return advantage
-        value: Tensor = self.value.forward(features, draws).unsqueeze(-2)
-        return value + (advantage - advantage.mean(-2, True))
+    def layer(self, *, in_features: int, out_features: int) -> nn.Module:
+        """Return a layer from [K, B, in_features] to [K, B, out_features]."""
+        return self.make_layer(in_features=in_features, out_features=out_features, generators=self.generators)
 
 
 class ExpectedHead(nn.Module):
     """One value per action, [K, B, in_features] to Expected [K, B, A]."""
 
-    def __init__(
-        self,
-        *,
-        dueling: bool,
-        hidden_sizes: list[PositiveInt],
-        huber_delta: Positive | None,
-        layer: Layer,
-        in_features: int,
-        num_actions: int,
-        generators: Generators,
-    ) -> None:
+    def __init__(self, *, huber_delta: Positive | None, make: HeadFactory) -> None:
         super().__init__()
         self.huber_delta = huber_delta
-        self.streams = Streams(
-            dueling=dueling,
-            hidden_sizes=hidden_sizes,
-            num_atoms=1,
-            num_actions=num_actions,
-            layer=layer,
-            in_features=in_features,
-            generators=generators,
-        )
+        self.streams = make.streams(num_atoms=1)
 
     def forward(self, features: Tensor, draws: Draws | None) -> Expected:
         return Expected(self.streams.forward(features, draws).squeeze(-1), self.huber_delta)
@@ -101,30 +66,10 @@ class CategoricalHead(nn.Module):
     Bellemare et al. (2017): the returns lie evenly from v_min to v_max.
     """
 
-    def __init__(
-        self,
-        *,
-        dueling: bool,
-        hidden_sizes: list[PositiveInt],
-        num_atoms: AtLeastTwo,
-        v_min: Finite,
-        v_max: Finite,
-        layer: Layer,
-        in_features: int,
-        num_actions: int,
-        generators: Generators,
-    ) -> None:
+    def __init__(self, *, num_atoms: AtLeastTwo, v_min: Finite, v_max: Finite, make: HeadFactory) -> None:
         super().__init__()
         self.register_buffer("returns", torch.linspace(v_min, v_max, num_atoms))
-        self.streams = Streams(
-            dueling=dueling,
-            hidden_sizes=hidden_sizes,
-            num_atoms=num_atoms,
-            num_actions=num_actions,
-            layer=layer,
-            in_features=in_features,
-            generators=generators,
-        )
+        self.streams = make.streams(num_atoms=num_atoms)
 
     returns: Tensor
 
@@ -140,29 +85,12 @@ class QuantileHead(nn.Module):
     """
 
     def __init__(
-        self,
-        *,
-        dueling: bool,
-        hidden_sizes: list[PositiveInt],
-        num_quantiles: PositiveInt,
-        huber_delta: Positive | None,
-        layer: Layer,
-        in_features: int,
-        num_actions: int,
-        generators: Generators,
+        self, *, num_quantiles: PositiveInt, huber_delta: Positive | None, make: HeadFactory
     ) -> None:
         super().__init__()
         self.huber_delta = huber_delta
         self.register_buffer("tau", middles(num_quantiles))
-        self.streams = Streams(
-            dueling=dueling,
-            hidden_sizes=hidden_sizes,
-            num_atoms=num_quantiles,
-            num_actions=num_actions,
-            layer=layer,
-            in_features=in_features,
-            generators=generators,
-        )
+        self.streams = make.streams(num_atoms=num_quantiles)
 
     tau: Tensor
 
@@ -182,23 +110,19 @@ class ImplicitQuantileHead(nn.Module):
         num_action_samples: fractions by which an action is chosen, K in the paper; for the next state's
             action they are others than those of its target, as in eq. 3.
         num_cosines: of the embedding.
-        dueling, hidden_sizes, huber_delta, layer, in_features, num_actions, generators: as in QuantileHead.
+        huber_delta: as in QuantileHead.
+        make: makes the streams and the layer of the embedding.
     """
 
     def __init__(
         self,
         *,
-        dueling: bool,
-        hidden_sizes: list[PositiveInt],
         num_samples: PositiveInt,
         num_target_samples: PositiveInt,
         num_action_samples: PositiveInt,
         num_cosines: PositiveInt,
         huber_delta: Positive | None,
-        layer: Layer,
-        in_features: int,
-        num_actions: int,
-        generators: Generators,
+        make: HeadFactory,
     ) -> None:
         super().__init__()
         self.huber_delta = huber_delta
@@ -209,18 +133,10 @@ class ImplicitQuantileHead(nn.Module):
             "action": num_action_samples,
             "acting": num_action_samples,
         }
-        self.register_buffer("tau", middles(num_action_samples).expand(len(generators), 1, -1))
+        self.register_buffer("tau", middles(num_action_samples).expand(make.num_seeds, 1, -1))
         self.register_buffer("frequencies", math.pi * torch.arange(num_cosines))
-        self.embedding = layer(in_features=num_cosines, out_features=in_features, generators=generators)
-        self.streams = Streams(
-            dueling=dueling,
-            hidden_sizes=hidden_sizes,
-            num_atoms=1,
-            num_actions=num_actions,
-            layer=layer,
-            in_features=in_features,
-            generators=generators,
-        )
+        self.embedding = make.layer(in_features=num_cosines, out_features=make.in_features)
+        self.streams = make.streams(num_atoms=1)
 
     tau: Tensor
     frequencies: Tensor

@@ -1,25 +1,12 @@
 """Layers with the seed axis: parameters [K, ...], inputs [K, B, ...]."""
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from dqn.network.protocols import Generators
 from dqn.types import Draws, Positive
-
-Generators = Sequence[torch.Generator]
-
-
-class Layer(Protocol):
-    """Makes a layer from `in_features` to `out_features`, a network for each generator.
-
-    What the layer returns is overwritten by the ReLU behind it: it should be a new tensor, and the last
-    operation one whose backward pass does not need it (as tanh's does).
-    """
-
-    def __call__(self, *, in_features: int, out_features: int, generators: Generators) -> nn.Module: ...
 
 
 class Linear(nn.Module):

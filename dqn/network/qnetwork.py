@@ -1,12 +1,12 @@
-"""The Q-network: observation, torso, head."""
+"""The Q-network: observation, torso, head with its streams."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Generators, Layer
+from dqn.network.heads import HeadFactory
+from dqn.network.protocols import Generators, MakeHead, MakeLayer, MakeStreams, MakeTorso
 from dqn.types import Draws, EnvSpec, Finite, ObsSpec
 from dqn.value import ReturnDistribution
 
@@ -18,8 +18,9 @@ class QNetwork(nn.Module):
         obs_low: numbers of an observation that are read as -1; None: observations are read as they are.
         obs_high: numbers of an observation that are read as 1; those between and beyond lie on the same line.
         torso: makes the torso.
+        streams: makes the streams of the head.
         head: makes the head.
-        layer: makes the layers of both.
+        layer: makes the layers of all three.
         spec: observations and actions.
         generators: draw the parameters of each seed.
 
@@ -32,9 +33,10 @@ class QNetwork(nn.Module):
         *,
         obs_low: list[Finite] | None,
         obs_high: list[Finite] | None,
-        torso: Callable[..., nn.Module],
-        head: Callable[..., nn.Module],
-        layer: Layer,
+        torso: MakeTorso,
+        streams: MakeStreams,
+        head: MakeHead,
+        layer: MakeLayer,
         spec: EnvSpec,
         generators: Generators,
     ) -> None:
@@ -48,10 +50,13 @@ class QNetwork(nn.Module):
             self.register_buffer("inverse", 2 / (high - low))
         self.torso = torso(layer=layer, in_shape=in_shape, generators=generators)
         self.head = head(
-            layer=layer,
-            in_features=self.torso.out_features,
-            num_actions=spec.num_actions,
-            generators=generators,
+            make=HeadFactory(
+                in_features=self.torso.out_features,
+                num_actions=spec.num_actions,
+                make_streams=streams,
+                make_layer=layer,
+                generators=generators,
+            )
         )
 
     middle: Tensor
@@ -61,8 +66,7 @@ class QNetwork(nn.Module):
         """Return the distributions; parts that vary at random do so by `draws`, without them not at all."""
         # .forward, here and below: at this size a module's __call__ costs as much as its products
         features = self.torso.forward(self.encode(obs), draws)
-        distribution: ReturnDistribution = self.head.forward(features, draws)
-        return distribution
+        return self.head.forward(features, draws)
 
     def encode(self, obs: Tensor) -> Tensor:
         """Return what the torso reads, float32: one-hot for discrete observations, else numbers, scaled."""

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Generators, Layer, LayerNorm
+from dqn.network.layers import LayerNorm
+from dqn.network.protocols import Generators, MakeLayer
 from dqn.types import Draws, PositiveInt
 
 
@@ -19,7 +20,7 @@ class MLP(nn.Module):
         *,
         hidden_sizes: list[PositiveInt],
         layer_norm: bool,
-        layer: Layer,
+        layer: MakeLayer,
         in_shape: Sequence[int],
         generators: Generators,
     ) -> None:

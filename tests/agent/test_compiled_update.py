@@ -64,7 +64,7 @@ def near(ours, theirs) -> None:
     [
         ["agent=rainbow"],
         pytest.param(["agent=dqn", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
-        pytest.param(["agent=munchausen", "network.head.dueling=true"], marks=pytest.mark.slow),
+        pytest.param(["agent=munchausen", "network/streams=dueling"], marks=pytest.mark.slow),
         pytest.param(["agent=m_iqn", "network/layer=noisy"], marks=pytest.mark.slow),
         pytest.param(["agent=qrdqn", "agent/optimizer=rmsprop"], marks=pytest.mark.slow),
     ],

@@ -10,7 +10,17 @@ from torch import nn
 
 from dqn.agent.numpy_forward import compiled, numpy_forward, one_hot
 from dqn.agent.rng import NumpyDraws, TorchDraws
-from dqn.network import MLP, ExpectedHead, ImplicitQuantileHead, Linear, Noisy, QNetwork, flatten
+from dqn.network import (
+    MLP,
+    DuelingStreams,
+    ExpectedHead,
+    ImplicitQuantileHead,
+    Linear,
+    Noisy,
+    QNetwork,
+    SingleStream,
+    flatten,
+)
 from dqn.types import EnvSpec, ObsSpec
 
 SPECS = {
@@ -20,14 +30,16 @@ SPECS = {
 }
 
 
-EXPECTED = partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0)
+EXPECTED = partial(ExpectedHead, huber_delta=1.0)
+SINGLE = partial(SingleStream, hidden_sizes=[])
 
 
-def make(obs: ObsSpec, torso=MLP, sizes=(16, 8), head=EXPECTED, layer=Linear) -> QNetwork:
+def make(obs: ObsSpec, *, torso=MLP, sizes=(16, 8), streams=SINGLE, head=EXPECTED, layer=Linear) -> QNetwork:
     return QNetwork(
         obs_low=None,
         obs_high=None,
         torso=partial(torso, hidden_sizes=list(sizes), layer_norm=False),
+        streams=streams,
         head=head,
         layer=layer,
         spec=EnvSpec(obs, 3, None),
@@ -58,10 +70,11 @@ def test_parameters_that_meet_no_observation_are_followed_too(layer):
     """The embedding of fixed fractions is a function of parameters alone."""
     head = partial(
         ImplicitQuantileHead,
-        **{"dueling": True, "hidden_sizes": [8], "huber_delta": 1.0, "num_cosines": 4},
+        **{"huber_delta": 1.0, "num_cosines": 4},
         **{"num_samples": 2, "num_target_samples": 3, "num_action_samples": 4},
     )
-    network = make(SPECS["numbers"], head=head, layer=layer)
+    streams = partial(DuelingStreams, hidden_sizes=[8])
+    network = make(SPECS["numbers"], streams=streams, head=head, layer=layer)
     flat = flatten(network, torch.device("cpu"))
     forward = numpy_forward(network, is_random=True)
     obs = np.random.default_rng(0).standard_normal((2, 4, 2, 3)).astype(np.float32)
@@ -129,7 +142,8 @@ def test_a_range_of_observations_equals_torch():
         obs_low=[-1.0, -2.0, 0.0, 0.0, 0.0, -0.07],
         obs_high=[1.0, 2.0, 1.0, 4.0, 0.5, 0.07],
         torso=partial(MLP, hidden_sizes=[6], layer_norm=False),
-        head=partial(HEADS["expected"], dueling=False, hidden_sizes=[]),
+        streams=SINGLE,
+        head=HEADS["expected"],
         layer=Linear,
         spec=EnvSpec(SPECS["numbers"], 3, None),
         generators=[torch.Generator().manual_seed(0)],
@@ -149,7 +163,8 @@ def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
         obs_low=None,
         obs_high=None,
         torso=partial(MLP, hidden_sizes=[6], layer_norm=more),
-        head=partial(HEADS[name], dueling=more, hidden_sizes=[5] * more),
+        streams=partial(DuelingStreams if more else SingleStream, hidden_sizes=[5] * more),
+        head=HEADS[name],
         layer=layer,
         spec=EnvSpec(SPECS["numbers"], 3, None),
         generators=[torch.Generator().manual_seed(k) for k in range(2)],

@@ -45,7 +45,7 @@ def test_every_preset_conforms_as_a_whole(option):
     "words",
     [
         ["agent=dqn", "env=frozenlake"],
-        ["network.head.dueling=true", "network/layer=noisy", "memory=prioritized", "memory/reader=n_step"],
+        ["network/streams=dueling", "network/layer=noisy", "memory=prioritized", "memory/reader=n_step"],
         ["network/head=categorical", "agent/backup=munchausen"],
     ],
     ids=" ".join,

@@ -11,14 +11,16 @@ from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
 from dqn.network import (
     MLP,
     CategoricalHead,
+    DuelingStreams,
     ExpectedHead,
+    HeadFactory,
     ImplicitQuantileHead,
     Linear,
     Noisy,
     QNetwork,
     QuantileHead,
+    SingleStream,
 )
-from dqn.network.heads import Streams
 from dqn.network.layers import LayerNorm
 from dqn.types import EnvSpec, ObsSpec
 
@@ -35,6 +37,7 @@ HEADS = {
         huber_delta=1.0,
     ),
 }
+SINGLE = partial(SingleStream, hidden_sizes=[])
 NOISY = partial(Noisy, sigma=0.5)
 FEATURES = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(9))
 CPU = torch.device("cpu")
@@ -44,9 +47,14 @@ def generators(count=2):
     return [torch.Generator().manual_seed(k) for k in range(count)]
 
 
-def make(name, layer=Linear, count=2, **words):
-    words = {"dueling": False, "hidden_sizes": []} | words
-    return HEADS[name](layer=layer, in_features=6, num_actions=3, generators=generators(count), **words)
+def factory(layer=Linear, streams=SINGLE):
+    return HeadFactory(
+        in_features=6, num_actions=3, make_streams=streams, make_layer=layer, generators=generators()
+    )
+
+
+def make(name, layer=Linear, streams=SINGLE):
+    return HEADS[name](make=factory(layer, streams))
 
 
 def draws(purpose="action", seeds=(0, 1)) -> TorchDraws:
@@ -72,15 +80,7 @@ class Given:
 @pytest.mark.parametrize("atoms", [1, 4])
 def test_dueling_is_the_papers(atoms, hidden):
     """Wang et al. (2016), eq. 9, seed by seed, sample by sample, atom by atom."""
-    streams = Streams(
-        dueling=True,
-        hidden_sizes=hidden,
-        num_atoms=atoms,
-        num_actions=3,
-        layer=Linear,
-        in_features=6,
-        generators=generators(),
-    )
+    streams = factory(streams=partial(DuelingStreams, hidden_sizes=hidden)).streams(num_atoms=atoms)
     out = streams(FEATURES, None)
     assert out.shape == (2, 5, 3, atoms)
 
@@ -99,9 +99,9 @@ def test_dueling_is_the_papers(atoms, hidden):
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("dueling", [False, True])
-def test_shapes(name, dueling):
-    head = make(name, dueling=dueling, hidden_sizes=[4])
+@pytest.mark.parametrize("streams", [SingleStream, DuelingStreams])
+def test_shapes(name, streams):
+    head = make(name, streams=partial(streams, hidden_sizes=[4]))
     distribution = head(FEATURES, draws("prediction"))
     assert distribution.mean().shape == (2, 5, 3)
     action = torch.zeros(2, 5, dtype=torch.int64)
@@ -132,7 +132,7 @@ def test_implicit_quantiles_are_the_papers():
     head = make("implicit_quantile")
     tau = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(1))
     out = head(FEATURES, Given("prediction", tau))
-    output = head.streams.advantage.layers[0]
+    output = head.streams.layers[0]
     assert out.value.shape == (2, 5, 3, 6)
     for k in range(2):
         for b in range(5):
@@ -226,7 +226,8 @@ def test_a_network_is_known_to_vary(name, layer):
         obs_low=None,
         obs_high=None,
         torso=partial(MLP, hidden_sizes=[6], layer_norm=False),
-        head=partial(HEADS[name], dueling=True, hidden_sizes=[]),
+        streams=partial(DuelingStreams, hidden_sizes=[]),
+        head=HEADS[name],
         layer=layer,
         spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None),
         generators=generators(),
