@@ -12,7 +12,7 @@ from torch import nn
 from dqn.agent import Agent
 from dqn.agent.backup import Greedy, greedy
 from dqn.memory import NStep, ReplayMemory, Uniform
-from dqn.network import MLP, ExpectedHead, Linear
+from dqn.network import MLP, DuelingStreams, ExpectedHead, Linear
 from dqn.types import Probability
 from dqn.value import Expected
 
@@ -66,6 +66,14 @@ class Narrow(MLP):
 
     def forward(self, x, draws):
         return super().forward(x, draws)[..., 1:]
+
+
+class WrongMean(DuelingStreams):
+    """Streams that subtract the mean of the batch instead of that of the actions."""
+
+    def forward(self, features, draws):
+        advantage = self.advantage.forward(features, draws)
+        return self.value.forward(features, draws) + (advantage - advantage.mean(1, True))
 
 
 class MixedSeeds(ExpectedHead):

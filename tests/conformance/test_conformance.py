@@ -14,7 +14,8 @@ from dqn.conformance import Finding
 from dqn.conformance.examine import PARTS, WHOLE
 
 FAST = [check.name for check in PARTS]
-GROUPS = ("agent", "memory", "network/head", "network/layer", "agent/backup", "agent/optimizer", "schedule")
+GROUPS = ("agent", "memory", "network/streams", "network/head", "network/layer", "agent/backup")
+GROUPS += ("agent/optimizer", "schedule")
 SMALL = ["network.torso.hidden_sizes=[16]"]
 
 
@@ -74,6 +75,7 @@ FAULTS = [
     ("network.layer", "OneGenerator", "network.layer", "the generator of its seed"),
     ("network.torso", "BatchNormed", "network.torso", "other samples of the batch"),
     ("network.torso", "Narrow", "network.torso", "[1, 1, 15]; it should be [1, 1, 16]"),
+    ("network.streams", "WrongMean", "network.streams", "other samples of the batch"),
     ("network.head", "MixedSeeds", "network.head", "seed 0 changed when the parameters of seed 1 did"),
     ("network.head", "NoDiscountHead", "distribution", "reward + discount * mean"),
     ("network.head", "BatchLossHead", "distribution", "loss of a sample"),
