@@ -8,7 +8,7 @@ import torch
 from test_heads import HEADS, NOISY
 from torch import nn
 
-from dqn.agent.numpy_forward import compiled, numpy_forward, one_hot
+from dqn.agent.numpy_forward import numpy_forward, one_hot, translated
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.network import (
     MLP,
@@ -213,4 +213,4 @@ class Alike(nn.Module):
 
 
 def test_names_that_are_alike_are_not_mixed_up():
-    assert compiled(Alike())(np.ones(2, np.float32)).tolist() == [5, 5]
+    assert translated(Alike(), "forward")(np.ones(2, np.float32)).tolist() == [5, 5]
