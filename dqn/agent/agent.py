@@ -1,14 +1,14 @@
 """The agent: it acts by its online network and learns from samples, for K seeds in lock step."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from dqn.agent.backup import ActionValues, Backup
-from dqn.agent.compiled_update import CompiledGradient, repays
+from dqn.agent.compile_cache import description
+from dqn.agent.compiled_update import CompiledGradient, EagerGradient, GradientStep, LearningDraws, repays
 from dqn.agent.optimizer import Optimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyDraws, TorchDraws
@@ -19,18 +19,13 @@ from dqn.types import (
     Array,
     Batch,
     Bools,
-    Draws,
     EnvSpec,
     Integers,
     Positive,
     Probability,
-    Purpose,
     Sample,
     Update,
 )
-
-LearningDraws = Callable[[Purpose], Draws]
-"""Draws for each purpose of an update."""
 
 
 class Agent:
@@ -89,10 +84,18 @@ class Agent:
     def _choose(self, compiles: bool) -> None:
         """Let updates be compiled or not; which it is stays so when a run is resumed."""
         self.compiles = compiles
-        self._gradient = (
-            CompiledGradient(self.gradient, self.draws)
-            if compiles
-            else partial(self.gradient, draws=self.draws)
+        self._gradient: GradientStep = (
+            self._compiled_gradient() if compiles else EagerGradient(self.gradient, self.draws)
+        )
+
+    def _compiled_gradient(self) -> CompiledGradient:
+        networks = self.online, self.target
+        constants = (tensor for each in networks for tensor in (*each.parameters(), *each.buffers()))
+        return CompiledGradient(
+            self.gradient,
+            self.draws,
+            tensors=[*constants, self._parameters.gradient],
+            described=description([type(self), *networks, self.backup, self.max_grad_norm]),
         )
 
     def act(self, obs: Array, epsilon: float, active: Bools) -> Integers:
@@ -106,7 +109,7 @@ class Agent:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
         priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
-        self.optimizer.step()
+        self.optimizer.step()  # its parameter's .grad is the buffer that _gradient has filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
 
     def gradient(self, batch: Batch, weight: Tensor, draws: LearningDraws) -> tuple[Tensor, Tensor]:

@@ -3,26 +3,45 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dqn.agent.compile_cache import Graph, cache_folder, compiled_anew, kept_library
+from dqn.agent.compile_cache import Graph, cache_folder, compiled_graph
 from dqn.agent.rng import TorchDraws
 from dqn.errors import UserError, first_line
 from dqn.types import Batch, Draws, Purpose
 
-Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
-"""A batch, the weights of its samples [K, B] and draws, to what an update reports; it sets the gradients."""
+
+class LearningDraws(Protocol):
+    """Random numbers for each purpose of an update."""
+
+    def __call__(self, purpose: Purpose) -> Draws:
+        """Return draws for `purpose`, until the next call."""
+        ...
+
+
+class Gradient(Protocol):
+    """Sets the gradients of a batch's weighted losses; returns what an update reports."""
+
+    def __call__(self, batch: Batch, weight: Tensor, draws: LearningDraws) -> tuple[Tensor, Tensor]: ...
+
+
+class GradientStep(Protocol):
+    """The same on random numbers of its own: the first half of an update."""
+
+    def __call__(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]: ...
+
 
 COMPILING_SECONDS = 12.0
 SAVED_SECONDS = 0.6e-3, 0.06e-3
 """Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
 
 Measured for small perceptrons, in whole runs of the works of `scripts/benchmark.py`; DQN's graph takes 12
-seconds to compile, Rainbow's 16, the first one on a machine 6 more. Later processes find it at once.
+seconds to compile, Rainbow's 16, the first one on a machine 6 more. Later processes find it at once, unless
+a part of the network or the backup is the user's own.
 """
 
 
@@ -37,6 +56,16 @@ def find_compiler() -> str | None:
     return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
+class EagerGradient:
+    """What `gradient` computes, operation by operation."""
+
+    def __init__(self, gradient: Gradient, draws: TorchDraws) -> None:
+        self._gradient, self._draws = gradient, draws
+
+    def __call__(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return self._gradient(batch, weight, self._draws)
+
+
 class CompiledGradient:
     """What `gradient` computes, by one graph for batches of the first one's shape.
 
@@ -46,10 +75,15 @@ class CompiledGradient:
     Args:
         gradient: what is to be compiled; its tensors other than the arguments stay where they are.
         draws: give the random numbers, as many and in the order in which `gradient` asks for them.
+        tensors: those other tensors, in an order that is the same in every process.
+        described: `description` of all that `gradient` depends on: later processes find the graph by it.
     """
 
-    def __init__(self, gradient: Gradient, draws: TorchDraws) -> None:
+    def __init__(
+        self, gradient: Gradient, draws: TorchDraws, *, tensors: Sequence[Tensor], described: str | None
+    ) -> None:
         self._gradient, self._draws = gradient, draws
+        self._tensors, self._described = tensors, described
         self._asked: list[tuple[str, tuple[int, ...]]] = []
         self._shape = torch.Size()
         self._graph: Graph | None = None
@@ -101,8 +135,7 @@ class CompiledGradient:
             *fields, last = tensors[: len(batch) + 1]
             return self._gradient(Batch(*fields), last, Given(tensors[len(batch) + 1 :]))
 
-        compiler = kept_library if weight.device.type == "cpu" else compiled_anew
-        return compiler(flat, (*batch, weight, *numbers))
+        return compiled_graph(flat, (*batch, weight, *numbers), self._tensors, self._described)
 
 
 class Recorder:

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,27 @@ from torch import Tensor, fx, nn
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.network import QNetwork
 from dqn.types import Array, Floats, Purpose
+
+
+class ForwardPass(Protocol):
+    """Action values of observations, in NumPy arrays."""
+
+    def __call__(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
+        """Return action values [K, E, A] of observations [K, E, ...]; without draws nothing varies."""
+        ...
+
+
+class TorchForward:
+    """A network's forward pass as it is, on its device."""
+
+    def __init__(self, network: QNetwork, device: torch.device) -> None:
+        self._network, self._device = network, device
+
+    @torch.inference_mode()
+    def __call__(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
+        numbers = None if draws is None else TorchDraws(draws, self._device)
+        values: Floats = self._network(torch.from_numpy(obs).to(self._device), numbers).mean().cpu().numpy()
+        return values
 
 
 class NumpyForward:
@@ -26,7 +47,6 @@ class NumpyForward:
         self._steady, self._varying = steady, varying
 
     def __call__(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
-        """Return action values [K, E, A] of observations [K, E, ...]."""
         if draws is None or self._varying is None:
             return self._steady(obs)
         return self._varying(obs, draws)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from dqn.agent.numpy_forward import numpy_forward
-from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
+from dqn.agent.numpy_forward import ForwardPass, TorchForward, numpy_forward
+from dqn.agent.rng import NumpyDraws, draws_numbers
 from dqn.network import MakeNetwork, flatten
 from dqn.seeding import integer
 from dqn.types import (
@@ -40,14 +40,8 @@ class Policy:
         self.device = device
         self.is_random = draws_numbers(self.network, device)
         """Whether the network uses random numbers where it gets some."""
-        self.q_values = numpy_forward(self.network, is_random=self.is_random) or self._torch_forward
-        """Action values [K, E, A] of observations [K, E, ...] and, if the network is to vary, NumpyDraws."""
-
-    @torch.inference_mode()
-    def _torch_forward(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
-        numbers = None if draws is None else TorchDraws(draws, self.device)
-        values: Floats = self.network(torch.from_numpy(obs).to(self.device), numbers).mean().cpu().numpy()
-        return values
+        numpy = numpy_forward(self.network, is_random=self.is_random)
+        self.q_values: ForwardPass = numpy or TorchForward(self.network, device)
 
     def act(self, obs: Array, epsilon: float, uniforms: Floats, draws: NumpyDraws | None = None) -> Integers:
         """Return epsilon-greedy actions [K, E]: any of all actions with probability epsilon, else the best.

@@ -6,7 +6,7 @@ import torch
 from helpers import config_of
 from hydra.utils import instantiate
 
-from dqn.agent import Agent
+from dqn.agent import Agent, compile_cache
 from dqn.agent import compiled_update as compiled
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.config.validate import check
@@ -87,6 +87,32 @@ def test_it_is_the_update_within_rounding(words):
     assert graph.compiles is True
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["agent=rainbow"],
+        ["agent=m_iqn", "network/layer=noisy", "network.obs_low=[0,0,0,0]", "network.obs_high=[1,1,1,1]"],
+        ["agent=qrdqn", "agent/backup=double", "network.torso.layer_norm=true", "network/streams=dueling"],
+    ],
+    ids=" ".join,
+)
+def test_updates_of_the_family_use_described_tensors_alone(words, monkeypatch):
+    """Otherwise a later process would compute with tensors of an earlier one."""
+    seen = []
+
+    def traced(function, given, outside, described):
+        seen.append((outside, compile_cache.traced_graph(function, given, outside)[1], described))
+        return function
+
+    monkeypatch.setattr(compiled, "compiled_graph", traced)
+    agent, sample = make(words, compiles=True), samples(1)[0]
+    step = agent._gradient
+    step._compile(sample.batch, sample.weight, step._recorded(sample.batch, sample.weight))
+    ((outside, used, described),) = seen
+    assert [x.data_ptr() for x in used] == [x.data_ptr() for x in outside]
+    assert described is not None
+
+
 def test_auto_compiles_where_that_repays(monkeypatch):
     monkeypatch.setattr(compiled.shutil, "which", lambda name: name)
     enough = round(compiled.COMPILING_SECONDS / (compiled.SAVED_SECONDS[0] + 2 * compiled.SAVED_SECONDS[1]))
@@ -124,7 +150,7 @@ def test_what_cannot_be_compiled_is_told():
     draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(UserError, match=r"agent.compile: the update cannot be compiled.*agent.compile=false"):
-        compiled.CompiledGradient(gradient, draws)(sample.batch, sample.weight)
+        compiled.CompiledGradient(gradient, draws, tensors=[], described=None)(sample.batch, sample.weight)
 
 
 def test_a_mistake_in_a_network_is_no_trouble_of_the_compiler():
@@ -134,4 +160,4 @@ def test_a_mistake_in_a_network_is_no_trouble_of_the_compiler():
     draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(KeyError, match="of its own"):
-        compiled.CompiledGradient(gradient, draws)(sample.batch, sample.weight)
+        compiled.CompiledGradient(gradient, draws, tensors=[], described=None)(sample.batch, sample.weight)
