@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from dqn.agent.backup import ActionValues, Backup
 from dqn.agent.compile_cache import description
-from dqn.agent.compiled_update import CompiledGradient, EagerGradient, GradientStep, LearningDraws, repays
+from dqn.agent.compiled_update import CompiledGradient, EagerGradient, GradientStep, LearningRng, repays
 from dqn.agent.optimizer import Optimizer
 from dqn.agent.policy import Policy, State, copy_leaves
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import MakeNetwork, QNetwork
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
@@ -72,9 +72,9 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
-        self.acting_draws = NumpyDraws(seeds=seeds, name="acting", purpose="acting")
-        self.learning_draws = NumpyDraws(seeds=seeds, name="learning", purpose="prediction")
-        self.draws = TorchDraws(self.learning_draws, device)
+        self.acting_rng = NumpyRng(seeds=seeds, name="acting", role="acting")
+        self.learning_rng = NumpyRng(seeds=seeds, name="learning", role="prediction")
+        self.rng = TorchRng(self.learning_rng, device)
         self.exploration = Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2))
         leaf = nn.Parameter(self._parameters.value)
         leaf.grad = self._parameters.gradient
@@ -85,7 +85,7 @@ class Agent:
         """Let updates be compiled or not; which it is stays so when a run is resumed."""
         self.compiles = compiles
         self._gradient: GradientStep = (
-            self._compiled_gradient() if compiles else EagerGradient(self.gradient, self.draws)
+            self._compiled_gradient() if compiles else EagerGradient(self.gradient, self.rng)
         )
 
     def _compiled_gradient(self) -> CompiledGradient:
@@ -93,7 +93,7 @@ class Agent:
         constants = (tensor for each in networks for tensor in (*each.parameters(), *each.buffers()))
         return CompiledGradient(
             self.gradient,
-            self.draws,
+            self.rng,
             tensors=[*constants, self._parameters.gradient],
             described=description([type(self), *networks, self.backup, self.max_grad_norm]),
         )
@@ -101,9 +101,9 @@ class Agent:
     def act(self, obs: Array, epsilon: float, active: Bools) -> Integers:
         """Return actions [K, E] for observations [K, E, ...]; a seed that waits draws nothing."""
         using = active[:, 0]
-        self.acting_draws.using = using
-        draws = self.acting_draws if self.policy.is_random else None
-        return self.policy.act(obs, epsilon, self.exploration.next(using), draws)
+        self.acting_rng.using = using
+        rng = self.acting_rng if self.policy.is_random else None
+        return self.policy.act(obs, epsilon, self.exploration.next(using), rng)
 
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
@@ -112,13 +112,13 @@ class Agent:
         self.optimizer.step()  # its parameter's .grad is the buffer that _gradient has filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
 
-    def gradient(self, batch: Batch, weight: Tensor, draws: LearningDraws) -> tuple[Tensor, Tensor]:
+    def gradient(self, batch: Batch, weight: Tensor, rng: LearningRng) -> tuple[Tensor, Tensor]:
         """Set each seed's gradient of its mean weighted loss, clipped.
 
         Returns:
             The priorities [K, B], and [3, K]: the loss, the mean value of taken actions, the gradient's norm.
         """
-        losses, priority, q = self.losses(batch, draws)
+        losses, priority, q = self.losses(batch, rng)
         loss = (losses * weight).mean(-1)
         gradient = self._parameters.set_gradient(torch.autograd.grad(loss.sum(), self._parameters.leaves))
         norm = torch.linalg.vector_norm(gradient, dim=1)
@@ -127,12 +127,12 @@ class Agent:
             gradient.mul_(scale.unsqueeze(1))
         return priority, torch.stack((loss.detach(), q, norm))
 
-    def losses(self, batch: Batch, draws: LearningDraws) -> tuple[Tensor, Tensor, Tensor]:
+    def losses(self, batch: Batch, rng: LearningRng) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss and the priority of each sample [K, B], and the mean value of taken actions [K]."""
-        prediction = self.online(batch.obs, draws("prediction")).at(batch.action)
+        prediction = self.online(batch.obs, rng("prediction")).at(batch.action)
         with torch.no_grad():
-            following = self.target(batch.next_obs, draws("target"))
-            online, target = (action_values(network, draws) for network in (self.online, self.target))
+            following = self.target(batch.next_obs, rng("target"))
+            online, target = (action_values(network, rng) for network in (self.online, self.target))
             policy, bonus = self.backup(batch, following.mean(), online, target)
             goal = following.mix(policy).shift(batch.reward + bonus, batch.discount)
             q = prediction.mean().mean(-1)
@@ -150,8 +150,8 @@ class Agent:
             "target": {name: leaf.detach() for name, leaf in self.target.named_parameters()},
             "optimizer": self.optimizer.state_dict(),
             "exploration": self.exploration.state_dict(),
-            "acting_draws": self.acting_draws.state_dict(),
-            "learning_draws": self.learning_draws.state_dict(),
+            "acting_rng": self.acting_rng.state_dict(),
+            "learning_rng": self.learning_rng.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -159,10 +159,10 @@ class Agent:
         copy_leaves(self.target, state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.exploration.load_state_dict(state["exploration"])
-        self.acting_draws.load_state_dict(state["acting_draws"])
-        self.learning_draws.load_state_dict(state["learning_draws"])
+        self.acting_rng.load_state_dict(state["acting_rng"])
+        self.learning_rng.load_state_dict(state["learning_rng"])
 
 
-def action_values(network: QNetwork, draws: LearningDraws) -> ActionValues:
-    """Return the network's values [K, B, A] as a function of observations, by draws for an action."""
-    return lambda obs: network(obs, draws("action")).mean()
+def action_values(network: QNetwork, rng: LearningRng) -> ActionValues:
+    """Return the network's values [K, B, A] as a function of observations, by an rng for actions."""
+    return lambda obs: network(obs, rng("action")).mean()

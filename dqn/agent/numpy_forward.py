@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import QNetwork
-from dqn.types import Array, Floats, Purpose
+from dqn.types import Array, Floats, Role
 
 
 class ForwardPass(Protocol):
     """Action values of observations, in NumPy arrays."""
 
-    def __call__(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
-        """Return action values [K, E, A] of observations [K, E, ...]; without draws nothing varies."""
+    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+        """Return action values [K, E, A] of observations [K, E, ...]; without rng nothing varies."""
         ...
 
 
@@ -29,8 +29,8 @@ class TorchForward:
         self._network, self._device = network, device
 
     @torch.inference_mode()
-    def __call__(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
-        numbers = None if draws is None else TorchDraws(draws, self._device)
+    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+        numbers = None if rng is None else TorchRng(rng, self._device)
         values: Floats = self._network(torch.from_numpy(obs).to(self._device), numbers).mean().cpu().numpy()
         return values
 
@@ -40,16 +40,16 @@ class NumpyForward:
 
     Args:
         steady: the values as a function of observations.
-        varying: the values as a function of observations and NumpyDraws; None if nothing varies.
+        varying: the values as a function of observations and NumpyRng; None if nothing varies.
     """
 
     def __init__(self, steady: Callable[..., Floats], varying: Callable[..., Floats] | None) -> None:
         self._steady, self._varying = steady, varying
 
-    def __call__(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
-        if draws is None or self._varying is None:
+    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+        if rng is None or self._varying is None:
             return self._steady(obs)
-        return self._varying(obs, draws)
+        return self._varying(obs, rng)
 
 
 def one_hot(x: Array, count: int) -> Floats:
@@ -125,7 +125,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
 """Functions and methods of torch, in NumPy: functions with names, as the generated code needs."""
 
 METHODS = {"squeeze", "sum", "normal", "uniform"}
-"""Methods that NumPy's arrays and draws have under the same name, with the same arguments."""
+"""Methods that NumPy's arrays and NumpyRng have under the same name, with the same arguments."""
 
 
 class ActionValues(nn.Module):
@@ -138,18 +138,18 @@ class ActionValues(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         return self.network.forward(obs).mean()
 
-    def varying(self, obs: Tensor, draws: Any) -> Tensor:
-        """Return the values by random draws: what is drawn is a part of the trace, the purpose is not."""
-        return self.network.forward(obs, TracedDraws(draws)).mean()
+    def varying(self, obs: Tensor, rng: Any) -> Tensor:
+        """Return the values by random numbers: drawing them is a part of the trace, the role is not."""
+        return self.network.forward(obs, TracedRng(rng)).mean()
 
 
-class TracedDraws:
-    """Draws for acting, from whatever stands for them in a trace."""
+class TracedRng:
+    """An rng for acting, from whatever stands for it in a trace."""
 
-    purpose: Purpose = "acting"
+    role: Role = "acting"
 
-    def __init__(self, draws: Any) -> None:
-        self.normal, self.uniform = draws.normal, draws.uniform
+    def __init__(self, rng: Any) -> None:
+        self.normal, self.uniform = rng.normal, rng.uniform
 
 
 class Tracer(fx.Tracer):
@@ -204,8 +204,8 @@ def agrees(forward: NumpyForward, network: QNetwork, *, is_random: bool) -> bool
     num_seeds = next(network.parameters()).shape[0]
     obs = np.zeros((num_seeds, 2, *network.obs.shape), network.obs.dtype)
     for given in (False, True)[: 1 + is_random]:
-        ours, theirs = (NumpyDraws(seeds=range(num_seeds), name="trial", purpose="acting") for _ in range(2))
-        numbers = TorchDraws(theirs, torch.device("cpu")) if given else None
+        ours, theirs = (NumpyRng(seeds=range(num_seeds), name="trial", role="acting") for _ in range(2))
+        numbers = TorchRng(theirs, torch.device("cpu")) if given else None
         expected = network(torch.from_numpy(obs), numbers).mean()
         if not np.allclose(forward(obs, ours if given else None), expected, atol=1e-5):
             return False

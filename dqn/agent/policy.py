@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dqn.agent.numpy_forward import ForwardPass, TorchForward, numpy_forward
-from dqn.agent.rng import NumpyDraws, draws_numbers
+from dqn.agent.rng import NumpyRng, uses_rng
 from dqn.network import MakeNetwork, flatten
 from dqn.seeding import integer
 from dqn.types import (
@@ -38,32 +38,32 @@ class Policy:
         self.parameters = flatten(self.network, device)
         self.num_actions = spec.num_actions
         self.device = device
-        self.is_random = draws_numbers(self.network, device)
+        self.is_random = uses_rng(self.network, device)
         """Whether the network uses random numbers where it gets some."""
         numpy = numpy_forward(self.network, is_random=self.is_random)
         self.q_values: ForwardPass = numpy or TorchForward(self.network, device)
 
-    def act(self, obs: Array, epsilon: float, uniforms: Floats, draws: NumpyDraws | None = None) -> Integers:
+    def act(self, obs: Array, epsilon: float, uniforms: Floats, rng: NumpyRng | None = None) -> Integers:
         """Return epsilon-greedy actions [K, E]: any of all actions with probability epsilon, else the best.
 
         Args:
             obs: observations [K, E, ...].
             epsilon: the probability.
             uniforms: two numbers in [0, 1) for each, [K, E, 2]: whether to explore, and where.
-            draws: for a network that varies; without them it does not.
+            rng: for a network that varies; without one it does not.
         """
         explores = uniforms[..., 0] < epsilon
         count = np.count_nonzero(explores)
         if count == 0:
-            return self.greedy(obs, draws)
+            return self.greedy(obs, rng)
         anywhere: Integers = (uniforms[..., 1] * self.num_actions).astype(np.int64)
-        if count == explores.size and draws is None:  # how much is drawn must not hang on other seeds
+        if count == explores.size and rng is None:  # how much is drawn must not hang on other seeds
             return anywhere
-        return np.where(explores, anywhere, self.greedy(obs, draws))
+        return np.where(explores, anywhere, self.greedy(obs, rng))
 
-    def greedy(self, obs: Array, draws: NumpyDraws | None = None) -> Integers:
+    def greedy(self, obs: Array, rng: NumpyRng | None = None) -> Integers:
         """Return the first of the best actions [K, E] for observations [K, E, ...]."""
-        best: Integers = self.q_values(obs, draws).argmax(-1)
+        best: Integers = self.q_values(obs, rng).argmax(-1)
         return best
 
     def state_dict(self) -> State:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.network.protocols import Generators, MakeLayer, MakeStreams, Streams
-from dqn.types import AtLeastTwo, Draws, Finite, Positive, PositiveInt
+from dqn.types import AtLeastTwo, Finite, Positive, PositiveInt, Rng
 from dqn.value import Categorical, Expected, Quantile
 
 
@@ -56,8 +56,8 @@ class ExpectedHead(nn.Module):
         self.huber_delta = huber_delta
         self.streams = make.streams(num_atoms=1)
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Expected:
-        return Expected(self.streams.forward(features, draws).squeeze(-1), self.huber_delta)
+    def forward(self, features: Tensor, rng: Rng | None) -> Expected:
+        return Expected(self.streams.forward(features, rng).squeeze(-1), self.huber_delta)
 
 
 class CategoricalHead(nn.Module):
@@ -73,8 +73,8 @@ class CategoricalHead(nn.Module):
 
     returns: Tensor
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Categorical:
-        logits = self.streams.forward(features, draws)
+    def forward(self, features: Tensor, rng: Rng | None) -> Categorical:
+        logits = self.streams.forward(features, rng)
         return Categorical(torch.log_softmax(logits, -1), self.returns)
 
 
@@ -94,15 +94,15 @@ class QuantileHead(nn.Module):
 
     tau: Tensor
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Quantile:
-        return Quantile(self.streams.forward(features, draws), self.tau, self.huber_delta)
+    def forward(self, features: Tensor, rng: Rng | None) -> Quantile:
+        return Quantile(self.streams.forward(features, rng), self.tau, self.huber_delta)
 
 
 class ImplicitQuantileHead(nn.Module):
     """Quantiles at fractions drawn anew, [K, B, in_features] to Quantile [K, B, A, N].
 
     Dabney et al. (2018b), IQN, eq. 4: the features are multiplied by an embedding of cos(pi i tau). Without
-    draws the fractions are the middles of `num_action_samples` equal parts.
+    rng the fractions are the middles of `num_action_samples` equal parts.
 
     Args:
         num_samples: fractions of a prediction, N.
@@ -141,14 +141,14 @@ class ImplicitQuantileHead(nn.Module):
     tau: Tensor
     frequencies: Tensor
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Quantile:
-        count = self.counts["acting" if draws is None else draws.purpose]
-        tau = self.tau if draws is None else draws.uniform(features.shape[1], count)  # [K, B or 1, N]
+    def forward(self, features: Tensor, rng: Rng | None) -> Quantile:
+        count = self.counts["acting" if rng is None else rng.role]
+        tau = self.tau if rng is None else rng.uniform(features.shape[1], count)  # [K, B or 1, N]
         cosines = torch.cos(tau.unsqueeze(-1) * self.frequencies).flatten(1, 2)
-        embedded = torch.unflatten(torch.relu_(self.embedding.forward(cosines, draws)), 1, (-1, count))
+        embedded = torch.unflatten(torch.relu_(self.embedding.forward(cosines, rng)), 1, (-1, count))
         each = (embedded * features.unsqueeze(2)).flatten(1, 2)  # [K, B * N, in_features]
-        value = torch.unflatten(self.streams.forward(each, draws).squeeze(-1), 1, (-1, count)).transpose(2, 3)
-        if draws is None or draws.purpose != "target":
+        value = torch.unflatten(self.streams.forward(each, rng).squeeze(-1), 1, (-1, count)).transpose(2, 3)
+        if rng is None or rng.role != "target":
             return Quantile(value, tau, self.huber_delta)  # [K, B, A, N]
         valued = self.num_target_samples
         q = value[..., valued:].mean(-1)

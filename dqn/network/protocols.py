@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from dqn.types import Draws, EnvSpec
+from dqn.types import EnvSpec, Rng
 from dqn.value import ReturnDistribution
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Generators = Sequence[torch.Generator]
 
 
 class MakeLayer(Protocol):
-    """Makes a layer: its forward(x, draws) maps [K, B, in_features] to [K, B, out_features].
+    """Makes a layer: its forward(x, rng) maps [K, B, in_features] to [K, B, out_features].
 
     The ReLU behind a layer overwrites what it returns. That must be a new tensor, and the last operation one
     whose backward pass does not need its result (as that of tanh does).
@@ -37,19 +37,19 @@ class Torso(Protocol):
 
     out_features: int
 
-    def forward(self, x: Tensor, draws: Draws | None) -> Tensor: ...
+    def forward(self, x: Tensor, rng: Rng | None) -> Tensor: ...
 
 
 class Streams(Protocol):
     """A map from features [K, B, in_features] to numbers for each action [K, B, A, N]."""
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Tensor: ...
+    def forward(self, features: Tensor, rng: Rng | None) -> Tensor: ...
 
 
 class Head(Protocol):
     """A map from features [K, B, in_features] to the return distributions of all actions [K, B, A]."""
 
-    def forward(self, features: Tensor, draws: Draws | None) -> ReturnDistribution: ...
+    def forward(self, features: Tensor, rng: Rng | None) -> ReturnDistribution: ...
 
 
 class MakeTorso(Protocol):

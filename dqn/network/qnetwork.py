@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dqn.network.heads import HeadFactory
 from dqn.network.protocols import Generators, MakeHead, MakeLayer, MakeStreams, MakeTorso
-from dqn.types import Draws, EnvSpec, Finite, ObsSpec
+from dqn.types import EnvSpec, Finite, ObsSpec, Rng
 from dqn.value import ReturnDistribution
 
 
@@ -62,11 +62,11 @@ class QNetwork(nn.Module):
     middle: Tensor
     inverse: Tensor
 
-    def forward(self, obs: Tensor, draws: Draws | None = None) -> ReturnDistribution:
-        """Return the distributions; parts that vary at random do so by `draws`, without them not at all."""
+    def forward(self, obs: Tensor, rng: Rng | None = None) -> ReturnDistribution:
+        """Return the distributions; parts that vary at random do so by `rng`, without them not at all."""
         # .forward, here and below: at this size a module's __call__ costs as much as its products
-        features = self.torso.forward(self.encode(obs), draws)
-        return self.head.forward(features, draws)
+        features = self.torso.forward(self.encode(obs), rng)
+        return self.head.forward(features, rng)
 
     def encode(self, obs: Tensor) -> Tensor:
         """Return what the torso reads, float32: one-hot for discrete observations, else numbers, scaled."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.network.protocols import Generators, MakeLayer
-from dqn.types import Draws, PositiveInt
+from dqn.types import PositiveInt, Rng
 
 
 class SingleStream(nn.Module):
@@ -30,11 +30,11 @@ class SingleStream(nn.Module):
             for fan_in, fan_out in itertools.pairwise(sizes)
         )
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Tensor:
+    def forward(self, features: Tensor, rng: Rng | None) -> Tensor:
         first, *others = self.layers
-        x = first.forward(features, draws)
+        x = first.forward(features, rng)
         for layer in others:
-            x = layer.forward(torch.relu_(x), draws)
+            x = layer.forward(torch.relu_(x), rng)
         return torch.unflatten(x, -1, self.shape)
 
 
@@ -67,7 +67,7 @@ class DuelingStreams(nn.Module):
             for count in (num_actions, 1)
         )
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Tensor:
-        advantage = self.advantage.forward(features, draws)
-        value = self.value.forward(features, draws)  # [K, B, 1, N]
+    def forward(self, features: Tensor, rng: Rng | None) -> Tensor:
+        advantage = self.advantage.forward(features, rng)
+        value = self.value.forward(features, rng)  # [K, B, 1, N]
         return value + (advantage - advantage.mean(-2, True))

@@ -64,7 +64,7 @@ def batch(num_seeds=2, size=5) -> Batch:
 
 
 def losses_of(agent: Agent, batch: Batch) -> torch.Tensor:
-    losses, _, _ = agent.losses(batch, agent.draws)
+    losses, _, _ = agent.losses(batch, agent.rng)
     return losses
 
 
@@ -84,7 +84,7 @@ def test_loss_is_the_papers(backup):
     """Sample by sample: Mnih et al. (2015), algorithm 1; van Hasselt et al. (2016), eq. 4."""
     agent, sample = make(backup=backup), batch()
     perturb(agent)
-    losses, priority, q = (each.detach() for each in agent.losses(sample, agent.draws))
+    losses, priority, q = (each.detach() for each in agent.losses(sample, agent.rng))
     online, target = agent.online(sample.obs).mean().detach(), agent.target(sample.next_obs).mean()
     chooser = agent.online(sample.next_obs).mean() if isinstance(backup, Double) else target
     for k in range(2):
@@ -137,7 +137,7 @@ def test_update_is_the_optimizers_step_on_the_mean_loss():
     optimizer = torch.optim.Adam(leaves, lr=1e-2)
     for _ in range(10):
         update = agent.update(sampled(sample), 0)
-        losses, _, q = twin.losses(sample, twin.draws)
+        losses, _, q = twin.losses(sample, twin.rng)
         loss = losses.mean()
         optimizer.zero_grad()
         loss.backward()

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 
 from dqn.agent import Agent, compile_cache
 from dqn.agent import compiled_update as compiled
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.config.validate import check
 from dqn.errors import UserError
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
@@ -71,14 +71,14 @@ def near(ours, theirs) -> None:
     ids=" ".join,
 )
 def test_it_is_the_update_within_rounding(words):
-    """Three updates in a row, on the same draws: priorities, loss, values, norm and gradients."""
+    """Three updates in a row, on the same random numbers: priorities, loss, values, norm and gradients."""
     plain, graph = (make(words, compiles=compiles) for compiles in (False, True))
     for sample in samples(3):
         reports = [agent.update(sample, 0) for agent in (plain, graph)]
         for ours, theirs in zip(reports[1], reports[0], strict=True):
             near(ours, theirs)
         near(graph._parameters.gradient.numpy(), plain._parameters.gradient.numpy())
-        assert graph.learning_draws.state_dict() == plain.learning_draws.state_dict()
+        assert graph.learning_rng.state_dict() == plain.learning_rng.state_dict()
         graph._parameters.value.copy_(plain._parameters.value)  # rounding is told, not piled up
         graph.optimizer.load_state_dict(plain.optimizer.state_dict())
     with pytest.raises(ValueError, match=r"the batch is \(3, 32\), the first one was \(2, 32\)"):
@@ -144,20 +144,20 @@ def test_a_missing_compiler_is_told_before_the_run(monkeypatch):
 
 
 def test_what_cannot_be_compiled_is_told():
-    def gradient(batch, weight, draws):
+    def gradient(batch, weight, rng):
         return (weight, weight) if float(weight.sum()) > 0 else (weight, -weight)
 
-    draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
+    rng = TorchRng(NumpyRng(seeds=[0], name="trial", role="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(UserError, match=r"agent.compile: the update cannot be compiled.*agent.compile=false"):
-        compiled.CompiledGradient(gradient, draws, tensors=[], described=None)(sample.batch, sample.weight)
+        compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)
 
 
 def test_a_mistake_in_a_network_is_no_trouble_of_the_compiler():
-    def gradient(batch, weight, draws):
+    def gradient(batch, weight, rng):
         raise KeyError("of its own")
 
-    draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
+    rng = TorchRng(NumpyRng(seeds=[0], name="trial", role="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(KeyError, match="of its own"):
-        compiled.CompiledGradient(gradient, draws, tensors=[], described=None)(sample.batch, sample.weight)
+        compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)

@@ -9,7 +9,7 @@ from test_heads import HEADS, NOISY
 from torch import nn
 
 from dqn.agent.numpy_forward import numpy_forward, one_hot, translated
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import (
     MLP,
     DuelingStreams,
@@ -79,18 +79,18 @@ def test_parameters_that_meet_no_observation_are_followed_too(layer):
     forward = numpy_forward(network, is_random=True)
     obs = np.random.default_rng(0).standard_normal((2, 4, 2, 3)).astype(np.float32)
     for _ in range(2):
-        ours, theirs = (NumpyDraws(seeds=range(2), name="acting", purpose="acting") for _ in range(2))
+        ours, theirs = (NumpyRng(seeds=range(2), name="acting", role="acting") for _ in range(2))
         with torch.no_grad():
             steady = network(torch.from_numpy(obs)).mean()
-            varying = network(torch.from_numpy(obs), TorchDraws(theirs, torch.device("cpu"))).mean()
+            varying = network(torch.from_numpy(obs), TorchRng(theirs, torch.device("cpu"))).mean()
         np.testing.assert_allclose(forward(obs), steady, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(forward(obs, ours), varying, rtol=1e-4, atol=1e-5)
         flat.value.add_(0.1)
 
 
 class Odd(MLP):
-    def forward(self, x, draws):
-        return torch.erfinv(super().forward(x, draws).tanh() / 2)
+    def forward(self, x, rng):
+        return torch.erfinv(super().forward(x, rng).tanh() / 2)
 
 
 def test_a_network_of_other_operations_stays_in_torch():
@@ -100,8 +100,8 @@ def test_a_network_of_other_operations_stays_in_torch():
 
 def test_an_operation_with_keywords_stays_in_torch():
     class Keywords(MLP):
-        def forward(self, x, draws):
-            return torch.relu(input=super().forward(x, draws))
+        def forward(self, x, rng):
+            return torch.relu(input=super().forward(x, rng))
 
     assert numpy_forward(make(SPECS["numbers"], torso=Keywords), is_random=False) is None
 
@@ -112,8 +112,8 @@ def test_modules_of_torch_stay_in_torch():
             super().__init__(**words)
             self.norm = nn.LayerNorm(self.out_features)
 
-        def forward(self, x, draws):
-            return self.norm(super().forward(x, draws))
+        def forward(self, x, rng):
+            return self.norm(super().forward(x, rng))
 
     assert numpy_forward(make(SPECS["numbers"], torso=Normed), is_random=False) is None
 
@@ -123,9 +123,9 @@ def test_what_cannot_be_followed_stays_in_torch(line):
     """Branches on values that tracing does not know, and uses that NumPy's twin does not cover."""
 
     class Branching(MLP):
-        def forward(self, x, draws):
-            shape = super().forward(x, draws).shape if line == "x.flatten()" else None
-            x = super().forward(x, draws)
+        def forward(self, x, rng):
+            shape = super().forward(x, rng).shape if line == "x.flatten()" else None
+            x = super().forward(x, rng)
             x = eval(line)
             return x.reshape(shape) if shape else x
 
@@ -158,7 +158,7 @@ def test_a_range_of_observations_equals_torch():
 @pytest.mark.parametrize("layer", [Linear, NOISY])
 @pytest.mark.parametrize("more", [False, True])
 def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
-    """With draws and without; a value that hangs on parameters alone must not be computed beforehand."""
+    """With an rng and without; a value that hangs on parameters alone must not be computed beforehand."""
     network = QNetwork(
         obs_low=None,
         obs_high=None,
@@ -174,10 +174,10 @@ def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     generator = torch.Generator().manual_seed(0)
     obs = torch.randn(2, 4, 2, 3, generator=generator)
     for _ in range(2):
-        ours, theirs = (NumpyDraws(seeds=[0, 1], name="test", purpose="acting") for _ in range(2))
+        ours, theirs = (NumpyRng(seeds=[0, 1], name="test", role="acting") for _ in range(2))
         with torch.no_grad():
             steady = network(obs).mean()
-            varying = network(obs, TorchDraws(theirs, torch.device("cpu"))).mean()
+            varying = network(obs, TorchRng(theirs, torch.device("cpu"))).mean()
         np.testing.assert_allclose(forward(obs.numpy()), steady, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(forward(obs.numpy(), ours), varying, rtol=1e-4, atol=1e-4)
         flat.value.add_(0.3 * torch.randn(flat.value.shape, generator=generator))
@@ -185,8 +185,8 @@ def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
 
 def test_what_hangs_on_parameters_alone_follows_them():
     class Normalized(MLP):
-        def forward(self, x, draws):
-            return super().forward(x, draws) * torch.sqrt(torch.abs(self.layers[0].weight)).mean((1, 2), True)
+        def forward(self, x, rng):
+            return super().forward(x, rng) * torch.sqrt(torch.abs(self.layers[0].weight)).mean((1, 2), True)
 
     network = make(SPECS["numbers"], torso=Normalized)
     flat = flatten(network, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Heads, noisy layers and their draws, against the obvious computation for each seed."""
+"""Heads, noisy layers and their random numbers, against the obvious computation for each seed."""
 
 import math
 from functools import partial
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
+from dqn.agent.rng import NumpyRng, TorchRng, uses_rng
 from dqn.network import (
     MLP,
     CategoricalHead,
@@ -57,15 +57,15 @@ def make(name, layer=Linear, streams=SINGLE):
     return HEADS[name](make=factory(layer, streams))
 
 
-def draws(purpose="action", seeds=(0, 1)) -> TorchDraws:
-    return TorchDraws(NumpyDraws(seeds=seeds, name="test", purpose=purpose), CPU)
+def make_rng(role="action", seeds=(0, 1)) -> TorchRng:
+    return TorchRng(NumpyRng(seeds=seeds, name="test", role=role), CPU)
 
 
 class Given:
-    """Draws that are known beforehand."""
+    """An rng whose numbers are known beforehand."""
 
-    def __init__(self, purpose, *numbers):
-        self.purpose, self.numbers = purpose, list(numbers)
+    def __init__(self, role, *numbers):
+        self.role, self.numbers = role, list(numbers)
 
     def normal(self, size):
         return self.uniform(size)
@@ -102,10 +102,10 @@ def test_dueling_is_the_papers(atoms, hidden):
 @pytest.mark.parametrize("streams", [SingleStream, DuelingStreams])
 def test_shapes(name, streams):
     head = make(name, streams=partial(streams, hidden_sizes=[4]))
-    distribution = head(FEATURES, draws("prediction"))
+    distribution = head(FEATURES, make_rng("prediction"))
     assert distribution.mean().shape == (2, 5, 3)
     action = torch.zeros(2, 5, dtype=torch.int64)
-    target = head(FEATURES, draws("target")).mix(torch.full((2, 5, 3), 1 / 3))
+    target = head(FEATURES, make_rng("target")).mix(torch.full((2, 5, 3), 1 / 3))
     target = target.shift(torch.ones(2, 5), torch.ones(2, 5))
     assert distribution.at(action).mean().shape == target.mean().shape == (2, 5)
     assert distribution.at(action).loss(target).shape == (2, 5)
@@ -156,20 +156,20 @@ def test_implicit_quantiles_choose_by_other_fractions_than_they_value():
 
 @pytest.mark.parametrize("layer", [Linear, NOISY])
 @pytest.mark.parametrize("name", HEADS)
-def test_without_draws_nothing_varies(name, layer):
+def test_without_rng_nothing_varies(name, layer):
     head = make(name, layer)
     assert torch.equal(head(FEATURES, None).mean(), head(FEATURES, None).mean())
-    varying = draws()
+    varying = make_rng()
     varies = not torch.equal(head(FEATURES, varying).mean(), head(FEATURES, varying).mean())
     assert varies == (name == "implicit_quantile" or layer is NOISY)
 
 
-@pytest.mark.parametrize("purpose", ["action", "acting"])
-def test_noisy_layer_is_the_papers(purpose):
+@pytest.mark.parametrize("role", ["action", "acting"])
+def test_noisy_layer_is_the_papers(role):
     """Fortunato et al. (2018), eq. 9 to 11, entry by entry."""
     layer = NOISY(in_features=6, out_features=3, generators=generators())
     noise = torch.randn(2, 6), torch.randn(2, 3)
-    out = layer(FEATURES, Given(purpose, *noise))
+    out = layer(FEATURES, Given(role, *noise))
     for leaf in (layer.weight_sigma, layer.bias_sigma):
         torch.testing.assert_close(leaf, torch.full_like(leaf, 0.5 / math.sqrt(6)))
 
@@ -191,15 +191,15 @@ def test_noisy_layer_is_the_papers(purpose):
                 assert float(out[k, b, j].detach()) == pytest.approx(total, abs=1e-4)
 
 
-def test_noisy_layer_without_draws_is_a_linear_one():
+def test_noisy_layer_without_rng_is_a_linear_one():
     noisy, plain = (kind(in_features=6, out_features=3, generators=generators()) for kind in (NOISY, Linear))
     assert torch.equal(noisy(FEATURES, None), plain(FEATURES, None))
 
 
-def test_draws_belong_to_their_seed_and_waiting_seeds_draw_none():
+def test_rngs_belong_to_their_seed_and_waiting_seeds_draw_none():
     stack, alone = (
-        NumpyDraws(seeds=[3, 4], name="a", purpose="action"),
-        NumpyDraws(seeds=[4], name="a", purpose="action"),
+        NumpyRng(seeds=[3, 4], name="a", role="action"),
+        NumpyRng(seeds=[4], name="a", role="action"),
     )
     np.testing.assert_array_equal(stack.normal(5)[1], alone.normal(5)[0])
     stack.using = np.array([True, False])
@@ -207,13 +207,13 @@ def test_draws_belong_to_their_seed_and_waiting_seeds_draw_none():
     stack.using = np.array([True, True])
     np.testing.assert_array_equal(stack.uniform(2, 3)[1], alone.uniform(2, 3)[0])
     assert not np.array_equal(stack.normal(5)[0], stack.normal(5)[0])
-    other = NumpyDraws(seeds=[3, 4], name="b", purpose="action")
+    other = NumpyRng(seeds=[3, 4], name="b", role="action")
     other.load_state_dict(stack.state_dict())
     np.testing.assert_array_equal(stack.normal(5), other.normal(5))
 
 
-def test_draws_are_normal_and_uniform():
-    numbers = NumpyDraws(seeds=[0], name="a", purpose="action")
+def test_rngs_are_normal_and_uniform():
+    numbers = NumpyRng(seeds=[0], name="a", role="action")
     normal, uniform = numbers.normal(100_000)[0], numbers.uniform(100_000)[0]
     np.testing.assert_allclose([normal.mean(), normal.std()], [0, 1], atol=0.01)
     np.testing.assert_allclose([uniform.mean(), uniform.std()], [0.5, math.sqrt(1 / 12)], atol=0.01)
@@ -232,7 +232,7 @@ def test_a_network_is_known_to_vary(name, layer):
         spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None),
         generators=generators(),
     )
-    assert draws_numbers(network, CPU) == (name == "implicit_quantile" or layer is NOISY)
+    assert uses_rng(network, CPU) == (name == "implicit_quantile" or layer is NOISY)
 
 
 def test_layer_norm_is_torchs():

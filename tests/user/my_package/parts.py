@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dqn.network import HeadFactory
-from dqn.types import Draws, Positive, PositiveInt, Probability
+from dqn.types import Positive, PositiveInt, Probability, Rng
 from dqn.value import Expected
 
 
@@ -32,6 +32,6 @@ class BoundedHead(nn.Module):
         self.bound = bound
         self.streams = make.streams(num_atoms=1)
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Expected:
-        value = self.streams.forward(features, draws).squeeze(-1)
+    def forward(self, features: Tensor, rng: Rng | None) -> Expected:
+        value = self.streams.forward(features, rng).squeeze(-1)
         return Expected(torch.tanh(value) * self.bound, huber_delta=None)
