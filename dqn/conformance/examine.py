@@ -24,11 +24,12 @@ class Check(NamedTuple):
     """Checks without which this one says nothing new."""
 
 
-NETWORK = ("network.layer", "network.torso", "network.head")
+NETWORK = ("network.layer", "network.torso", "network.streams", "network.head")
 PARTS = (
     Check("network.layer", "network.layer", network.layer),
     Check("network.torso", "network.torso", network.torso, NETWORK[:1]),
-    Check("network.head", "network.head", network.head, NETWORK[:2]),
+    Check("network.streams", "network.streams", network.streams, NETWORK[:2]),
+    Check("network.head", "network.head", network.head, NETWORK[:3]),
     Check("network", "network", network.network, NETWORK),
     Check("acting", "network", network.acting, (*NETWORK, "network")),
     Check("distribution", "network.head", distribution.distribution, (*NETWORK, "network")),

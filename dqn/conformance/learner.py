@@ -20,21 +20,21 @@ TICKS = (0, 1, 2, 7, 10, 100, 300, 1000, 1400, 5000, 10_000, 50_000, 10**6, 10**
 
 
 class Learner:
-    """An agent whose networks differ, on draws that begin anew for each question."""
+    """An agent whose networks differ, with an rng that starts over for each question."""
 
     def __init__(self, subject: Subject) -> None:
         self.agent: Agent = subject.agent(SEEDS)
         perturb(self.agent.target, slice(None))
-        self._beginning = self.agent.learning_draws.state_dict()
+        self._beginning = self.agent.learning_rng.state_dict()
 
     @torch.no_grad()
     def backup(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the policy [K, B, A] and the bonus [K, B]."""
         agent = self.agent
-        agent.learning_draws.load_state_dict(self._beginning)
-        q_next = agent.target.forward(batch.next_obs, agent.draws("target")).mean()
+        agent.learning_rng.load_state_dict(self._beginning)
+        q_next = agent.target.forward(batch.next_obs, agent.rng("target")).mean()
         before = q_next.clone()
-        online, target = (action_values(network, agent.draws) for network in (agent.online, agent.target))
+        online, target = (action_values(network, agent.rng) for network in (agent.online, agent.target))
         policy, bonus = agent.backup(batch, q_next, online, target)
         same(
             before, q_next, "the values q_next that it was given were changed; they are the target network's"
@@ -52,8 +52,8 @@ class Learner:
         return policy.clone(), whole.expand(batch.action.shape).clone()
 
     def losses(self, batch: Batch) -> Tensor:
-        self.agent.learning_draws.load_state_dict(self._beginning)
-        return self.agent.losses(batch, self.agent.draws)[0]
+        self.agent.learning_rng.load_state_dict(self._beginning)
+        return self.agent.losses(batch, self.agent.rng)[0]
 
 
 def backup(subject: Subject) -> None:

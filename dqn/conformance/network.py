@@ -8,14 +8,15 @@ from torch import Tensor, nn
 
 from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.conformance.assertions import Failure, near, require, same
-from dqn.conformance.candidate import CPU, Subject, draws, normal, observations, perturb
-from dqn.types import Draws, Purpose
+from dqn.conformance.candidate import CPU, Subject, make_rng, normal, observations, perturb
+from dqn.network import HeadFactory
+from dqn.types import Rng, Role
 
 SEEDS = (0, 1)
 SIZE = 5
-PURPOSES: tuple[Purpose | None, ...] = (None, *get_args(Purpose))
+ROLES: tuple[Role | None, ...] = (None, *get_args(Role))
 
 
 class Stack(NamedTuple):
@@ -23,15 +24,15 @@ class Stack(NamedTuple):
 
     make: Callable[[Sequence[int]], Any]
     """Seeds to a module."""
-    forward: Callable[[Any, Tensor, Draws | None], Tensor]
+    forward: Callable[[Any, Tensor, Rng | None], Tensor]
     inputs: Tensor  # [2, SIZE, ...]
     others: Tensor  # the same shape, other numbers
     shape: tuple[int, ...]
     """Of what comes out, but for K and B."""
 
-    def __call__(self, module: Any, inputs: Tensor, purpose: Purpose | None, seeds: Sequence[int]) -> Tensor:
+    def __call__(self, module: Any, inputs: Tensor, role: Role | None, seeds: Sequence[int]) -> Tensor:
         with torch.no_grad():
-            out = self.forward(module, inputs, None if purpose is None else draws(seeds, purpose))
+            out = self.forward(module, inputs, None if role is None else make_rng(seeds, role))
         return out.clone()
 
 
@@ -44,14 +45,14 @@ def examine_stack(stack: Stack) -> None:
     module = stack.make(SEEDS)
     check_parameters(stack, module)
     check_shapes(stack, module)
-    for purpose in PURPOSES:
-        given = "without draws" if purpose is None else f"with draws for {purpose!r}"
-        before = stack(module, stack.inputs, purpose, SEEDS)
-        again = stack(module, stack.inputs, purpose, SEEDS)
-        cause = "nothing should vary" if purpose is None else "all that varies should come from the draws"
+    for role in ROLES:
+        given = "without rng" if role is None else f"with an rng for {role!r}"
+        before = stack(module, stack.inputs, role, SEEDS)
+        again = stack(module, stack.inputs, role, SEEDS)
+        cause = "nothing should vary" if role is None else "all that varies should come from the rng"
         same(before, again, f"{given}, the same input gave other numbers when it was given again: {cause}")
-        check_samples(stack, module, before, purpose)
-        check_seeds(stack, before, purpose)
+        check_samples(stack, module, before, role)
+        check_seeds(stack, before, role)
 
 
 def check_parameters(stack: Stack, module: nn.Module) -> None:
@@ -84,10 +85,10 @@ def check_shapes(stack: Stack, module: nn.Module) -> None:
             require(bool(out.isfinite().all()), f"{given}, the output is not finite")
 
 
-def check_samples(stack: Stack, module: nn.Module, before: Tensor, purpose: Purpose | None) -> None:
+def check_samples(stack: Stack, module: nn.Module, before: Tensor, role: Role | None) -> None:
     inputs = stack.others.clone()
     inputs[:, 0] = stack.inputs[:, 0]
-    after = stack(module, inputs, purpose, SEEDS)
+    after = stack(module, inputs, role, SEEDS)
     near(
         after[:, 0],
         before[:, 0],
@@ -96,19 +97,19 @@ def check_samples(stack: Stack, module: nn.Module, before: Tensor, purpose: Purp
     )
 
 
-def check_seeds(stack: Stack, before: Tensor, purpose: Purpose | None) -> None:
+def check_seeds(stack: Stack, before: Tensor, role: Role | None) -> None:
     changed = stack.make(SEEDS)
     perturb(changed, 1)
-    after = stack(changed, stack.inputs, purpose, SEEDS)
+    after = stack(changed, stack.inputs, role, SEEDS)
     text = (
         "the output of seed 0 changed when the parameters of seed 1 did; each seed should use its own alone"
     )
     same(after[0], before[0], text)
     others = stack.inputs.clone()
     others[1] = stack.others[1]
-    after = stack(stack.make(SEEDS), others, purpose, SEEDS)
+    after = stack(stack.make(SEEDS), others, role, SEEDS)
     same(after[0], before[0], "the output of seed 0 changed when the input of seed 1 did")
-    alone = stack(stack.make(SEEDS[1:]), stack.inputs[1:], purpose, SEEDS[1:])
+    alone = stack(stack.make(SEEDS[1:]), stack.inputs[1:], role, SEEDS[1:])
     near(alone[0], before[1], "a seed alone gave other numbers than the same seed beside another one")
 
 
@@ -118,12 +119,12 @@ def random_inputs(*shape: int) -> tuple[Tensor, Tensor]:
     return both[0], both[1]
 
 
-def forward(module: Any, inputs: Tensor, numbers: Draws | None) -> Tensor:
+def forward(module: Any, inputs: Tensor, numbers: Rng | None) -> Tensor:
     out: Tensor = module.forward(inputs, numbers)
     return out
 
 
-def mean(module: Any, inputs: Tensor, numbers: Draws | None) -> Tensor:
+def mean(module: Any, inputs: Tensor, numbers: Rng | None) -> Tensor:
     out: Tensor = module.forward(inputs, numbers).mean()
     return out
 
@@ -145,7 +146,7 @@ def check_overwriting(module: nn.Module) -> None:
     """Let the ReLU behind a layer overwrite what it returns."""
     inputs = normal(len(SEEDS), SIZE, 4)
     before = inputs.clone()
-    out = torch.relu_(forward(module, inputs, draws(SEEDS, "prediction")))
+    out = torch.relu_(forward(module, inputs, make_rng(SEEDS, "prediction")))
     same(inputs, before, "what it returned shares memory with its input; the ReLU behind it overwrites it")
     try:
         torch.autograd.grad(out.sum(), list(module.parameters()), allow_unused=True)
@@ -168,20 +169,36 @@ def torso(subject: Subject) -> None:
     examine_stack(Stack(lambda seeds: make_torso(subject, seeds), forward, *inputs, shape))
 
 
-def head(subject: Subject) -> None:
-    features, num_actions = make_torso(subject, SEEDS).out_features, subject.spec.num_actions
-    make, of_layer = subject.part("network.head"), subject.part("network.layer")
+def head_factory(subject: Subject, seeds: Sequence[int]) -> HeadFactory:
+    """Return what makes the modules of heads that fit the torso."""
+    return HeadFactory(
+        in_features=make_torso(subject, SEEDS).out_features,
+        num_actions=subject.spec.num_actions,
+        make_streams=subject.part("network.streams"),
+        make_layer=subject.part("network.layer"),
+        generators=parameter_generators(seeds),
+    )
+
+
+def streams(subject: Subject) -> None:
     examine_stack(
         Stack(
-            lambda seeds: make(
-                layer=of_layer,
-                in_features=features,
-                num_actions=num_actions,
-                generators=parameter_generators(seeds),
-            ),
+            lambda seeds: head_factory(subject, seeds).streams(num_atoms=3),
+            forward,
+            *random_inputs(make_torso(subject, SEEDS).out_features),
+            (subject.spec.num_actions, 3),
+        )
+    )
+
+
+def head(subject: Subject) -> None:
+    make = subject.part("network.head")
+    examine_stack(
+        Stack(
+            lambda seeds: make(make=head_factory(subject, seeds)),
             mean,
-            *random_inputs(features),
-            (num_actions,),
+            *random_inputs(make_torso(subject, SEEDS).out_features),
+            (subject.spec.num_actions,),
         )
     )
 
@@ -198,8 +215,8 @@ def acting(subject: Subject) -> None:
     obs = observations(subject.spec.obs, 2, SIZE)
     for when in ("at first", "after the parameters changed"):
         for given in (False, True) if policy.is_random else (False,):
-            sources = [NumpyDraws(seeds=SEEDS, name="check", purpose="acting") for _ in range(2 * given)]
-            numbers = TorchDraws(sources[1], CPU) if given else None
+            sources = [NumpyRng(seeds=SEEDS, name="check", role="acting") for _ in range(2 * given)]
+            numbers = TorchRng(sources[1], CPU) if given else None
             with torch.no_grad():
                 expected = policy.network.forward(torch.from_numpy(obs), numbers).mean()
             seen = policy.q_values(obs, sources[0] if given else None)
