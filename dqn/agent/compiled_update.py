@@ -70,7 +70,7 @@ class CompiledGradient:
     """What `gradient` computes, by one graph for batches of the first one's shape.
 
     The graph has the forward passes, the loss, the backward pass and the clipping. It rounds otherwise than
-    the same operations one by one do (`tests/test_compiled.py` has the tolerance).
+    the same operations one by one do (`tests/agent/test_compiled_update.py` has the tolerance).
 
     Args:
         gradient: what is to be compiled; its tensors other than the arguments stay where they are.
