@@ -101,10 +101,10 @@ class Checkpoint:
         return [kept.get(name) or self._entry(name) for name in part.save(self.folder, stem)]
 
     def _entry(self, name: str) -> Entry:
-        path = self.folder / name
-        with path.open("rb+") as file:
+        with (self.folder / name).open("rb+") as file:
             os.fsync(file.fileno())
-        return {"name": name, "size": path.stat().st_size, "sha256": digest(path)}
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"name": name, "size": file.tell(), "sha256": sha256}
 
     def _remove_old(self) -> None:
         """Remove every file that the manifest does not list."""
@@ -160,8 +160,8 @@ class Checkpoint:
         if not isinstance(entries, list) or not entries:
             raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
         for entry in entries:
-            name = entry.get("name") if isinstance(entry, dict) else None
-            if not re.fullmatch(rf"{re.escape(part)}-\d+\.[a-z]+", str(name)) or "/" in part:
+            name = str(entry.get("name")) if isinstance(entry, dict) else ""
+            if not re.fullmatch(rf"{re.escape(part)}-\d+\.[a-z]+", name) or "/" in part:
                 raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
             path = self.folder / name
             try:
