@@ -168,7 +168,7 @@ CONFIGS = {
     "wrappers that are no list": (
         "env.wrappers",
         {"0": {"_target_": "gymnasium.wrappers.NumpyToTorch"}},
-        "env.wrappers[0]._target_=gymnasium.wrappers.NumpyToTorch",
+        "env.wrappers.0._target_=gymnasium.wrappers.NumpyToTorch",
     ),
     "no wrappers": ("env.wrappers", None, "env.wrappers=null"),
     "a variable": ("name", "${oc.env:DQN_SECRET}", "name=${oc.env:DQN_SECRET}"),
