@@ -16,7 +16,7 @@ from benchmarks.subjects import cost, filled, paired, trained
 from benchmarks.table import Line, circumstances
 from benchmarks.whole import Setting
 from benchmarks.works import LIGHT
-from dqn.report.style import COLOURS, MARKERS, require_matplotlib, style
+from dqn.report.style import COLOURS, MARKERS, applied, require_matplotlib
 
 STEPS = 6_400
 """Environment steps of an iteration: a multiple of every number of environments."""
@@ -133,7 +133,7 @@ def paint(plot: Plot, curves: dict[str, Curve], path: Path) -> None:
     """Write the picture: medians, with the range of the measurements."""
     from matplotlib.figure import Figure
 
-    with style():
+    with applied():
         figure = Figure(figsize=(7, 4), dpi=120)
         axes = figure.subplots()
         for (name, curve), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
