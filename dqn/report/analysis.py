@@ -92,7 +92,7 @@ def analyse(task: Task) -> Analysis:
         charted=charted,
         scored=scored,
         curves={
-            one: [curves_of(s.setting, one, unit=task.unit, last=task.last, rng=rng) for s in charted]
+            one: [curves_of(score.setting, one, task, rng) for score in charted]
             for one in ("training", "evaluation")
         },
         thresholds=thresholds,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn.report.read import RunRecord, Seed
-from dqn.report.settings import Setting
+from dqn.report.settings import Setting, Task
 from dqn.stats import Band, sample_efficiency
 from dqn.types import Floats
 
@@ -26,24 +26,17 @@ class Curve(NamedTuple):
     """Whether the piece has all seeds of the setting."""
 
 
-def curves_of(
-    setting: Setting, kind: str, *, unit: str, last: float, rng: np.random.Generator
-) -> list[Curve]:
-    """Return the pieces of a setting's learning curve.
+def curves_of(setting: Setting, kind: str, task: Task, rng: np.random.Generator) -> list[Curve]:
+    """Return the pieces of a setting's learning curve, over the unit of its task.
 
-    Args:
-        setting: the setting.
-        kind: "training": the mean return of the episodes that ended in each hundredth of the time to
-            `last`; "evaluation": the latest evaluation.
-        unit: "step" or "episode".
-        last: end of the longest curve of the task, in `unit`.
-        rng: draws the resamples.
+    The curve of `kind` "training" has the mean return of the episodes that ended in each hundredth of the
+    task's time, that of "evaluation" the latest evaluation.
     """
-    found = list(setting.seeds.values())
-    if not found or not last:
+    found, unit = list(setting.seeds.values()), task.unit
+    if not found or not task.last:
         return []
     if kind == "training":
-        x = np.linspace(0, last, POINTS + 1)[1:]
+        x = np.linspace(0, task.last, POINTS + 1)[1:]
         rows = [binned(seed, x, unit) for _, seed in found]
     else:
         series = [evaluations(run, seed, unit) for run, seed in found]

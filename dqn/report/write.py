@@ -52,8 +52,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
     Raises:
         UserError: none can be read.
     """
-    runs: list[RunRecord] = []
-    unreadable: list[str] = []
+    runs, unreadable = [], []
     for path in paths:
         try:
             runs.append(read_record(path))

@@ -473,12 +473,10 @@ def test_latest_by_hand():
 def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
     make_run(tmp_path / "a", base("num_seeds=3"))
     make_run(tmp_path / "b", base("seed=3"), state="interrupted", reached=0.5)
-    ((setting,),) = [
-        task.settings for task in sort_runs([read_record(path) for path in find_runs([tmp_path])])
-    ]
-    options = {"unit": "step", "last": 10_000.0, "rng": np.random.default_rng(0)}
+    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    (setting,) = task.settings
     for kind in ("training", "evaluation"):
-        first, second = curves_of(setting, kind, **options)[-2:]
+        first, second = curves_of(setting, kind, task, np.random.default_rng(0))[-2:]
         assert (first.complete, second.complete) == (True, False)
         assert first.x[-1] == pytest.approx(5000, abs=200)
         assert second.x[-1] == 10_000
