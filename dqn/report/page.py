@@ -124,9 +124,7 @@ def runs_chapter(runs: Sequence[RunRecord]) -> Chapter:
     spent = f"{tables.duration(sum(known))} of CPU time in {len(known)} of {len(runs)} runs." if known else ""
     parts = [
         Part("Failures", table=failures) if failures.rows else Part("Failures", "None."),
-        Part("Commands", table=commands)
-        if commands.rows
-        else Part("Commands", "No run records its command."),
+        Part("Commands", table=commands) if commands.rows else Part("Commands", "Not recorded."),
         Part("Versions", table=tables.counted_table(versions, "versions")),
         Part(f"All {counted(len(runs), 'run')}", spent, table=tables.runs_table(runs), folded=len(runs) > 20),
         Part("How the numbers are computed", METHOD),
