@@ -1,13 +1,15 @@
-"""Statistics over seeds and tasks: point estimates, and intervals by the stratified bootstrap.
+"""Statistics over seeds and tasks: point estimates and stratified bootstrap intervals.
 
 After Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice", arXiv
 2108.13264. Letters beside those of dqn.types: K seeds, M tasks, T steps or thresholds, R resamples. A matrix
-of scores is [K, M]; [K] stands for one task. Each task's seeds are resampled on their own (the paper's
+of scores is [K, M]; [K] stands for one task. Each task's seeds are resampled independently (the paper's
 strata); the tasks are fixed. All intervals are percentile intervals, pointwise where there are several.
+
+Common arguments: `generator` draws the resamples, `resamples` is their number, and `confidence` the share of
+them inside the interval. `statistic` maps scores [*, K, M] to [*]; the default is the interquartile mean.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ Statistic = Callable[[Floats], Floats]
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 BLOCK = 2_000_000
-"""Scores in one block of resamples: more of them at once take memory and no less time."""
+"""Scores in one block of resamples; larger blocks cost memory and save no time."""
 
 
 class Estimate(NamedTuple):
@@ -41,9 +43,9 @@ class Band(NamedTuple):
 
 
 def interquartile_mean(scores: Scores) -> float:
-    """Return the mean of what is left when the lowest and the highest quarter (rounded down) are cut off.
+    """Return the mean of all scores, of any shape, without the lowest and the highest quarter.
 
-    Of all scores alike, whatever their shape. Agarwal et al. (2021), section 4.3.
+    A quarter is rounded down. Agarwal et al. (2021), section 4.3.
     """
     return float(trimmed_means(np.asarray(scores, np.float64).ravel()))
 
@@ -57,7 +59,7 @@ def trimmed_means(scores: Floats) -> Floats:
 
 
 def iqm(scores: Floats) -> Floats:
-    """Return the interquartile means [*] of scores [*, K, M], seeds and tasks alike.
+    """Return the interquartile means [*] of scores [*, K, M], over seeds and tasks together.
 
     Agarwal et al. (2021), section 4.3.
     """
@@ -71,9 +73,9 @@ def mean(scores: Floats) -> Floats:
 
 
 def median(scores: Floats) -> Floats:
-    """Return the medians [*] over tasks of the means over seeds of scores [*, K, M]; of one task its mean.
+    """Return the medians [*] over tasks of the means over seeds of scores [*, K, M].
 
-    Agarwal et al. (2021), section 4.3, "median" of the literature.
+    For one task this is the mean. Agarwal et al. (2021), section 4.3, "median" of the literature.
     """
     medians: Floats = np.median(scores.mean(-2), axis=-1)
     return medians
@@ -83,12 +85,14 @@ def matrix(scores: Scores) -> Floats:
     """Return scores as [K, M].
 
     Raises:
-        ValueError: there are none, or some are not finite, or the shape is another.
+        ValueError: scores are empty or not finite, or have neither one axis nor two.
     """
     values = np.asarray(scores, np.float64)
     values = values[:, np.newaxis] if values.ndim == 1 else values
     if values.ndim != 2 or not values.size or not np.isfinite(values).all():
-        raise ValueError(f"scores should be finite, [K] or [K, M], and some: their shape is {values.shape}")
+        raise ValueError(
+            f"scores should be finite, not empty, and [K] or [K, M]: their shape is {values.shape}"
+        )
     return values
 
 
@@ -100,29 +104,19 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> tuple[float, float]:
-    """Return the stratified bootstrap interval of a statistic of scores [K, M], by default of their IQM.
+    """Return the stratified bootstrap interval of a statistic of scores [K, M].
 
     Agarwal et al. (2021), section 4.1.
-
-    Args:
-        scores: one for each seed (and task).
-        generator: draws the resamples.
-        statistic: maps [*, K, M] to [*].
-        resamples: how many.
-        confidence: the share of resamples inside.
     """
-    values = matrix(scores)
-    found = np.concatenate(
-        [statistic(block) for block in resampled(values, generator=generator, resamples=resamples)]
-    )
-    low, high = percentiles(found, confidence)
+    blocks = resampled(matrix(scores), generator=generator, resamples=resamples)
+    low, high = percentiles(map(statistic, blocks), confidence)
     return float(low), float(high)
 
 
 def resampled(scores: Floats, *, generator: np.random.Generator, resamples: int) -> Iterator[Floats]:
     """Yield blocks [*, K, M, ...] of `resamples` resamples of scores [K, M, ...] in all.
 
-    What hangs on a seed (its scores at all steps) stays together.
+    The values of a seed on further axes (such as steps) stay together.
     """
     num_seeds, num_tasks = scores.shape[:2]
     rows = max(1, BLOCK // scores.size)
@@ -131,16 +125,17 @@ def resampled(scores: Floats, *, generator: np.random.Generator, resamples: int)
         yield scores[generator.integers(num_seeds, size=shape), np.arange(num_tasks)]
 
 
-def percentiles(found: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Return the ends [*] of the interval that has the share `confidence` of found [R, *] inside."""
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+def percentiles(blocks: Iterable[Floats], confidence: float) -> tuple[Floats, Floats]:
+    """Return the ends [*] of the interval that contains the share `confidence` of blocks [R, *]."""
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(np.concatenate(list(blocks)), ends, axis=0)
     return low, high
 
 
 def counts(scores: Floats, *, generator: np.random.Generator, resamples: int) -> Integers:
-    """Return how often each seed of scores [K, M] is drawn in each resample of each task [R, M, K].
+    """Return how often each resample of a task contains each seed of scores [K, M], as [R, M, K].
 
-    All that a statistic linear in the drawn seeds needs of a resample.
+    A statistic that is linear in the resampled seeds needs nothing else.
     """
     num_seeds, num_tasks = scores.shape
     even = np.full(num_seeds, 1 / num_seeds)
@@ -155,7 +150,7 @@ def estimate(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Return a statistic of scores [K, M], by default their interquartile mean, with its interval."""
+    """Return a statistic of scores [K, M] with its interval."""
     values = matrix(scores)
     interval = bootstrap_interval(
         values, generator=generator, statistic=statistic, resamples=resamples, confidence=confidence
@@ -179,7 +174,7 @@ def performance_profile(
     above = values.T[..., np.newaxis] > np.asarray(thresholds, np.float64)  # [M, K, T]
     drawn = counts(values, generator=generator, resamples=resamples).reshape(resamples, -1)
     found = drawn @ above.reshape(values.size, -1).astype(np.float64) / values.size
-    return Band(above.mean((0, 1)), *percentiles(found, confidence))
+    return Band(above.mean((0, 1)), *percentiles([found], confidence))
 
 
 def probability_of_improvement(
@@ -192,29 +187,24 @@ def probability_of_improvement(
 ) -> Estimate:
     """Return the probability that a run of X scores more than one of Y on the same task, with its interval.
 
-    The mean over tasks of P(X > Y) + P(X = Y) / 2 (Mann and Whitney's U over K * L); X and Y are resampled
-    independently. Agarwal et al. (2021), section 4.2 and eq. 3.
-
-    Args:
-        x: scores [K, M].
-        y: scores [L, M]; L may be another number of seeds than K.
-        generator: draws the resamples.
-        resamples: how many.
-        confidence: the share of resamples inside.
+    `x` has scores [K, M], `y` [L, M]. The mean over tasks of P(X > Y) + P(X = Y) / 2 (Mann and Whitney's U
+    over K * L); X and Y are resampled independently. Agarwal et al. (2021), section 4.2 and eq. 3.
 
     Raises:
         ValueError: the numbers of tasks differ.
     """
     a, b = matrix(x), matrix(y)
     if a.shape[1] != b.shape[1]:
-        raise ValueError(f"scores of {a.shape[1]} tasks and of {b.shape[1]}")
+        raise ValueError(
+            f"x has scores of {a.shape[1]} tasks, y of {b.shape[1]}: they should be the same tasks"
+        )
     left, right = a.T[:, :, np.newaxis], b.T[:, np.newaxis]
     wins = (left > right) + 0.5 * (left == right)  # [M, K, L]
     drawn_x, drawn_y = (
         counts(scores, generator=generator, resamples=resamples).swapaxes(0, 1) for scores in (a, b)
     )  # [M, R, K] and [M, R, L]
     found = ((drawn_x @ wins) * drawn_y).sum(-1).mean(0) / (len(a) * len(b))
-    low, high = percentiles(found, confidence)
+    low, high = percentiles([found], confidence)
     return Estimate(float(wins.mean()), float(low), float(high))
 
 
@@ -227,33 +217,22 @@ def paired_difference(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Return how much a statistic of X exceeds that of Y, with its interval, where row k of both is one seed.
+    """Return a statistic of X minus that of Y, with its interval, where row k of both is one seed.
 
-    A resample draws the same seeds for both, so what a seed does to both cancels out. (Not in the paper.)
-
-    Args:
-        x: scores [K, M].
-        y: scores [K, M] of the same seeds in the same order.
-        generator: draws the resamples.
-        statistic: maps [*, K, M] to [*]; by default the interquartile mean.
-        resamples: how many.
-        confidence: the share of resamples inside.
+    `x` and `y` have scores [K, M]. A resample takes the same seeds of both, so the effects of a seed that
+    both share cancel out. The paper lacks this estimate.
 
     Raises:
         ValueError: the shapes differ.
     """
+
+    def difference(pairs: Floats) -> Floats:
+        return statistic(pairs[..., 0]) - statistic(pairs[..., 1])
+
     pairs = np.stack([matrix(x), matrix(y)], axis=-1)  # [K, M, 2]
-    difference = partial(statistic_difference, statistic=statistic)
-    found = np.concatenate(
-        [difference(block) for block in resampled(pairs, generator=generator, resamples=resamples)]
-    )
-    low, high = percentiles(found, confidence)
+    blocks = resampled(pairs, generator=generator, resamples=resamples)
+    low, high = percentiles(map(difference, blocks), confidence)
     return Estimate(float(difference(pairs)), float(low), float(high))
-
-
-def statistic_difference(pairs: Floats, *, statistic: Statistic) -> Floats:
-    """Return the differences [*] of a statistic between the two of each pair [*, K, M, 2]."""
-    return statistic(pairs[..., 0]) - statistic(pairs[..., 1])
 
 
 def sample_efficiency(
@@ -265,21 +244,18 @@ def sample_efficiency(
 ) -> Band:
     """Return the interquartile mean over seeds and tasks at each of T steps, with its interval.
 
-    Agarwal et al. (2021), section 4.1 and figure 9.
-
-    Args:
-        returns: [K, M, T], or [K, T] of one task; all seeds at the same steps.
-        generator: draws the resamples.
-        resamples: how many.
-        confidence: the share of resamples inside.
+    `returns` is [K, M, T], or [K, T] of one task; all seeds are at the same steps. Agarwal et al. (2021),
+    section 4.1 and figure 9.
 
     Raises:
-        ValueError: there are none, or some are not finite.
+        ValueError: returns are empty or not finite, or have neither two axes nor three.
     """
     values = np.asarray(returns, np.float64)
     values = values[:, np.newaxis] if values.ndim == 2 else values
     if values.ndim != 3 or not values.size or not np.isfinite(values).all():
-        raise ValueError(f"returns should be finite, [K, T] or [K, M, T], and some: {values.shape}")
+        raise ValueError(
+            f"returns should be finite, not empty, and [K, T] or [K, M, T]: their shape is {values.shape}"
+        )
     blocks = resampled(values, generator=generator, resamples=resamples)
-    found = np.concatenate([iqm(np.moveaxis(block, -1, 1)) for block in blocks])  # [R, T]
+    found = (iqm(np.moveaxis(block, -1, 1)) for block in blocks)  # [*, T]
     return Band(iqm(np.moveaxis(values, -1, 0)), *percentiles(found, confidence))

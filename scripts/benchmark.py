@@ -1,8 +1,8 @@
-"""What training costs, beside other libraries and beside what it could cost; each part prints a table.
+"""Measure the cost of training beside other libraries and lower bounds; each part prints a table.
 
-python scripts/benchmark.py [PART ...] [--words KEY=VALUE ...] [--repeats 5] [--peers sb3,tianshou] [--quick]
+python scripts/benchmark.py [PART ...] [--overrides KEY=VALUE ...] [--repeats 5] [--peers sb3,sbx] [--quick]
 
-The results go to scripts/benchmarks/results, a file for each part, and the table there is written anew.
+Writes the results of each part to a file in scripts/benchmarks/results, and rewrites the table there.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.environments import PEERS, SB3, SBX, TIANSHOU, TORCHRL
 from benchmarks.processes import ONE_THREAD
 
-os.environ.update(ONE_THREAD)  # before NumPy and torch, which count their threads when they are imported
+os.environ.update(ONE_THREAD)  # before NumPy and torch, which set their threads at import
 
 from benchmarks import default, micro, replay, scaling, whole
 from benchmarks.subjects import built
@@ -51,7 +51,7 @@ def seeds_light(setting: Setting) -> list[Line]:
 
 
 def seeds_heavy(setting: Setting) -> list[Line]:
-    """Eight seeds of the heavy work in lock step, 20,000 steps, beside the same."""
+    """Eight seeds of the heavy work in lock step, 20,000 steps, beside eight single runs of the same."""
     return whole.seeds(shortened(HEAVY, setting), (None, 0.15), setting)
 
 
@@ -74,7 +74,7 @@ PARTS: dict[str, Callable[[Setting], list[Line]]] = {
 
 
 def parse() -> tuple[list[str], Setting]:
-    """Return the parts to run, and how; mistakes end the program."""
+    """Return the parts to run, and the setting; mistakes end the program."""
     keys = [peer.key for peer in PEERS]
     parts = "\n".join(f"  {name:<12} {(part.__doc__ or '').splitlines()[0]}" for name, part in PARTS.items())
     parser = argparse.ArgumentParser(
@@ -83,45 +83,52 @@ def parse() -> tuple[list[str], Setting]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("parts", nargs="*", metavar="PART", help="what to measure; all without any")
-    add("--words", nargs="+", default=[], metavar="KEY=VALUE", help="told to all our runs")
-    add("--repeats", type=int, default=5, help="measurements of each side, in turn")
-    add("--peers", help=f"beside these alone, separated by commas: {', '.join(keys)}; none: beside none")
+    add("parts", nargs="*", metavar="PART", help="what to measure; by default everything")
+    add("--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="overrides of all our runs")
+    add("--repeats", type=int, default=5, help="measurements of each side, alternately")
+    add("--peers", help=f"libraries to compare with, separated by commas: {', '.join(keys)}; or none")
     add(
         "--quick",
         action="store_true",
-        help="small and without peers: does everything work? writes no results",
+        help="try every part: small, without peers, writes no results",
     )
-    add("--cache", type=Path, default=ROOT / "outputs" / "benchmark", help="of the peers' environments")
-    add("--results", type=Path, default=Path(__file__).parent / "benchmarks" / "results", help="to write to")
-    told = parser.parse_args()
-    peers = keys if told.peers is None else [key for key in told.peers.split(",") if key != "none"]
-    for kind, names, known in (("part", told.parts, list(PARTS)), ("--peers", peers, keys)):
+    add(
+        "--cache", type=Path, default=ROOT / "outputs" / "benchmark", help="folder of the peers' environments"
+    )
+    add(
+        "--results",
+        type=Path,
+        default=Path(__file__).parent / "benchmarks" / "results",
+        help="folder of the results",
+    )
+    arguments = parser.parse_args()
+    peers = keys if arguments.peers is None else [key for key in arguments.peers.split(",") if key != "none"]
+    for kind, names, known in (("part", arguments.parts, list(PARTS)), ("--peers", peers, keys)):
         unknown = sorted(set(names) - set(known))
         if unknown:
             parser.error(f"{kind} {', '.join(unknown)}: should be among {', '.join(known)}")
-    if told.repeats < 1:
-        parser.error(f"--repeats {told.repeats}: should be at least 1")
+    if arguments.repeats < 1:
+        parser.error(f"--repeats {arguments.repeats}: should be at least 1")
     setting = Setting(
-        repeats=1 if told.quick else told.repeats,
-        quick=told.quick,
-        words=told.words,
-        cache=told.cache,
-        results=told.results,
-        peers=[] if told.quick else peers,
+        repeats=1 if arguments.quick else arguments.repeats,
+        quick=arguments.quick,
+        overrides=arguments.overrides,
+        cache=arguments.cache,
+        results=arguments.results,
+        peers=[] if arguments.quick else peers,
     )
-    return told.parts or list(PARTS), setting
+    return arguments.parts or list(PARTS), setting
 
 
 def main() -> None:
     names, setting = parse()
     try:
-        with built([*LIGHT.words(), *setting.words]):
-            pass  # the words are tried before anything takes time
+        with built([*LIGHT.overrides(), *setting.overrides]):
+            pass  # report mistakes in the overrides before measuring anything
     except UserError as error:
         sys.exit(str(error))
     if setting.quick:
-        print("--quick: too short to judge the targets by", flush=True)
+        print("--quick: too short to compare with the targets", flush=True)
     for name in names:
         part = PARTS[name]
         setting.versions.clear()
@@ -130,7 +137,7 @@ def main() -> None:
         if lines:
             print(f"\n{markdown(lines)}\n", flush=True)
         if lines and not setting.quick:
-            print(f"written: {write(setting.results, name, setting.words, lines, setting.versions)}\n")
+            print(f"wrote {write(setting.results, name, setting.overrides, lines, setting.versions)}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Published results, and whether runs of ours agree with them. The results are in published.yaml."""
+"""Published results, read from published.yaml, and the comparison of our runs with them."""
 
 import math
 import statistics
@@ -13,7 +13,7 @@ from dqn.stats import Estimate
 
 FILE = Path(__file__).with_suffix(".yaml")
 SHARE = 0.1
-"""Of the range of returns: a wider interval agrees with everything."""
+"""Share of the range of returns; an interval wider than that agrees with everything."""
 Verdict = Literal["better", "same", "worse", "undecided"]
 
 
@@ -22,17 +22,17 @@ class Data(BaseModel):
 
 
 class Row(Data):
-    """A published number: the mean `value` over runs of an agent after `steps` environment steps of each."""
+    """A published number: the mean return over runs of an agent after `steps` environment steps each."""
 
     env: str
     agent: str
     steps: int
     value: float | None = None
-    """None: nothing is published."""
+    """The mean return; None if it is not published."""
     spread: float | None = None
-    """Standard deviation over runs, where it is published."""
+    """Standard deviation over runs; None if it is not published."""
     overrides: list[str] | None = None
-    """The run that repeats it; None: `missing` says why there is none."""
+    """Overrides of the run that repeats it; None if there is none, for the reason `missing`."""
     missing: str | None = None
 
     @model_validator(mode="after")
@@ -49,12 +49,12 @@ class Table(Data):
     source: str
     score: Literal["training", "evaluation"]
     runs: Annotated[int, Field(ge=0)]
-    """Independent runs behind each number."""
+    """Independent runs averaged in each number."""
     rows: list[Row]
 
 
 class Published(Data):
-    """All that is published."""
+    """All published numbers."""
 
     ranges: dict[str, tuple[float, float]]
     """Lowest and highest return of each environment."""
@@ -62,7 +62,7 @@ class Published(Data):
 
 
 def read_published() -> Published:
-    """Return what published.yaml has."""
+    """Return the content of published.yaml."""
     return Published.model_validate(yaml.safe_load(FILE.read_text()))
 
 
@@ -70,10 +70,10 @@ def published_interval(value: float, *, spread: float | None, runs: int, scores:
     """Return a published mean with two standard errors on either side.
 
     Args:
-        value: the mean.
-        spread: the standard deviation over its runs. None: it is not published, and that of ours is taken.
-        runs: how many it is the mean of.
-        scores: ours, of at least two seeds.
+        value: the published mean.
+        spread: its standard deviation over runs; None (not published) takes that of `scores`.
+        runs: number of published runs.
+        scores: our scores, of at least two seeds.
     """
     deviation = statistics.stdev(scores) if spread is None else spread
     margin = 2 * deviation / math.sqrt(runs)
@@ -81,13 +81,13 @@ def published_interval(value: float, *, spread: float | None, runs: int, scores:
 
 
 def compare(ours: Estimate, theirs: Estimate, limits: tuple[float, float]) -> Verdict:
-    """Return how a mean over our seeds stands to a published one.
+    """Return how our mean compares with a published one.
 
-    "better" or "worse": the intervals do not meet, however wide they are. Else "same", unless one of them is
-    wider than a tenth of the range of returns, which is "undecided": it agrees with everything.
+    "better" or "worse" if the intervals do not overlap, "undecided" if one of them is wider than a tenth of
+    the range of returns, else "same".
 
     Args:
-        ours: the mean and its 95 % interval.
+        ours: our mean and its 95 % interval.
         theirs: from `published_interval`.
         limits: lowest and highest return of the environment.
     """

@@ -1,6 +1,6 @@
 """Write a report on runs: python scripts/report.py FOLDER [FOLDER ...] [--output FOLDER].
 
-It covers all runs in the folders: report.html (a page that needs nothing else), PNGs, report.md, report.csv.
+It covers all runs in the folders: report.html (a self-contained page), PNGs, report.md, report.csv.
 """
 
 from dqn.cli.report import report

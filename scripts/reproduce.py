@@ -1,8 +1,8 @@
-"""Repeat the runs of a published table, ten seeds each, and print how ours stand to theirs.
+"""Repeat the runs of a published table with ten seeds each, and print how our results compare.
 
 python scripts/reproduce.py TABLE [OVERRIDE ...] [--jobs 2] [--folder outputs/reproduce]
 
-A run that was interrupted goes on, one that has finished is only read: the same command prints it again.
+Run the same command again to resume interrupted runs and to print finished ones.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def train_all(settings: Sequence[Sequence[str]], folder: Path, jobs: int) -> lis
     """Train ten seeds of each setting as a job of a sweep; return their run folders.
 
     Raises:
-        SystemExit: some jobs have failed; all have ended.
+        SystemExit: some jobs failed; raised after all have stopped.
     """
     common = ["seed=0", f"num_seeds={SEEDS}"]
     ended = run_settings(settings, folder, common=common, n_jobs=jobs)
@@ -60,7 +60,7 @@ SCORES = {"training": training_scores, "evaluation": final_scores}
 
 
 def cells(row: Row, table: Table, run: Path, limits: tuple[float, float]) -> list[str]:
-    """Return the cells of a row whose run of ours has finished; `limits` are those of its returns."""
+    """Return the cells of a row; `limits` are the lowest and highest return of its environment."""
     scores = SCORES[table.score](run)
     ours = estimate(scores, generator=np.random.default_rng(0), statistic=mean)
     verdict = "—"
@@ -83,7 +83,10 @@ def published(row: Row, table: Table) -> str:
 def lines_of(
     rows: Sequence[Row], table: Table, runs: Mapping[str, Path], ranges: Mapping[str, tuple[float, float]]
 ) -> Iterator[str]:
-    """Yield a table as Markdown: the rows whose runs are in `runs`, by their overrides; then reasons."""
+    """Yield a table as Markdown, then the reasons why some rows are not repeated.
+
+    `runs` has our run of each repeated row by its overrides, `ranges` the lowest and highest returns.
+    """
     yield f"{table.about} ({table.source}).\n"
     repeated = [
         cells(row, table, runs[" ".join(row.overrides)], ranges[row.env]) for row in rows if row.overrides
@@ -110,11 +113,11 @@ def at_least_one(text: str) -> int:
 def main() -> None:
     everything = read_published()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("table", choices=everything.tables, help="where the results are published")
+    parser.add_argument("table", choices=everything.tables, help="the published table")
     only = "only the rows whose runs have these overrides, such as env=acrobot"
     parser.add_argument("overrides", nargs="*", default=[], metavar="OVERRIDE", help=only)
-    parser.add_argument("--jobs", type=at_least_one, default=2, help="runs at once")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/reproduce"), help="where the runs lie")
+    parser.add_argument("--jobs", type=at_least_one, default=2, help="number of simultaneous runs")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/reproduce"), help="folder of the runs")
     arguments = parser.parse_args()
     table = everything.tables[arguments.table]
     known = dict.fromkeys(one for row in table.rows for one in row.overrides or ())

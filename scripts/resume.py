@@ -1,4 +1,4 @@
-"""Go on with an interrupted run: python scripts/resume.py RUN [runner.total_steps=N]."""
+"""Resume an interrupted run: python scripts/resume.py RUN [runner.total_steps=N]."""
 
 from dqn.cli.main import resume
 

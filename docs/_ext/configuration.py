@@ -19,7 +19,7 @@ from hydra.utils import get_object
 CONF = Path(__file__).parents[2] / "conf"
 PAGE = "reference/configuration"
 RECIPES = "experiment"
-"""The group whose options are printed as overrides."""
+"""Group whose options are printed as overrides."""
 SPECIAL = ("_partial_", "_recursive_", "_convert_", "_args_")
 Comments = Mapping[str, str]
 

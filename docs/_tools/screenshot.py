@@ -1,6 +1,6 @@
-"""Pictures of TensorBoard's tabs for a run folder, by a headless Chromium.
+"""Take pictures of TensorBoard's tabs for a run folder with a headless Chromium.
 
-python scripts/screenshot.py RUN PICTURE.png [--tab custom_scalars]
+python docs/_tools/screenshot.py RUN PICTURE.png [--tab custom_scalars]
 """
 
 import argparse
@@ -23,7 +23,7 @@ START_SECONDS = 60
 
 
 def wait_for(url: str, board: "subprocess.Popen[bytes]") -> None:
-    """Return when TensorBoard at `url` knows the runs."""
+    """Wait until TensorBoard at `url` lists the runs."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and board.poll() is None:
         try:
@@ -37,13 +37,15 @@ def wait_for(url: str, board: "subprocess.Popen[bytes]") -> None:
 
 
 def main() -> None:
-    """Start TensorBoard on this machine alone, and let a browser paint one of its tabs."""
-    parser = argparse.ArgumentParser(description="Paint a tab of TensorBoard for a run folder.")
+    """Start TensorBoard on the loopback interface and take a picture of one of its tabs."""
+    parser = argparse.ArgumentParser(description="Take a picture of a tab of TensorBoard for a run folder.")
     parser.add_argument("run", type=Path, help="the run folder, or one of many runs")
     parser.add_argument("picture", type=Path, help="the .png file to write")
     parser.add_argument("--tab", default="custom_scalars", help="scalars, custom_scalars, hparams, text, ...")
     parser.add_argument("--size", default="1400,900", help="width,height of the window in pixels")
-    parser.add_argument("--seconds", type=int, default=20, help="of the page's own time until it is painted")
+    parser.add_argument(
+        "--seconds", type=int, default=20, help="seconds of the page's clock before the picture"
+    )
     arguments = parser.parse_args()
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:

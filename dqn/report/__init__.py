@@ -1,1 +1,1 @@
-"""A report on runs: what they reached, with intervals, as a page, pictures and tables. Needs dqn[report]."""
+"""Reports on runs: scores and curves with intervals, as a page, pictures and tables. Needs dqn[report]."""

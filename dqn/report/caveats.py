@@ -1,4 +1,4 @@
-"""What a reader of the report must know before its numbers."""
+"""The caveats that a reader of the report must know before its numbers."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,77 +9,74 @@ from dqn.report.settings import Setting
 from dqn.report.tables import seeds_text
 
 LISTED = 20
-"""Runs with something unreadable that are listed by name."""
+"""Runs or folders listed by name in one caveat."""
 FEW = 5
-"""Seeds below which percentile intervals are clearly too short."""
+"""Seeds; with fewer, percentile intervals are clearly too short."""
 
 
 def notes(
     analyses: Sequence[Analysis], runs: Sequence[RunRecord], unreadable: Sequence[str]
 ) -> Iterator[str]:
-    """Yield what limits the report."""
+    """Yield the caveats of the whole report, then those of each task."""
     states = Counter(run.state for run in runs)
-    open_runs = {state: number for state, number in sorted(states.items()) if state != "finished"}
-    if open_runs:
-        by_state = ", ".join(f"{number} {state}" for state, number in open_runs.items())
+    finished = states.pop("finished", 0)
+    if states:
+        by_state = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
         yield (
-            f"{len(runs) - states['finished']} of {len(runs)} runs have not finished ({by_state}): they are"
-            " in the learning curves as far as they got and in no score. Scores of the others alone can be"
-            " biased."
+            f"{len(runs) - finished} of {len(runs)} runs have not finished ({by_state}): the learning curves"
+            " include them as far as they got, the scores exclude them. Scores of the finished runs alone"
+            " can be biased."
         )
     for analysis in analyses:
         prefix = f"{analysis.task.name}: " if len(analyses) > 1 else ""
         for text in task_notes(analysis):
             yield prefix + text
-    if len({tuple(sorted(run.versions().items())) for run in runs}) > 1:
+    if len({tuple(sorted(run.versions.items())) for run in runs}) > 1:
         yield "The runs were made with different versions or on different machines: see Versions."
-    yield from listed(unreadable, "folders could not be read and are left out")
-    yield from listed(
-        [f"{run.path}: {note}" for run in runs for note in run.notes], "runs are incomplete or damaged"
-    )
+    yield from listed(unreadable, "Folders left out because they cannot be read")
+    damaged = [f"{run.path}: {note}" for run in runs for note in run.notes]
+    yield from listed(damaged, "Incomplete or damaged files")
 
 
-def listed(texts: Sequence[str], what: str) -> Iterator[str]:
+def listed(texts: Sequence[str], problem: str) -> Iterator[str]:
+    """Yield a caveat that lists the first texts, unless there are none."""
     if texts:
         more = f"; and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
-        yield f"{len(texts)} {what}: {'; '.join(texts[:LISTED])}{more}"
+        yield f"{problem} ({len(texts)}): {'; '.join(texts[:LISTED])}{more}"
 
 
 def task_notes(analysis: Analysis) -> Iterator[str]:
-    """Yield what limits the numbers of one task."""
+    """Yield the caveats of one task."""
     scores = analysis.scores
-    missing = sum(not score.of(analysis.kind) for score in scores)
+    sizes = Counter(len(score.returns[analysis.kind]) for score in scores)
     if analysis.kind == "training":
-        yield "No run has a final evaluation: scores are training returns, of the policy as it explored."
-    if missing:
+        yield "No run has a final evaluation: scores are training returns, of the exploring policy."
+    if missing := sizes.pop(0, 0):
         yield f"{missing} of {len(scores)} settings have no final {analysis.kind} return yet."
     yield from seed_notes([score.setting for score in scores])
-    sizes = [len(score.of(analysis.kind)) for score in scores if score.of(analysis.kind)]
     if sizes and min(sizes) < FEW:
         yield (
-            f"Some settings have fewer than {FEW} seeds with a score: their intervals are too short, and of"
-            " one seed there is none."
+            f"Some settings have fewer than {FEW} seeds with a score: their intervals are too short, and a"
+            " single seed has none."
         )
     ends = {max(seed.end for _, seed in s.setting.seeds.values()) for s in scores if s.setting.seeds}
     lengths = sorted({int(end[analysis.task.unit == "episode"]) for end in ends})
     if len(lengths) > 1:
         yield (
             f"The settings' runs have different lengths, {lengths[0]:,} to {lengths[-1]:,}"
-            f" {analysis.task.unit}s: scores are those at each run's own end."
+            f" {analysis.task.unit}s: scores are taken at the end of each run."
         )
     if len(scores) > MAX_CHARTED:
         yield f"The charts show the {MAX_CHARTED} best of {len(scores)} settings; the tables have all."
     if len(scores) > 2:
-        yield "The best of several settings is selected, so its score is biased upwards: try it on new seeds."
+        yield "The best of several settings is selected, so its score is biased: test it on new seeds."
 
 
 def seed_notes(settings: Sequence[Setting]) -> Iterator[str]:
-    """Yield how the settings' seeds differ, and which were there twice."""
+    """Yield how the settings' seeds differ, and which seeds several runs have."""
     seeds = Counter(seeds_text(list(setting.seeds)) for setting in settings)
     if len(seeds) > 1:
         most = ", ".join(f"{number} settings have the seeds {text}" for text, number in seeds.most_common(5))
         yield f"The settings have different seeds: {most}."
     repeated = [text for setting in settings for text in setting.repeated]
-    yield from listed(
-        repeated, "seeds of a setting were there already, so the same runs again, and are left out"
-    )
+    yield from listed(repeated, "Seeds left out because another run of the same setting has them")

@@ -4,52 +4,39 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn.report.read import RunRecord, Seed, Series
+from dqn.report.read import RunRecord, Seed
 from dqn.report.settings import Setting, Task
 from dqn.stats import Band, sample_efficiency
 from dqn.types import Floats
 
 POINTS = 100
-"""Of a learning curve."""
+"""Points of a learning curve."""
 MAX_RESAMPLES = 2000
 BUDGET = 20_000_000
-"""Resampled returns of one curve: many seeds need fewer resamples."""
+"""Resampled returns of one curve; the more seeds it has, the fewer resamples it needs."""
 
 
 class Curve(NamedTuple):
-    """A learning curve; where not all seeds have got is another piece."""
+    """A piece of a learning curve, over steps that the same seeds have reached."""
 
     x: Floats  # [T]
     band: Band
-    seeds: Floats  # [K, T], the returns of the seeds that are in it
+    seeds: Floats  # [K, T], the returns of these seeds
     complete: bool
-    """Whether all seeds of the setting are in it."""
+    """Whether the piece has all seeds of the setting."""
 
 
-def longest_curve(task: Task) -> float:
-    """Return where the longest learning curve of a task ends."""
-    seeds = [seed for setting in task.settings for _, seed in setting.seeds.values()]
-    return max((seed.end[task.unit == "episode"] for seed in seeds), default=0.0)
+def curves_of(setting: Setting, kind: str, task: Task, rng: np.random.Generator) -> list[Curve]:
+    """Return the pieces of a setting's learning curve, over the unit of its task.
 
-
-def curves_of(
-    setting: Setting, kind: str, *, unit: str, last: float, rng: np.random.Generator
-) -> list[Curve]:
-    """Return the pieces of a setting's learning curve.
-
-    Args:
-        setting: whose.
-        kind: "training": the mean return of the episodes that ended in each hundredth of the time to
-            `last`; "evaluation": the latest evaluation.
-        unit: "step" or "episode".
-        last: where the longest curve of the task ends.
-        rng: draws the resamples.
+    The curve of `kind` "training" has the mean return of the episodes that ended in each hundredth of the
+    task's time, that of "evaluation" the latest evaluation.
     """
-    found = list(setting.seeds.values())
-    if not found or not last:
+    found, unit = list(setting.seeds.values()), task.unit
+    if not found or not task.last:
         return []
     if kind == "training":
-        x = np.linspace(0, last, POINTS + 1)[1:]
+        x = np.linspace(0, task.last, POINTS + 1)[1:]
         rows = [binned(seed, x, unit) for _, seed in found]
     else:
         series = [evaluations(run, seed, unit) for run, seed in found]
@@ -59,18 +46,15 @@ def curves_of(
     return pieces(x, np.array(rows).reshape(len(rows), len(x)), rng)
 
 
-def axis_of(series: Series, unit: str) -> Floats:
-    return series.episodes if unit == "episode" else series.steps
-
-
 def binned(seed: Seed, x: Floats, unit: str) -> Floats:
-    """Return the mean return of the episodes that ended in each interval up to x [T].
+    """Return the mean return [T] of the episodes that ended in each interval up to x [T].
 
-    Where none did, the one before; NaN before the first episode's end and after the seed's last line.
+    An interval without an episode repeats the one before. NaN before the first episode's end and after the
+    seed's last line.
     """
-    place = np.searchsorted(x, axis_of(seed.train, unit))
-    number = np.bincount(place, minlength=len(x))[: len(x)]
-    total = np.bincount(place, weights=seed.train.returns, minlength=len(x))[: len(x)]
+    bins = np.searchsorted(x, seed.train.axis(unit))
+    number = np.bincount(bins, minlength=len(x))[: len(x)]
+    total = np.bincount(bins, weights=seed.train.returns, minlength=len(x))[: len(x)]
     means = np.divide(total, number, out=np.full(len(x), np.nan), where=number > 0)
     filled = np.maximum.accumulate(np.where(number > 0, np.arange(len(x)), -1))
     means = np.where(filled >= 0, means[filled], np.nan)
@@ -79,8 +63,8 @@ def binned(seed: Seed, x: Floats, unit: str) -> Floats:
 
 
 def evaluations(run: RunRecord, seed: Seed, unit: str) -> tuple[Floats, Floats]:
-    """Return where and what the evaluations are, with the final one, which metrics.jsonl need not have."""
-    x, y = axis_of(seed.evaluation, unit), seed.evaluation.returns
+    """Return x and y of the evaluations; the final one is added where metrics.jsonl lacks it."""
+    x, y = seed.evaluation.axis(unit), seed.evaluation.returns
     end = seed.end[unit == "episode"]
     if seed.number in run.final and not (len(x) and x[-1] == end):
         return np.append(x, end), np.append(y, run.final[seed.number])
@@ -88,15 +72,15 @@ def evaluations(run: RunRecord, seed: Seed, unit: str) -> tuple[Floats, Floats]:
 
 
 def latest(xs: Floats, ys: Floats, x: Floats) -> Floats:
-    """Return the latest of ys at each of x [T]; NaN before the first and after the last of xs."""
+    """Return the latest of `ys` at each of x [T]; NaN before the first and after the last of `xs`."""
     if not len(xs):
         return np.full(len(x), np.nan)
-    place = np.searchsorted(xs, x, side="right") - 1
-    return np.where((place >= 0) & (x <= xs[-1]), ys[np.maximum(place, 0)], np.nan)
+    index = np.searchsorted(xs, x, side="right") - 1
+    return np.where((index >= 0) & (x <= xs[-1]), ys[np.maximum(index, 0)], np.nan)
 
 
 def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
-    """Return curves of the values that there are of rows [K, T]: a piece for each set of seeds."""
+    """Return curves of the finite values of rows [K, T]: one piece for each set of seeds."""
     here = np.isfinite(rows)
     changes = np.flatnonzero((here[:, 1:] != here[:, :-1]).any(0)) + 1
     curves = []

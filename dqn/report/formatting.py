@@ -1,13 +1,13 @@
-"""Values of a run, which can be anything, as texts that can be shown."""
+"""Turn values of a run, which can be anything, into texts that are safe to display."""
 
 from typing import Any
 
 TEXT_LENGTH = 2000
-"""Characters that are shown of one text of a run."""
+"""Characters displayed of one text of a run."""
 
 
 def setting_text(value: Any) -> str:
-    """Return a value as it would be typed; equal numbers are equal texts."""
+    """Return a value as a user would type it; equal numbers are equal texts."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
@@ -16,14 +16,13 @@ def setting_text(value: Any) -> str:
 
 
 def one_line(value: object) -> str:
-    """Return a text of one line in which everything can be seen, cut to a bearable length."""
+    """Return a text of one line without invisible characters, at most TEXT_LENGTH long."""
     text = "".join(c if c.isprintable() else " " for c in str(value)[: TEXT_LENGTH + 1])
-    text = " ".join(text.split())
-    return text if len(text) <= TEXT_LENGTH else text[:TEXT_LENGTH] + "…"
+    return shorten(" ".join(text.split()), TEXT_LENGTH)
 
 
 def short_name(text: str) -> str:
-    """Return a value for the eye: of a class, its name."""
+    """Return a value for display; a dotted class path becomes the class's name."""
     module, dot, name = text.rpartition(".")
     return name if dot and all(part.isidentifier() for part in (*module.split("."), name)) else text
 

@@ -1,17 +1,18 @@
-"""The report as a page that needs nothing else, and as Markdown."""
+"""The report as a self-contained HTML page and as Markdown."""
 
 import base64
 import html
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from dqn.report import tables
 from dqn.report.analysis import MAX_CHARTED, Analysis
 from dqn.report.charts import CROWDED, EFFECTS
 from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
-from dqn.report.tables import Table
+from dqn.report.settings import ABSENT
+from dqn.report.tables import Table, escape_markdown
 
 CSS = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
@@ -37,106 +38,102 @@ HEAD = """<!doctype html>
 <title>{title}</title><style>{style}</style></head><body>
 """
 METHOD = (
-    "Each seed gives one score. The interquartile mean (IQM) is the mean of what is left when the lowest and"
-    " the highest quarter of the scores are cut off. Intervals are 95 % percentile intervals of the bootstrap"
-    " over seeds, pointwise in curves; a resample of several settings draws from each on its own. P(X > Y) is"
-    " the probability that a seed of X scores more than one of Y, ties counting half; a difference paired by"
-    " seed draws the same seeds for both. After Agarwal et al. (2021), arXiv 2108.13264. Returns are sums of"
-    " the environment's own rewards: evaluation returns those of the greedy policy on fresh episodes,"
-    " training returns those of the policy as it explored."
+    "Each seed gives one score. The interquartile mean (IQM) is the mean without the lowest and the"
+    " highest quarter of the scores. Intervals are 95 % percentile intervals of the bootstrap over seeds,"
+    " pointwise in curves; where settings are pooled, each is resampled separately. P(X > Y) is the"
+    " probability that a seed of X scores more than one of Y; ties count half. A difference paired by seed"
+    " resamples the same seeds of both. After Agarwal et al. (2021), arXiv 2108.13264. Returns are sums of"
+    " the environment's own rewards: evaluation returns are those of the greedy policy on fresh episodes,"
+    " training returns those of the exploring policy."
 )
+BEST = f" Only the {MAX_CHARTED} best settings are shown."
+SECTIONS = {
+    "scores": ("Final scores", "Interquartile mean over seeds of the final returns of finished runs."),
+    "curves": (
+        "Learning curves",
+        "Interquartile mean over seeds with its interval; dotted where some seeds have not got that far."
+        " Training: the mean return of the episodes that ended in each hundredth of the time.",
+    ),
+    "profile": (
+        "Performance profile",
+        f"Share of seeds with a return above R; intervals are drawn for up to {CROWDED} settings. Higher is"
+        " better.",
+    ),
+    "improvement": (
+        "Probability of improvement",
+        "Probability that a seed of one setting scores more than a seed of another. Bold: the interval, which"
+        " is in the table, excludes 0.5.",
+    ),
+    "effects": (
+        "Effect of each swept key",
+        "Interquartile mean, with its interval, of all scores with a value, regardless of the other keys."
+        f" Unless the sweep is a full grid, other keys affect it. Up to {EFFECTS} keys are drawn.",
+    ),
+}
+"""Title and text of each section of a task."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A heading with a text, perhaps a picture and a table; `folded`: for who wants to know."""
+class Picture(NamedTuple):
+    """A chart and the name of its file."""
+
+    file: str
+    png: bytes
+
+
+class Part(NamedTuple):
+    """A section below a heading; a folded one is hidden until the reader opens it."""
 
     title: str
     text: str = ""
-    picture: str = ""
+    picture: Picture | None = None
     table: Table | None = None
     folded: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chapter:
-    """A task, or what concerns all runs."""
+class Chapter(NamedTuple):
+    """The sections of a task, or those about all runs."""
 
     title: str
     parts: list[Part]
 
 
-def task_chapter(analysis: Analysis, pictures: set[str]) -> Chapter:
-    """Return the chapter of a task; `pictures` have been drawn."""
-    few = f" Only the {MAX_CHARTED} best settings are shown." if len(analysis.scores) > MAX_CHARTED else ""
-    texts = {
-        "scores": "The interquartile mean over seeds of what finished runs ended with." + few,
-        "curves": "Interquartile mean over seeds with its interval; dotted where not all seeds have got."
-        " Training: the mean return of the episodes that ended in each hundredth of the time." + few,
-        "profile": "The share of seeds that reach more than a return R, of up to"
-        f" {CROWDED} settings with intervals. Higher is better." + few,
-        "improvement": "How probable it is that one setting scores more than another, seed against seed; bold"
-        " where the interval, which is in the table, leaves out 0.5." + few,
-        "effects": "The interquartile mean and its interval of all scores with a value, whatever the other"
-        f" keys are. Where the sweep is not a full grid, other keys play into it. Up to {EFFECTS} keys"
-        " are drawn.",
-    }
-    titles = {
-        "scores": "Final scores",
-        "curves": "Learning curves",
-        "profile": "Performance profile",
-        "improvement": "Probability of improvement",
-        "effects": "Effect of each swept key",
-    }
-    filled = {"scores": tables.scores_table(analysis)}
+def task_chapter(analysis: Analysis, pictures: Mapping[str, Picture]) -> Chapter:
+    """Return the chapter of a task; `pictures` are its charts by name."""
+    found = {"scores": tables.scores_table(analysis)}
     if analysis.pairs:
-        filled["improvement"] = tables.pairs_table(analysis.pairs)
+        found["improvement"] = tables.pairs_table(analysis.pairs)
     if analysis.effects:
-        filled["effects"] = tables.effects_table(analysis)
-    parts = [
-        Part(title=titles[n], text=texts[n], picture=n if n in pictures else "", table=filled.get(n))
-        for n in titles
-        if n in pictures or n in filled
-    ]
+        found["effects"] = tables.effects_table(analysis)
+    parts = []
+    for name, (title, text) in SECTIONS.items():
+        if name in pictures or name in found:
+            best = BEST if len(analysis.scores) > MAX_CHARTED and name != "effects" else ""
+            parts.append(Part(title, text + best, pictures.get(name), found.get(name)))
     if analysis.task.varying:
-        parts.append(Part(title="Settings that differ", table=tables.settings_table(analysis)))
-    common = tables.common_table(analysis.task)
-    parts.append(Part(title="What all settings share", table=common, folded=True))
-    return Chapter(title=analysis.task.name, parts=parts)
+        parts.append(Part("Settings that differ", table=tables.settings_table(analysis)))
+    parts.append(Part("Values shared by all settings", table=tables.common_table(analysis.task), folded=True))
+    return Chapter(analysis.task.name, parts)
 
 
 def runs_chapter(runs: Sequence[RunRecord]) -> Chapter:
-    """Return what concerns all runs."""
-    failures, commands = tables.failures_table(runs), tables.commands_table(runs)
+    """Return the chapter about all runs."""
+    failures = tables.failures_table(runs)
+    commands = tables.counted_table((line for run in runs for line in run.commands), "command")
+    versions = (", ".join(f"{k} {v}" for k, v in run.versions.items()) or ABSENT for run in runs)
     known = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
     spent = f"{tables.duration(sum(known))} of CPU time in {len(known)} of {len(runs)} runs." if known else ""
-    return Chapter(
-        title="Runs",
-        parts=[
-            Part(
-                title="Failures",
-                text="" if failures.rows else "None.",
-                table=failures if failures.rows else None,
-            ),
-            Part(
-                title="Commands",
-                text="" if commands.rows else "The runs do not record the commands that made them.",
-                table=commands if commands.rows else None,
-            ),
-            Part(title="Versions", table=tables.versions_table(runs)),
-            Part(
-                title=f"All {counted(len(runs), 'run')}",
-                text=spent,
-                table=tables.runs_table(runs),
-                folded=len(runs) > 20,
-            ),
-            Part(title="How the numbers are made", text=METHOD),
-        ],
-    )
+    parts = [
+        Part("Failures", table=failures) if failures.rows else Part("Failures", "None."),
+        Part("Commands", table=commands) if commands.rows else Part("Commands", "Not recorded."),
+        Part("Versions", table=tables.counted_table(versions, "versions")),
+        Part(f"All {counted(len(runs), 'run')}", spent, table=tables.runs_table(runs), folded=len(runs) > 20),
+        Part("How the numbers are computed", METHOD),
+    ]
+    return Chapter("Runs", parts)
 
 
 def summary(analyses: Sequence[Analysis], runs: Sequence[RunRecord]) -> str:
-    """Return what the report is about in a line."""
+    """Return the subject of the report in one line."""
     settings = sum(len(analysis.scores) for analysis in analyses)
     seeds = sum(len(score.setting.seeds) for analysis in analyses for score in analysis.scores)
     names = [analysis.task.name for analysis in analyses]
@@ -145,17 +142,8 @@ def summary(analyses: Sequence[Analysis], runs: Sequence[RunRecord]) -> str:
     return f"{parts} on {listed}"
 
 
-def html_page(
-    chapters: Sequence[Chapter], pictures: dict[str, bytes], *, about: str, notes: Sequence[str]
-) -> Iterator[str]:
-    """Yield the page in pieces.
-
-    Args:
-        chapters: the tasks, and the runs.
-        pictures: PNGs by chapter and name, "chapter/name".
-        about: one line.
-        notes: what to know first.
-    """
+def html_page(chapters: Sequence[Chapter], *, about: str, notes: Sequence[str]) -> Iterator[str]:
+    """Yield the HTML page in pieces: `about` in one line, then the `notes`, then the chapters."""
     yield HEAD.format(title=f"Report: {html.escape(about)}", style=CSS)
     yield f"<h1>Report</h1><p>{html.escape(about)}. Made {time.strftime('%Y-%m-%d %H:%M %Z')}.</p>\n"
     links = (f'<a href="#c{i}">{html.escape(chapter.title)}</a>' for i, chapter in enumerate(chapters))
@@ -166,14 +154,14 @@ def html_page(
     for i, chapter in enumerate(chapters):
         yield f'<h2 id="c{i}">{html.escape(chapter.title)}</h2>\n'
         for part in chapter.parts:
-            yield from html_part(part, pictures.get(f"{i}/{part.picture}"))
+            yield from html_part(part)
 
 
-def html_part(part: Part, picture: bytes | None) -> Iterator[str]:
+def html_part(part: Part) -> Iterator[str]:
     title, text = html.escape(part.title), html.escape(part.text)
     yield f"<details><summary>{title}</summary>\n" if part.folded else f"<h3>{title}</h3>\n"
-    if picture is not None:
-        data = base64.b64encode(picture).decode()
+    if part.picture is not None:
+        data = base64.b64encode(part.picture.png).decode()
         yield f'<figure><img alt="{title}: {text}" src="data:image/png;base64,{data}">'
         yield f"<figcaption>{text}</figcaption></figure>\n"
     elif text:
@@ -183,20 +171,17 @@ def html_part(part: Part, picture: bytes | None) -> Iterator[str]:
     yield "</details>\n" if part.folded else "\n"
 
 
-def markdown_page(
-    chapters: Sequence[Chapter], files: dict[str, str], *, about: str, notes: Sequence[str]
-) -> Iterator[str]:
-    """Yield the report as Markdown; `files` has the names of the pictures' files."""
-    yield f"# Report\n\n{tables.escape_markdown(about)}.\n\n"
-    for note in notes:
-        yield f"- {tables.escape_markdown(note)}\n"
-    for i, chapter in enumerate(chapters):
-        yield f"\n## {tables.escape_markdown(chapter.title)}\n"
+def markdown_page(chapters: Sequence[Chapter], *, about: str, notes: Sequence[str]) -> Iterator[str]:
+    """Yield the same content as Markdown, with links to the pictures' files."""
+    yield f"# Report\n\n{escape_markdown(about)}.\n\n"
+    yield from (f"- {escape_markdown(note)}\n" for note in notes)
+    for chapter in chapters:
+        yield f"\n## {escape_markdown(chapter.title)}\n"
         for part in chapter.parts:
-            yield f"\n### {tables.escape_markdown(part.title)}\n\n"
-            if file := files.get(f"{i}/{part.picture}"):
-                yield f"![{tables.escape_markdown(part.title)}]({file})\n\n"
+            yield f"\n### {escape_markdown(part.title)}\n\n"
+            if part.picture is not None:
+                yield f"![{escape_markdown(part.title)}]({part.picture.file})\n\n"
             if part.text:
-                yield f"{tables.escape_markdown(part.text)}\n\n"
+                yield f"{escape_markdown(part.text)}\n\n"
             if part.table is not None:
                 yield part.table.markdown() + "\n"

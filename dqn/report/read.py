@@ -1,4 +1,4 @@
-"""Run folders as a report sees them: data, of which nothing is trusted and nothing is changed."""
+"""Read run folders for a report, as data: nothing in them is trusted, executed or changed."""
 
 import os
 import re
@@ -24,8 +24,11 @@ class Series(NamedTuple):
     """Returns in the order of time."""
 
     steps: Floats  # [N], environment steps of the seed
-    episodes: Floats  # [N], ended episodes of the seed
+    episodes: Floats  # [N], finished episodes of the seed
     returns: Floats  # [N]
+
+    def axis(self, unit: str) -> Floats:
+        return self.episodes if unit == "episode" else self.steps
 
 
 class Seed(NamedTuple):
@@ -33,16 +36,16 @@ class Seed(NamedTuple):
 
     number: int
     train: Series
-    """The return of each training episode."""
+    """Return of each training episode."""
     evaluation: Series
-    """The mean return of each periodic evaluation."""
+    """Mean return of each periodic evaluation."""
     end: tuple[float, float]
     """Environment steps and episodes of the latest line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """A run folder."""
+    """The content of a run folder."""
 
     path: str
     config: dict[str, str]
@@ -52,17 +55,19 @@ class RunRecord:
     error: str
     status: dict[str, Any] = field(repr=False)
     final: dict[int, float]
-    """The mean return of each seed's final evaluation, where the run has finished with one."""
+    """Mean return of each seed's final evaluation; empty unless the run has finished."""
     notes: list[str]
-    """What could not be read."""
+    """Messages about missing or damaged files."""
 
-    def texts(self, key: str) -> list[str]:
-        """Return what the status lists under `key`, as texts."""
-        value = self.status.get(key)
+    @property
+    def commands(self) -> list[str]:
+        """Return the command lines that trained the run."""
+        value = self.status.get("commands")
         return [one_line(one) for one in value] if isinstance(value, list) else []
 
+    @property
     def versions(self) -> dict[str, str]:
-        """Return what made the run, by name."""
+        """Return the versions of the packages and the Git revision that the run used."""
         value = self.status.get("versions")
         versions = {one_line(k): one_line(v) for k, v in value.items()} if isinstance(value, dict) else {}
         return versions | ({"git": one_line(self.status["git"])} if self.status.get("git") else {})
@@ -74,21 +79,21 @@ class RunRecord:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """Return the run folders in `folders`, sorted; links are not followed.
+    """Return the run folders in `folders`, sorted; symbolic links are not followed.
 
     Raises:
-        UserError: a folder does not exist, or there is no run in any.
+        UserError: a folder does not exist, or none contains a run.
     """
     found: dict[Path, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
-        for where, below, _ in os.walk(folder):
-            path = Path(where)
+        for name, below, _ in os.walk(folder):
+            path = Path(name)
             if is_file(path / ".hydra" / "config.yaml") or is_file(path / "status.json"):
                 found.setdefault(path.resolve(), path)
                 below.clear()
-            below[:] = sorted(name for name in below if not name.startswith("."))
+            below[:] = sorted(one for one in below if not one.startswith("."))
     if not found:
         listed = ", ".join(map(str, folders))
         raise UserError(f"{listed}: no runs there; a run folder has .hydra/config.yaml and status.json")
@@ -96,7 +101,7 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether `path` is an ordinary file, in no linked folder: no pipe, which would never end."""
+    """Return whether `path` is a regular file, not in a linked folder; reading a pipe would never end."""
     try:
         return stat.S_ISREG(path.lstat().st_mode) and not path.parent.is_symlink()
     except OSError:
@@ -107,20 +112,19 @@ def read_record(path: Path) -> RunRecord:
     """Return the content of a run folder.
 
     Raises:
-        UserError: its configuration cannot be read.
+        UserError: the configuration cannot be read.
     """
     folder = RunFolder(path)
     if not is_file(folder.config_file):
         raise UserError(f"{path}: no .hydra/config.yaml")
     notes: list[str] = []
+    status = {}
     if not is_file(folder.status_file):
-        status = {}
-        notes.append("no status.json: how it ended is not known")
+        notes.append("no status.json: its outcome is unknown")
     else:
-        lock = path / ".lock"
-        status = folder.status() if is_file(lock) or not lock.is_symlink() else folder.stored_status()
+        status = folder.stored_status() if (path / ".lock").is_symlink() else folder.status()
         if not status:
-            notes.append("status.json cannot be read: how it ended is not known")
+            notes.append("status.json cannot be read: its outcome is unknown")
     state = status.get("state")
     return RunRecord(
         path=str(path),
@@ -135,7 +139,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def read_seeds(path: Path, notes: list[str]) -> Iterator[Seed]:
-    """Yield the seeds of a run in their order; what is wrong is added to `notes`."""
+    """Yield the seeds of a run by number; add a message to `notes` for each that cannot be read."""
     numbers = [int(m[1]) for name in os.listdir(path) if (m := re.fullmatch(r"seed=(\d{1,18})", name))]
     for number in sorted(set(numbers)):
         metrics = metrics_file(path, number)
@@ -149,7 +153,7 @@ def read_seeds(path: Path, notes: list[str]) -> Iterator[Seed]:
 
 
 def read_seed(number: int, blocks: Iterable[Block], notes: list[str]) -> Seed:
-    """Return what metrics.jsonl says of a seed; lines that are damaged are noted."""
+    """Return the content of a seed's metrics.jsonl; add a message to `notes` where lines are damaged."""
     points: dict[str, list[tuple[Any, Any, Any]]] = {"train/return": [], "eval/return": []}
     end = (0.0, 0.0)
     damaged, torn = 0, False
@@ -162,7 +166,7 @@ def read_seed(number: int, blocks: Iterable[Block], notes: list[str]) -> Seed:
         if block.lines and is_number(block.lines[-1].get("step")):
             end = (float(block.lines[-1]["step"]), float(block.lines[-1].get("episode") or 0))
     if torn:
-        notes.append(f"seed={number}: the last line of metrics.jsonl is torn, as of a run that was killed")
+        notes.append(f"seed={number}: the last line of metrics.jsonl is torn, as after a run was killed")
     if damaged:
         notes.append(f"seed={number}: {damaged} lines of metrics.jsonl are not JSON and were left out")
     train, evaluation = (series_of(series) for series in points.values())
@@ -170,7 +174,7 @@ def read_seed(number: int, blocks: Iterable[Block], notes: list[str]) -> Seed:
 
 
 def series_of(points: list[tuple[Any, Any, Any]]) -> Series:
-    """Return those points that are three finite numbers, by step."""
+    """Return the points (step, episode, return) that are three finite numbers, sorted by step."""
     try:
         array = np.array(points, np.float64).reshape(-1, 3)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,7 @@
-"""Runs sorted into tasks and settings: equal but for seed, number of seeds and name is one setting."""
+"""Sort runs into tasks (one environment each) and settings (one configuration each).
+
+The runs of a setting differ only in seed, number of seeds and name.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,17 +18,17 @@ ABSENT = "—"
 
 @dataclass(kw_only=True)
 class Setting:
-    """Runs of one configuration, and each of their seeds once."""
+    """Runs of one configuration, with each of their seeds once."""
 
     config: dict[str, str]
     runs: list[RunRecord] = field(default_factory=list)
     seeds: dict[int, tuple[RunRecord, Seed]] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
-    """What was left out because a seed is there already."""
+    """Seeds that an earlier run has already; they are left out."""
     label: str = ""
 
     def add(self, run: RunRecord) -> None:
-        """Add a run, best ones first: a seed that is there already is the same run again, no further one."""
+        """Add a run; add the best ones first, since the first run with a seed is the one that counts."""
         self.runs.append(run)
         for seed in run.seeds:
             if seed.number in self.seeds:
@@ -41,13 +44,19 @@ class Task:
     name: str
     settings: list[Setting]
     varying: dict[str, list[str]]
-    """The keys that differ between the settings, with the value of each setting."""
+    """Keys that differ between the settings, with the value of each setting."""
     unit: str
-    """What learning curves count: "step", or "episode" where all runs do."""
+    """Unit of the learning curves: "step", or "episode" where all runs count episodes."""
 
     @property
     def runs(self) -> list[RunRecord]:
         return [run for setting in self.settings for run in setting.runs]
+
+    @property
+    def last(self) -> float:
+        """Return the step or episode at which the longest learning curve ends."""
+        seeds = [seed for setting in self.settings for _, seed in setting.seeds.values()]
+        return max((seed.end[self.unit == "episode"] for seed in seeds), default=0.0)
 
 
 def sort_runs(runs: Sequence[RunRecord]) -> list[Task]:
@@ -56,23 +65,19 @@ def sort_runs(runs: Sequence[RunRecord]) -> list[Task]:
     order = {"finished": 0, "running": 1, "interrupted": 2}
     for run in sorted(runs, key=lambda run: (order.get(run.state, 3), run.path)):
         config = {key: value for key, value in run.config.items() if key not in NOT_SETTINGS}
-        task = tuple(f"{k}={v}" for k, v in sorted(config.items()) if k.startswith(TASK_KEYS))
-        key = frozenset(config.items())
-        by_task[task].setdefault(key, Setting(config=config)).add(run)
-    ids = [settings_of(found)[0].config.get("env.id", "?") for found in by_task.values()]
+        entries = tuple(f"{k}={v}" for k, v in sorted(config.items()) if k.startswith(TASK_KEYS))
+        by_task[entries].setdefault(frozenset(config.items()), Setting(config=config)).add(run)
+    found = {entries: list(settings.values()) for entries, settings in by_task.items()}
+    ids = [settings[0].config.get("env.id", "?") for settings in found.values()]
     tasks = []
-    for (words, found), id in zip(by_task.items(), ids, strict=True):
-        name = id if ids.count(id) == 1 else shorten(", ".join(words), LABEL_LENGTH)
-        tasks.append(task_of(name, settings_of(found)))
+    for (entries, settings), id in zip(found.items(), ids, strict=True):
+        name = id if ids.count(id) == 1 else shorten(", ".join(entries), LABEL_LENGTH)
+        tasks.append(make_task(name, settings))
     return sorted(tasks, key=lambda task: task.name)
 
 
-def settings_of(found: dict[frozenset[tuple[str, str]], Setting]) -> list[Setting]:
-    return list(found.values())
-
-
-def task_of(name: str, settings: list[Setting]) -> Task:
-    """Return a task whose settings have labels."""
+def make_task(name: str, settings: list[Setting]) -> Task:
+    """Return a task, and label its settings."""
     keys = sorted({key for setting in settings for key in setting.config})
     table = {key: [setting.config.get(key, ABSENT) for setting in settings] for key in keys}
     varying = {key: values for key, values in table.items() if len(set(values)) > 1}
@@ -84,7 +89,7 @@ def task_of(name: str, settings: list[Setting]) -> Task:
 
 
 def labels(varying: dict[str, list[str]], names: Sequence[str]) -> list[str]:
-    """Return a name for each setting, of the keys that differ; where that is long, `names` or few keys."""
+    """Return a label for each setting: the keys that differ, else `names`, else few distinguishing keys."""
     number = len(names)
     if number == 1:
         return ["all runs"]
@@ -96,24 +101,19 @@ def labels(varying: dict[str, list[str]], names: Sequence[str]) -> list[str]:
 
 
 def value_texts(varying: dict[str, list[str]], keys: Sequence[str]) -> list[str]:
-    """Return the values of `keys` in each setting as text."""
-    short = short_names(keys)
+    """Return the values of `keys` in each setting; a key is its last part where no other has the same."""
+    last = [key.rpartition(".")[2] for key in keys]
+    names = [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
     rows = zip(*(varying[key] for key in keys), strict=True)
-    return [", ".join(f"{short[k]}={short_name(x)}" for k, x in zip(keys, row, strict=True)) for row in rows]
+    return [", ".join(f"{n}={short_name(x)}" for n, x in zip(names, row, strict=True)) for row in rows]
 
 
 def distinguishing_keys(varying: dict[str, list[str]], number: int) -> list[str]:
-    """Return few keys whose values distinguish all settings, the most distinguishing first."""
+    """Return few keys whose values distinguish all settings, found greedily."""
     chosen: list[str] = []
-    groups: list[tuple[str, ...]] = [()] * number  # of each setting: the values that are chosen so far
+    groups: list[tuple[str, ...]] = [()] * number  # the values chosen so far, of each setting
     while len(set(groups)) < number:
         best = max(varying, key=lambda key: len(set(zip(groups, varying[key], strict=True))))
         chosen.append(best)
         groups = [(*group, value) for group, value in zip(groups, varying[best], strict=True)]
     return sorted(chosen)
-
-
-def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return each key's last part, or all of it where two have the same."""
-    last = [key.rpartition(".")[2] for key in keys]
-    return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}

@@ -1,4 +1,4 @@
-"""How the pictures of a report look, by Matplotlib without a window and without its global state."""
+"""The style of a report's pictures; uses Matplotlib without a window and without its global state."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#882255")
-"""Okabe and Ito's that are dark enough on white, and one of Tol's: also the colour-blind tell them apart."""
+"""Distinguishable by the colour-blind: those of Okabe and Ito that are dark enough, and one of Tol."""
 SEED_COLOUR = "#888888"
-"""Of the thin lines of single seeds."""
+"""Colour of the thin lines of single seeds."""
 MARKERS = "osD^vPX*"
 WIDTH = 9.6  # inches: as wide as the page at 100 %
 DPI = 160
 LABEL = 60
-"""Characters of a setting's name in a picture."""
+"""Characters of a setting's name in a picture; longer names are cut."""
 RC_PARAMS = {
-    "text.parse_math": False,  # texts of a run are shown as they are
+    "text.parse_math": False,  # display the texts of a run unchanged
     "text.usetex": False,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -42,22 +42,23 @@ RC_PARAMS = {
 
 
 def require_matplotlib() -> None:
-    """Raise UserError unless Matplotlib is there."""
+    """Raise UserError unless Matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         raise UserError(
-            "a report needs Matplotlib, which the extra `report` brings:"
+            "a report needs Matplotlib; install it with the extra `report`:"
             ' pip install -c constraints.txt -e ".[report]"'
         ) from None
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def applied() -> Iterator[None]:
+    """Draw and save figures with this style inside the context."""
     from matplotlib import rc_context
 
     with rc_context(cast(Any, RC_PARAMS)), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a letter without a picture is shown as a box
+        warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is drawn as a box
         yield
 
 
@@ -69,17 +70,17 @@ def figure(height: float, *, rows: int = 1, columns: int = 1) -> "tuple[Figure, 
 
 
 def legend(fig: "Figure", scores: Sequence[Score]) -> None:
-    """Put the names of the settings below everything."""
+    """Add the names of the settings at the bottom."""
     from matplotlib.lines import Line2D
 
     names = [name_of(score) for score in scores]
     handles = [Line2D([], [], color=COLOURS[i], marker=MARKERS[i], linewidth=2) for i in range(len(scores))]
-    columns = max(1, min(len(names), int(100 // (max(map(len, names)) + 8))))
+    columns = min(len(names), legend_columns(scores))
     fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def legend_of_one(fig: "Figure", num_seeds: int) -> None:
-    """Put the meaning of the lines of a single setting below everything."""
+    """Add an explanation of the lines of a single setting at the bottom."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -93,16 +94,21 @@ def legend_of_one(fig: "Figure", num_seeds: int) -> None:
     fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
 
 
-def rows_of_legend(scores: Sequence[Score]) -> int:
-    columns = max(1, int(100 // (max(len(name_of(score)) for score in scores) + 8)))
-    return -(-len(scores) // columns)
+def legend_columns(scores: Sequence[Score]) -> int:
+    return max(1, 100 // (max(len(name_of(score)) for score in scores) + 8))
+
+
+def legend_height(scores: Sequence[Score]) -> float:
+    """Return the height of a legend in inches."""
+    return 0.3 * -(-len(scores) // legend_columns(scores))
 
 
 def name_of(score: Score) -> str:
-    return shorten(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names that begin so
+    return shorten(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names with a leading "_"
 
 
 def thousands(ax: "Axes") -> None:
+    """Label the x-axis with whole numbers such as 10,000."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))

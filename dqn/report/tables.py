@@ -5,12 +5,12 @@ import html
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence, Set
+from typing import NamedTuple
 
 import numpy as np
 
-from dqn.report.analysis import Analysis, Pair, Score
+from dqn.report.analysis import Analysis, Pair
 from dqn.report.formatting import short_name
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT, Task
@@ -18,75 +18,60 @@ from dqn.stats import Estimate
 from dqn.storage.metrics import RECENT_EPISODES
 
 LONG = frozenset({"setting", "X", "Y", "run", "key", "command", "versions", "reason"})
-"""Headers of columns that need some width."""
+"""Headers of columns that need a minimum width."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(NamedTuple):
     """Rows of texts below a header."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    numbers: frozenset[int] = frozenset()
-    """Columns that stand right."""
+    numbers: Set[int] = frozenset()
+    """Indices of right-aligned columns."""
 
     def html(self) -> str:
-        kinds = [
+        kinds = (
             "number" if i in self.numbers else "long" if t in LONG else "" for i, t in enumerate(self.header)
-        ]
-        classes = [f' class="{kind}"' if kind else "" for kind in kinds]
-        header = [html.escape(t).replace(" %", "&nbsp;%") for t in self.header]  # no line begins with "%"
-        head = "".join(f"<th{c}>{t}</th>" for c, t in zip(classes, header, strict=True))
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td{c}>{html.escape(t)}</td>" for c, t in zip(classes, row, strict=True))
-            + "</tr>\n"
-            for row in self.rows
         )
-        return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>'
+        classes = [f' class="{kind}"' if kind else "" for kind in kinds]
+
+        def line(tag: str, texts: Iterable[str]) -> str:
+            cells = (f"<{tag}{c}>{text}</{tag}>" for c, text in zip(classes, texts, strict=True))
+            return f"<tr>{''.join(cells)}</tr>"
+
+        # A non-breaking space keeps "%" off the start of a line.
+        head = line("th", (html.escape(text).replace(" %", "&nbsp;%") for text in self.header))
+        body = "".join(f"{line('td', map(html.escape, row))}\n" for row in self.rows)
+        return f'<div class="wide"><table><thead>{head}</thead>\n<tbody>{body}</tbody></table></div>'
 
     def markdown(self) -> str:
         rules = ["---:" if i in self.numbers else "---" for i in range(len(self.header))]
-        rows = [list(map(escape_markdown, self.header)), rules]
-        rows += [list(map(escape_markdown, row)) for row in self.rows]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        header, *rows = (map(escape_markdown, row) for row in (self.header, *self.rows))
+        return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 
 
 def escape_markdown(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
+    """Return a text that Markdown displays unchanged."""
     return re.sub(r"([\\`*_{}\[\]<>|#~$!&])", r"\\\1", text)
 
 
 def scores_table(analysis: Analysis) -> Table:
-    """Return what each setting reached."""
-    header = [
-        "",
-        "setting",
-        "seeds finished",
-        "evaluation return [95 %]",
-        f"training return, last {RECENT_EPISODES} [95 %]",
-    ]
-    header += [f"{analysis.kind}: mean", "median", "lowest to highest", "CPU time"]
+    """Return the scores of each setting."""
     rows = []
     for i, score in enumerate(analysis.scores):
-        found = np.array(list(score.of(analysis.kind).values()))
+        seeds = score.setting.seeds.values()
+        finished = f"{sum(run.state == 'finished' for run, _ in seeds)} of {len(seeds)}"
+        intervals = [interval_text(score.iqm.get(kind)) for kind in ("evaluation", "training")]
+        found = np.array(list(score.returns[analysis.kind].values()))
         numbers = [ABSENT] * 3
         if found.size:
-            numbers = [
-                f"{found.mean():.1f}",
-                f"{np.median(found):.1f}",
-                f"{found.min():.1f} to {found.max():.1f}",
-            ]
-        cells = [str(i + 1), score.setting.label, finished_seeds(score)]
-        cells += [interval_text(score.by.get(kind)) for kind in ("evaluation", "training")]
-        rows.append([*cells, *numbers, duration(score.cpu_seconds)])
-    return Table(header=header, rows=rows, numbers=frozenset({0, *range(3, 9)}))
-
-
-def finished_seeds(score: Score) -> str:
-    """Return how many of a setting's seeds have finished."""
-    seeds = score.setting.seeds.values()
-    return f"{sum(run.state == 'finished' for run, _ in seeds)} of {len(seeds)}"
+            numbers = [f"{found.mean():.1f}", f"{np.median(found):.1f}"]
+            numbers += [f"{found.min():.1f} to {found.max():.1f}"]
+        cells = [str(i + 1), score.setting.label, finished, *intervals, *numbers]
+        rows.append([*cells, duration(score.cpu_seconds)])
+    header = ["", "setting", "seeds finished", "evaluation return [95 %]"]
+    header += [f"training return, last {RECENT_EPISODES} [95 %]", f"{analysis.kind}: mean", "median"]
+    return Table([*header, "lowest to highest", "CPU time"], rows, {0, *range(3, 9)})
 
 
 def interval_text(found: Estimate | None, form: str = ".1f") -> str:
@@ -105,61 +90,55 @@ def duration(seconds: float | None) -> str:
 
 
 def pairs_table(pairs: Sequence[Pair]) -> Table:
-    """Return each pair of settings."""
+    """Return a row for each pair of settings."""
     header = ["X", "Y", "P(X > Y) [95 %]", "IQM of X minus IQM of Y, paired by seed [95 %]", "seeds of both"]
     rows = []
     for pair in pairs:
         chance = interval_text(pair.probability, ".2f")
         rows.append([pair.better, pair.worse, chance, interval_text(pair.difference), str(pair.num_pairs)])
-    return Table(header=header, rows=rows, numbers=frozenset({2, 3, 4}))
+    return Table(header, rows, {2, 3, 4})
 
 
 def effects_table(analysis: Analysis) -> Table:
-    """Return the scores by the values of each key that differs."""
+    """Return the scores at each value of each key that differs."""
     rows = []
     for effect in analysis.effects:
-        key = " = ".join([effect.key, *effect.linked]) if len(effect.linked) < 3 else effect.key
+        key = " = ".join([effect.key, *effect.linked])
         if len(effect.linked) >= 3:
-            key += f" (and {len(effect.linked)} keys that change with it)"
-        for text, found, size in zip(effect.values, effect.estimates, effect.sizes, strict=True):
-            rows.append([key, short_name(text), interval_text(found), str(size)])
-    header = ["key", "value", f"{analysis.kind} return [95 %]", "scores"]
-    return Table(header=header, rows=rows, numbers=frozenset({2, 3}))
+            key = f"{effect.key} (and {len(effect.linked)} keys that change with it)"
+        rows += [[key, short_name(text), interval_text(iqm), str(size)] for text, iqm, size in effect.rows]
+    return Table(["key", "value", f"{analysis.kind} return [95 %]", "scores"], rows, {2, 3})
 
 
 def settings_table(analysis: Analysis) -> Table:
-    """Return the keys that differ, a row for each setting in the order of the scores."""
-    place = {id(setting): i for i, setting in enumerate(analysis.task.settings)}
+    """Return the keys that differ: a row for each setting, in the order of the scores."""
     keys = list(analysis.task.varying)
     rows = []
     for i, score in enumerate(analysis.scores):
-        values = [analysis.task.varying[key][place[id(score.setting)]] for key in keys]
-        rows.append([str(i + 1), score.setting.label, *map(short_name, values)])
-    return Table(header=["", "setting", *keys], rows=rows, numbers=frozenset({0}))
+        values = [short_name(score.setting.config.get(key, ABSENT)) for key in keys]
+        rows.append([str(i + 1), score.setting.label, *values])
+    return Table(["", "setting", *keys], rows, {0})
 
 
 def common_table(task: Task) -> Table:
     """Return the values that all settings of a task share."""
     config = task.settings[0].config
-    return Table(
-        header=["key", "value"],
-        rows=[[key, value] for key, value in config.items() if key not in task.varying],
-    )
+    return Table(["key", "value"], [pair for pair in config.items() if pair[0] not in task.varying])
 
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:
-    """Return every run: state, progress, CPU time, times."""
+    """Return the state, progress, CPU time and times of every run."""
     rows = []
     for run in runs:
         numbers = [seed.number for seed in run.seeds]
         cells = [run.path, seeds_text(numbers), run.state, progress_text(run), duration(run.cpu_seconds)]
         rows.append([*cells, *(time_text(run.status.get(key)) for key in ("created", "updated"))])
     header = ["run", "seeds", "state", "progress", "CPU time", "created", "last change"]
-    return Table(header=header, rows=rows, numbers=frozenset({4}))
+    return Table(header, rows, {4})
 
 
 def time_text(value: object) -> str:
-    """Return a time such as 2026-01-31T12:00:00+0000 as two words, which may stand in two lines."""
+    """Return a time such as 2026-01-31T12:00:00+0000 with a space, where a line can break."""
     return str(value or ABSENT)[:25].replace("T", " ", 1)
 
 
@@ -183,31 +162,20 @@ def progress_text(run: RunRecord) -> str:
 
 
 def failures_table(runs: Sequence[RunRecord]) -> Table:
-    """Return the runs that have failed, with the reasons."""
+    """Return the failed runs, with the reasons."""
     rows = [[run.path, progress_text(run), run.error or ABSENT] for run in runs if run.state == "failed"]
-    return Table(header=["run", "progress", "reason"], rows=rows)
+    return Table(["run", "progress", "reason"], rows)
 
 
-def counted_table(texts: Sequence[str], header: str) -> Table:
+def counted_table(texts: Iterable[str], header: str) -> Table:
     """Return equal texts once, with the number of runs that have them."""
-    rows = [[text, str(number)] for text, number in Counter(texts).most_common()]
-    return Table(header=[header, "runs"], rows=rows, numbers=frozenset({1}))
-
-
-def commands_table(runs: Sequence[RunRecord]) -> Table:
-    """Return the command lines that made the runs."""
-    return counted_table([line for run in runs for line in run.texts("commands")], "command")
-
-
-def versions_table(runs: Sequence[RunRecord]) -> Table:
-    """Return what the runs were made with."""
-    return counted_table(
-        [", ".join(f"{k} {v}" for k, v in run.versions().items()) or ABSENT for run in runs], "versions"
+    return Table(
+        [header, "runs"], [[text, str(number)] for text, number in Counter(texts).most_common()], {1}
     )
 
 
 def scores_csv(analyses: Sequence[Analysis]) -> str:
-    """Return a line for each setting of each task, numbers in full."""
+    """Return a line for each setting of each task, with unrounded numbers."""
     file = io.StringIO()
     keys = sorted({key for analysis in analyses for key in analysis.task.varying})
     kinds = ("evaluation", "training")
@@ -220,16 +188,16 @@ def scores_csv(analyses: Sequence[Analysis]) -> str:
             cells: list[object] = [harmless(analysis.task.name), harmless(setting.label)]
             cells += [len(setting.runs), len(setting.seeds)]
             for kind in kinds:
-                found = score.by.get(kind)
-                values = list(score.of(kind).values())
-                cells += [len(values), *(found or [""] * 3), float(np.mean(values)) if values else ""]
+                values = list(score.returns[kind].values())
+                iqm = score.iqm.get(kind, [""] * 3)
+                cells += [len(values), *iqm, float(np.mean(values)) if values else ""]
             cost = "" if score.cpu_seconds is None else round(score.cpu_seconds, 2)
             writer.writerow([*cells, cost, *(harmless(setting.config.get(key, "")) for key in keys)])
     return file.getvalue()
 
 
 def harmless(text: str) -> str:
-    """Return a text that a spreadsheet takes for no formula."""
+    """Return a text that no spreadsheet evaluates as a formula."""
     try:
         float(text)
     except ValueError:

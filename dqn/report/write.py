@@ -1,4 +1,4 @@
-"""From run folders to the files of a report."""
+"""Read run folders and write the files of a report."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from dqn.errors import UserError
 from dqn.report import charts, style
 from dqn.report.analysis import analyse
 from dqn.report.caveats import notes
-from dqn.report.page import html_page, markdown_page, runs_chapter, summary, task_chapter
+from dqn.report.page import Picture, html_page, markdown_page, runs_chapter, summary, task_chapter
 from dqn.report.read import RunRecord, find_runs, read_record
 from dqn.report.settings import sort_runs
 from dqn.report.tables import scores_csv
@@ -16,46 +16,43 @@ from dqn.storage.durable_files import replace_file
 
 
 def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
-    """Write report.html, report.md, report.csv and pictures; return the page's path and what it is about.
+    """Write report.html, report.md, report.csv and pictures; return the page's path and its subject.
 
     Args:
-        folders: run folders, or folders with such anywhere below; they are only read.
-        output: the folder of the report, made if it is missing.
+        folders: run folders, or folders that contain some at any depth; they are only read.
+        output: the folder of the report; created if missing.
 
     Raises:
-        UserError: there are no readable runs, or the files cannot be written, or Matplotlib is missing.
+        UserError: no run can be read, the files cannot be written, or Matplotlib is missing.
     """
     style.require_matplotlib()
     runs, unreadable = read_runs(find_runs(folders))
     analyses = [analyse(task) for task in sort_runs(runs)]
-    pictures: dict[str, bytes] = {}
-    files: dict[str, str] = {}
     chapters = []
+    pictures: list[Picture] = []
     for i, analysis in enumerate(analyses):
-        drawn = dict(charts.draw(analysis))
         prefix = f"{i + 1}-{slug(analysis.task.name)}-" if len(analyses) > 1 else ""
-        pictures |= {f"{i}/{name}": picture for name, picture in drawn.items()}
-        files |= {f"{i}/{name}": f"{prefix}{name}.png" for name in drawn}
-        chapters.append(task_chapter(analysis, set(drawn)))
+        drawn = {name: Picture(f"{prefix}{name}.png", png) for name, png in charts.draw(analysis)}
+        chapters.append(task_chapter(analysis, drawn))
+        pictures += drawn.values()
     chapters.append(runs_chapter(runs))
     about, caveats = summary(analyses, runs), list(notes(analyses, runs, unreadable))
     texts = {
-        "report.html": "".join(html_page(chapters, pictures, about=about, notes=caveats)),
-        "report.md": "".join(markdown_page(chapters, files, about=about, notes=caveats)),
+        "report.html": "".join(html_page(chapters, about=about, notes=caveats)),
+        "report.md": "".join(markdown_page(chapters, about=about, notes=caveats)),
         "report.csv": scores_csv(analyses),
     }
-    write_files(output, texts, {files[key]: picture for key, picture in pictures.items()})
+    write_files(output, texts, pictures)
     return output / "report.html", about
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
-    """Return the runs, and what is wrong with folders that are none.
+    """Return the runs, and a message for each folder that cannot be read.
 
     Raises:
-        UserError: all are none.
+        UserError: none can be read.
     """
-    runs: list[RunRecord] = []
-    unreadable: list[str] = []
+    runs, unreadable = [], []
     for path in paths:
         try:
             runs.append(read_record(path))
@@ -69,23 +66,23 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
 
 
 def slug(name: str) -> str:
-    """Return a name for a file."""
+    """Return `name` as a part of a file's name."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:60].strip("._") or "task"
 
 
-def write_files(output: Path, texts: dict[str, str], pictures: dict[str, bytes]) -> None:
-    """Write the files of a report; what is a link is not followed.
+def write_files(output: Path, texts: dict[str, str], pictures: Sequence[Picture]) -> None:
+    """Write the files of a report.
 
     Raises:
-        UserError: they cannot be written.
+        UserError: a file cannot be written, or is a symbolic link.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for name in (*texts, *(f"{name}.tmp" for name in texts), *pictures):
+        for name in (*texts, *(f"{name}.tmp" for name in texts), *(file for file, _ in pictures)):
             if (output / name).is_symlink():
                 raise UserError(f"{output / name}: a symbolic link; writing would follow it")
-        for name, picture in pictures.items():
-            (output / name).write_bytes(picture)
+        for name, png in pictures:
+            (output / name).write_bytes(png)
         for name, text in texts.items():
             replace_file(output / name, text)
     except OSError as error:

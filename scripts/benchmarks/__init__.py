@@ -1,1 +1,1 @@
-"""What training costs, beside other libraries and beside what it could cost; scripts/benchmark.py runs it."""
+"""The parts of scripts/benchmark.py, which measures the cost of training."""

@@ -22,27 +22,27 @@ EPISODES = 3000
 QUICK_EPISODES = 300
 SIZES, BATCH_SIZE = (4, 128, 2), 256
 WARM_UP, QUICK_WARM_UP = 15, 2
-"""Iterations before the profile: half of the run, so that episodes have their usual length."""
+"""Iterations before the profile: half of the run, so that episodes have reached their usual length."""
 
 
 class Learned(NamedTuple):
-    """A run of the exercise."""
+    """Cost and returns of a run of the default experiment."""
 
     step: float  # CPU microseconds of an environment step, whole process
     best: float  # mean return of 100 successive training episodes
-    last: float  # the same of the last 100
+    last: float  # mean return of the last 100
 
 
 def default(setting: Setting) -> list[Line]:
-    """Whole runs of the default experiment, beside the document's loop; prints what they learn, too."""
+    """Whole runs of the default experiment, beside the document's loop; also prints their returns."""
     episodes = QUICK_EPISODES if setting.quick else EPISODES
     print("  seed: best and last mean return of 100 episodes, ours; the document's loop", flush=True)
     mine, others = [], []
     for seed in range(setting.repeats):
-        mine.append(ours(seed, episodes, setting.words))
+        mine.append(ours(seed, episodes, setting.overrides))
         others.append(document(seed, episodes))
-        told = [f"{side[-1].best:.1f} {side[-1].last:.1f}" for side in (mine, others)]
-        print(f"  {seed}: {'; '.join(told)}", flush=True)
+        returns = [f"{side[-1].best:.1f} {side[-1].last:.1f}" for side in (mine, others)]
+        print(f"  {seed}: {'; '.join(returns)}", flush=True)
     work = f"default run, {episodes:,} episodes, per environment step"
     a, b = ([learned.step for learned in side] for side in (mine, others))
     line = Line(work=work, beside="the document's loop", ours=a, theirs=b, unit="µs CPU", most=0.35)
@@ -50,9 +50,9 @@ def default(setting: Setting) -> list[Line]:
 
 
 def profile(setting: Setting) -> list[Line]:
-    """What a step of the loop consists of, once it learns, and what bounds these parts, as shares of it."""
+    """Measure the parts of a step of the learning loop, and their lower bounds, as shares of the step."""
     warm_up = QUICK_WARM_UP if setting.quick else WARM_UP
-    with built([f"runner.total_episodes={EPISODES}", *setting.words]) as runner:
+    with built([f"runner.total_episodes={EPISODES}", *setting.overrides]) as runner:
         runner.restore()
         parts = watched(runner)
         steps = [step_of_iteration(runner, parts) for _ in range(warm_up + setting.repeats)][warm_up:]
@@ -72,12 +72,12 @@ class StepCost(NamedTuple):
     """Means over the steps of an iteration, in CPU microseconds."""
 
     whole: float
-    parts: dict[str, float]  # "loop" is what is in no other part
+    parts: dict[str, float]  # "loop" is the rest
     updates: float  # per step
 
 
 def step_of_iteration(runner: Runner, parts: dict[str, "Watch"]) -> StepCost:
-    """Train for an iteration and return what one of its steps cost."""
+    """Train for an iteration and return the cost of one of its steps."""
     before = {name: watch.seconds for name, watch in parts.items()}
     steps, updates, start = runner.counters.steps.sum(), runner.counters.updates, time.process_time()
     runner.train()
@@ -103,7 +103,7 @@ def watched(runner: Runner) -> dict[str, "Watch"]:
 
 
 class Watch:
-    """Sums the CPU time of methods, each of an object."""
+    """Sums the CPU time of methods of objects."""
 
     def __init__(self, *methods: tuple[Any, str]) -> None:
         self.seconds = 0.0
@@ -117,10 +117,10 @@ class Watch:
         return result
 
 
-def ours(seed: int, episodes: int, words: Sequence[str]) -> Learned:
+def ours(seed: int, episodes: int, overrides: Sequence[str]) -> Learned:
     command = [sys.executable, str(SCRIPTS / "train.py"), f"runner.total_episodes={episodes}"]
     with tempfile.TemporaryDirectory() as folder:
-        cost, _ = run([*command, f"seed={seed}", "hydra.run.dir=run", *words], Path(folder))
+        cost, _ = run([*command, f"seed={seed}", "hydra.run.dir=run", *overrides], Path(folder))
         lines = (Path(folder) / "run" / f"seed={seed}" / "metrics.jsonl").read_text().splitlines()
     metrics = [json.loads(line) for line in lines]
     best, last = best_and_last([line["train/return"] for line in metrics if "train/return" in line])

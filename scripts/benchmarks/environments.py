@@ -1,4 +1,4 @@
-"""The peers, each in a virtual environment of its own below a cache folder."""
+"""The peers, each in a separate virtual environment below a cache folder."""
 
 import json
 import subprocess
@@ -11,15 +11,15 @@ PROGRAMS = Path(__file__).parent / "peers"
 
 
 class Peer(NamedTuple):
-    """A library that is measured beside ours."""
+    """A library to compare with."""
 
     name: str
     key: str
-    """Names its environment, and its requirements: peers/KEY.txt."""
+    """Name of its environment and of its requirements, peers/KEY.txt."""
     train: str = ""
-    """The program in peers/ that trains with it."""
+    """Program in peers/ that trains with it."""
     replay: str = ""
-    """The program in peers/ that measures its replay memory."""
+    """Program in peers/ that measures its replay memory."""
 
     @property
     def requirements(self) -> Path:
@@ -35,9 +35,9 @@ PEERS = (SB3, TIANSHOU, TORCHRL, SBX, CPPRB)
 
 
 def python_of(peer: Peer, cache: Path) -> Path | None:
-    """Return the interpreter of a peer's environment, which is made if it is not there as required.
+    """Return the interpreter of a peer's environment; create the environment where it is missing or outdated.
 
-    None, after a line that says why, where the peer cannot be installed.
+    If the peer cannot be installed, print the reason and return None.
     """
     folder = cache.absolute() / peer.key
     python, stamp = folder / "bin" / "python", folder / "requirements.txt"

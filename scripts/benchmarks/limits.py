@@ -1,4 +1,4 @@
-"""What bounds a cost from below, and the plain PyTorch that one would write instead."""
+"""Lower bounds of our costs, and plain PyTorch code for the same work."""
 
 import itertools
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from dqn.types import Array, Batch
 
 
 def module(sizes: Sequence[int]) -> nn.Sequential:
-    """Return the network that one would write: Linear, with ReLU between."""
+    """Return a plain network: linear layers with ReLU between them."""
     layers = [layer for pair in itertools.pairwise(sizes) for layer in (nn.Linear(*pair), nn.ReLU())]
     return nn.Sequential(*layers[:-1])
 
 
 def plain_update(sizes: Sequence[int], batch: Batch, lr: float, max_grad_norm: float) -> Call:
-    """Return the update that one would write, for the first seed of a batch."""
+    """Return an update in plain PyTorch, for the first seed of a batch."""
     online, target = module(sizes), module(sizes)
     optimizer = torch.optim.Adam(online.parameters(), lr=lr)
     obs, action, reward, discount, next_obs = (tensor[0] for tensor in batch)
@@ -39,10 +39,10 @@ def plain_update(sizes: Sequence[int], batch: Batch, lr: float, max_grad_norm: f
 
 
 def products(sizes: Sequence[int], batch_size: int, num_seeds: int) -> Call:
-    """Return the matrix products of an update alone: both networks forward, the online one backward.
+    """Return the matrix products of an update: both networks forward, the online one backward.
 
-    Each is one product, batched over the seeds, into memory that is there already. How the factors are
-    stored, as they are or transposed, makes no difference to it.
+    Each is one product, batched over the seeds, into preallocated memory. It costs the same with transposed
+    factors.
     """
     multiply: list[Call] = []
     for number, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
@@ -67,7 +67,7 @@ def product(left: Tensor, right: Tensor) -> Call:
 
 
 def eager_action(sizes: Sequence[int], obs: Array) -> Call:
-    """Return the greedy action of a module under inference_mode, for one observation."""
+    """Return a call that takes a module's greedy action under inference_mode, for one observation."""
     network = module(sizes)
 
     def act() -> int:
@@ -78,7 +78,7 @@ def eager_action(sizes: Sequence[int], obs: Array) -> Call:
 
 
 def action_products(sizes: Sequence[int], num_seeds: int) -> Call:
-    """Return NumPy's matrix products of an action alone, for one observation of each seed."""
+    """Return the matrix products of an action in NumPy, for one observation of each seed."""
     random = np.random.default_rng(0)
     shapes = itertools.pairwise(sizes)
     weights = [random.standard_normal((num_seeds, *shape)).astype(np.float32) for shape in shapes]
@@ -93,7 +93,7 @@ def action_products(sizes: Sequence[int], num_seeds: int) -> Call:
 
 
 def plain_step(num_envs: int) -> Call:
-    """Return one step of Gymnasium's vector of CartPoles, which resets what has ended in the next one."""
+    """Return a step of Gymnasium's vector of CartPoles, which resets finished episodes in the next step."""
     envs = gymnasium.make_vec("CartPole-v1", num_envs, vectorization_mode="sync")
     envs.reset(seed=0)
     actions = np.arange(num_envs) % 2
@@ -101,7 +101,7 @@ def plain_step(num_envs: int) -> Call:
 
 
 def bare_step() -> Call:
-    """Return one step of CartPole without any wrapper, reset where it has ended."""
+    """Return a step of CartPole without wrappers, with a reset after the episode's last step."""
     env = gymnasium.make("CartPole-v1").unwrapped
     env.reset(seed=0)
 

@@ -1,4 +1,4 @@
-"""What our parts cost within a run, each beside plain code for the same and beside what bounds it."""
+"""The cost of our parts within a run, beside plain code for the same work and beside lower bounds."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ from dqn.runner import Runner
 
 STEPS = 2_000
 EPISODES, EPISODE_STEPS = 100, 20
-"""Of what is logged in one measurement."""
+"""Logged in one measurement: episodes, and steps of each."""
 TAGS = ("train/return", "train/length", "train/epsilon", "train/loss", "train/q", "train/grad_norm")
 
 
@@ -32,7 +32,7 @@ def micro(setting: Setting) -> list[Line]:
     lines = []
     for work, num_seeds in itertools.product((LIGHT, HEAVY), (1, STACK)):
         short = replace(work, steps=STEPS, learning_starts=STEPS // 2)
-        with trained(short, setting.words, num_seeds) as runner:
+        with trained(short, setting.overrides, num_seeds) as runner:
             parts = [update, action, *([step, log, iteration] if work is LIGHT else [])]
             for part in parts:
                 lines += part(Measuring(runner, short, num_seeds, setting))
@@ -40,11 +40,11 @@ def micro(setting: Setting) -> list[Line]:
 
 
 class Measuring:
-    """A runner that has trained, and how its parts are measured and told, per seed.
+    """Measures the parts of a runner that has trained, per seed.
 
     Args:
-        runner: of the work.
-        work: what was trained.
+        runner: the runner, after its first iteration.
+        work: the work that it trains.
         num_seeds: K.
         setting: how to measure.
     """
@@ -55,22 +55,22 @@ class Measuring:
         self.name = f"{'-'.join(map(str, self.sizes))}, K = {num_seeds}"
 
     def lines(
-        self, what: str, ours: Call, *others: tuple[str, Call, int, float | None], times: int = 1
+        self, work: str, ours: Call, *others: tuple[str, Call, int, float | None], times: int = 1
     ) -> list[Line]:
-        """Measure a call of ours for all seeds beside others.
+        """Measure a call of ours for all seeds beside other calls.
 
         Args:
-            what: is measured.
-            ours: for all seeds.
-            others: what each is, it, for how many seeds, and the target for the ratio.
-            times: how often each call does it.
+            work: the name of what is measured.
+            ours: our call, for all seeds.
+            others: name, call, number of seeds, and target of the ratio, for each other call.
+            times: repetitions of the work in each call.
         """
         calls = [ours, *(call for _, call, _, _ in others)]
         seconds = 0.01 if self.setting.quick else 0.2
         mine, *measured = paired(calls, self.setting.repeats, seconds)
         return [
             Line(
-                work=f"{what}, per seed",
+                work=f"{work}, per seed",
                 beside=name,
                 ours=[cost / self.num_seeds / times for cost in mine],
                 theirs=[cost / count / times for cost in costs],
@@ -82,7 +82,7 @@ class Measuring:
 
 
 def update(at: Measuring) -> list[Line]:
-    """An update from a sample on, beside plain PyTorch and its matrix products."""
+    """An update with a given sample, beside plain PyTorch and its matrix products."""
     agent, work, count = at.runner.agent, at.work, at.num_seeds
     sample = at.runner.memory.sample(work.batch_size)
     plain = limits.plain_update(at.sizes, sample.batch, work.lr, work.max_grad_norm)
@@ -110,7 +110,7 @@ def action(at: Measuring) -> list[Line]:
 
 
 def step(at: Measuring) -> list[Line]:
-    """A step of CartPole and the resets that it makes due, beside Gymnasium's vector and the bare one."""
+    """A step of CartPole with its resets, beside Gymnasium's vector and the bare environment."""
     env, count = at.runner.env, at.num_seeds
     env.reset(0)
     actions = np.ones((count, 1), np.int64)
@@ -129,7 +129,7 @@ def step(at: Measuring) -> list[Line]:
 
 
 def log(at: Measuring) -> list[Line]:
-    """The log of an episode of 20 steps and 2 updates, written out, beside a SummaryWriter of as many."""
+    """The log of an episode of 20 steps and 2 updates, flushed to disk, beside the same by SummaryWriter."""
     counters, logger, count = at.runner.counters, at.runner.logger, at.num_seeds
     losses = at.runner.agent.update(at.runner.memory.sample(at.work.batch_size), 0)
     active = np.ones((count, 1), np.bool_)
@@ -173,7 +173,7 @@ def write_lines(path: Path) -> None:
 
 
 def iteration(at: Measuring) -> list[Line]:
-    """The checkpoint at an iteration's end, beside torch.save of the same and a file of as many bytes."""
+    """The checkpoint after an iteration, beside torch.save of the same and a file of equal size."""
     runner = at.runner
     runner.save()
     ring = runner.memory.ring

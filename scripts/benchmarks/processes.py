@@ -1,4 +1,4 @@
-"""Whole processes, and what they cost."""
+"""Run whole processes and measure their cost."""
 
 import os
 import subprocess
@@ -17,27 +17,27 @@ ONE_THREAD = {
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
 }
-"""What keeps every library to one thread; it is told with the results."""
+"""Environment variables that limit every library to one thread; recorded with the results."""
 
 
 def as_usual() -> dict[str, str]:
-    """Return the environment of a process: this one's, on one thread, with modules compiled but once."""
+    """Return this process's environment variables with one thread; Python may cache compiled modules."""
     mine = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return mine | ONE_THREAD
 
 
 class Cost(NamedTuple):
-    """What a process and all that it waited for have used."""
+    """Time used by a process and the children that it waited for."""
 
     cpu: float  # seconds, user and system
     wall: float  # seconds
 
 
 def run(command: Sequence[str], folder: Path) -> tuple[Cost, str]:
-    """Run a command on one thread to its end; return its cost and what it printed.
+    """Run a command on one thread; return its cost and its standard output.
 
     Raises:
-        SystemExit: the command failed; the text is the end of what it said.
+        SystemExit: the command failed; the message has the end of its output.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
         start = time.perf_counter()

@@ -1,8 +1,7 @@
-"""Replay memory beside the peers' buffers, which are measured in their own environments, in turn."""
+"""Replay memory beside the peers' buffers, measured alternately in separate environments."""
 
 import json
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def uniform(setting: Setting) -> list[Line]:
     python = setting.python(SB3)
     if python is None:
         return []
-    memory = filled(UNIFORM_ROWS, ["memory=uniform", *setting.words])
+    memory = filled(UNIFORM_ROWS, ["memory=uniform", *setting.overrides])
     mine, others = [], []
     for _ in range(setting.repeats):
         mine.append({"push": push_cost(memory), "sample": cost(lambda: memory.sample(BATCH), COUNT)})
@@ -53,7 +52,7 @@ def uniform(setting: Setting) -> list[Line]:
 
 
 def push_cost(memory: ReplayMemory) -> float:
-    """Return the microseconds of a push, the writing that it leaves for later included."""
+    """Return the microseconds of a push, including the deferred writing of its row."""
     rows = list(rows_of(np.random.default_rng(0).standard_normal((COUNT + 1, 1, 1, 4), np.float32)))
     following = iter(rows)
 
@@ -65,13 +64,13 @@ def push_cost(memory: ReplayMemory) -> float:
 
 
 def prioritized(setting: Setting) -> list[Line]:
-    """A sample and the update of its priorities."""
+    """Measure a sample with the update of its priorities."""
     python = setting.python(CPPRB)
     if python is None:
         return []
     lines = []
     for rows in PRIORITIZED_ROWS:
-        memory = filled(rows, ["memory=prioritized", *setting.words])
+        memory = filled(rows, ["memory=prioritized", *setting.overrides])
         learn_all(memory, 3 * rows // BATCH)
         mine, others = [], []
         for _ in range(setting.repeats):
@@ -83,16 +82,16 @@ def prioritized(setting: Setting) -> list[Line]:
 
 
 def learn_all(memory: ReplayMemory, count: int) -> None:
-    """Sample and set priorities, `count` times; after some of it most rows have one of their own."""
+    """Sample and update priorities `count` times; most rows then have distinct priorities."""
     errors: Array = np.abs(np.random.default_rng(0).standard_normal((64, 1, BATCH))).astype(np.float32)
     for i in range(count):
         memory.update_priorities(memory.sample(BATCH).row, errors[i % len(errors)])
 
 
 def of_peer(python: Path, program: str, rows: int) -> dict[str, float]:
-    """Return the microseconds that a peer's program measures."""
-    words: Sequence[str] = [str(python), str(PROGRAMS / program), *map(str, (rows, BATCH, COUNT))]
+    """Return the microseconds that a peer's program measured."""
+    command = [str(python), str(PROGRAMS / program), *map(str, (rows, BATCH, COUNT))]
     with tempfile.TemporaryDirectory() as folder:
-        _, text = run(words, Path(folder))
+        _, text = run(command, Path(folder))
     costs: dict[str, float] = json.loads(text.splitlines()[-1])
     return costs

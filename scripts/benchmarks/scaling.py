@@ -1,4 +1,4 @@
-"""How costs grow: with the batch, the seeds, the environments and the rows of memory; a plot of each."""
+"""Plots of the cost against batch size, seeds, environments and rows of memory."""
 
 import json
 import statistics
@@ -16,20 +16,20 @@ from benchmarks.subjects import cost, filled, paired, trained
 from benchmarks.table import Line, circumstances
 from benchmarks.whole import Setting
 from benchmarks.works import LIGHT
-from dqn.report.style import COLOURS, MARKERS, require_matplotlib, style
+from dqn.report.style import COLOURS, MARKERS, applied, require_matplotlib
 
 STEPS = 6_400
-"""Environment steps of an iteration: a multiple of every number of environments."""
+"""Environment steps of an iteration; a multiple of every number of environments."""
 WORK = replace(LIGHT, steps=STEPS, learning_starts=1_000)
 SAMPLES = 200
 """Samples in one measurement of a memory."""
 
 Curve = dict[int, list[float]]
-"""At each size the measurements, CPU microseconds."""
+"""The measurements at each size, in CPU microseconds."""
 
 
 class Plot(NamedTuple):
-    """One picture, and what is measured for it."""
+    """One picture and its measurements."""
 
     name: str
     title: str
@@ -37,12 +37,12 @@ class Plot(NamedTuple):
     unit: str
     sizes: Sequence[int]
     measures: dict[str, Callable[[int, Setting], list[float]]]
-    """Of each curve: from a size to measurements."""
+    """Curves by name; each maps a size to its measurements."""
 
 
 def update(setting: Setting, *, batch_size: int, num_seeds: int) -> list[float]:
     """Return the cost of an update, per seed."""
-    with trained(WORK, setting.words, num_seeds) as runner:
+    with trained(WORK, setting.overrides, num_seeds) as runner:
         sample = runner.memory.sample(batch_size)
         seconds = 0.01 if setting.quick else 0.1
         [costs] = paired([lambda: runner.agent.update(sample, 0)], setting.repeats, seconds)
@@ -51,13 +51,13 @@ def update(setting: Setting, *, batch_size: int, num_seeds: int) -> list[float]:
 
 def loop(num_envs: int, setting: Setting) -> list[float]:
     """Return the cost of an environment step of the whole loop."""
-    with trained(WORK, [f"env.num_envs={num_envs}", *setting.words]) as runner:
+    with trained(WORK, [f"env.num_envs={num_envs}", *setting.overrides]) as runner:
         return [cost(runner.train, 1) / STEPS for _ in range(setting.repeats)]
 
 
 def memory(rows: int, setting: Setting, *, option: str) -> list[float]:
-    """Return the cost of a sample and of telling its priorities."""
-    full = filled(rows, [f"memory={option}", *setting.words])
+    """Return the cost of a sample and the update of its priorities."""
+    full = filled(rows, [f"memory={option}", *setting.overrides])
     learn_all(full, 3 * rows // BATCH)
     return [cost(lambda: learn_all(full, SAMPLES), 1) / SAMPLES for _ in range(setting.repeats)]
 
@@ -112,15 +112,15 @@ def scaling(setting: Setting) -> list[Line]:
                 name: {size: measure(size, setting) for size in sizes}
                 for name, measure in plot.measures.items()
             }
-            tell(plot, curves)
-            paint(plot, curves, folder / f"{plot.name}.png")
+            print_medians(plot, curves)
+            draw(plot, curves, folder / f"{plot.name}.png")
             results[plot.name] = curves
-        record = {"words": list(setting.words), "circumstances": circumstances(), "plots": results}
+        record = {"overrides": list(setting.overrides), "circumstances": circumstances(), "plots": results}
         (folder / "curves.json").write_text(json.dumps(record, indent=1) + "\n")
-    return []  # its results are no pairs
+    return []  # its results are not pairs
 
 
-def tell(plot: Plot, curves: dict[str, Curve]) -> None:
+def print_medians(plot: Plot, curves: dict[str, Curve]) -> None:
     """Print the medians as a table."""
     print(f"\n{plot.title}: {plot.unit}\n")
     print(f"| {plot.axis} | {' | '.join(curves)} |\n|{'---|' * (len(curves) + 1)}")
@@ -129,11 +129,11 @@ def tell(plot: Plot, curves: dict[str, Curve]) -> None:
         print(f"| {size:,} | {' | '.join(cells)} |", flush=True)
 
 
-def paint(plot: Plot, curves: dict[str, Curve], path: Path) -> None:
-    """Write the picture: medians, with the range of the measurements."""
+def draw(plot: Plot, curves: dict[str, Curve], path: Path) -> None:
+    """Write a picture of the medians and the range of the measurements."""
     from matplotlib.figure import Figure
 
-    with style():
+    with applied():
         figure = Figure(figsize=(7, 4), dpi=120)
         axes = figure.subplots()
         for (name, curve), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):

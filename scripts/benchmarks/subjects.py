@@ -1,4 +1,4 @@
-"""Our parts as a run has them, and how calls of them are timed within this process."""
+"""Our parts as in a run, and timing of calls within this process."""
 
 import itertools
 import tempfile
@@ -21,20 +21,20 @@ from dqn.types import Array, Row
 Call = Callable[[], object]
 
 SECONDS = 0.2
-"""CPU seconds of one measurement, at least."""
+"""Minimum CPU seconds of one measurement."""
 
 
 @contextmanager
-def built(words: Sequence[str]) -> Iterator[Runner]:
-    """Give the runner of a configuration, in a folder that does not stay.
+def built(overrides: Sequence[str]) -> Iterator[Runner]:
+    """Provide the runner of a configuration, in a temporary folder.
 
     Raises:
-        UserError: the words do not compose, or what they configure is not as it should be.
+        UserError: the overrides do not compose, or the configuration is invalid.
     """
-    config = resolved(compose(words).config)
+    config = resolved(compose(overrides).config)
     with tempfile.TemporaryDirectory() as name:
         folder = RunFolder(Path(name))
-        preflight(config, folder, list(words))
+        preflight(config, folder, list(overrides))
         runner = build(config, folder)
         try:
             yield runner
@@ -43,17 +43,17 @@ def built(words: Sequence[str]) -> Iterator[Runner]:
 
 
 @contextmanager
-def trained(work: Work, words: Sequence[str], num_seeds: int = 1) -> Iterator[Runner]:
-    """Give the runner of a work after its first iteration: every part has worked, and the memory has rows."""
-    with built([*work.words(), f"num_seeds={num_seeds}", *words]) as runner:
+def trained(work: Work, overrides: Sequence[str], num_seeds: int = 1) -> Iterator[Runner]:
+    """Provide the runner of a work after its first iteration, when the memory has rows and parts are warm."""
+    with built([*work.overrides(), f"num_seeds={num_seeds}", *overrides]) as runner:
         runner.restore()
         runner.train()
         yield runner
 
 
-def filled(rows: int, words: Sequence[str]) -> ReplayMemory:
-    """Return the memory of one seed, full of one long episode of CartPole."""
-    with built([*LIGHT.words(), f"memory.capacity={rows}", *words]) as runner:
+def filled(rows: int, overrides: Sequence[str]) -> ReplayMemory:
+    """Return the memory of one seed, filled with one long episode."""
+    with built([*LIGHT.overrides(), f"memory.capacity={rows}", *overrides]) as runner:
         memory = runner.memory
     obs = np.random.default_rng(0).standard_normal((rows + 1, 1, 1, 4), np.float32)
     for row in rows_of(obs):
@@ -62,7 +62,7 @@ def filled(rows: int, words: Sequence[str]) -> ReplayMemory:
 
 
 def rows_of(obs: Array) -> Iterator[Row]:
-    """Give the steps of an episode that goes on, with these observations [T + 1, 1, 1, 4]."""
+    """Yield the steps of an unfinished episode with the observations [T + 1, 1, 1, 4]."""
     action, reward = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32)
     no, yes = np.zeros((1, 1), np.bool_), np.ones((1, 1), np.bool_)
     for before, after in itertools.pairwise(obs):
@@ -70,14 +70,14 @@ def rows_of(obs: Array) -> Iterator[Row]:
 
 
 def paired(calls: Sequence[Call], repeats: int, seconds: float = SECONDS) -> list[list[float]]:
-    """Return the CPU microseconds of each call, measured in turn `repeats` times."""
+    """Return the CPU microseconds of each call, measured alternately `repeats` times."""
     counts = [enough(call, seconds) for call in calls]
     rounds = [[cost(call, n) for call, n in zip(calls, counts, strict=True)] for _ in range(repeats)]
     return [list(costs) for costs in zip(*rounds, strict=True)]
 
 
 def cost(call: Call, count: int) -> float:
-    """Return the CPU microseconds of a call, the mean of `count`."""
+    """Return the CPU microseconds of a call, averaged over `count` calls."""
     start = time.process_time()
     for _ in range(count):
         call()
@@ -85,7 +85,7 @@ def cost(call: Call, count: int) -> float:
 
 
 def enough(call: Call, seconds: float) -> int:
-    """Return how many calls last at least so long, a power of two; they also warm it up."""
+    """Return a number of calls, a power of two, that takes at least `seconds`; also warm the call up."""
     count = 1
     while cost(call, count) * count < seconds * 1e6:
         count *= 2

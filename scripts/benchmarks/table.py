@@ -1,4 +1,4 @@
-"""Measured lines: paired ratios, targets, the table and the file of a part."""
+"""Results: paired ratios, targets, the file of a part, and the table of all parts."""
 
 import json
 import os
@@ -17,18 +17,18 @@ TITLES = ("work", "ours", "theirs", "ratio (min to max)", "target", "met?")
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One work, measured in turn on both sides: pair i is ours[i] and theirs[i]."""
+    """One work, measured alternately on both sides: pair i is ours[i] and theirs[i]."""
 
     work: str
     beside: str
-    """What the other side is."""
+    """Name of the other side."""
     ours: Sequence[float]
     theirs: Sequence[float]
     unit: str
     most: float | None = None
-    """The target: the ratio is at most this."""
+    """Target: the largest ratio allowed."""
     most_ours: float | None = None
-    """The target where it is a cost, in `unit`."""
+    """Target where it is a cost and not a ratio: the largest cost of ours, in `unit`."""
 
     @property
     def ratios(self) -> list[float]:
@@ -51,8 +51,8 @@ class Line:
         met = {True: "yes", False: "no", None: ""}[self.met]
         return [
             f"{self.work}, beside {self.beside}",
-            told(self.ours, self.unit),
-            told(self.theirs, self.unit),
+            median_text(self.ours, self.unit),
+            median_text(self.theirs, self.unit),
             f"{middle:.2f} ({low:.2f} to {high:.2f})",
             target,
             met,
@@ -60,12 +60,12 @@ class Line:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Return the least, the median and the greatest."""
+    """Return the minimum, the median and the maximum."""
     return min(values), statistics.median(values), max(values)
 
 
-def told(values: Sequence[float], unit: str) -> str:
-    """Return the median and the range, as text."""
+def median_text(values: Sequence[float], unit: str) -> str:
+    """Return the median and the range as text."""
     low, middle, high = (f"{value:.3g}" if value < 1000 else f"{value:,.0f}" for value in spread(values))
     return f"{middle} {unit} ({low} to {high})"
 
@@ -77,7 +77,7 @@ def markdown(lines: Sequence[Line]) -> str:
 
 
 def circumstances() -> dict[str, Any]:
-    """Return what the figures depend on, beside the peers' versions."""
+    """Return what the figures depend on: date, revision, machine, versions, load and threads."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "git": git_revision(),
@@ -89,22 +89,26 @@ def circumstances() -> dict[str, Any]:
 
 
 def write(
-    folder: Path, part: str, words: Sequence[str], lines: Sequence[Line], versions: dict[str, dict[str, str]]
+    folder: Path,
+    part: str,
+    overrides: Sequence[str],
+    lines: Sequence[Line],
+    versions: dict[str, dict[str, str]],
 ) -> Path:
-    """Write the results of a part, and the table of all parts in `folder` anew.
+    """Write the results of a part, and rewrite the table of all parts in `folder`.
 
     Args:
-        folder: of the results; it is made.
-        part: the subcommand.
-        words: what our runs were told beyond the works.
-        lines: what was measured.
-        versions: of each peer's packages.
+        folder: the folder of the results; created if missing.
+        part: the name of the part.
+        overrides: extra overrides of our runs.
+        lines: the results.
+        versions: the versions of each peer's packages.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{','.join([part, *words])}.json".replace("/", "_")
+    file = folder / f"{','.join([part, *overrides])}.json".replace("/", "_")
     record = {
         "part": part,
-        "words": list(words),
+        "overrides": list(overrides),
         "circumstances": circumstances(),
         "peers": versions,
         "lines": [asdict(line) for line in lines],
@@ -115,20 +119,22 @@ def write(
 
 
 def summary(folder: Path) -> str:
-    """Return all lines that have targets in one table, and the table of each part that has results."""
+    """Return a table of all lines with targets, and the table of each part with results."""
     judged, sections = [], []
     for file in sorted(folder.glob("*.json")):
         record = json.loads(file.read_text())
-        words = " ".join(record["words"])
+        overrides = " ".join(record["overrides"])
         lines = [Line(**line) for line in record["lines"]]
         judged += [
-            replace(line, work=f"{line.work} ({words})" if words else line.work)
+            replace(line, work=f"{line.work} ({overrides})" if overrides else line.work)
             for line in lines
             if line.met is not None
         ]
         then = record["circumstances"]
         about = f"{then['date']}, {then['git']}, {then['machine']}, load {then['load']} at the end"
-        command = f"python scripts/benchmark.py {record['part']}{f' --words {words}' if words else ''}"
+        command = (
+            f"python scripts/benchmark.py {record['part']}{f' --overrides {overrides}' if overrides else ''}"
+        )
         sections.append(f"`{command}`: {about}\n\n{markdown(lines)}\n")
     head = "Written by `scripts/benchmark.py`: medians, and from the least to the greatest. The targets:\n"
     return "\n".join([head, f"{markdown(judged)}\n", *sections])

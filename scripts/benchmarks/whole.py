@@ -1,4 +1,4 @@
-"""Whole training processes, ours and the peers', in turn."""
+"""Whole training processes, ours and the peers' alternately."""
 
 import json
 import sys
@@ -23,19 +23,19 @@ class Setting:
 
     repeats: int
     quick: bool
-    words: Sequence[str]
-    """What our runs are told beyond the work."""
+    overrides: Sequence[str]
+    """Extra overrides of our runs."""
     cache: Path
-    """Where the peers' environments are."""
+    """Folder of the peers' environments."""
     results: Path
-    """Where the results go."""
+    """Folder of the results."""
     peers: Sequence[str]
-    """Keys of the peers that may be measured beside."""
+    """Keys of the peers to compare with."""
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of the packages of each peer that was used."""
+    """Versions of the packages of each peer in use, by its name."""
 
     def python(self, peer: Peer) -> Path | None:
-        """Return the interpreter of a peer; None if it is not to be used or cannot be installed."""
+        """Return the interpreter of a peer; None if it is not selected or cannot be installed."""
         if peer.key not in self.peers:
             return None
         python = python_of(peer, self.cache)
@@ -52,10 +52,10 @@ class Run(NamedTuple):
 
 
 def train(command: Sequence[str], work: Work, num_seeds: int, name: str) -> Run:
-    """Run a training program to its end.
+    """Run a training program.
 
     Raises:
-        SystemExit: it failed, or did more or less work than it should.
+        SystemExit: it failed, or its numbers of steps or updates are not those of the work.
     """
     with tempfile.TemporaryDirectory() as folder:
         cost, text = run(command, Path(folder))
@@ -75,10 +75,10 @@ def train(command: Sequence[str], work: Work, num_seeds: int, name: str) -> Run:
     return Run(cost, done["loop"])
 
 
-def ours(work: Work, words: Sequence[str], seed: int, num_seeds: int = 1) -> Run:
+def ours(work: Work, overrides: Sequence[str], seed: int, num_seeds: int = 1) -> Run:
     """Train with this project."""
-    command = [sys.executable, str(PROGRAMS / "train_ours.py"), *work.words()]
-    command += [f"seed={seed}", f"num_seeds={num_seeds}", "hydra.run.dir=run", *words]
+    command = [sys.executable, str(PROGRAMS / "train_ours.py"), *work.overrides()]
+    command += [f"seed={seed}", f"num_seeds={num_seeds}", "hydra.run.dir=run", *overrides]
     return train(command, work, num_seeds, f"ours, {num_seeds} seed{'s' * (num_seeds > 1)}")
 
 
@@ -89,12 +89,12 @@ def theirs(peer: Peer, python: Path, work: Work, seed: int) -> Run:
 
 
 def beside(work: Work, targets: dict[Peer, float | None], setting: Setting) -> list[Line]:
-    """Measure one seed of a work beside peers, each with the target for its ratio."""
+    """Measure one seed of a work beside peers; `targets` has the target ratio for each."""
     pythons = {peer: python for peer in targets if (python := setting.python(peer)) is not None}
     mine: list[Run] = []
     others: dict[Peer, list[Run]] = {peer: [] for peer in pythons}
     for seed in range(setting.repeats):
-        mine.append(ours(work, setting.words, seed))
+        mine.append(ours(work, setting.overrides, seed))
         for peer, python in pythons.items():
             others[peer].append(theirs(peer, python, work, seed))
     return [
@@ -107,7 +107,7 @@ def beside(work: Work, targets: dict[Peer, float | None], setting: Setting) -> l
 def lines_of(
     work: str, name: str, mine: Sequence[Run], others: Sequence[Run], target: float | None
 ) -> list[Line]:
-    """Return the lines of whole processes, with the target; of their wall clock; and of the loops alone."""
+    """Return lines of the CPU time with the target, of the wall time, and of the CPU time of the loops."""
     kinds = [
         (work, "s CPU", [run.cost.cpu for run in mine], [run.cost.cpu for run in others], target),
         (work, "s wall", [run.cost.wall for run in mine], [run.cost.wall for run in others], None),
@@ -120,11 +120,11 @@ def lines_of(
 
 
 def seeds(work: Work, targets: tuple[float | None, float | None], setting: Setting) -> list[Line]:
-    """Measure seeds in lock step beside as many single runs: of ours, and of Stable-Baselines3.
+    """Measure seeds in lock step beside equally many single runs of ours and of Stable-Baselines3.
 
     Args:
-        work: of each seed.
-        targets: for the ratio to ours and to theirs.
+        work: the work of each seed.
+        targets: the target ratios to our single runs and to Stable-Baselines3.
         setting: how to measure.
     """
     python = setting.python(SB3)
@@ -132,8 +132,8 @@ def seeds(work: Work, targets: tuple[float | None, float | None], setting: Setti
     stacks, singles, others = [], [], []
     for repeat in range(setting.repeats):
         numbers = range(stack * repeat, stack * (repeat + 1))
-        stacks.append(ours(work, setting.words, numbers[0], num_seeds=stack))
-        singles.append(total([ours(work, setting.words, seed) for seed in numbers]))
+        stacks.append(ours(work, setting.overrides, numbers[0], num_seeds=stack))
+        singles.append(total([ours(work, setting.overrides, seed) for seed in numbers]))
         if python is not None:
             others.append(total([theirs(SB3, python, work, seed) for seed in numbers]))
     name = f"{work}, {stack} seeds in lock step"
@@ -144,18 +144,18 @@ def seeds(work: Work, targets: tuple[float | None, float | None], setting: Setti
 
 
 def total(runs: Sequence[Run]) -> Run:
-    """Return several runs as one."""
+    """Return the sum of several runs."""
     costs = [run.cost for run in runs]
     cost = Cost(sum(cost.cpu for cost in costs), sum(cost.wall for cost in costs))
     return Run(cost, sum(run.loop for run in runs))
 
 
 def start(setting: Setting) -> list[Line]:
-    """A run that ends with its first update, from the start of Python on, beside importing torch alone."""
+    """A process that stops after its first update, beside one that only imports torch."""
     python = setting.python(SB3)
     mine, limits, others = [], [], []
     for seed in range(setting.repeats):
-        mine.append(ours(START, setting.words, seed).cost.cpu)
+        mine.append(ours(START, setting.overrides, seed).cost.cpu)
         limits.append(run([sys.executable, "-c", "import torch"], Path.cwd())[0].cpu)
         if python is not None:
             others.append(theirs(SB3, python, START, seed).cost.cpu)

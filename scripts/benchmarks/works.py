@@ -1,22 +1,22 @@
-"""The works that are measured, the same for everybody: CartPole-v1, one environment, hard target copies."""
+"""The training runs that all libraries repeat: CartPole-v1, one environment, hard target copies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 LONGEST_ITERATION = 10_000
-"""Environment steps of ours from one checkpoint to the next; the others write none."""
+"""Environment steps between our checkpoints; the other libraries write none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One training run: Adam, Huber loss with delta 1, discount and the rest as below."""
+    """One training run, with Adam and the Huber loss with delta 1."""
 
     name: str
     hidden_sizes: Sequence[int]
     batch_size: int
     train_period: int
-    """Environment steps from one update to the next."""
+    """Environment steps between updates."""
     learning_starts: int
     """Environment steps before the first update."""
     capacity: int
@@ -26,19 +26,19 @@ class Work:
     lr: float
     gamma: float = 0.99
     target_period: int = 500
-    """Environment steps from one copy of the target network to the next."""
+    """Environment steps between copies of the target network."""
     epsilon_start: float = 1.0
     epsilon_end: float = 0.05
     max_grad_norm: float = 10.0
 
     @property
     def epsilon_duration(self) -> int:
-        """Return the environment steps in which epsilon falls: half of all."""
+        """Return the environment steps over which epsilon decreases: half of all."""
         return self.steps // 2
 
     @property
     def updates(self) -> int:
-        """Return how many updates a seed makes: at each multiple of the period from the start on."""
+        """Return the number of updates of a seed: one at each multiple of the period once learning starts."""
         return self.steps // self.train_period - (self.learning_starts - 1) // self.train_period
 
     def __str__(self) -> str:
@@ -49,11 +49,11 @@ class Work:
         return replace(self, steps=steps, learning_starts=min(self.learning_starts, steps // 2))
 
     def fields(self) -> dict[str, Any]:
-        """Return what a peer's program is told."""
+        """Return the JSON object that a peer's program gets."""
         return asdict(self) | {"epsilon_duration": self.epsilon_duration}
 
-    def words(self) -> list[str]:
-        """Return the words of scripts/train.py that are this work."""
+    def overrides(self) -> list[str]:
+        """Return the overrides of scripts/train.py for this work."""
         return [
             "env=cartpole",
             "env.reward_scale=1.0",
@@ -101,4 +101,4 @@ HEAVY = Work(
     lr=5e-4,
 )
 START = replace(LIGHT, name="start", steps=200, learning_starts=200)
-"""Its only update is at its last step."""
+"""A run whose only update is at its last step."""

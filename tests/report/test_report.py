@@ -1,4 +1,4 @@
-"""Reports: what they tell of sweeps whole, half and hostile."""
+"""Reports on complete, incomplete and hostile sweeps."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ def rows_of(output: Path) -> list[dict[str, str]]:
 
 
 class Links(HTMLParser):
-    """Collects what a page would load, and its tags."""
+    """Collects the tags of a page and the addresses that it would load."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def test_report_of_a_sweep(tmp_path):
     assert (rows[0]["evaluation_seeds"], rows[0]["cpu_seconds"]) == ("3", "270.0")
     markdown = (out / "report.md").read_text()
     for text in (page, markdown):
-        for told in (
+        for part in (
             "lr=0.001",
             "evaluation return",
             "training return",
@@ -91,7 +91,7 @@ def test_report_of_a_sweep(tmp_path):
             "git abc",
             "Effect",
         ):
-            assert told in text, told
+            assert part in text, part
     assert COMMAND in page
     assert all(f"]({name}.png)" in markdown for name in PICTURES)
     assert "have not finished" not in page
@@ -121,14 +121,14 @@ def test_report_of_a_real_run(finished_run):
     status = json.loads((finished_run / "status.json").read_text())
     assert status["cpu_seconds"] > 0
     assert len(status["commands"]) == 1
-    assert page == report_of(finished_run, output=finished_run / "report")  # the report is no run
+    assert page == report_of(finished_run, output=finished_run / "report")  # the report is not a run
     assert f"runner.total_episodes</td><td>{FINISHED[0].partition('=')[2]}<" in page.replace(
         ' class="long"', ""
     )
 
 
-def test_status_counts_on_when_a_run_goes_on(finished_run):
-    """CPU seconds add up; each command that worked on the run is there once, in order."""
+def test_status_adds_up_when_a_run_is_resumed(finished_run):
+    """CPU seconds add up; each command that trained the run is recorded once, in order."""
     path = finished_run / "status.json"
     status = json.loads(path.read_text())
     path.write_text(json.dumps(status | {"cpu_seconds": 1000.0, "commands": ["first"]}))
@@ -140,14 +140,14 @@ def test_status_counts_on_when_a_run_goes_on(finished_run):
 
 def test_half_a_sweep(tmp_path):
     sweep = make_sweep(tmp_path / "sweep")
-    words = {"reached": 0.4, "level": 130}
+    options = {"reached": 0.4, "level": 130}
     config = base("agent.lr=1e-3", "seed=3")
-    make_run(sweep / "killed", config, state="running", **words)
+    make_run(sweep / "killed", config, state="running", **options)
     with (sweep / "killed" / "seed=3" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1, "tr')
     config = base("agent.lr=1e-3", "seed=4", "num_seeds=2")
-    make_run(sweep / "failed", config, state="failed", error="the loss of seed 4 is not finite", **words)
-    make_run(sweep / "new", base("agent.lr=1e-5"), state="interrupted", **words)
+    make_run(sweep / "failed", config, state="failed", error="the loss of seed 4 is not finite", **options)
+    make_run(sweep / "new", base("agent.lr=1e-5"), state="interrupted", **options)
     page = report_of(sweep, output=tmp_path / "out")
     assert "3 of 12 runs have not finished (1 failed, 2 interrupted)" in page
     assert "the last line of metrics.jsonl is torn" in page
@@ -168,7 +168,7 @@ def test_nothing_has_finished(tmp_path):
     assert not (tmp_path / "out" / "scores.png").exists()
 
 
-def test_a_run_that_has_just_begun(tmp_path):
+def test_a_run_that_has_just_started(tmp_path):
     make_run(tmp_path / "run", base(), state="running", reached=0, episodes=0)
     page = report_of(tmp_path, output=tmp_path / "out")
     assert "have not finished" in page
@@ -190,7 +190,7 @@ def test_the_same_seed_again_counts_once(tmp_path):
         make_run(tmp_path / name, base(f"name={name}"))
     make_run(tmp_path / "c", base("seed=1"), reached=0.5, state="interrupted")
     page = report_of(tmp_path, output=tmp_path / "out")
-    assert "1 seeds of a setting were there already" in page
+    assert "another run of the same setting has them (1)" in page
     (row,) = rows_of(tmp_path / "out")
     assert (row["runs"], row["seeds"], row["evaluation_seeds"]) == ("3", "2", "1")
 
@@ -295,53 +295,53 @@ def test_links_and_pipes_are_not_followed(tmp_path):
     assert "seed=0 has no metrics.jsonl" in page
 
 
-def test_output_is_no_way_out(tmp_path):
+def test_output_follows_no_link(tmp_path):
     run = make_run(tmp_path / "run", base())
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (run / "report").mkdir()
     for name in ("report.md.tmp", "curves.png"):
         (run / "report" / name).symlink_to(victim)
-        assert "a symbolic link" in told(run)
+        assert "a symbolic link" in message(run)
         assert victim.read_text() == "mine"
         (run / "report" / name).unlink()
     shutil.rmtree(run / "report")
     (run / "report").symlink_to(tmp_path)
-    assert "a symbolic link" in told(run)
+    assert "a symbolic link" in message(run)
 
 
-def told(*words: object) -> str:
-    """Run the command and return why it ends."""
-    argv, sys.argv = sys.argv, ["report.py", *map(str, words)]
+def message(*arguments: object) -> str:
+    """Run the command and return the message that it exits with."""
+    argv, sys.argv = sys.argv, ["report.py", *map(str, arguments)]
     try:
         report()
-    except SystemExit as end:
-        return str(end.code)
+    except SystemExit as exit:
+        return str(exit.code)
     finally:
         sys.argv = argv
     return ""
 
 
 def test_mistakes(tmp_path, monkeypatch):
-    assert "no such folder" in told(tmp_path / "nowhere")
+    assert "no such folder" in message(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    assert "no runs there" in told(tmp_path / "empty")
+    assert "no runs there" in message(tmp_path / "empty")
     run = make_run(tmp_path / "run", base())
     (run / ".hydra" / "config.yaml").write_text("a: [")
-    assert "none of the runs can be read" in told(tmp_path)
+    assert "none of the runs can be read" in message(tmp_path)
     good = make_run(tmp_path / "good", base())
-    assert told(tmp_path, "--output", tmp_path / "out") == ""
-    assert "1 folders could not be read" in (tmp_path / "out" / "report.html").read_text()
+    assert message(tmp_path, "--output", tmp_path / "out") == ""
+    assert "because they cannot be read (1)" in (tmp_path / "out" / "report.html").read_text()
     file = tmp_path / "file"
     file.write_text("")
-    assert "cannot be written" in told(good, "--output", file)
+    assert "cannot be written" in message(good, "--output", file)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "the extra `report`" in told(good)
+    assert "the extra `report`" in message(good)
 
 
 @pytest.mark.process
 def test_script(tmp_path):
-    """It imports neither torch nor Hydra, and tells where the page is."""
+    """It imports neither torch nor Hydra, and prints the path of the page."""
     make_sweep(tmp_path / "sweep", seeds=2)
     process = start("report", "sweep", cwd=tmp_path, python=["-X", "importtime"])
     text, _ = process.communicate(timeout=120)
@@ -360,8 +360,8 @@ def load(page: Path, folder: Path) -> tuple[list[str], int, Path]:
     """Load a page in a headless browser that has no network.
 
     Returns:
-        What its console says, the number of requests that the page (and not the browser itself) makes, and a
-        picture.
+        The messages of its console, the number of requests that the page (and not the browser itself) makes,
+        and a picture.
     """
     folder.mkdir()
     picture, log = folder / "page.png", folder / "net.json"
@@ -375,8 +375,8 @@ def load(page: Path, folder: Path) -> tuple[list[str], int, Path]:
     flags += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND"]
     flags += ["--enable-logging=stderr", f"--log-net-log={log}", f"--user-data-dir={folder / 'profile'}"]
     flags += ["--virtual-time-budget=5000", "--window-size=1060,4000", f"--screenshot={picture}"]
-    words = [browser(), *flags, page.as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    command = [browser(), *flags, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     initiators = re.findall(r'"initiator":"([^"]*)"', log.read_text())
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return console, sum(name != "not an origin" for name in initiators), picture
@@ -384,7 +384,7 @@ def load(page: Path, folder: Path) -> tuple[list[str], int, Path]:
 
 @pytest.mark.parametrize("points", [1, 2])
 def test_every_curve_shows_its_interval(points):
-    """A single evaluation has a bar, since a band would have no width."""
+    """A single evaluation has a bar, since a band would be invisible."""
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()
@@ -398,7 +398,7 @@ def test_every_curve_shows_its_interval(points):
 
 
 def test_curves_of_one_setting_explain_themselves(tmp_path):
-    """The picture has a title and a legend, and each seed; a lone final evaluation is left to the scores."""
+    """The picture has a title, a legend and each seed; it omits a lone final evaluation."""
     run = make_run(tmp_path / "run", base("num_seeds=3", "name=mine"), episodes=20)
     (task,) = sort_runs([read_record(run)])
     picture = draw_curves(analyse(task))
@@ -417,7 +417,7 @@ def test_curves_of_one_setting_explain_themselves(tmp_path):
 
 @pytest.mark.process
 def test_page_loads_in_a_browser(tmp_path):
-    """All pictures are shown, the console says nothing, and nothing is asked of the network."""
+    """All pictures load, the console is empty, and the page makes no network request."""
     bad = tmp_path / "bad.html"
     bad.write_text('<img src="http://canary.invalid/x.png"><script>console.error("hello")</script>')
     console, requests, _ = load(bad, tmp_path / "a")
@@ -442,18 +442,12 @@ def test_a_thousand_runs(tmp_path):
         )
         template["seed"] = i % 10
         make_run(tmp_path / "sweep" / str(i), template, level=100 + i // 10, episodes=3000)
-    before, begin = child_seconds(), time.perf_counter()
-    words = [
-        sys.executable,
-        str(SCRIPTS / "report.py"),
-        str(tmp_path / "sweep"),
-        "--output",
-        str(tmp_path / "out"),
-    ]
-    subprocess.run(words, check=True)
+    before, start_time = child_seconds(), time.perf_counter()
+    command = [sys.executable, str(SCRIPTS / "report.py"), str(tmp_path / "sweep")]
+    subprocess.run([*command, "--output", str(tmp_path / "out")], check=True)
     seconds = child_seconds() - before
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(f"{seconds:.1f} s of CPU, {time.perf_counter() - begin:.1f} s, {most / 1e6:.2f} GB")
+    print(f"{seconds:.1f} s of CPU, {time.perf_counter() - start_time:.1f} s, {most / 1e6:.2f} GB")
     assert seconds < 30
     assert most < 1e6
 
@@ -465,7 +459,7 @@ def seed_of(steps, returns, end):
 
 
 def test_bins_by_hand():
-    """Means of each bin; an empty one has the one before, none lies before the first or after the end."""
+    """Mean of each bin; an empty bin repeats the one before; NaN before the first and after the end."""
     seed = seed_of([15, 20, 21, 60], [1, 3, 5, 7], 70)
     found = binned(seed, np.arange(10.0, 110, 10), "step")
     np.testing.assert_array_equal(found, [np.nan, 2, 5, 5, 5, 7, 7, np.nan, np.nan, np.nan])
@@ -479,12 +473,10 @@ def test_latest_by_hand():
 def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
     make_run(tmp_path / "a", base("num_seeds=3"))
     make_run(tmp_path / "b", base("seed=3"), state="interrupted", reached=0.5)
-    ((setting,),) = [
-        task.settings for task in sort_runs([read_record(path) for path in find_runs([tmp_path])])
-    ]
-    words = {"unit": "step", "last": 10_000.0, "rng": np.random.default_rng(0)}
+    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    (setting,) = task.settings
     for kind in ("training", "evaluation"):
-        first, second = curves_of(setting, kind, **words)[-2:]
+        first, second = curves_of(setting, kind, task, np.random.default_rng(0))[-2:]
         assert (first.complete, second.complete) == (True, False)
         assert first.x[-1] == pytest.approx(5000, abs=200)
         assert second.x[-1] == 10_000

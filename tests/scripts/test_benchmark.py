@@ -1,4 +1,4 @@
-"""The benchmark: its arithmetic, what it refuses, and that a run of ours is the work that it should be."""
+"""The benchmark: its arithmetic, its error messages, and the work that our runs do."""
 
 import json
 import sys
@@ -42,16 +42,16 @@ def test_targets(change, met):
     assert replace(LINE, **change).met is met
 
 
-def test_results_are_written_and_told_together(tmp_path):
+def test_results_are_written_and_summarized(tmp_path):
     table.write(tmp_path, "light", [], [LINE], {"them": {"torch": "1.0"}})
     file = table.write(tmp_path, "heavy", ["agent.lr=1"], [replace(LINE, work="other")], {})
     record = json.loads(file.read_text())
-    assert record["words"] == ["agent.lr=1"]
+    assert record["overrides"] == ["agent.lr=1"]
     assert record["circumstances"]["threads"] == processes.ONE_THREAD
     assert record["lines"][0]["ours"] == [1.0, 3.0, 2.0]
-    told = (tmp_path / "table.md").read_text()
-    assert "`python scripts/benchmark.py heavy --words agent.lr=1`" in told
-    targets, *parts = told.split("`python")
+    summary = (tmp_path / "table.md").read_text()
+    assert "`python scripts/benchmark.py heavy --overrides agent.lr=1`" in summary
+    targets, *parts = summary.split("`python")
     assert [text.count("| work, beside them |") for text in (targets, *parts)] == [1, 0, 1]
     assert [text.count("| other (agent.lr=1), beside them |") for text in (targets, *parts)] == [1, 0, 0]
     assert parts[0].count("| other, beside them |") == 1
@@ -69,7 +69,7 @@ def test_cost_of_a_process(tmp_path):
     cost, text = processes.run([sys.executable, "-c", busy], tmp_path)
     assert text == "done\n"
     assert cost.cpu >= 0.3
-    assert cost.wall >= cost.cpu + 0.25  # what it slept is no CPU
+    assert cost.wall >= cost.cpu + 0.25  # sleeping takes no CPU time
     with pytest.raises(SystemExit, match=r"exit code 1:\n(.|\n)*ZeroDivisionError"):
         processes.run([sys.executable, "-c", "1 / 0"], tmp_path)
 
@@ -87,16 +87,16 @@ def test_a_run_of_ours_is_the_work():
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("arguments", "complaint"),
     [
         (["nothing"], "part nothing: should be among light, long"),
         (["--peers", "sb4"], "--peers sb4: should be among sb3, tianshou"),
         (["--repeats", "0"], "--repeats 0: should be at least 1"),
-        (["start", "--words", "agent.lr=-1"], "agent.lr=-1: should be greater than 0"),
+        (["start", "--overrides", "agent.lr=-1"], "agent.lr=-1: should be greater than 0"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_measured(words, complaint, tmp_path):
-    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), *words, "--results", str(tmp_path)]
+def test_mistakes_are_reported_before_anything_is_measured(arguments, complaint, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), *arguments, "--results", str(tmp_path)]
     with pytest.raises(SystemExit) as ended:
         processes.run(command, tmp_path)
     assert complaint in str(ended.value)

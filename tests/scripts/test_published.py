@@ -1,4 +1,4 @@
-"""Published results: what of ours agrees with them, their recipes, and the table that is printed."""
+"""Published results: verdicts on our runs, recipes, and the printed table."""
 
 import json
 import statistics
@@ -45,7 +45,7 @@ def test_the_interval_of_a_published_number():
     assert spread == (100, 90, 110), "two standard errors of the mean of four"
     scores = [70.0, 80.0, 90.0]
     single = published_interval(100.0, spread=None, runs=1, scores=scores)
-    assert single == (100, 80, 120), "one run varies as each of ours does, by a standard deviation of 10"
+    assert single == (100, 80, 120), "one run varies like each of ours, with a standard deviation of 10"
     four = published_interval(100.0, spread=None, runs=4, scores=scores)
     assert width(four) == pytest.approx(width(single) / 2)
     assert published_interval(500.0, spread=None, runs=1, scores=[500.0, 500.0]) == (500, 500, 500)
@@ -66,10 +66,10 @@ def test_every_environment_has_a_range_that_its_results_are_in():
 
 
 def test_a_published_number_has_a_recipe_or_a_reason():
-    words = {"env": "CartPole-v1", "agent": "DQN", "steps": 1, "value": 1.0}
+    fields = {"env": "CartPole-v1", "agent": "DQN", "steps": 1, "value": 1.0}
     for wrong in ({}, {"overrides": ["x"], "missing": "y"}, {"overrides": ["x"], "overides": ["y"]}):
         with pytest.raises(ValidationError):
-            Row.model_validate(words | wrong)
+            Row.model_validate(fields | wrong)
     stored = yaml.safe_load(FILE.read_text())
     stored["tables"]["zoo"]["score"] = "best"
     with pytest.raises(ValidationError, match="evaluation"):
@@ -92,33 +92,33 @@ def test_the_printed_table(tmp_path):
     assert cells[6:] == [f"{min(scores):.1f} to {max(scores):.1f}", "-91.5 ± 7.2, 3 runs", "better"]
 
 
-def test_rows_without_a_recipe_are_told_with_the_reason(monkeypatch, capsys):
+def test_rows_without_a_recipe_are_listed_with_the_reason(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["reproduce.py", "slm_lab"])
     reproduce.main()
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     table = PUBLISHED.tables["slm_lab"]
-    assert told.count("is not repeated: ") == len(table.rows) == 6
-    assert all(row.missing in told for row in table.rows)
+    assert output.count("is not repeated: ") == len(table.rows) == 6
+    assert all(row.missing in output for row in table.rows)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("arguments", "message"),
     [
         ("nosuch", "invalid choice: 'nosuch'"),
         ("cleanrl env=cartpole", "not in this table: env=cartpole; it has +experiment=cleanrl/dqn, "),
         ("cleanrl --jobs 0", "'0' should be a whole number, at least 1"),
     ],
 )
-def test_mistakes(words, told, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["reproduce.py", *words.split()])
-    with pytest.raises(SystemExit) as end:
+def test_mistakes(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", *arguments.split()])
+    with pytest.raises(SystemExit) as exit:
         reproduce.main()
-    assert end.value.code == 2
-    assert told in capsys.readouterr().err
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.process
-def test_a_finished_run_is_only_read_and_a_failure_is_told(tmp_path, monkeypatch):
+def test_a_finished_run_is_only_read_and_a_failure_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "SEEDS", 2)
     overrides = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=3"]
     (run,) = reproduce.train_all([overrides], tmp_path, 1)

@@ -1,6 +1,7 @@
-"""What the programs of all peers share: the work they are told, and what they tell when it is done.
+"""Shared code of the peers' programs: read the work, time the loop, report the result.
 
-Each is called `PROGRAM.py WORK SEED`, where WORK is a JSON object with the fields of benchmarks.works.Work.
+Each program is called `PROGRAM.py WORK SEED`, where WORK is a JSON object with the fields of
+benchmarks.works.Work.
 """
 
 import json
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
 
-def told() -> tuple[SimpleNamespace, int]:
+def arguments() -> tuple[SimpleNamespace, int]:
     """Return the work and the seed of the command line."""
     return SimpleNamespace(**json.loads(sys.argv[1])), int(sys.argv[2])
 
@@ -22,14 +23,14 @@ def timed(loop: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def tell(*, steps: int, updates: int, loop: float, returns: Iterable[float]) -> None:
-    """Print, as the last line, what was done.
+def report(*, steps: int, updates: int, loop: float, returns: Iterable[float]) -> None:
+    """Print the result as the last line, in JSON.
 
     Args:
         steps: environment steps.
         updates: optimizer steps.
         loop: CPU seconds of the training loop alone.
-        returns: of the latest training episodes, at most 100.
+        returns: returns of the latest training episodes, at most 100.
     """
     latest = [float(value) for value in returns]
     mean = sum(latest) / len(latest) if latest else None

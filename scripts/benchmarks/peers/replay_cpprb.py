@@ -1,7 +1,7 @@
 """cpprb's prioritized buffer: microseconds of a sample and of the update of its priorities, together.
 
-replay_cpprb.py ROWS BATCH COUNT: of a full buffer of CartPole's transitions, most with a priority of their
-own; the mean of COUNT.
+replay_cpprb.py ROWS BATCH COUNT: the mean of COUNT calls on a full buffer of CartPole's transitions, most of
+them with distinct priorities.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Stable-Baselines3's replay buffer: microseconds of one push and of one sample.
 
-replay_sb3.py ROWS BATCH COUNT: of a full buffer with CartPole's spaces, the mean of COUNT.
+replay_sb3.py ROWS BATCH COUNT: the mean of COUNT calls on a full buffer with CartPole's spaces.
 """
 
 import json

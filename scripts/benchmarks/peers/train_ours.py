@@ -1,16 +1,16 @@
-"""This project's training, exactly as scripts/train.py does it; what it did is told as the peers do.
+"""This project's training, exactly as in scripts/train.py, with a report like the peers'.
 
-train_ours.py WORD ...: the words of scripts/train.py. Everything that a run writes is written: the lines of
-metrics.jsonl and the TensorBoard events of every episode, and a checkpoint after every iteration.
+train_ours.py OVERRIDE ...: the overrides of scripts/train.py. The run writes its usual files: metrics.jsonl
+and TensorBoard events of every episode, and a checkpoint after every iteration.
 """
 
-from common import tell, timed
+from common import report, timed
 
 from dqn.cli.main import train
 from dqn.runner import Runner
 
 run = Runner.run
-"""The loop, with the checkpoints, and the closing of its files."""
+"""The original method: the loop with its checkpoints, and the closing of its files."""
 trained: list[tuple[Runner, float]] = []
 
 
@@ -23,7 +23,7 @@ def timed_run(self: Runner) -> float:
 Runner.run = timed_run  # type: ignore[method-assign]
 train()
 counters, loop = trained[0][0].counters, trained[0][1]
-tell(
+report(
     steps=int(counters.steps.sum()),
     updates=counters.updates * len(counters.seeds),
     loop=loop,

@@ -1,13 +1,13 @@
 """Stable-Baselines3's DQN, as its documentation uses it.
 
-Its warm-up acts at random. It wraps the environment in its Monitor, which keeps the returns; nothing is
-written: verbose=0 and no TensorBoard. Gradients are clipped to the norm that is told.
+Its warm-up acts at random. It wraps the environment in its Monitor, which keeps the returns; it writes
+nothing (verbose=0, no TensorBoard). Gradients are clipped to the norm of the work.
 """
 
-from common import tell, timed, told
+from common import arguments, report, timed
 from stable_baselines3 import DQN
 
-work, seed = told()
+work, seed = arguments()
 model = DQN(
     "MlpPolicy",
     "CartPole-v1",
@@ -29,7 +29,7 @@ model = DQN(
     verbose=0,
 )
 loop = timed(lambda: model.learn(work.steps))
-tell(
+report(
     steps=model.num_timesteps,
     updates=model._n_updates,
     loop=loop,

@@ -1,22 +1,22 @@
-"""SBX: the DQN of Stable-Baselines3's interface in JAX.
+"""The DQN of SBX, which has Stable-Baselines3's interface and uses JAX.
 
-Its own Q-network has two hidden layers of one width; here it gets the work's. The warm-up acts at random, its
-Monitor keeps the returns, nothing is written, and it does not clip gradients.
+Its Q-network has two hidden layers of one width; here it gets the hidden layers of the work. The warm-up acts
+at random, its Monitor keeps the returns, it writes nothing, and it does not clip gradients.
 """
 
 from collections.abc import Callable
 
 import jax
-from common import tell, timed, told
+from common import arguments, report, timed
 from flax import linen
 from sbx import DQN
 from sbx.dqn import policies
 
-work, seed = told()
+work, seed = arguments()
 
 
 class QNetwork(linen.Module):
-    """The hidden layers of the work, built where SBX builds its own."""
+    """A network with the hidden layers of the work, in place of SBX's."""
 
     n_actions: int
     n_units: int
@@ -49,7 +49,7 @@ model = DQN(
     verbose=0,
 )
 loop = timed(lambda: model.learn(work.steps))
-tell(
+report(
     steps=model.num_timesteps,
     updates=model._n_updates,
     loop=loop,

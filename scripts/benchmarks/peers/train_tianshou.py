@@ -1,13 +1,13 @@
-"""Tianshou's DQN by its procedural interface: a collector, a replay buffer, an off-policy trainer.
+"""Tianshou's DQN with its procedural interface: a collector, a replay buffer, an off-policy trainer.
 
-No test collector, no progress bar and no logger, so nothing is written; Gymnasium keeps the returns. The
-warm-up acts at random. Its DQN does not clip gradients; its target period counts updates.
+It has no test collector, no progress bar and no logger, so it writes nothing; Gymnasium keeps the
+returns. The warm-up acts at random. Its DQN does not clip gradients; its target period counts updates.
 """
 
 import gymnasium
 import numpy as np
 import torch
-from common import tell, timed, told
+from common import arguments, report, timed
 from tianshou.algorithm import DQN
 from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
@@ -16,7 +16,7 @@ from tianshou.env import DummyVectorEnv
 from tianshou.trainer import OffPolicyTrainerParams
 from tianshou.utils.net.common import Net
 
-work, seed = told()
+work, seed = arguments()
 np.random.seed(seed)  # noqa: NPY002  (its exploration draws from the global generator)
 torch.manual_seed(seed)
 env = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make("CartPole-v1"), buffer_length=100)
@@ -43,7 +43,7 @@ done = {"steps": 0, "updates": 0}
 
 
 def set_epsilon(_epoch: int, step: int) -> None:
-    """Do as the trainer's training_fn before each collection; `step` counts from the warm-up's end."""
+    """Set epsilon before each collection, as the trainer's training_fn; `step` excludes the warm-up."""
     share = min((warm_up + step) / work.epsilon_duration, 1.0)
     policy.set_eps_training(work.epsilon_start + share * (work.epsilon_end - work.epsilon_start))
 
@@ -70,4 +70,4 @@ def train() -> None:
 
 
 loop = timed(train)
-tell(steps=done["steps"], updates=done["updates"], loop=loop, returns=env.return_queue)
+report(steps=done["steps"], updates=done["updates"], loop=loop, returns=env.return_queue)

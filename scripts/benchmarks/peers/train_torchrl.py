@@ -1,12 +1,12 @@
-"""TorchRL's DQN from its components, in the order of its own script for CartPole.
+"""TorchRL's DQN built from its components, in the order of its example script for CartPole.
 
-The collector hands over as many frames as there are between two updates; replay is in memory, without a
-prefetching thread. No logger and no evaluation; Gymnasium keeps the returns. The warm-up acts at random.
+The collector yields the frames between two updates; replay is in memory, without a prefetching thread. It has
+no logger and no evaluation; Gymnasium keeps the returns. The warm-up acts at random.
 """
 
 import gymnasium
 import torch
-from common import tell, timed, told
+from common import arguments, report, timed
 from tensordict.nn import TensorDictSequential
 from torchrl.collectors import Collector
 from torchrl.data import LazyTensorStorage, TensorDictReplayBuffer
@@ -14,7 +14,7 @@ from torchrl.envs import GymWrapper
 from torchrl.modules import MLP, EGreedyModule, QValueActor
 from torchrl.objectives import DQNLoss, HardUpdate
 
-work, seed = told()
+work, seed = arguments()
 torch.manual_seed(seed)
 statistics = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make("CartPole-v1"), buffer_length=100)
 env = GymWrapper(statistics, categorical_action_encoding=True)
@@ -65,4 +65,4 @@ def train() -> None:
 
 
 loop = timed(train)
-tell(steps=done["steps"], updates=done["updates"], loop=loop, returns=statistics.return_queue)
+report(steps=done["steps"], updates=done["updates"], loop=loop, returns=statistics.return_queue)
