@@ -1,43 +1,38 @@
-"""The policies that a checkpoint holds: the last, and the best of each seed, which are selected."""
+"""Load the policies of a checkpoint: each seed's last one, or its best one by periodic evaluation."""
 
 from typing import Any, NamedTuple
 
 from dqn.agent import Policy
-from dqn.errors import UserError, format_value
+from dqn.errors import UserError, WrongValue
 from dqn.storage.checkpoint import Checkpoint
 
 SELECTED = "selected: the policy of each seed's highest periodic evaluation, so biased upwards"
 
 
 class Origin(NamedTuple):
-    """Where loaded policies come from."""
+    """The origin of loaded policies."""
 
     iterations: list[int]
-    """After how many iterations each was stored."""
+    """For each policy, the number of iterations after which it was stored."""
     selected: str | None
-    """What to know of policies that were selected; None of the last."""
-
-
-def wrong_policy(which: object) -> str | None:
-    """Return what is wrong with a choice of policies."""
-    return None if which in ("last", "best") else f"policy={format_value(which)}: should be 'last' or 'best'"
+    """A note that the policies were selected, and how; None for the last ones."""
 
 
 def load_policies(policy: Policy, checkpoint: Checkpoint, which: str, *, count: int, rows: slice) -> Origin:
     """Load the last or the best policies of a run.
 
     Args:
-        policy: takes them.
-        checkpoint: has them.
-        which: last or best.
-        count: how many seeds the run has.
-        rows: which of them `policy` has.
+        policy: receives them.
+        checkpoint: the run's.
+        which: "last" or "best".
+        count: number of seeds in the run.
+        rows: the indices of the seeds that `policy` has.
 
     Raises:
-        UserError: there are none, they are damaged or another run's.
+        UserError: the policies are missing, damaged, or of another run.
     """
-    if problem := wrong_policy(which):
-        raise UserError(problem)
+    if which not in ("last", "best"):
+        raise WrongValue("policy", which, "should be 'last' or 'best'")
     best = which == "best"
     if best and not checkpoint.has("best"):
         raise UserError(f"{checkpoint.folder}: policy=best: the run has had no periodic evaluation")
