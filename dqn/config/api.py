@@ -88,7 +88,5 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, whi
         device=device_here(config["device"]),
     )
     rows = slice(seed - first, seed - first + 1)
-    origin = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
-    return GreedyPolicy(
-        policy=policy, factory=factory, seed=seed, iteration=origin.iterations[0], selected=origin.selected
-    )
+    (iteration,), selected = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
+    return GreedyPolicy(policy=policy, factory=factory, seed=seed, iteration=iteration, selected=selected)

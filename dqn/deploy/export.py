@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -87,12 +86,7 @@ def write_pt2(network: nn.Module, obs: Tensor, file: Path) -> Run:
     program = torch.export.export(network, (obs[:2],), dynamic_shapes={"obs": batch})
     torch.export.save(program, file)
     module = torch.export.load(file).module()
-
-    def run(obs: Array) -> Floats:
-        values: Floats = module(torch.from_numpy(obs)).numpy(force=True)
-        return values
-
-    return run
+    return lambda obs: module(torch.from_numpy(obs)).numpy(force=True)
 
 
 def write_onnx(network: nn.Module, obs: Tensor, file: Path) -> Run:
@@ -101,18 +95,19 @@ def write_onnx(network: nn.Module, obs: Tensor, file: Path) -> Run:
         import onnxruntime
         import onnxscript  # noqa: F401  torch reports it missing only after tracing
 
-    names: dict[str, Any] = {"input_names": ["obs"], "output_names": ["q_values"]}
-    shapes = {"obs": {0: "batch"}}
-    options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False}
-    with quiet():
-        torch.onnx.export(network, (obs[:2],), file, dynamic_shapes=shapes, **options, **names)
+        torch.onnx.export(
+            network,
+            (obs[:2],),
+            file,
+            input_names=["obs"],
+            output_names=["q_values"],
+            dynamic_shapes={"obs": {0: "batch"}},
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-
-    def run(obs: Array) -> Floats:
-        values: Floats = session.run(["q_values"], {"obs": obs})[0]
-        return values
-
-    return run
+    return lambda obs: session.run(["q_values"], {"obs": obs})[0]
 
 
 @contextmanager

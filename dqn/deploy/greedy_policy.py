@@ -133,14 +133,15 @@ def check(space: Space, obs: Any, name: str) -> int | None:
         if not isinstance(obs, Mapping) or obs.keys() != space.keys():
             given = list(obs) if isinstance(obs, Mapping) else type(obs).__name__
             raise ValueError(f"{name}: should be a dict of {list(space)}, not {given}")
-        sizes = {check(part, obs[key], f"{name}[{key!r}]") for key, part in space.items()}
+        parts = [(part, obs[key], f"{name}[{key!r}]") for key, part in space.items()]
     elif isinstance(space, spaces.Tuple):
         if not isinstance(obs, tuple) or len(obs) != len(space):
             given = f"{type(obs).__name__} of {len(obs)}" if isinstance(obs, tuple) else type(obs).__name__
             raise ValueError(f"{name}: should be a tuple of {len(space)}, not {given}")
-        sizes = {check(part, obs[i], f"{name}[{i}]") for i, part in enumerate(space)}
+        parts = [(part, obs[i], f"{name}[{i}]") for i, part in enumerate(space)]
     else:
-        sizes = {check_array(space, obs, name)}
+        return check_array(space, obs, name)
+    sizes = {check(*part) for part in parts}
     if len(sizes) > 1:
         raise ValueError(f"{name}: its parts should be batches of one size")
     return sizes.pop() if sizes else None

@@ -1,6 +1,6 @@
 """Load the policies of a checkpoint: each seed's last one, or its best one by periodic evaluation."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from dqn.agent import Policy
 from dqn.errors import UserError, WrongValue
@@ -9,17 +9,12 @@ from dqn.storage.checkpoint import Checkpoint
 SELECTED = "selected: the policy of each seed's highest periodic evaluation, so biased upwards"
 
 
-class Origin(NamedTuple):
-    """The origin of loaded policies."""
-
-    iterations: list[int]
-    """For each policy, the number of iterations after which it was stored."""
-    selected: str | None
-    """A note that the policies were selected, and how; None for the last ones."""
-
-
-def load_policies(policy: Policy, checkpoint: Checkpoint, which: str, *, count: int, rows: slice) -> Origin:
+def load_policies(
+    policy: Policy, checkpoint: Checkpoint, which: str, *, count: int, rows: slice
+) -> tuple[list[int], str | None]:
     """Load the last or the best policies of a run.
+
+    Return the iteration after which each was stored and, for the best ones, a note that they were selected.
 
     Args:
         policy: receives them.
@@ -45,4 +40,4 @@ def load_policies(policy: Policy, checkpoint: Checkpoint, which: str, *, count: 
         policy.load_state_dict({name: leaf[rows] for name, leaf in leaves.items()})
     except (ValueError, TypeError, AttributeError, RuntimeError, KeyError) as error:
         raise UserError(f"{checkpoint.folder}: the policy is not of this run ({error})") from None
-    return Origin(iterations[rows], SELECTED if best else None)
+    return iterations[rows], SELECTED if best else None
