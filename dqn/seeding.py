@@ -4,7 +4,7 @@ A stream depends on its name alone, so a seed draws the same numbers alone and a
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,12 @@ class Uniforms:
         self._states = get_states(streams)
         self._left = self.BLOCK
         """Calls that are possible before any seed's block can be used up."""
-        self._fill_all()
+        self._fill(range(len(streams)))
 
     def next(self, using: Bools) -> Floats:
         """Return the next numbers of each seed [K, *shape]; only the seeds `using` [K] use them up."""
         if self._left == 0:
-            for k in np.flatnonzero(self._used == self.BLOCK).tolist():
-                self._fill(k)
+            self._fill(np.flatnonzero(self._used == self.BLOCK).tolist())
             self._left = self.BLOCK - int(self._used.max())
         self._left -= 1
         numbers: Floats = self._numbers.take(self._next, axis=0)
@@ -65,14 +64,11 @@ class Uniforms:
         """Return how many numbers of its block each seed has used [K]."""
         return self._next - self._first
 
-    def _fill_all(self) -> None:
-        for k in range(len(self.streams)):
-            self._fill(k)
-
-    def _fill(self, k: int) -> None:
-        self._states[k] = get_states(self.streams[k : k + 1])[0]
-        self.streams[k].random(out=self._numbers[self._first[k] :][: self.BLOCK])
-        self._next[k] = self._first[k]
+    def _fill(self, seeds: Iterable[int]) -> None:
+        for k in seeds:
+            self._states[k] = get_states(self.streams[k : k + 1])[0]
+            self.streams[k].random(out=self._numbers[self._first[k] :][: self.BLOCK])
+            self._next[k] = self._first[k]
 
     def state_dict(self) -> State:
         """Return each stream's state before its present block, and how much of the block is used."""
@@ -80,7 +76,7 @@ class Uniforms:
 
     def load_state_dict(self, state: State) -> None:
         set_states(self.streams, state["streams"])
-        self._fill_all()
+        self._fill(range(len(self.streams)))
         self._next[:] = self._first + np.asarray(state["used"])
         self._left = self.BLOCK - int(self._used.max())
 

@@ -18,9 +18,6 @@ from dqn.types import EnvSpec
 Env = gymnasium.Env[Any, Any]
 Wrapper = Callable[[Env], Env]
 
-EXTRAS = {"box2d": "box2d"}
-"""The extra of this package that installs the requirements of an environment, by a part of its module."""
-
 NEEDS_DISCRETE = (
     "Q-learning needs a Discrete space, which gymnasium.wrappers.DiscretizeAction in env.wrappers makes"
 )
@@ -74,9 +71,9 @@ class EnvFactory:
             return gymnasium.make(id, disable_env_checker=True, **self.kwargs)
         except gymnasium.error.DependencyNotInstalled as error:
             spec = gymnasium.registry.get(id)
-            extra = next((e for word, e in EXTRAS.items() if spec and word in str(spec.entry_point)), None)
-            command = f'pip install "dqn[{extra}]"' if extra else "install what it names"
-            raise WrongValue("env.id", id, f"a package is missing ({error}): {command}") from None
+            is_box2d = spec is not None and "box2d" in str(spec.entry_point)
+            advice = 'pip install "dqn[box2d]"' if is_box2d else "install what it names"
+            raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
         except gymnasium.error.UnregisteredEnv as error:
             raise WrongValue("env.id", id, f"should be a registered environment ({error})") from None
         except ModuleNotFoundError as error:
