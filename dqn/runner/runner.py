@@ -142,7 +142,7 @@ class Runner:
         self.logger.update(update)
         finite = np.isfinite(update.loss)
         if not finite.all():
-            seeds = ", ".join(str(self.counters.seeds[k]) for k in np.flatnonzero(~finite))
+            seeds = ", ".join(str(self.counters.seeds[k]) for k in np.flatnonzero(~finite).tolist())
             raise UserError(
                 f"the loss of seed {seeds} is not finite in update {self.counters.updates};"
                 " a smaller agent.lr or agent.max_grad_norm may help"

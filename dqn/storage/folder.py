@@ -116,7 +116,7 @@ class RunFolder:
             raise UserError(f"{self.path}: evaluation.json cannot be written ({error})") from None
 
     def read_config(self) -> State:
-        """Return the recorded configuration as plain data, without following tags or interpolations.
+        """Return the recorded configuration as plain data, without following tags, aliases or interpolations.
 
         Raises:
             UserError: the configuration is missing or is not plain data.

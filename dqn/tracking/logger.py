@@ -21,7 +21,7 @@ from dqn.types import Array, Episode, Position, Update
 State = dict[str, Any]
 
 FLUSH_SECONDS = 10.0
-"""Seconds between two writes within an iteration, for those who follow the run."""
+"""Seconds between two writes within an iteration, so that an active run can be followed."""
 
 
 class SeedLog:

@@ -44,9 +44,8 @@ class Events:
     ) -> None:
         self._earlier = dict(sizes)
         for path in folder.glob("events.out.tfevents.*"):
-            cut(
-                path, self._earlier.get(path.name, 0)
-            )  # not removed: TensorBoard would wait for more of the file
+            # an unlisted file is emptied, not removed, because TensorBoard would keep reading a removed one
+            cut(path, self._earlier.get(path.name, 0))
         stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = (folder / stem).open("xb")
         self._records = RecordWriter(self._file)
