@@ -1,6 +1,6 @@
-"""Deep Q-learning experiments: composed from YAML, run for many seeds at once, resumed exactly.
+"""Deep Q-learning experiments, composed from YAML, run for many seeds at once and resumed exactly.
 
-From Python: `dqn.train(["agent=double"])` trains a run, `dqn.load("outputs/...")` returns a run's policy.
+`dqn.train(["agent=double"])` trains a run; `dqn.load("outputs/...")` returns the policy of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["GreedyPolicy", "Run", "UserError", "load", "train"]
 
 
 def __getattr__(name: str) -> type[Run] | type[GreedyPolicy]:
-    """Import the classes of the results where they are asked for: torch takes seconds."""
+    """Import the result classes on first use, because importing torch takes seconds."""
     if name == "Run":
         from dqn.config.api import Run
 
@@ -33,22 +33,20 @@ def __getattr__(name: str) -> type[Run] | type[GreedyPolicy]:
 
 
 def train(overrides: Sequence[str] = (), *, config_dir: str | os.PathLike[str] | None = None) -> Run:
-    """Return a run, trained to its end.
+    """Train a run to its end and return it.
 
-    It leaves the state of the process as it was, with one exception: where the C library is GNU's, it
-    goes on keeping freed memory for later use.
-
-    Its folder lies below the working directory unless `hydra.run.dir=FOLDER` names another. If that folder
-    holds the same run, interrupted, it goes on.
+    Its folder is made in the working directory's outputs/ unless `hydra.run.dir=FOLDER` names another. If
+    that folder holds the same run, unfinished, the run is resumed. Process-wide settings are restored at the
+    end, except that GNU's C library keeps freed memory for later use.
 
     Args:
-        overrides: as on the command line, such as "agent=double".
-        config_dir: a folder of further options.
+        overrides: configuration overrides in the syntax of the command line, such as "agent=double".
+        config_dir: a folder with further configuration options.
 
     Raises:
-        UserError: the overrides, or what they configure, is not as it should be; or the run failed.
+        UserError: an override or the resulting configuration is wrong, or the run failed.
     """
-    from dqn.config import api  # torch takes seconds
+    from dqn.config import api  # importing torch takes seconds
 
     return api.train(overrides, config_dir)
 
@@ -63,13 +61,13 @@ def load(
     """Return the greedy policy of a run's last checkpoint.
 
     Args:
-        run: the run folder. It is data: what it names is not run unless it is this package's own, or trusted.
-        seed: one of the run's; None: the first.
-        policy: "best" is that of the seed's highest periodic evaluation: selected, so biased upwards.
-        trust: packages of your own that the run may import.
+        run: the run folder. It is treated as data: no code but that of this package and of `trust` is run.
+        seed: a seed of the run; None: the first one.
+        policy: "last", or "best" for the seed's highest periodic evaluation, which is biased upwards.
+        trust: custom packages that the run may import.
 
     Raises:
-        UserError: the folder is not a run's, or it has no such seed or policy, or no checkpoint.
+        UserError: the folder is not a run folder, or it lacks this seed, this policy or a checkpoint.
     """
     from dqn.config import api
 

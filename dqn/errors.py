@@ -1,28 +1,28 @@
-"""What a user is told without a traceback."""
+"""Errors that a user sees as a message, without a traceback."""
 
 
 class UserError(Exception):
-    """A mistake or a condition that the user can mend; its text says how."""
+    """A mistake or a condition that the user can fix; its text says how."""
 
 
 class InUse(UserError):
-    """Another process works on the folder of a run."""
+    """Another process is using the run folder."""
 
 
 def first_line(error: Exception) -> str:
-    """Return an error's text up to its first line's end, or its name where it has none."""
+    """Return the first line of an error's text, or the name of its type if it has no text."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def format_value(value: object) -> str:
-    """Return a value as it is written on the command line."""
+    """Return a value in the syntax of the command line."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class WrongValue(UserError):
-    """The value of one configuration key is wrong."""
+    """A wrong value of a configuration key, and what it should be."""
 
     def __init__(self, key: str, value: object, should: str) -> None:
         super().__init__(key, value, should)

@@ -1,4 +1,4 @@
-"""How this process computes: by how many threads, with which numbers, and with memory that it keeps."""
+"""Settings of this process for fast arithmetic: threads, denormal numbers and freed memory."""
 
 import ctypes
 import os
@@ -10,16 +10,18 @@ from pathlib import Path
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
-LARGEST_KEPT, MOST_KEPT = (2**28, 2**25), 2**30
-"""Bytes: of one array whose memory is kept for the next one, in older C libraries the second; and of all."""
+LARGEST_KEPT = (2**28, 2**25)
+"""Largest array, in bytes, whose memory malloc keeps; older C libraries accept only the second value."""
+MOST_KEPT = 2**30
+"""Bytes of freed memory that malloc keeps in all."""
 
 STATM = Path("/proc/self/statm")
 
 
 def configure_process(num_threads: int) -> None:
-    """Set torch's number of threads, count numbers below 1.2e-38 as 0, and keep freed memory.
+    """Set torch's number of threads, treat numbers below 1.2e-38 as 0, and keep freed memory.
 
-    The averages of gradients that stay 0, as those of units that are never active, decay to such numbers.
+    Averages of gradients that stay 0, such as those of inactive units, decay to such denormal numbers.
     Processors take a hundred times as long for them: Adam's step took four times as long.
     """
     torch.set_num_threads(num_threads)
@@ -27,18 +29,18 @@ def configure_process(num_threads: int) -> None:
     keep_memory()
 
 
-def of_malloc(name: str) -> Callable[..., int] | None:
-    """Return a function that only GNU's C library has, None where the process has another one."""
+def glibc_function(name: str) -> Callable[..., int] | None:
+    """Return a function of GNU's C library, or None if this process uses another one."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def keep_memory() -> None:
-    """Let this process use freed memory again instead of giving it back, where its C library is GNU's.
+    """Make GNU's C library reuse freed memory instead of returning it to the system; this cannot be undone.
 
-    That would give large arrays back at once and get new ones page by page, each filled with zeros: half of
-    an update's time for networks whose activations have tens of megabytes. There is no way back to that.
+    By default it returns large arrays at once and gets new ones page by page, each filled with zeros. That
+    takes half the time of an update for networks whose activations have tens of megabytes.
     """
-    mallopt = of_malloc("mallopt")
+    mallopt = glibc_function("mallopt")
     if mallopt is not None and any(mallopt(M_MMAP_THRESHOLD, largest) for largest in LARGEST_KEPT):
         mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
 
@@ -46,23 +48,23 @@ def keep_memory() -> None:
 class MallocTrimmer:
     """Returns freed memory of this process to the system once enough of it has piled up.
 
-    An environment that allocates by itself, such as Box2D's, puts its small objects where large arrays were:
-    the next arrays do not fit there any more. Without `trim` LunarLander took 20 GB in 100,000 steps.
+    Environments that allocate memory themselves, such as Box2D's, put small objects where large arrays were,
+    so that the next arrays no longer fit there. Without `trim` LunarLander took 20 GB in 100,000 steps.
     """
 
     def __init__(self) -> None:
-        self._trim = of_malloc("malloc_trim")
+        self._trim = glibc_function("malloc_trim")
         self._resident = resident()
 
     def trim(self) -> None:
-        """Return freed memory if this process has grown by more than MOST_KEPT; with GNU's C library only."""
+        """Return freed memory if this process has grown by more than MOST_KEPT; needs GNU's C library."""
         if self._trim is not None and resident() > self._resident + MOST_KEPT:
             self._trim(0)
             self._resident = resident()
 
 
 def resident() -> int:
-    """Return the bytes of this process in memory, 0 where the system does not tell."""
+    """Return the bytes of memory that this process occupies, 0 if the system does not report them."""
     try:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -70,11 +72,10 @@ def resident() -> int:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Put the threads and the tiniest numbers back at the end as they were.
+def preserve_settings() -> Iterator[None]:
+    """Restore the number of threads and the treatment of denormal numbers at the end.
 
-    malloc's thresholds stay: the C library cannot report what they were. The process goes on keeping freed
-    memory, which changes no result.
+    malloc's thresholds stay, because the C library cannot report the old ones; they change no result.
     """
     threads, flushes = torch.get_num_threads(), flushes_denormals()
     try:
@@ -85,5 +86,5 @@ def kept() -> Iterator[None]:
 
 
 def flushes_denormals() -> bool:
-    """Return whether numbers below 1.2e-38 count as 0."""
+    """Return whether this process treats numbers below 1.2e-38 as 0."""
     return float(torch.full((), 1e-30) * 1e-10) == 0.0

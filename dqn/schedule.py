@@ -1,6 +1,6 @@
-"""Schedules: a tick of the runner's clock (episodes or environment steps per seed) to a number in [0, 1].
+"""Schedules: functions from a tick (an episode or an environment step per seed) to a number in [0, 1].
 
-Epsilon is one, and the share of the learning rate.
+They give epsilon, and the factor of the learning rate.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The data that travels between the parts, and the value types of the configuration.
+"""Data passed between the parts, and value types of the configuration.
 
 Shape letters, used in every docstring: K seeds in lock step, E environments per seed, B batch, A actions,
 N atoms or quantiles, P parameters, * any leading axes.
@@ -30,23 +30,23 @@ Integers = NDArray[np.integer[Any]]
 
 
 class ObsSpec(NamedTuple):
-    """One observation as memory keeps it and as the network reads it."""
+    """The format of one observation in memory, and how the network reads it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     num_categories: int
-    """Values of a discrete observation, one-hot in the network; 0 where the observation is numeric."""
+    """Number of values of a discrete observation, one-hot in the network; 0 for a numeric observation."""
     scale: float
     """The network reads obs * scale: 1/255 for bytes that span 0 to 255."""
 
 
 class EnvSpec(NamedTuple):
-    """What the other parts must know of an environment."""
+    """The facts about an environment that other parts need."""
 
     obs: ObsSpec
     num_actions: int
     time_limit: int | None
-    """Steps after which an episode is truncated, where the environment says so."""
+    """Steps after which an episode is truncated; None: without a limit."""
 
 
 class Row(NamedTuple):
@@ -55,20 +55,20 @@ class Row(NamedTuple):
     obs: Array
     action: Integers
     reward: Floats
-    """As learning sees it: clipped and scaled."""
+    """Reward used for learning: clipped, then scaled."""
     next_obs: Array
-    """What the step really returned, before any reset."""
+    """The observation that the step returned, before any reset."""
     terminated: Bools
     truncated: Bools
     active: Bools
-    """False where the environment waits for the others; such a column is not stored."""
+    """False where the environment waits for others; such a column is not stored."""
 
 
 Role = Literal["prediction", "target", "action", "acting"]
-"""What a network is asked for.
+"""The use of a network's output.
 
-In an update: the return to be corrected, what to correct it to, or the action that the policy takes there.
-Outside: the action to take now, for one observation of each environment.
+In an update: the predicted return, the target return, or the policy's action in the target. In acting: the
+action to take now, for one observation of each environment.
 """
 
 
@@ -96,18 +96,18 @@ class Batch(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What memory gives an update, and what it needs to know again afterwards."""
+    """A batch from memory, with its weights and, for new priorities, its row indices."""
 
     batch: Batch
-    weight: "Tensor"  # [K, B], importance of each transition in the loss; 1 where all are equally likely
+    weight: "Tensor"  # [K, B], factor of each transition's loss; 1 if all are equally likely
     row: Integers  # [K, B], index of the row where each transition starts
 
 
 class Position(NamedTuple):
-    """How far one seed is."""
+    """The progress of one seed."""
 
     step: int
-    """Environment steps of all of its environments."""
+    """Steps of all its environments together."""
     episode: int
     update: int
 
@@ -122,9 +122,9 @@ class Episode(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What one update reports of each seed."""
+    """The results of one update, for each seed."""
 
-    priority: Floats  # [K, B], how wrong each prediction was
+    priority: Floats  # [K, B], size of each prediction's error
     loss: Floats  # [K], mean over the batch
     q: Floats  # [K], mean value of the taken actions
     grad_norm: Floats  # [K], Euclidean norm before clipping

@@ -12,16 +12,16 @@ from torch import Tensor
 
 
 class ReturnDistribution(Protocol):
-    """The return of each action (or, after `at` and `mix`, of one)."""
+    """The distribution of each action's return or, after `at` or `mix`, of one return."""
 
     def mean(self) -> Tensor:
-        """Return the expected returns [*, A]; after `at` and `mix` [*]."""
+        """Return the expected returns [*, A]; after `at` or `mix`, [*]."""
 
     def at(self, action: Tensor) -> Self:
         """Return the distribution of the taken action [*]."""
 
     def mix(self, policy: Tensor) -> Self:
-        """Return the expectation over actions with probabilities `policy` [*, A]."""
+        """Return the mixture over actions with the probabilities `policy` [*, A]."""
 
     def shift(self, reward: Tensor, discount: Tensor) -> Self:
         """Return the distribution of reward + discount * return; both are [*]."""
@@ -30,7 +30,7 @@ class ReturnDistribution(Protocol):
         """Return the distance to `target`, per sample [*]."""
 
     def priority(self, target: Self) -> Tensor:
-        """Return how wrong this prediction is [*], at least 0: what prioritized replay draws by."""
+        """Return the size of this prediction's error [*], at least 0, by which prioritized replay samples."""
 
     def limits(self) -> tuple[float, float]:
         """Return the least and the greatest return that can be represented."""
@@ -56,10 +56,10 @@ class Expected:
         return replace(self, value=reward + discount * self.value)
 
     def loss(self, target: Self) -> Tensor:
-        """Return Huber's distance, or the squared one where `huber_delta` is None.
+        """Return the Huber loss, or the squared error if `huber_delta` is None.
 
-        Mnih et al. (2015), "error clipping": delta = 1 is the smooth L1 loss. The squared distance has no
-        factor 1/2; Huber's has it, so with a large delta it is half the squared one.
+        With delta = 1 it is the smooth L1 loss: Mnih et al. (2015), "error clipping". The Huber loss has a
+        factor 1/2 that the squared error lacks, so with a large delta it is half the squared error.
         """
         if self.huber_delta is None:
             return torch.nn.functional.mse_loss(self.value, target.value, reduction="none")
@@ -77,9 +77,9 @@ class Expected:
 
 @dataclass(frozen=True)
 class Categorical:
-    """Probabilities of fixed returns, C51. Bellemare et al. (2017).
+    """Probabilities of fixed returns: C51. Bellemare et al. (2017).
 
-    `log_probs` is [*, A, N], or [*, N] for one action each; `support` [N] has the returns, evenly spaced.
+    `log_probs` is [*, A, N], or [*, N] for one action each; `support` [N] holds the returns, evenly spaced.
     """
 
     log_probs: Tensor
@@ -96,17 +96,17 @@ class Categorical:
         return replace(self, log_probs=probs.log())
 
     def shift(self, reward: Tensor, discount: Tensor) -> Self:
-        """Return the shifted distribution, projected on the support. Bellemare et al. (2017), algorithm 1."""
+        """Return the shifted distribution on the same support. Bellemare et al. (2017), algorithm 1."""
         shifted = reward.unsqueeze(-1) + discount.unsqueeze(-1) * self.support
         probs = project(shifted, self.log_probs.exp(), self.support)
         return replace(self, log_probs=probs.log())
 
     def loss(self, target: Self) -> Tensor:
-        """Return the cross-entropy of `target` and this. Bellemare et al. (2017), algorithm 1."""
+        """Return the cross-entropy from `target` to this. Bellemare et al. (2017), algorithm 1."""
         return -(target.log_probs.exp() * self.log_probs).sum(-1)
 
     def priority(self, target: Self) -> Tensor:
-        """Return the cross-entropy; Hessel et al. (2018): the divergence, less by the target's entropy."""
+        """Return the cross-entropy. Hessel et al. (2018) subtract the target's entropy: the KL divergence."""
         return self.loss(target)
 
     def limits(self) -> tuple[float, float]:
@@ -117,8 +117,8 @@ class Categorical:
 class Quantile:
     """Quantiles of the return: QR-DQN, Dabney et al. (2018a), and IQN, Dabney et al. (2018b).
 
-    `value` is [*, A, N], or [*, N] for one action each, at the fractions `tau` [N] or [*, N]. Where `q`
-    [*, A] is given it is the expected return, estimated from other fractions than these.
+    `value` is [*, A, N], or [*, N] for one action each, at the fractions `tau` [N] or [*, N]. `q` [*, A], if
+    given, is the expected return, estimated at other fractions.
     """
 
     value: Tensor
@@ -133,24 +133,24 @@ class Quantile:
         return replace(self, value=taken(self.value, action), q=None)
 
     def mix(self, policy: Tensor) -> Self:
-        """Return the expected quantiles. Vieillard et al. (2020), appendix B.3, for soft policies."""
+        """Return the quantiles averaged over actions. Vieillard et al. (2020), appendix B.3."""
         return replace(self, value=(policy.unsqueeze(-1) * self.value).sum(-2), q=None)
 
     def shift(self, reward: Tensor, discount: Tensor) -> Self:
         return replace(self, value=reward.unsqueeze(-1) + discount.unsqueeze(-1) * self.value)
 
     def loss(self, target: Self) -> Tensor:
-        """Return the quantile Huber loss, the absolute one where `huber_delta` is None.
+        """Return the quantile Huber loss, or the quantile loss if `huber_delta` is None.
 
-        Dabney et al. (2018a), eq. 10, and (2018b), eq. 3: the sum over these quantiles of the mean over the
-        target's.
+        It sums over these quantiles and averages over the target's. Dabney et al. (2018a), eq. 10, and
+        (2018b), eq. 3.
         """
         error = target.value.unsqueeze(-2) - self.value.unsqueeze(-1)  # [*, N, N']
         tau = self.tau.unsqueeze(-1)
         weight = torch.where(error < 0, 1 - tau, tau)
         if self.huber_delta is None:
             return (weight * error.abs()).mean(-1).sum(-1)
-        zero = torch.zeros_like(error[..., :1, :1]).expand_as(error)  # needs no memory of that size
+        zero = torch.zeros_like(error[..., :1, :1]).expand_as(error)  # a view without memory of that size
         distance = torch.nn.functional.huber_loss(error, zero, reduction="none", delta=self.huber_delta)
         return (weight * distance).mean(-1).sum(-1) / self.huber_delta
 
@@ -163,17 +163,17 @@ class Quantile:
 
 
 def taken(values: Tensor, action: Tensor) -> Tensor:
-    """Return what belongs to the actions [*] in `values` [*, A, N], as [*, N]."""
+    """Return the values [*, N] of the actions [*] among `values` [*, A, N]."""
     index = action[..., None, None].expand(*action.shape, 1, values.shape[-1])
     return values.gather(-2, index).squeeze(-2)
 
 
 def project(atoms: Tensor, probs: Tensor, support: Tensor) -> Tensor:
-    """Return the probabilities [*, N] on `support` that stand for `probs` [*, M] at `atoms` [*, M].
+    """Return the probabilities `probs` [*, M] at `atoms` [*, M], projected onto `support` as [*, N].
 
-    Each atom's mass is divided between its neighbours on the support by nearness, and atoms beyond an end
-    count as that end: so the mass stays 1, and within the support the mean does too. Bellemare et al. (2017),
-    algorithm 1.
+    Each atom's mass is split between its two neighbours on the support, more to the nearer one; an atom
+    beyond an end counts as that end. So the total mass is kept and, for atoms within the support, the mean
+    too. Bellemare et al. (2017), algorithm 1.
     """
     last = support.shape[-1] - 1
     low, high = support[0], support[-1]

@@ -1,3 +1,3 @@
-"""The version of this package: the only place of its number."""
+"""The version of this package, defined only here."""
 
 __version__ = "0.2.0"

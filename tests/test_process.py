@@ -13,11 +13,11 @@ from dqn import process
 
 def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
     tiny = torch.full((16,), 1e-30)
-    with process.kept():
+    with process.preserve_settings():
         torch.set_flush_denormal(False)
         assert not process.flushes_denormals()
         assert float((tiny * 1e-10).max()) > 0
-        with process.kept():
+        with process.preserve_settings():
             process.configure_process(2)
             assert torch.get_num_threads() == 2
             assert process.flushes_denormals()

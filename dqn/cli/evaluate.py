@@ -41,7 +41,7 @@ def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> 
         seeds=seeds,
         episodes=options.episodes,
         epsilon=options.epsilon,
-        purpose="evaluation",
+        role="evaluation",
     )
     returns = evaluator(policy, options.stream)
     means = {str(seed): float(mean) for seed, mean in zip(seeds, returns.mean(-1), strict=True)}

@@ -45,7 +45,7 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
 def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
     """Return observations [NUM_OBS, ...] as the network reads them, of episodes that are half random."""
     seeds = [policy.seed]
-    env = make_env(num_envs=1, vectorization="sync", seeds=seeds, purpose="export", training=False)
+    env = make_env(num_envs=1, vectorization="sync", seeds=seeds, role="export", training=False)
     exploration = Uniforms([stream(policy.seed, "export exploration")], (1, 2))
     actor = policy.policy.actor(exploration=exploration)
     collector = Collector(env=env, actor=actor, ticks=whole_rounds)

@@ -18,7 +18,7 @@ from dqn.config.wrappers import env_factory
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.deploy.load import load_policies
 from dqn.errors import UserError
-from dqn.process import kept
+from dqn.process import preserve_settings
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
 
@@ -49,7 +49,7 @@ def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
             f"{' '.join(overrides)}: a sweep, which only the command runs; dqn.train trains one run"
         )
     run = prepare(composed.config, overrides)
-    with kept():
+    with preserve_settings():
         result = launch(run)
     evaluation = run.folder.stored_status().get("evaluation")
     return Run(folder=run.folder.path, config=run.config, result=result, evaluation=evaluation)
@@ -88,7 +88,5 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, whi
         device=device_here(config["device"]),
     )
     rows = slice(seed - first, seed - first + 1)
-    origin = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
-    return GreedyPolicy(
-        policy=policy, factory=factory, seed=seed, iteration=origin.iterations[0], selected=origin.selected
-    )
+    (iteration,), selected = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
+    return GreedyPolicy(policy=policy, factory=factory, seed=seed, iteration=iteration, selected=selected)

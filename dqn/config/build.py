@@ -61,7 +61,7 @@ def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
     seeds = range(run.seed, run.seed + run.num_seeds)
     configure_process(run.num_threads)
     clock = run.runner
-    environments = run.env(seeds=seeds, purpose="environment", training=True)
+    environments = run.env(seeds=seeds, role="environment", training=True)
     common: Config = {
         "spec": environments.spec,
         "seeds": seeds,
@@ -76,7 +76,7 @@ def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
             seeds=seeds,
             episodes=clock.eval_episodes,
             epsilon=clock.eval_epsilon,
-            purpose="periodic evaluation",
+            role="periodic evaluation",
         )
     return Runner(
         clock=clock,

@@ -18,7 +18,7 @@ from dqn.types import EnvSpec
 class MakeEnvironments(Protocol):
     """Makes the environments of all seeds."""
 
-    def __call__(self, *, seeds: Sequence[int], purpose: str, training: bool) -> Environments: ...
+    def __call__(self, *, seeds: Sequence[int], role: str, training: bool) -> Environments: ...
 
 
 class MakeMemory(Protocol):

@@ -43,6 +43,7 @@ def launch(run: CheckedRun) -> float:
                 log.warning("warning: %s", warning)
             log.info("run folder: %s", folder.path)
             from dqn.config.build import build
+            from dqn.runner.progress import status
 
             runner = build(config, folder)
             runner.stop = stop
@@ -52,7 +53,7 @@ def launch(run: CheckedRun) -> float:
                 result=result,
                 evaluation=runner.counters.evaluation,
                 best=runner.best.summary(),
-                progress=runner.progress(),
+                progress=status(runner),
             )
         return result
 

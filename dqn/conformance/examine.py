@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.assertions import Failure, NotApplicable
 from dqn.conformance.candidate import Subject
-from dqn.process import configure_process, kept
+from dqn.process import configure_process, preserve_settings
 
 SCHEDULES = ("schedule", "agent.lr_schedule", "memory.sampler.beta")
 
@@ -75,7 +75,7 @@ def examine(subject: Subject, names: Collection[str] = ()) -> Iterator[Finding]:
         names: of the checks; none: all.
     """
     failed: set[str] = set()
-    with kept():
+    with preserve_settings():
         configure_process(1)
         for check in CHECKS:
             if (check.place and not subject.target(check.place)) or (names and check.name not in names):

@@ -1,1 +1,1 @@
-"""A trained policy for others: as a function of observations, or exported as a file."""
+"""Trained policies for other programs: functions of observations, or exported files."""

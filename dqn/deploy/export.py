@@ -1,4 +1,4 @@
-"""A policy's network as a file that other programs run without this package."""
+"""Export of a policy's network to a file that runs without this package."""
 
 import copy
 import logging
@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +17,19 @@ from dqn.errors import UserError, first_line
 from dqn.types import Array, Floats
 
 TOLERANCE = 1e-4
-"""The greatest difference from the policy, relative to its largest value where that is above 1."""
+"""Greatest allowed difference from the policy's values, relative to the largest one if that is above 1."""
 
 Run = Callable[[Array], Floats]
 
 
 class OneSeed(nn.Module):
-    """Observations [B, ...] to action values [B, A]: the seed axis does not leave this package."""
+    """The network of one seed, from observations [B, ...] to action values [B, A], without the seed axis."""
 
     def __init__(self, policy: GreedyPolicy) -> None:
         super().__init__()
         self.values = ActionValues(copy.deepcopy(policy.policy.network))
         for leaf in self.parameters():
-            leaf.data = leaf.data.cpu().clone()  # a tensor of its own, where it was a part of one buffer
+            leaf.data = leaf.data.cpu().clone()  # a separate tensor, no longer a view of the common buffer
         self.eval()
 
     def forward(self, obs: Tensor) -> Tensor:
@@ -39,22 +38,22 @@ class OneSeed(nn.Module):
 
 
 def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
-    """Write a file and return the greatest difference of its action values from the policy's.
+    """Write a file and return the greatest difference between its action values and the policy's.
 
     Args:
-        policy: of one seed.
-        file: its ending says which format: .onnx, or .pt2 of torch.export.
-        obs: observations [B, ...] as the network reads them, which it is checked on.
+        policy: the policy of one seed.
+        file: its suffix chooses the format: .onnx, or .pt2 for torch.export.
+        obs: observations [B, ...] as the network reads them, on which the file is checked.
 
     Raises:
-        UserError: the format is none, a package is missing, the file could not be written, the network
-            cannot be exported, or its values differ; then the file is not there.
+        UserError: the suffix is unknown, a package is missing, the file could not be written, the network
+            cannot be exported, or the values differ too much. No file is left then.
     """
     if file.suffix not in FORMATS:
         raise UserError(f"{file}: should end in {' or '.join(FORMATS)}")
     unchecked = file.with_name(f".{file.stem}.unchecked{file.suffix}")
     try:
-        unchecked.touch()  # torch would tell less of a folder that is missing or not to be written
+        unchecked.touch()  # the error for a folder that is missing or read-only is clearer than torch's
         run = FORMATS[file.suffix](OneSeed(policy), torch.from_numpy(obs), unchecked)
         difference = compare(run, policy, obs)
         unchecked.replace(file)
@@ -64,16 +63,15 @@ def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
         raise UserError(f'{file}: a package is missing ({error}): pip install "dqn[export]"') from None
     except OSError as error:
         raise UserError(f"{file}: cannot be written ({error})") from None
-    except Exception as error:  # what torch cannot trace, it tells by errors of any type
-        reason = first_line(error)
-        raise UserError(f"{file}: the network cannot be exported ({reason})") from error
+    except Exception as error:  # torch raises errors of any type for a network that it cannot trace
+        raise UserError(f"{file}: the network cannot be exported ({first_line(error)})") from error
     finally:
         unchecked.unlink(missing_ok=True)
     return difference
 
 
 def compare(run: Run, policy: GreedyPolicy, obs: Array) -> float:
-    """Return the greatest difference of the file's action values, of one observation and of many at once."""
+    """Return the greatest difference from the policy's values, for one observation and for all at once."""
     expected = policy.policy.q_values(obs[np.newaxis])[0]
     values = np.concatenate((run(obs[:1]), run(obs)))
     difference = float(np.abs(values - np.concatenate((expected[:1], expected))).max())
@@ -83,42 +81,38 @@ def compare(run: Run, policy: GreedyPolicy, obs: Array) -> float:
 
 
 def write_pt2(network: nn.Module, obs: Tensor, file: Path) -> Run:
-    """Write a program of torch.export; return what runs it from the file."""
+    """Write a torch.export program; return a function that runs the file."""
     batch = {0: torch.export.Dim("batch")}
     program = torch.export.export(network, (obs[:2],), dynamic_shapes={"obs": batch})
     torch.export.save(program, file)
     module = torch.export.load(file).module()
-
-    def run(obs: Array) -> Floats:
-        values: Floats = module(torch.from_numpy(obs)).numpy(force=True)
-        return values
-
-    return run
+    return lambda obs: module(torch.from_numpy(obs)).numpy(force=True)
 
 
 def write_onnx(network: nn.Module, obs: Tensor, file: Path) -> Run:
-    """Write an ONNX graph; return what runs it from the file."""
+    """Write an ONNX graph; return a function that runs the file."""
     with quiet():
         import onnxruntime
-        import onnxscript  # noqa: F401  torch asks for it only once it has begun
+        import onnxscript  # noqa: F401  torch reports it missing only after tracing
 
-    names: dict[str, Any] = {"input_names": ["obs"], "output_names": ["q_values"]}
-    shapes = {"obs": {0: "batch"}}
-    options: dict[str, Any] = {"dynamo": True, "verbose": False, "external_data": False}
-    with quiet():
-        torch.onnx.export(network, (obs[:2],), file, dynamic_shapes=shapes, **options, **names)
+        torch.onnx.export(
+            network,
+            (obs[:2],),
+            file,
+            input_names=["obs"],
+            output_names=["q_values"],
+            dynamic_shapes={"obs": {0: "batch"}},
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-
-    def run(obs: Array) -> Floats:
-        values: Floats = session.run(["q_values"], {"obs": obs})[0]
-        return values
-
-    return run
+    return lambda obs: session.run(["q_values"], {"obs": obs})[0]
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the exporter: it warns of its own calls and tells of packages that nothing here needs."""
+    """Silence the exporter, which warns of its internal calls and of packages that are not needed here."""
     logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [log.level for log in logs]
     for log in logs:

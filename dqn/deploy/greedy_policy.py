@@ -1,15 +1,14 @@
-"""A trained policy in the terms of its environment: its own observations in, its own actions out."""
+"""A trained policy that takes the observations and returns the actions of its environment."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory, adapt
+from dqn.env import Env, EnvFactory, encoder
 from dqn.types import Array, Floats, Integers
 
 Space = spaces.Space[Any]
@@ -19,11 +18,11 @@ class GreedyPolicy:
     """The greedy policy of one seed.
 
     Args:
-        policy: of this seed alone.
+        policy: the policy of this seed alone.
         factory: makes the environment that it was trained on.
-        seed: which seed of the run.
-        iteration: after how many iterations of the run it was stored.
-        selected: what to know of a policy that was selected; None of the last.
+        seed: the seed within the run.
+        iteration: the number of iterations after which the policy was stored.
+        selected: a note that the policy was selected, and how; None for the last policy of the run.
     """
 
     def __init__(
@@ -35,30 +34,20 @@ class GreedyPolicy:
         iteration: int,
         selected: str | None,
     ) -> None:
-        self.seed, self.iteration, self.selected = seed, iteration, selected
-        self._factory = factory
-        env = self.make_env()
-        self.observation_space: Space = env.observation_space
-        self.action_space: Space = env.action_space
-        self.policy, self._actor = policy, policy.actor()
-        observe: list[gymnasium.ObservationWrapper[Any, Any, Any]] = []
-        act: list[gymnasium.ActionWrapper[Any, Any, Any]] = []
-        adapted = adapt(env)
+        self.policy, self.seed, self.iteration, self.selected = policy, seed, iteration, selected
         self.obs = factory.spec.obs
-        while adapted is not env and isinstance(adapted, gymnasium.Wrapper):
-            if isinstance(adapted, gymnasium.ObservationWrapper):
-                observe.insert(0, adapted)
-            elif isinstance(adapted, gymnasium.ActionWrapper):
-                act.append(adapted)
-            adapted = adapted.env
+        self._factory, self._actor = factory, policy.actor()
+        env = self.make_env()
         env.close()
-        self._observe = observe
-        self._actions = np.array([original(number, act) for number in range(policy.num_actions)])
+        self.observation_space: Space = env.observation_space
+        self.action_space = cast(spaces.Discrete, env.action_space)
+        self._encode_one, _ = encoder(self.observation_space)
+        self._actions = np.arange(policy.num_actions) + self.action_space.start
 
     def make_env(self, **kwargs: Any) -> Env:
-        """Return an environment as it was trained on, whose observations and actions are the policy's.
+        """Return an environment like the one of training, whose observations and actions are the policy's.
 
-        It has the wrappers of `env.wrappers`, and not those of training alone.
+        It has the wrappers in `env.wrappers`, without those in `env.training_wrappers`.
 
         Args:
             kwargs: further arguments of gymnasium.make, such as render_mode="human"; they replace the run's.
@@ -67,66 +56,52 @@ class GreedyPolicy:
         return factory.make_wrapped(training=False)
 
     def __call__(self, obs: Any) -> int | Integers:
-        """Return the action of the highest value: an int for one observation, [B] for a batch.
+        """Return the action with the highest value: an int for one observation, [B] for a batch.
 
         Args:
-            obs: one observation as the environment gives it, or a batch: an array [B, ...]; of Dict and Tuple
-                spaces the parts as arrays [B, ...], or a list of observations.
+            obs: one observation of the environment, or a batch: an array [B, ...]; for Dict and Tuple spaces
+                their parts as arrays [B, ...], or a list of observations.
 
         Raises:
-            ValueError: it is no observation of the environment, nor a batch; its text says what would be.
+            ValueError: `obs` is neither an observation of the environment nor a batch.
         """
         rows, is_batch = split(self.observation_space, obs)
-        best: Integers = self._actions[self._actor.act(self._read(rows)[np.newaxis])[0]]  # of the one seed
+        best: Integers = self._actions[self._actor.act(self._encode(rows)[np.newaxis])[0]]
         return best if is_batch else int(best[0])
 
     def q_values(self, obs: Any) -> Floats:
         """Return the action values, [A] for one observation and [B, A] for a batch, in the actions' order.
 
         Args:
-            obs: as in calls.
+            obs: one observation or a batch, as in `__call__`.
 
         Raises:
-            ValueError: as in calls.
+            ValueError: `obs` is neither.
         """
         rows, is_batch = split(self.observation_space, obs)
-        values: Floats = self.policy.q_values(self._read(rows)[np.newaxis])[0]  # of the one seed
+        values: Floats = self.policy.q_values(self._encode(rows)[np.newaxis])[0]
         return values if is_batch else np.asarray(values[0])
 
     def encode(self, obs: Any) -> Array:
-        """Return observations [B, ...] as the network reads them; of one observation, B is 1.
+        """Return observations [B, ...] as the network reads them; for one observation, B is 1.
 
         Args:
-            obs: as in calls.
+            obs: one observation or a batch, as in `__call__`.
 
         Raises:
-            ValueError: as in calls.
+            ValueError: `obs` is neither.
         """
-        return self._read(split(self.observation_space, obs)[0])
+        return self._encode(split(self.observation_space, obs)[0])
 
-    def _read(self, rows: Any) -> Array:
+    def _encode(self, rows: Any) -> Array:
         encoded = np.empty((len(rows), *self.obs.shape), self.obs.dtype)
         for i, row in enumerate(rows):
-            encoded[i] = observed(row, self._observe)
+            encoded[i] = self._encode_one(row)
         return encoded
 
 
-def observed(obs: Any, wrappers: list[gymnasium.ObservationWrapper[Any, Any, Any]]) -> Any:
-    """Return an observation as it is trained on."""
-    for wrapper in wrappers:
-        obs = wrapper.observation(obs)
-    return obs
-
-
-def original(action: int, wrappers: list[gymnasium.ActionWrapper[Any, Any, Any]]) -> Any:
-    """Return the environment's own number of an action that is counted from 0."""
-    for wrapper in wrappers:
-        action = wrapper.action(action)
-    return action
-
-
 def split(space: Space, obs: Any) -> tuple[Any, bool]:
-    """Return the observations of a batch as a sequence, and whether `obs` is one; else that one alone."""
+    """Return a sequence of observations and True for a batch, [obs] and False for one observation."""
     if isinstance(obs, list) and isinstance(space, spaces.Dict | spaces.Tuple):
         for i, one in enumerate(obs):
             if check(space, one, f"obs[{i}]") is not None:
@@ -140,7 +115,7 @@ def split(space: Space, obs: Any) -> tuple[Any, bool]:
 
 
 def take(space: Space, obs: Any, i: int) -> Any:
-    """Return observation `i` of a batch that was checked."""
+    """Return observation `i` of a checked batch."""
     if isinstance(space, spaces.Dict):
         return {key: take(part, obs[key], i) for key, part in space.items()}
     if isinstance(space, spaces.Tuple):
@@ -149,30 +124,31 @@ def take(space: Space, obs: Any, i: int) -> Any:
 
 
 def check(space: Space, obs: Any, name: str) -> int | None:
-    """Return the size of a batch of observations of `space`, None for a single one.
+    """Return the size of a batch of observations of `space`, None for one observation.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: `obs` is neither; the message calls it `name`.
     """
     if isinstance(space, spaces.Dict):
         if not isinstance(obs, Mapping) or obs.keys() != space.keys():
             given = list(obs) if isinstance(obs, Mapping) else type(obs).__name__
             raise ValueError(f"{name}: should be a dict of {list(space)}, not {given}")
-        sizes = {check(part, obs[key], f"{name}[{key!r}]") for key, part in space.items()}
+        parts = [(part, obs[key], f"{name}[{key!r}]") for key, part in space.items()]
     elif isinstance(space, spaces.Tuple):
         if not isinstance(obs, tuple) or len(obs) != len(space):
             given = f"{type(obs).__name__} of {len(obs)}" if isinstance(obs, tuple) else type(obs).__name__
             raise ValueError(f"{name}: should be a tuple of {len(space)}, not {given}")
-        sizes = {check(part, obs[i], f"{name}[{i}]") for i, part in enumerate(space)}
+        parts = [(part, obs[i], f"{name}[{i}]") for i, part in enumerate(space)]
     else:
-        sizes = {check_array(space, obs, name)}
+        return check_array(space, obs, name)
+    sizes = {check(*part) for part in parts}
     if len(sizes) > 1:
         raise ValueError(f"{name}: its parts should be batches of one size")
     return sizes.pop() if sizes else None
 
 
 def check_array(space: Space, obs: Any, name: str) -> int | None:
-    """Return the size of a batch of arrays or numbers, None for a single one."""
+    """Return the size of a batch of arrays or numbers, None for one array or number."""
     try:
         array = np.asarray(obs)
     except ValueError:  # lists of different lengths
@@ -194,7 +170,7 @@ def check_array(space: Space, obs: Any, name: str) -> int | None:
 
 
 def bounds(space: Space) -> tuple[Any, Any]:
-    """Return the lowest and the highest observations of a space of whole numbers."""
+    """Return the least and the greatest observation of a space of whole numbers."""
     if isinstance(space, spaces.Discrete):
         return space.start, space.start + space.n - 1
     if isinstance(space, spaces.MultiDiscrete):

@@ -1,43 +1,33 @@
-"""The policies that a checkpoint holds: the last, and the best of each seed, which are selected."""
+"""Load the policies of a checkpoint: each seed's last one, or its best one by periodic evaluation."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from dqn.agent import Policy
-from dqn.errors import UserError, format_value
+from dqn.errors import UserError, WrongValue
 from dqn.storage.checkpoint import Checkpoint
 
 SELECTED = "selected: the policy of each seed's highest periodic evaluation, so biased upwards"
 
 
-class Origin(NamedTuple):
-    """Where loaded policies come from."""
-
-    iterations: list[int]
-    """After how many iterations each was stored."""
-    selected: str | None
-    """What to know of policies that were selected; None of the last."""
-
-
-def wrong_policy(which: object) -> str | None:
-    """Return what is wrong with a choice of policies."""
-    return None if which in ("last", "best") else f"policy={format_value(which)}: should be 'last' or 'best'"
-
-
-def load_policies(policy: Policy, checkpoint: Checkpoint, which: str, *, count: int, rows: slice) -> Origin:
+def load_policies(
+    policy: Policy, checkpoint: Checkpoint, which: str, *, count: int, rows: slice
+) -> tuple[list[int], str | None]:
     """Load the last or the best policies of a run.
 
+    Return the iteration after which each was stored and, for the best ones, a note that they were selected.
+
     Args:
-        policy: takes them.
-        checkpoint: has them.
-        which: last or best.
-        count: how many seeds the run has.
-        rows: which of them `policy` has.
+        policy: receives them.
+        checkpoint: the run's.
+        which: "last" or "best".
+        count: number of seeds in the run.
+        rows: the indices of the seeds that `policy` has.
 
     Raises:
-        UserError: there are none, they are damaged or another run's.
+        UserError: the policies are missing, damaged, or of another run.
     """
-    if problem := wrong_policy(which):
-        raise UserError(problem)
+    if which not in ("last", "best"):
+        raise WrongValue("policy", which, "should be 'last' or 'best'")
     best = which == "best"
     if best and not checkpoint.has("best"):
         raise UserError(f"{checkpoint.folder}: policy=best: the run has had no periodic evaluation")
@@ -50,4 +40,4 @@ def load_policies(policy: Policy, checkpoint: Checkpoint, which: str, *, count: 
         policy.load_state_dict({name: leaf[rows] for name, leaf in leaves.items()})
     except (ValueError, TypeError, AttributeError, RuntimeError, KeyError) as error:
         raise UserError(f"{checkpoint.folder}: the policy is not of this run ({error})") from None
-    return Origin(iterations[rows], SELECTED if best else None)
+    return iterations[rows], SELECTED if best else None

@@ -1,6 +1,6 @@
-"""Environments: made, described, and stepped together as arrays [K, E, ...]."""
+"""Environments: made from their keys, described, and stepped together as arrays [K, E, ...]."""
 
-from dqn.env.make import Env, EnvFactory, Wrapper, adapt
+from dqn.env.make import Env, EnvFactory, Wrapper, encoder
 from dqn.env.vector import Environments, Step
 
-__all__ = ["Env", "EnvFactory", "Environments", "Step", "Wrapper", "adapt"]
+__all__ = ["Env", "EnvFactory", "Environments", "Step", "Wrapper", "encoder"]

@@ -1,4 +1,4 @@
-"""Making one environment: as registered, wrapped, and adapted to what networks read."""
+"""One environment: made as registered, wrapped, and adapted to what networks read."""
 
 import importlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -18,9 +18,6 @@ from dqn.types import EnvSpec
 Env = gymnasium.Env[Any, Any]
 Wrapper = Callable[[Env], Env]
 
-EXTRAS = {"box2d": "box2d"}
-"""The extra of this package that installs what an environment's module needs."""
-
 NEEDS_DISCRETE = (
     "Q-learning needs a Discrete space, which gymnasium.wrappers.DiscretizeAction in env.wrappers makes"
 )
@@ -28,7 +25,7 @@ NEEDS_DISCRETE = (
 
 @dataclass(frozen=True, kw_only=True)
 class EnvFactory:
-    """Makes environments that are all alike.
+    """Makes equal environments. Every method that makes one raises WrongValue if a key is wrong.
 
     Args:
         id: a registered id, or "package:id", which imports the package first.
@@ -36,9 +33,6 @@ class EnvFactory:
         kwargs: the arguments of gymnasium.make.
         wrappers: each takes an environment and returns it wrapped. The first is the innermost.
         training_wrappers: further wrappers around these, in training only.
-
-    Raises:
-        WrongValue: from every method that makes an environment, if a key of the configuration is wrong.
     """
 
     id: str
@@ -52,14 +46,14 @@ class EnvFactory:
         return adapt(self.make_wrapped(training=training))
 
     def make_wrapped(self, *, training: bool) -> Env:
-        """Return an environment with its wrappers, its observations and actions as these leave them."""
+        """Return a wrapped environment with the observations and actions that its wrappers give it."""
         env = self.make_registered()
         for key, wrapper in self._layers(training=training):
             env = self._wrap(env, key, wrapper)
         return env
 
     def make_unchecked(self, *, training: bool) -> Env:
-        """Return an environment that does not check that it was reset before `step`: its caller resets it."""
+        """Return an adapted environment without the check that it was reset before `step`."""
         outer = layer = gymnasium.Wrapper(self.make(training=training))
         while isinstance(layer.env, gymnasium.Wrapper):
             if type(layer.env) is OrderEnforcing:
@@ -69,7 +63,7 @@ class EnvFactory:
         return outer.env
 
     def make_registered(self) -> Env:
-        """Return an environment as it is registered, without the wrappers."""
+        """Return the environment that is registered under the id, without the wrappers."""
         id, module = self.id, self.module
         try:
             if module is not None:
@@ -77,9 +71,9 @@ class EnvFactory:
             return gymnasium.make(id, disable_env_checker=True, **self.kwargs)
         except gymnasium.error.DependencyNotInstalled as error:
             spec = gymnasium.registry.get(id)
-            extra = next((e for word, e in EXTRAS.items() if spec and word in str(spec.entry_point)), None)
-            command = f'pip install "dqn[{extra}]"' if extra else "install what it names"
-            raise WrongValue("env.id", id, f"a package is missing ({error}): {command}") from None
+            is_box2d = spec is not None and "box2d" in str(spec.entry_point)
+            advice = 'pip install "dqn[box2d]"' if is_box2d else "install what it names"
+            raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
         except gymnasium.error.UnregisteredEnv as error:
             raise WrongValue("env.id", id, f"should be a registered environment ({error})") from None
         except ModuleNotFoundError as error:
@@ -93,14 +87,14 @@ class EnvFactory:
 
     @property
     def spec(self) -> EnvSpec:
-        """What the other parts must know of the environment.
+        """The facts about the environment that other parts need.
 
-        An environment is made for it unless the latest one that was inspected came from an equal factory.
+        This inspects a new environment unless the latest inspected one came from an equal factory.
         """
         return _INSPECTED.get(by_value(self)) or self.inspect()
 
     def inspect(self) -> EnvSpec:
-        """Return the spec of a new environment; each wrapper is also tried for one step."""
+        """Return the spec of a new environment, and try each of its wrappers for one step."""
         env = self.make_registered()
         try:
             for key, wrapper in self._layers(training=True):
@@ -145,11 +139,11 @@ class EnvFactory:
 
 
 _INSPECTED: dict[Hashable, EnvSpec] = {}
-"""The spec of the factory that was inspected last, under its value."""
+"""The spec of the factory that was inspected last; the key is `by_value` of the factory."""
 
 
 def by_value(value: Any) -> Hashable:
-    """Return a key that is equal for factories, wrappers and arguments that are equal."""
+    """Return a key that is the same for equal factories, wrappers and arguments."""
     if isinstance(value, EnvFactory):
         return tuple(by_value(getattr(value, field.name)) for field in fields(value))
     if isinstance(value, partial):
@@ -162,7 +156,7 @@ def by_value(value: Any) -> Hashable:
 
 
 def try_one_step(env: Env) -> None:
-    """Reset and step an environment; raise what it raises, or ValueError if its observations do not fit."""
+    """Reset and step an environment; raise ValueError if an observation has the wrong shape."""
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
     next_obs, *_ = env.step(env.action_space.sample())
@@ -177,7 +171,7 @@ def spaces_of(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
 
 
 def as_node(wrapper: Wrapper) -> dict[str, Any]:
-    """Return a wrapper as it is written in YAML."""
+    """Return the YAML node of a wrapper."""
     function = wrapper.func if isinstance(wrapper, partial) else wrapper
     arguments = wrapper.keywords if isinstance(wrapper, partial) else {}
     name = getattr(function, "__qualname__", type(function).__name__)
@@ -190,18 +184,21 @@ def one_line(error: Exception) -> str:
 
 def adapt(env: Env) -> Env:
     """Return an environment with composite observations flattened and discrete spaces counted from 0."""
-    space = env.observation_space
-    if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
-        env = gymnasium.wrappers.FlattenObservation(env)
-    if isinstance(space, spaces.Discrete) and space.start != 0:
-        first_obs = space.start
-        env = gymnasium.wrappers.TransformObservation(
-            env, lambda obs: obs - first_obs, spaces.Discrete(int(space.n))
-        )
-    actions = env.action_space
+    space, actions = env.observation_space, env.action_space
+    encode, encoded = encoder(space)
+    if encoded is not space:
+        env = gymnasium.wrappers.TransformObservation(env, encode, encoded)
     if isinstance(actions, spaces.Discrete) and actions.start != 0:
-        first_action = actions.start
-        env = gymnasium.wrappers.TransformAction(
-            env, lambda action: action + first_action, spaces.Discrete(int(actions.n))
-        )
+        first, count = actions.start, int(actions.n)
+        env = gymnasium.wrappers.TransformAction(env, lambda action: action + first, spaces.Discrete(count))
     return env
+
+
+def encoder(space: spaces.Space[Any]) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
+    """Return a function from observations of `space` to what networks read, and the space of the latter."""
+    if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
+        return partial(spaces.flatten, space), spaces.flatten_space(space)
+    if isinstance(space, spaces.Discrete) and space.start != 0:
+        first, count = space.start, int(space.n)
+        return lambda obs: obs - first, spaces.Discrete(count)
+    return lambda obs: obs, space

@@ -1,4 +1,4 @@
-"""What the other parts must know of an environment, from its spaces and its time limit."""
+"""The facts about an environment that other parts need, from its spaces and its time limit."""
 
 from typing import Any
 
@@ -25,12 +25,9 @@ def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
 
 
 def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
-    """Return the space's own type, one byte for zeros and ones, and no more than the network's float32."""
-    if (
-        np.issubdtype(space.dtype, np.integer)
-        and space.low.min(initial=0) == 0
-        and space.high.max(initial=1) == 1
-    ):
+    """Return the dtype of the space, but uint8 for zeros and ones and at most the network's float32."""
+    is_integer = np.issubdtype(space.dtype, np.integer)
+    if is_integer and space.low.min(initial=0) == 0 and space.high.max(initial=1) == 1:
         return np.dtype(np.uint8)
     return np.dtype(np.float32) if space.dtype is None or space.dtype.itemsize > 4 else space.dtype
 

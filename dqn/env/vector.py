@@ -1,4 +1,4 @@
-"""Environments of all seeds as arrays [K, E, ...], each seeded for itself, made anew in every iteration."""
+"""Environments of all seeds as arrays [K, E, ...]: separately seeded and remade in every iteration."""
 
 import multiprocessing
 import signal
@@ -16,12 +16,12 @@ from dqn.types import Array, Bools, Floats, Integers, Positive, PositiveInt
 
 
 class Step(NamedTuple):
-    """What one step of all environments gave, [K, E, ...]."""
+    """The results of one step of all environments, [K, E, ...]."""
 
     next_obs: Array
     raw_reward: Floats
     reward: Floats
-    """As learning sees it: clipped, then scaled."""
+    """Reward used for learning: clipped, then scaled."""
     terminated: Bools
     truncated: Bools
     ended: Bools
@@ -29,10 +29,7 @@ class Step(NamedTuple):
 
 
 class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment in a process of its own that can wait for others: it repeats its last observation.
-
-    Setting `paused` pauses it, a reset wakes it.
-    """
+    """An environment that repeats its last observation while `paused` is set; a reset clears it."""
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)
@@ -51,7 +48,7 @@ class Pausable(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class AsyncColumns(AsyncVectorEnv):
-    """Environments in a process each, which can wait for each other."""
+    """Environments in one process each, which can be paused."""
 
     def __init__(self, makers: Sequence[Callable[[], Env]]) -> None:
         makers = [partial(make_in_worker, make) for make in makers]
@@ -65,15 +62,15 @@ class AsyncColumns(AsyncVectorEnv):
         return super().reset(seed=seed, options=options)
 
     def pause(self, mask: Bools) -> None:
-        """Let the environments of `mask` repeat their last observation until they are reset."""
+        """Make the environments in `mask` repeat their last observation until they are reset."""
         self._paused |= mask
         self.set_attr("paused", self._paused.tolist())
 
 
 class SyncColumns:
-    """Environments stepped in turn, with the interface of AsyncColumns.
+    """Environments stepped one after another, with the interface of AsyncColumns.
 
-    Gymnasium's SyncVectorEnv checks, stacks and copies at every step; that costs more than CartPole.
+    Gymnasium's SyncVectorEnv also checks, stacks and copies at every step, which takes longer than CartPole.
     """
 
     def __init__(self, makers: Sequence[Callable[[], Env]]) -> None:
@@ -92,7 +89,7 @@ class SyncColumns:
         return self._obs, {}
 
     def pause(self, mask: Bools) -> None:
-        """Let the environments of `mask` repeat their last observation until they are reset."""
+        """Make the environments in `mask` repeat their last observation until they are reset."""
         for i in np.flatnonzero(mask).tolist():
             self._awake.pop(i, None)
 
@@ -112,22 +109,22 @@ class SyncColumns:
 class Environments:
     """E environments for each of K seeds, stepped together.
 
-    An ended environment stays as it is until `reset`, so `step` returns the true last observation.
+    An environment whose episode ended is not reset by itself, so `step` returns its true last observation.
 
     Args:
         id: a registered id, or "package:id".
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
-        wrappers: around every environment, as in EnvFactory.
-        training_wrappers: around these, where `training`.
-        num_envs: E.
-        vectorization: "sync" steps them in turn, "async" in a process each.
-        reward_scale: learning sees reward * reward_scale.
-        reward_clip: the raw reward is clipped to [-reward_clip, reward_clip] before; None: not.
-        time_limit_is_terminal: a truncation of the environment's counts as termination. Pardo et al. (2018).
+        wrappers: wrap every environment, as in EnvFactory.
+        training_wrappers: further wrappers around these if `training` is set.
+        num_envs: environments per seed, E.
+        vectorization: "sync" steps them one after another, "async" in one process each.
+        reward_scale: factor of the rewards used for learning.
+        reward_clip: before that, rewards are clipped to [-reward_clip, reward_clip]; None: they are not.
+        time_limit_is_terminal: a truncation counts as a termination. Pardo et al. (2018).
         seeds: the K seeds.
-        purpose: names the stream that seeds the environments.
-        training: whether the training wrappers are there, too.
+        role: names the random stream that seeds the environments.
+        training: adds the training wrappers.
     """
 
     def __init__(
@@ -144,7 +141,7 @@ class Environments:
         reward_clip: Positive | None,
         time_limit_is_terminal: bool,
         seeds: Sequence[int],
-        purpose: str,
+        role: str,
         training: bool,
     ) -> None:
         factory = EnvFactory(
@@ -156,26 +153,23 @@ class Environments:
         self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": AsyncColumns}[vectorization]
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
-        self._seeds, self._purpose = seeds, purpose
+        self._seeds, self._role = seeds, role
         self._shape = (len(seeds), num_envs)
         self._obs_shape = (*self._shape, *self.spec.obs.shape)
         self._vector: Any = None
 
     def reset(self, iteration: int) -> Array:
-        """Make all environments anew, seeded for `iteration`, and return their first observations."""
+        """Make new environments, seeded for `iteration`, and return their first observations."""
         self.close()
         count = len(self._seeds) * self.num_envs
         self._vector = self._vectorize([self._make] * count)
-        seeds = [
-            integer(seed, self._purpose, iteration, env)
-            for seed in self._seeds
-            for env in range(self.num_envs)
-        ]
+        envs = range(self.num_envs)
+        seeds = [integer(seed, self._role, iteration, env) for seed in self._seeds for env in envs]
         obs, _ = self._vector.reset(seed=seeds)
         return self._obs(obs)
 
     def step(self, action: Integers) -> Step:
-        """Step every environment that is neither ended nor paused by its action [K, E]."""
+        """Step every environment that is not paused with its action [K, E]."""
         obs, raw, terminated, truncated, _ = self._vector.step(action.ravel())
         shape = self._shape
         raw = raw.reshape(shape)
@@ -188,16 +182,16 @@ class Environments:
         return Step(self._obs(obs), raw, reward, terminated, ended > terminated, ended)
 
     def restart(self, where: Bools) -> Array:
-        """Begin a new episode in the environments `where` [K, E]; return all current observations."""
+        """Start a new episode in the environments `where` [K, E]; return the observations of all."""
         obs, _ = self._vector.reset(options={"reset_mask": where.ravel()})
         return self._obs(obs)
 
     def pause(self, where: Bools) -> None:
-        """Let the ended environments `where` [K, E] wait until they are restarted."""
+        """Pause the environments `where` [K, E], whose episodes ended, until they are restarted."""
         self._vector.pause(where.ravel())
 
     def _obs(self, obs: Array) -> Array:
-        """Return a copy in the shape and type of the spec."""
+        """Return a copy with the shape and the dtype of the spec."""
         return obs.reshape(self._obs_shape).astype(self.spec.obs.dtype)
 
     def close(self) -> None:
@@ -207,7 +201,7 @@ class Environments:
 
 
 def make_in_worker(make: Callable[[], Env]) -> Pausable:
-    """Make an environment in its process, which leaves signals to the run: that ends it."""
+    """Make an environment in a worker process, which ignores Ctrl-C: the run stops its workers."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

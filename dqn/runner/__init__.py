@@ -1,4 +1,4 @@
-"""The loop and what runs in it: the clock, evaluation, the best policies, videos."""
+"""The training loop and what it runs: clock, collector, evaluation, best policies, videos."""
 
 from dqn.runner.clock import Clock, EpisodesClock, StepsClock
 from dqn.runner.evaluator import Evaluator

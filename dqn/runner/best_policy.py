@@ -1,4 +1,4 @@
-"""The best policies by evaluation: selected, and therefore biased upwards."""
+"""Each seed's best policy, selected by the periodic evaluation and therefore biased upwards."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,9 @@ State = dict[str, Any]
 
 
 class Best:
-    """Of each seed the policy of the periodic evaluation in which its mean return was the highest.
+    """For each seed, the policy whose periodic evaluation had the highest mean return.
 
-    The highest of many noisy scores is higher than what its policy is worth: `score` is no run's result.
+    The highest of many noisy scores overestimates its policy, so `score` is not the result of a run.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -22,16 +22,16 @@ class Best:
         self.score = np.full(len(seeds), -np.inf)
         self.iteration = np.zeros(len(seeds), np.int64)
         self.changed = False
-        """Whether there are policies that no checkpoint has."""
+        """True if no checkpoint has the present policies yet."""
         self._policy: State = {}
 
     def evaluated(self, policy: State, returns: Array, iteration: int) -> None:
-        """Keep the policies of those seeds whose returns [K, episodes] are better than ever.
+        """Keep the policies of those seeds that scored higher than ever before.
 
         Args:
             policy: parameters of all seeds [K, ...].
-            returns: of the evaluation.
-            iteration: after which it was.
+            returns: of the evaluation's episodes [K, episodes].
+            iteration: the iteration after which the evaluation took place.
         """
         score = returns.mean(-1)
         better = score > self.score
@@ -45,7 +45,7 @@ class Best:
         self.changed = True
 
     def summary(self) -> State | None:
-        """Return each seed's best periodic evaluation, for the status; None without any."""
+        """Return each seed's best periodic evaluation, for the status; None if there was none."""
         seeds = {
             str(seed): {"mean_return": float(score), "iteration": int(iteration)}
             for seed, score, iteration in zip(self.seeds, self.score, self.iteration, strict=True)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,9 +11,9 @@ from dqn.types import Bools, NonNegativeInt, PositiveInt, PositiveProbability, P
 
 @dataclass(frozen=True, kw_only=True)
 class Clock(ABC):
-    """A run's one clock: what a tick is, how many there are, and everything that counts them.
+    """The unit in which a run counts time, its tick, and every period that is counted in it.
 
-    The keys are explained in conf/runner.
+    conf/runner explains the keys.
     """
 
     iteration_length: PositiveInt
@@ -27,11 +28,8 @@ class Clock(ABC):
     eval_epsilon: Probability
     histogram_period: NonNegativeInt
     video_period: NonNegativeInt
-
-    @property
-    @abstractmethod
-    def unit(self) -> str:
-        """Return the name of a tick."""
+    unit: ClassVar[str]
+    """The name of a tick."""
 
     @property
     @abstractmethod
@@ -40,15 +38,15 @@ class Clock(ABC):
 
     @property
     def planned_updates(self) -> int:
-        """Return about how many updates the whole run has."""
+        """Return the approximate number of updates in the whole run."""
         return (self.total // self.train_period) * self.updates_per_train
 
     @abstractmethod
     def ticks(self, waiting: Bools) -> int:
-        """Return how many ticks pass now; if any do, the environments that wait begin new episodes.
+        """Return the ticks that pass now; if any pass, the waiting environments start new episodes.
 
         Args:
-            waiting: [K, E], True where the episode has ended.
+            waiting: True where the episode has ended [K, E].
         """
 
 
@@ -83,5 +81,5 @@ class StepsClock(Clock):
 
 
 def whole_rounds(waiting: Bools) -> int:
-    """Return 1 if all environments wait [K, E], which ends a round of one episode in each, otherwise 0."""
+    """Return 1 if all environments wait [K, E], which ends a round of one episode in each; 0 if not."""
     return int(np.count_nonzero(waiting) == waiting.size)

@@ -1,4 +1,4 @@
-"""The collector: it acts, steps the environments, and knows which of them wait."""
+"""The collector: acts, steps the environments, and pauses or restarts those whose episode ended."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,11 +14,11 @@ class Collected(NamedTuple):
     """One step of all environments."""
 
     row: Row
-    """As memory stores it."""
+    """The transitions, as memory stores them."""
     raw_reward: Floats
-    """As the environments gave it [K, E]; 0 where one is paused."""
+    """Rewards before clipping and scaling [K, E]; 0 for paused environments."""
     ended: Bools
-    """The episodes that ended in their environment [K, E]."""
+    """True where the environment ended its episode [K, E]."""
     ticks: int
     """Ticks of the clock that passed."""
 
@@ -26,45 +26,45 @@ class Collected(NamedTuple):
 class Collector:
     """Plays in all environments of all seeds, one step at a time.
 
-    An environment is active or it waits. What happens where an episode ends with a step:
+    An environment is active, or it waits for the next tick to start a new episode. How an episode ends:
 
-    | the step                  | row.terminated | row.truncated | ended | then                         |
-    |---------------------------|----------------|---------------|-------|------------------------------|
-    | terminates                | True           | False         | True  | waits; restarts with the tick |
-    | meets the time limit      | False          | True          | True  | waits; restarts with the tick |
-    | is the iteration's last   | False          | True          | False | the environments are closed  |
+    | its last step           | row.terminated | row.truncated | ended | then                              |
+    |-------------------------|----------------|---------------|-------|-----------------------------------|
+    | terminates              | True           | False         | True  | it waits; the tick restarts it    |
+    | reaches the time limit  | False          | True          | True  | it waits; the tick restarts it    |
+    | ends the iteration      | False          | True          | False | the next `start` replaces it      |
 
-    On the steps clock every step is a tick, so nothing ever waits; on the episodes clock an environment is
-    paused until all others have ended their episodes too.
+    On the steps clock every step is a tick, so the restart follows at once. On the episodes clock the
+    environment is paused until the episodes of all others have ended too.
 
     Args:
         env: the environments.
         actor: chooses the actions.
-        ticks: the ticks that pass, given which environments wait [K, E].
+        ticks: returns the ticks that pass, given which environments wait [K, E].
     """
 
     def __init__(self, *, env: Environments, actor: Actor, ticks: Callable[[Bools], int]) -> None:
         self.env, self.actor, self._ticks = env, actor, ticks
 
     def start(self, iteration: int) -> None:
-        """Make all environments, seeded for `iteration`."""
-        self._begin(self.env.reset(iteration))
+        """Make new environments, seeded for `iteration`."""
+        self._start_episodes(self.env.reset(iteration))
 
-    def _begin(self, obs: Array) -> None:
+    def _start_episodes(self, obs: Array) -> None:
         self._obs = obs
         self._waiting = np.zeros(obs.shape[:2], bool)
-        self._play(~self._waiting)
+        self._activate(~self._waiting)
 
-    def _play(self, active: Bools) -> None:
+    def _activate(self, active: Bools) -> None:
         self._active = active
         self._playing: Bools = np.any(active, axis=-1)
 
     def collect(self, epsilon: float, left: int) -> Collected:
-        """Step every active environment once, and begin or pause episodes where that is due.
+        """Step every active environment once; restart or pause those whose episode has ended.
 
         Args:
             epsilon: the probability of a random action.
-            left: ticks to the end of the iteration, which cuts every episode.
+            left: ticks until the iteration ends, which truncates every episode.
         """
         obs, active = self._obs, self._active
         action = self.actor.act(obs, epsilon, self._playing)
@@ -72,13 +72,13 @@ class Collector:
         self._obs = step.next_obs
         self._waiting |= step.ended
         ticks = self._ticks(self._waiting)
-        cuts = ticks == left
-        truncated = active & ~step.terminated if cuts else step.truncated
+        is_last = ticks == left
+        truncated = active & ~step.terminated if is_last else step.truncated
         row = Row(obs, action, step.reward, step.next_obs, step.terminated, truncated, active)
         if ticks:
-            if not cuts and np.count_nonzero(self._waiting):
-                self._begin(self.env.restart(self._waiting))
+            if not is_last and np.count_nonzero(self._waiting):
+                self._start_episodes(self.env.restart(self._waiting))
         elif np.count_nonzero(step.ended):
             self.env.pause(step.ended)
-            self._play(~self._waiting)
+            self._activate(~self._waiting)
         return Collected(row, step.raw_reward, step.ended, ticks)

@@ -1,4 +1,4 @@
-"""Counters of a run: what the loop, the result, the status and the logger read."""
+"""Counters of a run, which the loop, the result, the status and the logger read."""
 
 import time
 from collections import deque
@@ -16,8 +16,8 @@ State = dict[str, Any]
 class Counters:
     """Steps, episodes and updates of every seed, and its latest returns.
 
-    The step of a transition of environment e (of E) is the number of steps its seed took before this step of
-    all its environments, plus e + 1; so each transition has a number of its own.
+    The transitions of a seed are numbered by environment: if the seed took n steps before all of its E
+    environments were stepped, the transition of environment e is step n + e + 1.
 
     Args:
         seeds: the K seeds.
@@ -25,17 +25,18 @@ class Counters:
     """
 
     def __init__(self, *, seeds: Sequence[int], num_envs: int) -> None:
+        shape = (len(seeds), num_envs)
         self.seeds = seeds
         self.episodes = np.zeros(len(seeds), np.int64)
         self.updates = 0
         self.recent: list[deque[float]] = [deque(maxlen=RECENT_EPISODES) for _ in seeds]
         self.evaluation: dict[str, list[float]] | None = None
         """Returns of the latest evaluation's episodes, by seed."""
-        self._returns = np.zeros((len(seeds), num_envs))
-        self._transitions = np.zeros((len(seeds), num_envs), np.int64)
-        self._begun = np.zeros((len(seeds), num_envs), np.int64)
-        """The value of `_transitions` when each present episode started."""
-        self._started, self._steps_before = 0.0, 0
+        self._returns = np.zeros(shape)
+        self._transitions = np.zeros(shape, np.int64)
+        self._transitions_before = np.zeros(shape, np.int64)
+        """Value of `_transitions` at the start of each present episode."""
+        self._start_time, self._start_steps = 0.0, 0
 
     @property
     def steps(self) -> Integers:
@@ -45,47 +46,46 @@ class Counters:
 
     @property
     def positions(self) -> list[Position]:
-        """Return how far each seed is, [K]."""
+        """Return the position of each seed, [K]."""
         episodes = self.episodes.tolist()
         return [Position(*both, self.updates) for both in zip(self.steps.tolist(), episodes, strict=True)]
 
     def start_iteration(self) -> None:
-        """Forget the unfinished episodes: their environments are gone."""
+        """Forget the unfinished episodes, whose environments are gone."""
         self._returns[:] = 0
-        self._begun[:] = self._transitions
-        self._started = time.perf_counter()
-        self._steps_before = int(self.steps.sum())
+        self._transitions_before[:] = self._transitions
+        self._start_time, self._start_steps = time.perf_counter(), int(self.steps.sum())
 
     def count(self, *, raw_reward: Floats, active: Bools, ended: Bools) -> list[Episode]:
         """Count one step of all active environments [K, E]; return the episodes that ended with it."""
         self._returns += raw_reward
-        episodes = self._episodes(ended) if np.count_nonzero(ended) else []
+        episodes = self._count_episodes(ended) if np.count_nonzero(ended) else []
         self._transitions += active
         return episodes
 
-    def _episodes(self, ended: Bools) -> list[Episode]:
+    def _count_episodes(self, ended: Bools) -> list[Episode]:
         steps, episodes = self.steps.tolist(), []
         for k, e in zip(*(axis.tolist() for axis in ended.nonzero()), strict=True):
             self.episodes[k] += 1
             episode_return, transitions = float(self._returns[k, e]), int(self._transitions[k, e]) + 1
-            length = transitions - int(self._begun[k, e])
-            self._returns[k, e], self._begun[k, e] = 0, transitions
+            length = transitions - int(self._transitions_before[k, e])
+            self._returns[k, e], self._transitions_before[k, e] = 0, transitions
             self.recent[k].append(episode_return)
             at = Position(steps[k] + e + 1, int(self.episodes[k]), self.updates)
             episodes.append(Episode(k, at, episode_return, length))
         return episodes
 
     def evaluated(self, returns: Array) -> None:
-        """Remember the returns [K, episodes] as the latest evaluation's."""
+        """Remember the returns of an evaluation's episodes [K, episodes]."""
         self.evaluation = {str(seed): returns[k].tolist() for k, seed in enumerate(self.seeds)}
 
     def recent_returns(self) -> list[float]:
-        """Return each seed's mean return of its latest episodes; seeds without any are left out."""
+        """Return the mean return of each seed's latest episodes, without the seeds that finished none."""
         return [float(np.mean(returns)) for returns in self.recent if returns]
 
     def steps_per_second(self) -> float:
-        """Return the environment steps of all seeds per second, since this iteration started."""
-        return (int(self.steps.sum()) - self._steps_before) / (time.perf_counter() - self._started)
+        """Return the environment steps of all seeds per second in this iteration."""
+        return (int(self.steps.sum()) - self._start_steps) / (time.perf_counter() - self._start_time)
 
     def state_dict(self) -> State:
         return {
@@ -100,7 +100,7 @@ class Counters:
         self._transitions[:] = state["transitions"]
         self.episodes[:] = state["episodes"]
         self.updates = state["updates"]
-        for mine, theirs in zip(self.recent, state["recent"], strict=True):
+        for mine, stored in zip(self.recent, state["recent"], strict=True):
             mine.clear()
-            mine.extend(theirs)
+            mine.extend(stored)
         self.evaluation = state["evaluation"]

@@ -1,10 +1,10 @@
-"""Evaluation: fresh environments, streams of its own, nothing of training touched."""
+"""Evaluation on separate environments and random streams, so that training does not notice it."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dqn.agent import Policy
+from dqn.agent import Actor, Policy
 from dqn.env import Environments
 from dqn.runner.clock import whole_rounds
 from dqn.runner.collector import Collector
@@ -12,18 +12,18 @@ from dqn.seeding import Uniforms, stream
 from dqn.types import Floats, Probability
 
 MAX_COLUMNS = 32
-"""Environments per seed at once."""
+"""Greatest number of environments per seed that are stepped together."""
 
 
 class Evaluator:
     """Plays whole episodes with a policy.
 
     Args:
-        make_env: makes Environments, given num_envs, seeds, purpose and training.
+        make_env: makes Environments, given num_envs, vectorization, seeds, role and training.
         seeds: the K seeds.
-        episodes: per seed.
-        epsilon: probability of a random action.
-        purpose: names the streams; evaluations of different purposes play different episodes.
+        episodes: number of episodes per seed.
+        epsilon: the probability of a random action.
+        role: names the random streams; evaluations of different roles play different episodes.
     """
 
     def __init__(
@@ -33,44 +33,40 @@ class Evaluator:
         seeds: Sequence[int],
         episodes: int,
         epsilon: Probability,
-        purpose: str,
+        role: str,
     ) -> None:
-        self.seeds, self.episodes, self.epsilon, self.purpose = seeds, episodes, epsilon, purpose
+        self.seeds, self.episodes, self.epsilon, self.role = seeds, episodes, epsilon, role
         self.columns = min(episodes, MAX_COLUMNS)
         self._make_env = make_env
 
-    def __call__(self, policy: Policy, place: int) -> Floats:
+    def __call__(self, policy: Policy, index: int) -> Floats:
         """Return the undiscounted raw returns [K, episodes].
 
-        Every column plays whole episodes, the same number each, so that short ones are not favoured.
+        Every column plays the same number of whole episodes, so short episodes are not favoured.
 
         Args:
-            policy: acts.
-            place: tells this evaluation's streams from another's, such as the iteration.
+            policy: chooses the actions.
+            index: the number of this evaluation, such as the iteration; each has its own random streams.
         """
+        rounds = -(-self.episodes // self.columns)
+        returns: Floats = np.zeros((len(self.seeds), rounds, self.columns))
         env = self._make_env(
-            num_envs=self.columns,
-            vectorization="sync",
-            seeds=self.seeds,
-            purpose=self.purpose,
-            training=False,
+            num_envs=self.columns, vectorization="sync", seeds=self.seeds, role=self.role, training=False
         )
         collector = Collector(env=env, actor=policy.actor(), ticks=whole_rounds)
-        rounds = -(-self.episodes // self.columns)
         try:
-            collector.start(place)
-            returns = [self._round(collector, policy, place, number, rounds) for number in range(rounds)]
+            collector.start(index)
+            for number in range(rounds):
+                collector.actor = self._actor(policy, index, number)
+                ended = False
+                while not ended:
+                    step = collector.collect(self.epsilon, rounds - number)
+                    returns[:, number] += step.raw_reward
+                    ended = step.ticks > 0
         finally:
             env.close()
-        return np.concatenate(returns, axis=-1)[:, : self.episodes]
+        return returns.reshape(len(self.seeds), -1)[:, : self.episodes]
 
-    def _round(self, collector: Collector, policy: Policy, place: int, number: int, rounds: int) -> Floats:
-        """Play one episode in each column; return their returns [K, columns]."""
-        streams = [stream(seed, self.purpose + " exploration", place, number) for seed in self.seeds]
-        collector.actor = policy.actor(exploration=Uniforms(streams, (self.columns, 2)))
-        returns: Floats = np.zeros((len(self.seeds), self.columns))
-        ticks = 0
-        while not ticks:
-            _, raw_reward, _, ticks = collector.collect(self.epsilon, rounds - number)
-            returns += raw_reward
-        return returns
+    def _actor(self, policy: Policy, *indices: int) -> Actor:
+        streams = [stream(seed, f"{self.role} exploration", *indices) for seed in self.seeds]
+        return policy.actor(exploration=Uniforms(streams, (self.columns, 2)))

@@ -1,4 +1,4 @@
-"""The loop: act, store, learn, and between iterations log, evaluate and save."""
+"""The training loop: act, store, learn; after each iteration evaluate, log and save."""
 
 import itertools
 import logging
@@ -19,6 +19,7 @@ from dqn.runner.clock import Clock
 from dqn.runner.collector import Collector
 from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
+from dqn.runner.progress import bar_line, log_line, status
 from dqn.runner.support import warn_of_returns_beyond_support
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
@@ -31,16 +32,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_STEPS = 256
-"""Steps of the loop from one look at the clock, for the progress bar, and at the memory to the next."""
+CHECK_STEPS = 256
+"""Loop steps between two checks of the time, for the progress bar, and of the process's memory."""
 HISTOGRAM_OBSERVATIONS = 256
 
 
 class Runner:
     """Trains K seeds in lock step, from the last checkpoint of its folder if there is one.
 
-    A run is a row of iterations. Each begins on freshly made and seeded environments, and between two of them
-    everything else is in the checkpoint: so a run that was killed and resumed is the run that was not.
+    A run is a sequence of iterations. Each starts on new, freshly seeded environments, and everything else
+    that lasts from one iteration to the next is in the checkpoint. So a run that was killed and resumed is
+    bit for bit the run that was never stopped.
     """
 
     def __init__(
@@ -61,23 +63,22 @@ class Runner:
     ) -> None:
         self.clock, self.env, self.agent, self.memory = clock, env, agent, memory
         self.epsilon, self.evaluator = epsilon, evaluator
+        self.counters, self.logger, self.checkpoint = counters, logger, checkpoint
+        self.camera, self.bar, self.on_progress = camera, bar, on_progress
         self.collector = Collector(env=env, actor=agent.actor, ticks=clock.ticks)
-        self.counters, self.logger = counters, logger
-        self.checkpoint, self.on_progress = checkpoint, on_progress
-        self.camera, self.bar = camera, bar
         self.trimmer = MallocTrimmer()
-        self.starts = max(clock.learning_starts, memory.least_stored)
-        """Transitions that each seed has stored before the first update."""
-        self.stop = threading.Event()
-        """Ends the run at its next step, as an interrupt, when it is set."""
         self.best = Best(counters.seeds)
+        self.starts = max(clock.learning_starts, memory.least_stored)
+        """Transitions that each seed stores before the first update."""
+        self.stop = threading.Event()
+        """Once set, the next step raises KeyboardInterrupt."""
         self.iteration = 0
         self.tick = 0
 
     def run(self) -> float:
         """Train to the end and return the interquartile mean over seeds of the final evaluation's returns.
 
-        Without evaluation: of the mean of each seed's latest training returns.
+        Without evaluation it is that of each seed's mean return in its latest training episodes.
 
         Raises:
             UserError: the loss is not finite, or a file could not be written; the last checkpoint stays.
@@ -96,18 +97,11 @@ class Runner:
             if not self.is_due(self.clock.eval_period):
                 self.final_evaluation()
         except BaseException:
-            with suppress(Exception):  # such as of workers that the same signal has ended: the cause counts
+            with suppress(Exception):  # e.g. workers that the same signal has stopped; the first error counts
                 self.close()
             raise
         self.close()
         return self.result()
-
-    def close(self) -> None:
-        with ExitStack() as stack:
-            stack.callback(self.logger.close)
-            stack.callback(self.env.close)
-            if self.bar is not None:
-                stack.callback(self.bar.close)
 
     def train(self) -> None:
         """Play and learn for one iteration."""
@@ -117,8 +111,8 @@ class Runner:
         for step in itertools.count(1):
             if self.stop.is_set():
                 raise KeyboardInterrupt
-            if step % LOOK_STEPS == 0:
-                self.show()
+            if step % CHECK_STEPS == 0:
+                self.draw_bar()
                 self.trimmer.trim()
             epsilon = self.epsilon(self.tick)
             row, raw_reward, ended, ticks = self.collector.collect(epsilon, end - self.tick)
@@ -132,7 +126,7 @@ class Runner:
                     break
 
     def learn(self, ticks: int) -> None:
-        """Do, tick by tick, the updates and the target syncs that the latest `ticks` made due."""
+        """Make the updates and target syncs that became due in the latest `ticks`, tick by tick."""
         clock = self.clock
         for tick in range(self.tick - ticks + 1, self.tick + 1):
             if tick % clock.train_period == 0 and self.counters.steps.min() >= self.starts:
@@ -146,21 +140,21 @@ class Runner:
         update = self.agent.update(sample, tick)
         self.counters.updates += 1
         self.logger.update(update)
-        wrong = ~np.isfinite(update.loss)
-        if wrong.any():
-            seeds = [seed for seed, is_wrong in zip(self.counters.seeds, wrong, strict=True) if is_wrong]
+        finite = np.isfinite(update.loss)
+        if not finite.all():
+            seeds = ", ".join(str(self.counters.seeds[k]) for k in np.flatnonzero(~finite).tolist())
             raise UserError(
-                f"the loss of seed {', '.join(map(str, seeds))} is not finite in update"
-                f" {self.counters.updates}; a smaller agent.lr or agent.max_grad_norm may help"
+                f"the loss of seed {seeds} is not finite in update {self.counters.updates};"
+                " a smaller agent.lr or agent.max_grad_norm may help"
             )
         self.memory.update_priorities(sample.row, update.priority)
 
     def is_due(self, period: int) -> bool:
-        """Return whether something of this period, in iterations, is due after the present one; 0: never."""
+        """Return whether an action with this period, in iterations, is due now; with period 0 it never is."""
         return period > 0 and self.iteration % period == 0
 
     def end_iteration(self) -> None:
-        """Evaluate, log, draw histograms and film, each where it is due."""
+        """Evaluate, log, draw histograms and film, each if it is due."""
         policy, counters, logger = self.agent.policy, self.counters, self.logger
         if self.is_due(self.clock.eval_period) and self.evaluator is not None:
             returns = self.evaluator(policy, self.iteration)
@@ -178,12 +172,23 @@ class Runner:
             self.camera.film(path, policy, self.iteration)
 
     def final_evaluation(self) -> None:
-        """Evaluate the finished run, for its status alone.
+        """Evaluate the finished run for its status, not for its metrics.
 
-        A run with a larger total, given later, thus writes the metrics of one that had it from the start.
+        So a run that is extended later has the metrics of a run that had the larger total from the start.
         """
         if self.evaluator is not None:
             self.counters.evaluated(self.evaluator(self.agent.policy, self.iteration))
+
+    def report(self, steps_per_second: float) -> None:
+        """Log the progress of the run and record it in the status."""
+        log.info(log_line(self, steps_per_second))
+        self.draw_bar()
+        self.on_progress(status(self))
+
+    def draw_bar(self) -> None:
+        """Draw the progress bar if there is one and it is due."""
+        if self.bar is not None and self.bar.due():
+            self.bar.show(self.tick, bar_line(self))
 
     def result(self) -> float:
         """Return the interquartile mean over seeds of the latest evaluation or, without one, of training."""
@@ -192,81 +197,42 @@ class Runner:
         returns = self.counters.recent_returns()
         return interquartile_mean(returns) if returns else float("nan")
 
-    def report(self, steps_per_second: float) -> None:
-        """Log how far the run is and record it in the status."""
-        total = self.clock.total
-        parts = [f"{self.clock.unit} {self.tick:>{len(str(total))}} of {total}", *self.numbers()]
-        if self.is_due(self.clock.eval_period) and self.counters.evaluation is not None:
-            parts.append(f"evaluation {self.result():6.1f}")
-        parts.append(f"{steps_per_second:,.0f} steps/s")
-        log.info(" | ".join(parts))
-        self.show()
-        self.on_progress(self.progress())
-
-    def numbers(self) -> list[str]:
-        """Return the returns of the latest episodes, over several seeds with their range, and epsilon."""
-        returns = self.counters.recent_returns()
-        spread = f" ({min(returns):.1f} to {max(returns):.1f})" if len(returns) > 1 else ""
-        told = [f"return {interquartile_mean(returns):6.1f}{spread}"] if returns else []
-        return [*told, f"epsilon {self.epsilon(self.tick):.3f}"]
-
-    def show(self) -> None:
-        """Draw the progress bar, if there is one and it is due."""
-        if self.bar is None or not self.bar.due():
-            return
-        parts = self.numbers()
-        if np.isfinite(self.logger.loss).any():
-            parts.append(f"loss {np.nanmean(self.logger.loss):.3g}")
-        parts.append(f"{self.counters.steps_per_second():,.0f} steps/s")
-        self.bar.show(self.tick, " | ".join(parts))
-
-    def progress(self) -> dict[str, Any]:
-        return {
-            "unit": self.clock.unit,
-            "tick": self.tick,
-            "total": self.clock.total,
-            "iteration": self.iteration,
-            "updates": self.counters.updates,
-            "steps": self.counters.steps.tolist(),
-            "episodes": self.counters.episodes.tolist(),
-        }
-
-    def parts(self) -> dict[str, Part]:
-        """Return what a checkpoint holds."""
-        return {
-            "learner": TorchPart(self),
-            "policy": TorchPart(self.agent.policy),
-            "memory": TorchPart(self.memory),
-            "rows": self.memory.rows,
-            "best": TorchPart(self.best),
-        }
+    def close(self) -> None:
+        with ExitStack() as stack:
+            stack.callback(self.logger.close)
+            stack.callback(self.env.close)
+            if self.bar is not None:
+                stack.callback(self.bar.close)
 
     def save(self) -> None:
-        """Write a checkpoint of everything."""
-        parts = self.parts()
-        if not self.best.changed:
-            del parts["best"]
-        self.checkpoint.save(self.iteration, parts)
+        """Write a checkpoint; the best policies are written only if they changed."""
+        self.checkpoint.save(self.iteration, self.parts(best=self.best.changed))
         self.best.changed = False
 
     def restore(self) -> None:
-        """Go to where the checkpoint is, or to the start if there is none.
+        """Load the checkpoint, or open new files if there is none.
 
         Raises:
-            UserError: the checkpoint is damaged or of another run.
+            UserError: the checkpoint is damaged or belongs to another run.
         """
         if not self.checkpoint.exists():
             self.logger.open(self.counters.positions, None)
             return
-        parts = self.parts()
-        if not self.checkpoint.has("best"):
-            del parts["best"]
-        parts["learner"] = parts.pop("learner")  # the last: it cuts the metrics to where they were
-        self.checkpoint.restore(parts)
+        self.checkpoint.restore(self.parts(best=self.checkpoint.has("best")))
         log.info("resumed after %s %d", self.clock.unit, self.tick)
 
+    def parts(self, *, best: bool) -> dict[str, Part]:
+        """Return the parts of a checkpoint; loading the last one cuts the metrics files to their old size."""
+        return {
+            "policy": TorchPart(self.agent.policy),
+            "memory": TorchPart(self.memory),
+            "rows": self.memory.rows,
+            **({"best": TorchPart(self.best)} if best else {}),
+            "learner": TorchPart(self),
+        }
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that is not in another part of the checkpoint."""
+        """Return the state that no other part of the checkpoint holds."""
         return {
             "agent": self.agent.state_dict(),
             "counters": self.counters.state_dict(),

@@ -1,4 +1,4 @@
-"""A warning of rewards that give returns which the network's head cannot represent."""
+"""A warning about rewards whose returns the network's head cannot represent."""
 
 import logging
 
@@ -11,11 +11,11 @@ log = logging.getLogger(__name__)
 
 
 def warn_of_returns_beyond_support(agent: Agent, memory: ReplayMemory, time_limit: int | None) -> None:
-    """Warn if returns of the stored rewards may lie beyond the limits of the head, such as C51's support.
+    """Warn if the stored rewards may give returns beyond the limits of the head, such as C51's support.
 
     Args:
-        agent: gives the discount and the limits.
-        memory: gives the range of rewards.
+        agent: has the discount and the limits.
+        memory: has the rewards.
         time_limit: steps after which an episode is truncated; None: without a limit.
     """
     steps = 1 / (1 - agent.gamma) if agent.gamma < 1 else float(time_limit or "inf")

@@ -1,9 +1,9 @@
-"""Videos: one greedy episode, played in an environment of its own, so that nothing else notices."""
+"""Videos: one greedy episode each, played in a separate environment so that training does not notice it."""
 
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,8 @@ from dqn.errors import UserError
 from dqn.seeding import integer
 from dqn.types import Array
 
-INSTALL = 'pip install "dqn[video]"'
 FRAMES_PER_SECOND = 30
-"""Where the environment does not say how many."""
+"""Speed of a video if the environment names none."""
 
 
 class Camera:
@@ -26,7 +25,7 @@ class Camera:
 
     Args:
         factory: makes the environment.
-        seeds: of the policies.
+        seeds: the seeds of the policies that are filmed.
     """
 
     def __init__(self, *, factory: EnvFactory, seeds: range) -> None:
@@ -35,84 +34,72 @@ class Camera:
         self._obs = factory.spec.obs
 
     def check(self) -> None:
-        """Raise UserError, with what to install, if a video could not be made."""
+        """Raise UserError, with the package to install, if videos cannot be made."""
         try:
             import imageio_ffmpeg
 
             imageio_ffmpeg.get_ffmpeg_exe()
-            with without_screen():
-                env = self._factory.make(training=False)
-                try:
-                    env.reset(seed=0)
-                    frame_of(env)
-                finally:
-                    env.close()
+            with without_screen(), closing(self._factory.make(training=False)) as env:
+                env.reset(seed=0)
+                frame_of(env)
         except (ImportError, RuntimeError, gymnasium.error.DependencyNotInstalled) as error:
-            raise UserError(f"for videos a package is missing ({error}): {INSTALL}") from None
+            advice = 'pip install "dqn[video]"'
+            raise UserError(f"for videos a package is missing ({error}): {advice}") from None
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(f"env.id={self._factory.id} cannot be filmed ({reason})") from None
 
-    def film(self, path: Path, policy: Policy, place: int) -> float:
-        """Write one episode as an .mp4 file, frame by frame; return its raw return.
+    def film(self, path: Path, policy: Policy, index: int) -> float:
+        """Write one episode as an .mp4 file, frame by frame, and return its raw return.
 
         Args:
-            path: appears when the video is complete.
+            path: the file; it appears once the video is complete.
             policy: acts greedily.
-            place: tells this episode from others.
+            index: the number of the episode, such as the iteration; it seeds the environment.
         """
-        with without_screen():
-            return self._film(path, policy, place)
-
-    def _film(self, path: Path, policy: Policy, place: int) -> float:
         import imageio_ffmpeg
 
         total, temporary = 0.0, path.with_name(f".{path.name}")
         path.parent.mkdir(exist_ok=True)
-        env = self._factory.make(training=False)
-        try:
-            steps = self._play(env, policy, place)
+        with without_screen(), closing(self._factory.make(training=False)) as env:
+            steps = self._play(env, policy, index)
             frame, _ = next(steps)
             fps = env.metadata.get("render_fps") or FRAMES_PER_SECOND
             writer = imageio_ffmpeg.write_frames(
                 str(temporary), frame.shape[1::-1], fps=fps, macro_block_size=2, output_params=["-f", "mp4"]
             )
-            writer.send(None)
-            try:
+            with closing(writer):
+                writer.send(None)
                 writer.send(frame)
                 for frame, reward in steps:
                     writer.send(frame)
                     total += reward
-            finally:
-                writer.close()
-        finally:
-            env.close()
         temporary.replace(path)
         return total
 
-    def _play(self, env: Env, policy: Policy, place: int) -> Iterator[tuple[Array, float]]:
+    def _play(self, env: Env, policy: Policy, index: int) -> Iterator[tuple[Array, float]]:
         """Yield each frame of an episode, with the reward of the step before it."""
-        spec = self._obs
-        obs, _ = env.reset(seed=integer(self._seeds[0], "video", place))
+        spec, actor = self._obs, policy.actor()
+        obs, _ = env.reset(seed=integer(self._seeds[0], "video", index))
         yield frame_of(env), 0.0
         ended = False
         while not ended:
             shaped = np.asarray(obs).reshape(spec.shape).astype(spec.dtype)
-            everyone = np.broadcast_to(shaped, (len(self._seeds), 1, *spec.shape)).copy()
-            obs, reward, terminated, truncated, _ = env.step(int(policy.actor().act(everyone)[0, 0]))
+            for_all_seeds = np.broadcast_to(shaped, (len(self._seeds), 1, *spec.shape)).copy()
+            obs, reward, terminated, truncated, _ = env.step(int(actor.act(for_all_seeds)[0, 0]))
             ended = terminated or truncated
             yield frame_of(env), float(reward)
 
 
 SCREENLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
-"""Variables by which pygame does not look for a screen and a sound card."""
+"""Environment variables that keep pygame from opening a window and a sound device."""
 
 DRAWING = threading.Lock()
 
 
 @contextmanager
 def without_screen() -> Iterator[None]:
-    """Let pygame draw without a screen; only one thread draws, and afterwards its variables are as before."""
+    """Have pygame draw without a screen, in one thread at a time, and restore the variables at the end."""
     with DRAWING:
         added = [name for name in SCREENLESS if name not in os.environ]
         os.environ.update({name: SCREENLESS[name] for name in added})
@@ -124,7 +111,7 @@ def without_screen() -> Iterator[None]:
 
 
 def frame_of(env: Env) -> Array:
-    """Return what an environment looks like now, [height, width, 3] bytes."""
+    """Return the picture of an environment's present state, [height, width, 3] bytes."""
     frame = env.render()
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.shape[2:] != (3,):
         raise TypeError("it draws no pictures: it has no render_mode=rgb_array")

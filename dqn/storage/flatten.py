@@ -1,16 +1,16 @@
-"""Nested dicts and lists, as of a configuration, as rows of dotted keys."""
+"""Flatten nested dicts and lists, such as a configuration, to dotted keys."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
 def entries(node: Any, path: str = "", *, lists: bool = True) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the path, the key and the value of everything in nested dicts and lists, such as `a.b[0]`.
+    """Yield the path, such as `a.b[0]`, the key and the value of each entry at any depth.
 
     Args:
-        node: where to begin; a value that is neither has no entries.
-        path: of `node`.
-        lists: whether to look into lists, too.
+        node: a dict or a list; any other value has no entries.
+        path: the path of `node`.
+        lists: whether to descend into lists too.
     """
     if isinstance(node, dict):
         items = [(f"{path}.{key}" if path else str(key), key, value) for key, value in node.items()]
@@ -24,7 +24,7 @@ def entries(node: Any, path: str = "", *, lists: bool = True) -> Iterator[tuple[
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the value of everything, `node` included, that is neither a dict nor a list."""
+    """Yield the path and the value of each entry, or of `node` itself, that is no dict or list."""
     if not isinstance(node, dict | list):
         yield path, node
     for below, _, value in entries(node, path):
@@ -33,9 +33,9 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def settings(config: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys and the values of a configuration; lists and empty dicts are values.
+    """Yield the dotted keys and the values of a configuration; lists and empty dicts count as values.
 
-    An object has its class under its own key: `agent.backup: dqn.agent.Greedy`.
+    The key of an object has its class as the value: `agent.backup`, `dqn.agent.Greedy`.
     """
     for path, key, value in entries(config, lists=False):
         if key == "_target_":

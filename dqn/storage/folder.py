@@ -1,4 +1,4 @@
-"""The run folder: its lock, its status, its configuration. Reads and writes plain files, no torch."""
+"""The run folder: its lock, its status and its configuration, in plain files."""
 
 import json
 import time
@@ -15,12 +15,9 @@ from dqn.storage.durable_files import replace_file
 from dqn.storage.provenance import cpu_seconds
 
 LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Reads plain data only; the one in C, where PyYAML has it, is ten times faster."""
-
-
+"""Reads plain data only. The loader in C, which not every PyYAML has, is ten times faster."""
 MAX_DEPTH = 100
-"""Levels of a configuration."""
-
+"""Greatest number of nested levels in a configuration."""
 
 State = dict[str, Any]
 
@@ -28,8 +25,9 @@ State = dict[str, Any]
 class RunFolder:
     """A folder that holds one run.
 
-    `.hydra/config.yaml` is its complete configuration, `status.json` says how far it is, `checkpoint/` lets
-    it go on, and `seed=N/` holds the metrics of seed N. Whoever writes into it holds `.lock`.
+    `.hydra/config.yaml` is its complete configuration, `status.json` records its progress and result,
+    `checkpoint/` holds the state to resume from, and `seed=N/` has the metrics of seed N. A process that
+    writes into the folder holds `.lock`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,14 +36,14 @@ class RunFolder:
         self.status_file = self.path / "status.json"
         self._lock = filelock.FileLock(self.path / ".lock", thread_local=False)
         self._cpu_start: float | None = None
-        """What `cpu_seconds` would have been when this run's own count was 0; None: it is not counted."""
+        """Value of `cpu_seconds` at which the run's count would be 0; None: CPU time is not counted."""
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder's lock; the folder is made if it is missing.
+        """Hold the folder's lock, and make the folder if it is missing.
 
         Raises:
-            InUse: another process holds it.
+            InUse: another process holds the lock.
             UserError: the folder cannot be written.
         """
         try:
@@ -61,7 +59,7 @@ class RunFolder:
             self._lock.release()
 
     def in_use(self) -> bool:
-        """Return whether a living process holds the lock; nothing is written to find out."""
+        """Return whether a process holds the lock, without writing anything."""
         if not (self.path / ".lock").exists():
             return False
         try:
@@ -73,13 +71,14 @@ class RunFolder:
             return False
 
     def status(self) -> State:
-        """Return the status; without a living process a "running" one is "interrupted"."""
+        """Return the status; "running" becomes "interrupted" if no process holds the lock."""
         status = self.stored_status()
         if status.get("state") == "running" and not self.in_use():
             status["state"] = "interrupted"
         return status
 
     def stored_status(self) -> State:
+        """Return the status as stored, empty if it is missing or damaged."""
         try:
             status = json.loads(self.status_file.read_text())
         except (OSError, ValueError, RecursionError):
@@ -87,12 +86,12 @@ class RunFolder:
         return status if isinstance(status, dict) else {}
 
     def count_cpu(self) -> None:
-        """Let the status tell the CPU seconds of the run, from now on and on top of those it tells of."""
+        """Record CPU seconds in the status from now on, added to those it already records."""
         before = self.stored_status().get("cpu_seconds")
         self._cpu_start = cpu_seconds() - (before if isinstance(before, int | float) else 0.0)
 
     def update_status(self, **values: Any) -> None:
-        """Change some of the status and leave the rest."""
+        """Change some values of the status and keep the others."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         if self._cpu_start is not None:
             values["cpu_seconds"] = round(cpu_seconds() - self._cpu_start, 2)
@@ -100,7 +99,7 @@ class RunFolder:
         replace_file(self.status_file, json.dumps(status, indent=2) + "\n")
 
     def write_config(self, config: State, overrides: list[str]) -> None:
-        """Record the resolved configuration and the words of the command that gave it."""
+        """Record the resolved configuration and the overrides that it comes from."""
         self.config_file.parent.mkdir(exist_ok=True)
         replace_file(self.config_file.with_name("overrides.yaml"), yaml.safe_dump(overrides))
         replace_file(self.config_file, yaml.safe_dump(config, sort_keys=False))
@@ -109,7 +108,7 @@ class RunFolder:
         """Write evaluation.json.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the file cannot be written.
         """
         try:
             replace_file(self.path / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
@@ -117,10 +116,10 @@ class RunFolder:
             raise UserError(f"{self.path}: evaluation.json cannot be written ({error})") from None
 
     def read_config(self) -> State:
-        """Return the recorded configuration as plain data; no tag, alias or interpolation is followed.
+        """Return the recorded configuration as plain data, without following tags, aliases or interpolations.
 
         Raises:
-            UserError: there is none, or it is not plain data.
+            UserError: the configuration is missing or is not plain data.
         """
         try:
             text = self.config_file.read_text()
@@ -130,8 +129,8 @@ class RunFolder:
                 f"{self.path}: not a run folder, {self.config_file} cannot be read ({reason})"
             ) from None
         try:
-            if trouble := excess(text):
-                raise UserError(f"{self.config_file}: has {trouble}; a run's own has none")
+            if problem := excess(text):
+                raise UserError(f"{self.config_file}: has {problem}, which no recorded configuration has")
             config = yaml.load(text, LOADER)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
@@ -142,12 +141,12 @@ class RunFolder:
 
 
 def excess(text: str) -> str | None:
-    """Return what a YAML text has that costs its reader more than its length: aliases, or great depth."""
+    """Return what makes a YAML text costly to read for its length: aliases or great depth; None: nothing."""
     depth = 0
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.AliasEvent):
             return "YAML aliases"
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:  # the loader in C would overflow the stack
+        if depth > MAX_DEPTH:  # would overflow the stack of the loader in C
             return f"more than {MAX_DEPTH} levels"
     return None

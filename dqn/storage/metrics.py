@@ -1,4 +1,4 @@
-"""Reads what a run has measured: each seed's metrics.jsonl, which may be damaged, and its scores."""
+"""Read the results of a run: each seed's metrics.jsonl, which may be damaged, and its scores."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 from dqn.storage.folder import RunFolder, State
 
 RECENT_EPISODES = 100
-"""Training episodes in a seed's running mean return, and in the training score that it ends with."""
+"""Training episodes over which a seed's return is averaged, both while it trains and as its score."""
 BLOCK_BYTES = 1_000_000
 """Bytes of metrics.jsonl that are parsed at once."""
 
@@ -23,9 +23,9 @@ class Block(NamedTuple):
 
     lines: list[dict[str, Any]]
     damaged: int
-    """Number of lines that are not JSON objects; they are left out."""
+    """Number of lines that were left out because they are not JSON objects."""
     torn: bool
-    """Whether the file ends within a line, not counted above: the run was killed, or is writing it."""
+    """Whether the file ends within a line, because the run was killed or is writing it; not in `damaged`."""
 
 
 def metrics_file(run: Path, seed: int) -> Path:
@@ -36,7 +36,7 @@ def read_blocks(metrics: Path) -> Iterator[Block]:
     """Yield metrics.jsonl in blocks.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with metrics.open("rb") as file:
         while lines := file.readlines(BLOCK_BYTES):
@@ -44,7 +44,7 @@ def read_blocks(metrics: Path) -> Iterator[Block]:
 
 
 def read_lines(metrics: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of metrics.jsonl that are there and whole."""
+    """Yield the undamaged lines of metrics.jsonl, none if it cannot be read."""
     with suppress(OSError):
         for block in read_blocks(metrics):
             yield from block.lines
@@ -52,7 +52,7 @@ def read_lines(metrics: Path) -> Iterator[dict[str, Any]]:
 
 def parse_block(lines: list[bytes]) -> Block:
     try:
-        values = json.loads(b"[" + b",".join(lines) + b"]")  # in one call: twice as fast as line by line
+        values = json.loads(b"[" + b",".join(lines) + b"]")  # one call is twice as fast as one per line
     except (ValueError, RecursionError):
         values = [parse_line(line) for line in lines]
     objects = [value for value in values if isinstance(value, dict)]
@@ -68,12 +68,12 @@ def parse_line(line: bytes) -> Any:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether `value` is a finite number that a float can hold."""
+    """Return whether `value` is a number that a float can hold."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def evaluation_scores(status: State) -> dict[int, float]:
-    """Return each seed's mean return in the final evaluation that a status records."""
+    """Return each seed's mean return in the final evaluation recorded in a status."""
     stored = status.get("evaluation")
     means = {}
     for seed, returns in stored.items() if isinstance(stored, dict) else ():
@@ -84,7 +84,7 @@ def evaluation_scores(status: State) -> dict[int, float]:
 
 
 def training_scores(run: Path, seeds: Iterable[int]) -> dict[int, float]:
-    """Return each seed's mean return of its last training episodes; seeds without any are left out."""
+    """Return the mean return of each seed's last training episodes, without the seeds that finished none."""
     means = {}
     for seed in seeds:
         returns = (line.get("train/return") for line in read_lines(metrics_file(run, seed)))
@@ -94,7 +94,7 @@ def training_scores(run: Path, seeds: Iterable[int]) -> dict[int, float]:
 
 
 def final_scores(folder: RunFolder, seeds: Iterable[int]) -> list[float]:
-    """Return the scores of a finished run: of its final evaluation, or of training where it has none.
+    """Return the scores of a finished run, from its final evaluation or, if it has none, from training.
 
     Their interquartile mean is the result of the run.
     """

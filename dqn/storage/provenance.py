@@ -1,4 +1,4 @@
-"""What an exact repetition depends on, and what a run has cost."""
+"""The software and hardware that an exact repetition depends on, and the CPU time of a run."""
 
 import os
 import platform
@@ -13,19 +13,19 @@ PACKAGES = ("torch", "numpy", "gymnasium")
 
 
 def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of its children that have ended."""
+    """Return the CPU seconds of this process and its finished children."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
 def environment() -> dict[str, Any]:
-    """Return what an exact repetition depends on, as plain text."""
+    """Return the versions and the processor that an exact repetition depends on, as plain text."""
     versions = {package: version(package) for package in PACKAGES}
     return {"python": platform.python_version(), "machine": machine(), "dqn": __version__, **versions}
 
 
 def machine() -> str:
-    """Return the processor's name."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -35,7 +35,7 @@ def machine() -> str:
 
 
 def git_revision() -> str | None:
-    """Return the revision of the checkout that this package runs from ("+": changed), None elsewhere."""
+    """Return the git revision of this package's checkout ("+": with changes); None without a checkout."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None

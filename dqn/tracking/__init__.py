@@ -1,1 +1,1 @@
-"""What a run writes for people: metrics, TensorBoard events and a progress bar."""
+"""Output of a run for people: metrics, TensorBoard events and a progress bar."""

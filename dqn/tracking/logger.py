@@ -21,16 +21,17 @@ from dqn.types import Array, Episode, Position, Update
 State = dict[str, Any]
 
 FLUSH_SECONDS = 10.0
+"""Seconds between two writes within an iteration, so that an active run can be followed."""
 
 
 class SeedLog:
-    """The folder of one seed: lines of metrics.jsonl and the same numbers as TensorBoard events.
+    """Writes metrics.jsonl and the same numbers as TensorBoard events to the folder of one seed.
 
-    A line holds all that is known of one environment step, so no step has two lines.
+    A line has all values of one environment step, so no step has two lines.
     """
 
     def __init__(self, folder: Path, state: State, header: Sequence[Summary.Value] = ()) -> None:
-        """Open the folder as it was when `state` was taken: whatever was written later is cut off."""
+        """Open the folder and cut off everything that was written after `state` was taken."""
         folder.mkdir(exist_ok=True)
         metrics = folder / "metrics.jsonl"
         metrics.touch()
@@ -41,20 +42,20 @@ class SeedLog:
         sync_folder(folder)
 
     def add(self, values: dict[str, float]) -> None:
-        """Add to the line of values["step"]; steps never go back."""
+        """Add values to the line of values["step"]; steps never decrease."""
         line = self.line_of(values["step"])
         if not line:
             self._lines.append(line)
         line.update(values)
 
     def line_of(self, step: float) -> dict[str, float]:
-        """Return the latest line if it is of `step`, else a new one."""
+        """Return the latest line if it is of `step`, or an empty one."""
         return self._lines[-1] if self._lines and self._lines[-1]["step"] == step else {}
 
     def flush(self, keep: int = 0) -> None:
-        """Write all lines but the `keep` latest ones, which may still grow.
+        """Write all lines except the `keep` latest ones, which may still grow.
 
-        A value that is not finite is left out: JSON has no word for it.
+        Values that are not finite are left out, because JSON cannot express them.
         """
         ready = self._lines[: len(self._lines) - keep]
         self._lines = self._lines[len(ready) :]
@@ -66,7 +67,7 @@ class SeedLog:
         self.events.flush()
 
     def state_dict(self) -> State:
-        """Flush, make durable and return what `__init__` needs to go on from here."""
+        """Write everything, make it durable and return the state from which `__init__` can continue."""
         self.flush()
         os.fsync(self._metrics.fileno())
         return {"metrics": self._metrics.tell(), "events": self.events.sizes()}
@@ -74,38 +75,38 @@ class SeedLog:
     def close(self) -> None:
         try:
             self._metrics.close()
-        finally:  # closing writes what is left, which may fail
+        finally:  # the first close writes what is buffered, which may fail
             self.events.close()
 
 
 class Logger:
-    """Writes returns, losses and evaluations of all seeds; it counts nothing and decides nothing.
+    """Writes the returns, losses and evaluations of all seeds.
 
     Args:
-        folder: the run's; seed N logs to seed=N, and the spread over several seeds to the folder itself.
+        folder: the run folder; seed N logs to seed=N, the statistics over several seeds to the folder itself.
         seeds: the K seeds.
-        config: of the run, for TensorBoard.
+        config: the configuration of the run, which TensorBoard shows.
     """
 
     def __init__(self, *, folder: Path, seeds: Sequence[int], config: State) -> None:
         self.folder, self.seeds, self._config = folder, seeds, config
         self.loss = np.full(len(seeds), np.nan)
-        """The latest loss in a line [K], for the progress bar; checkpoints do not keep it."""
+        """The latest logged loss of each seed [K], for the progress bar; not in checkpoints."""
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
         self._logs: list[SeedLog] = []
         self._together: Events | None = None
-        """The events of all seeds together, for several seeds."""
+        """The statistics over all seeds; None for a single seed."""
         self._flushed = time.monotonic()
         self._spread: dict[str, list[float]] = {}
-        """Values of the seeds in this iteration, by tag."""
+        """Values of all seeds in this iteration, by tag."""
 
     def open(self, at: Sequence[Position], states: Sequence[State] | None) -> None:
-        """Open the folders as `states` (from `files`) describe them, or new ones.
+        """Open the files of all seeds.
 
         Args:
-            at: how far each seed is.
-            states: of the files; None: there are none yet.
+            at: the position of each seed.
+            states: the states that `files` returned at the last checkpoint; None for a new run.
         """
         about = [board.layout(len(self.seeds)), board.config_text(self._config)]
         several = len(self.seeds) > 1
@@ -120,14 +121,14 @@ class Logger:
             sync_folder(self.folder)
 
     def episode(self, episode: Episode, epsilon: float) -> None:
-        """Log an episode that ended."""
+        """Log an episode."""
         returns = {"train/return": episode.episode_return, "train/length": episode.length}
         self._add(episode.seed_index, episode.at, returns | {"train/epsilon": float(epsilon)})
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flush(keep=1)
 
     def _add(self, k: int, at: Position, values: dict[str, float]) -> None:
-        """Add values to a seed's line, with the means of the updates since its previous one."""
+        """Add values to a line of a seed, with the means over the updates since its previous line."""
         line = at._asdict() | values
         if self._counts[k] and "train/loss" not in self._logs[k].line_of(at.step):
             means = (self._sums[:, k] / self._counts[k]).tolist()
@@ -138,7 +139,7 @@ class Logger:
         self._logs[k].add(line)
 
     def update(self, update: Update) -> None:
-        """Take the report of one update of all seeds into the means of the next line."""
+        """Add the results of one update of all seeds to the means in the next line."""
         self._sums += update.loss, update.q, update.grad_norm
         self._counts += 1
 
@@ -150,7 +151,7 @@ class Logger:
             self._add(k, at[k], {"eval/return": mean})
 
     def end_iteration(self, at: Sequence[Position], *, steps_per_second: float, returns: list[float]) -> None:
-        """Log the speed of an iteration and the spread of the latest mean returns over the seeds."""
+        """Log the speed of an iteration and the statistics over seeds of evaluation and training returns."""
         for k in range(len(self.seeds)):
             self._add(k, at[k], {"time/steps_per_second": steps_per_second})
         self._spread |= {"train/return": returns}
@@ -159,7 +160,7 @@ class Logger:
         self._spread.clear()
 
     def histogram(self, at: Sequence[Position], tag: str, values: Array) -> None:
-        """Log a histogram of each seed's values [K, ...] at the end of an iteration."""
+        """Log a histogram of each seed's values [K, ...]."""
         for k, log in enumerate(self._logs):
             log.flush()
             log.events.add(at[k].step, [board.histogram(tag, values[k])])
@@ -193,17 +194,16 @@ class Logger:
 
 
 def mean_step(at: Sequence[Position]) -> int:
-    """Return the mean step of the seeds, at which values of all seeds together are logged."""
+    """Return the mean step of the seeds, at which the statistics over seeds are logged."""
     return sum(position.step for position in at) // len(at)
 
 
 def spread_scalars(spread: dict[str, list[float]]) -> dict[str, float]:
-    """Return the interquartile mean, the lowest and the highest of what each tag has of the seeds."""
+    """Return the interquartile mean, the minimum and the maximum over seeds of each tag's values."""
     scalars: dict[str, float] = {}
     for tag, values in spread.items():
         if values and np.isfinite(values).all():
-            told = (interquartile_mean(values), min(values), max(values))
-            scalars |= {
-                f"{board.SPREADS[tag]}_{name}": x for name, x in zip(board.STATISTICS, told, strict=True)
-            }
+            names = [f"{board.SPREADS[tag]}_{statistic}" for statistic in board.STATISTICS]
+            numbers = (interquartile_mean(values), min(values), max(values))
+            scalars |= dict(zip(names, numbers, strict=True))
     return scalars

@@ -1,4 +1,4 @@
-"""The terminal: a progress bar below the log lines. Imported only where stdout is a terminal."""
+"""A progress bar below the log lines, for terminals only."""
 
 import sys
 import time
@@ -10,20 +10,20 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 REFRESH_SECONDS = 0.25
 SMOOTHING = 0.02
-"""Weight of the latest refresh in the speed that gives the time left: a mean over about 12 seconds."""
+"""Weight of the latest refresh in the mean speed, which then covers about 12 seconds."""
 
 
 class Line(tqdm):  # type: ignore[misc]
-    """A line that no thread redraws."""
+    """A line of the terminal that no background thread redraws."""
 
     monitor_interval = 0
 
 
 class Bar:
-    """A progress bar and a line of numbers below it, drawn by `show` alone, a few times a second at most.
+    """A progress bar with a line of numbers below it; only `show` redraws them.
 
     Args:
-        unit: of a tick.
+        unit: the name of a tick.
         total: ticks of the whole run.
     """
 
@@ -34,7 +34,7 @@ class Bar:
         self._next = -float("inf")
 
     def start(self, tick: int) -> None:
-        """Draw the bar; log lines, and stderr if it is a terminal, appear above it from now on."""
+        """Draw the bar; from now on log lines, and stderr if it is a terminal, appear above it."""
         draw = {"file": sys.stdout, "dynamic_ncols": True, "leave": False, "mininterval": 0, "miniters": 0}
         self._bar = Line(
             **draw, total=self._total, initial=tick, smoothing=SMOOTHING, bar_format=self._format
@@ -47,7 +47,7 @@ class Bar:
             self._stack.enter_context(redirect_stderr(DummyTqdmFile(sys.stdout)))
 
     def due(self) -> bool:
-        """Return whether the bar was last drawn long enough ago."""
+        """Return whether the bar was last drawn at least REFRESH_SECONDS ago."""
         return time.monotonic() >= self._next
 
     def show(self, tick: int, numbers: str) -> None:

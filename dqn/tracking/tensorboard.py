@@ -1,4 +1,4 @@
-"""TensorBoard: event files that a resumed run continues exactly, and what they hold besides scalars."""
+"""TensorBoard event files, which a resumed run continues exactly, and their contents besides scalars."""
 
 import json
 import os
@@ -25,17 +25,17 @@ from dqn.storage.flatten import settings
 from dqn.types import Array
 
 SPREADS = {"eval/return": "seeds/eval_return", "train/return": "seeds/train_return"}
-"""The tag of a statistic over seeds, by the tag of each seed; the name of the statistic follows it."""
+"""First part of the tag of a statistic over seeds, by the tag of each seed's values."""
 STATISTICS = ("iqm", "min", "max")
 
 
 class Events:
-    """The events of one folder, one file for each process that wrote there.
+    """The events of one folder, in one file for each process that wrote there.
 
     Args:
-        folder: a run in TensorBoard.
-        sizes: the files' sizes at the last checkpoint (from `sizes`); whatever was written later is cut off.
-        step: the last one before that checkpoint.
+        folder: the folder, which TensorBoard shows as a run.
+        sizes: what `sizes` returned at the last checkpoint; everything written later is cut off.
+        step: the last step before that checkpoint.
         header: summaries to write at once.
     """
 
@@ -44,12 +44,13 @@ class Events:
     ) -> None:
         self._earlier = dict(sizes)
         for path in folder.glob("events.out.tfevents.*"):
-            cut(path, self._earlier.get(path.name, 0))  # TensorBoard would keep reading a file that is gone
+            # an unlisted file is emptied, not removed, because TensorBoard would keep reading a removed one
+            cut(path, self._earlier.get(path.name, 0))
         stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = (folder / stem).open("xb")
         self._records = RecordWriter(self._file)
         self._write(Event(file_version="brain.Event:2"))
-        # a TensorBoard that has read what was cut off drops it
+        # makes an active TensorBoard drop the events that were cut off
         self._write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
         if header:
             self.add(step, header)
@@ -72,7 +73,7 @@ class Events:
         self._file.flush()
 
     def sizes(self) -> dict[str, int]:
-        """Make durable what was flushed and return the size of every file."""
+        """Make the flushed events durable and return the size of every file."""
         os.fsync(self._file.fileno())
         return self._earlier | {Path(self._file.name).name: self._file.tell()}
 
@@ -84,7 +85,7 @@ def cut(path: Path, size: int) -> None:
     """Truncate a file to `size` bytes.
 
     Raises:
-        UserError: it has fewer.
+        UserError: the file has fewer bytes.
     """
     if path.stat().st_size < size:
         raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
@@ -92,7 +93,7 @@ def cut(path: Path, size: int) -> None:
 
 
 def hparams(config: dict[str, Any], group: str) -> Summary.Value:
-    """Return the configuration for the HPARAMS tab; sessions of one `group` become one line, their mean."""
+    """Return the configuration for the HPARAMS tab, which shows the mean of all runs of one `group`."""
     plain = (bool, int, float, str)
     values = {key: x if isinstance(x, plain) else json.dumps(x) for key, x in settings(config)}
     return hparams_pb(values, trial_id=group).value[0]
@@ -104,7 +105,7 @@ def config_text(config: dict[str, Any]) -> Summary.Value:
 
 
 def layout(num_seeds: int) -> Summary.Value:
-    """Return the charts of the Custom Scalars tab: all seeds in one, and the spread of several."""
+    """Return the charts of the Custom Scalars tab: each seed's returns and, for several, their statistics."""
     charts = [
         layout_pb2.Chart(title=f"{tag}, every seed", multiline={"tag": [f"^{tag}$"]}) for tag in SPREADS
     ]
@@ -119,5 +120,5 @@ def layout(num_seeds: int) -> Summary.Value:
 
 
 def histogram(tag: str, values: Array) -> Summary.Value:
-    """Return a histogram of those values that are finite."""
+    """Return a histogram of the finite values."""
     return histogram_pb(tag, values[np.isfinite(values)]).value[0]

@@ -33,7 +33,7 @@ ENVIRONMENTS = {
     "reward_clip": None,
     "time_limit_is_terminal": True,
     "seeds": [0],
-    "purpose": "x",
+    "role": "x",
     "training": True,
     "wrappers": [],
     "training_wrappers": [],

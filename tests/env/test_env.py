@@ -24,7 +24,7 @@ COMMON: dict[str, Any] = {
     "reward_clip": None,
     "time_limit_is_terminal": False,
     "seeds": [0, 1, 2],
-    "purpose": "environment",
+    "role": "environment",
     "training": True,
 }
 

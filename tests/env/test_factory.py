@@ -168,7 +168,7 @@ def test_columns_are_wrapped(vectorization, training):
     env = Environments(
         **{"id": "CartPole-v1", "module": None, "kwargs": {}, "num_envs": 2, "seeds": [0, 1]},
         **{"reward_scale": 0.5, "reward_clip": None, "time_limit_is_terminal": False},
-        **{"vectorization": vectorization, "purpose": "environment", "training": training},
+        **{"vectorization": vectorization, "role": "environment", "training": training},
         wrappers=[partial(plus, amount=1.0), partial(TimeLimit, max_episode_steps=2)],
         training_wrappers=[partial(times, factor=10.0)],
     )

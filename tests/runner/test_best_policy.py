@@ -54,8 +54,8 @@ def test_it_is_written_only_when_it_changes(tmp_path):
     scores = iter([(1, 1), (0, 0), (0, 2), (0, 0), (1, 2)])
     names = []
     evaluator, save = runner.evaluator, runner.checkpoint.save
-    runner.evaluator = lambda policy, place: (
-        evaluator(policy, place),
+    runner.evaluator = lambda policy, index: (
+        evaluator(policy, index),
         np.array(next(scores), float)[:, None],
     )[1]
 
@@ -108,9 +108,7 @@ def test_the_best_policies_play_as_they_did(trained, monkeypatch):
 
     folder, status = trained
     original = evaluation.Evaluator
-    monkeypatch.setattr(
-        evaluation, "Evaluator", lambda **k: original(**k | {"purpose": "periodic evaluation"})
-    )
+    monkeypatch.setattr(evaluation, "Evaluator", lambda **k: original(**k | {"role": "periodic evaluation"}))
     for seed, one in status["best"]["seeds"].items():
         again = evaluation.evaluate_run(
             folder, EvaluateOptions(episodes=2, policy="best", stream=one["iteration"]), []

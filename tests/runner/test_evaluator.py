@@ -32,7 +32,7 @@ def evaluator(episodes: int, id: str = "CartPole-v1", seeds=(0, 1)) -> Evaluator
         **{"id": id, "module": None, "kwargs": {}, "vectorization": "sync", "reward_scale": 0.01},
         **{"reward_clip": 0.1, "time_limit_is_terminal": True, "wrappers": [], "training_wrappers": []},
     )
-    return Evaluator(make_env=make_env, seeds=seeds, episodes=episodes, epsilon=0.0, purpose="test")
+    return Evaluator(make_env=make_env, seeds=seeds, episodes=episodes, epsilon=0.0, role="test")
 
 
 @pytest.mark.parametrize("episodes", [1, 7, MAX_COLUMNS + 5])
@@ -51,7 +51,7 @@ def test_short_episodes_are_not_favoured():
         **{"id": "Chain-v0", "module": None, "kwargs": {}, "vectorization": "sync", "reward_scale": 1.0},
         **{"reward_clip": None, "time_limit_is_terminal": True, "num_envs": MAX_COLUMNS, "seeds": (3,)},
         **{"wrappers": [], "training_wrappers": [], "training": False},
-        purpose="test",
+        role="test",
     )
     env.reset(5)
     returns, done = np.zeros(MAX_COLUMNS), np.zeros((1, MAX_COLUMNS), bool)

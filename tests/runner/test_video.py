@@ -122,17 +122,17 @@ def test_evaluate_with_a_video(finished_run, tmp_path, ffmpeg):
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "right"),
     [
         ("video=x.gif", "video=x.gif: should be an .mp4 file"),
-        ("video=7", "video=7: should be an .mp4 file"),
-        ("video=no/such/x.mp4", "video=no/such/x.mp4: its folder should be there"),
+        ("video=7", "video=7: should be a valid string"),
+        ("video=no/such/x.mp4", "video=no/such/x.mp4: should be in a folder that exists"),
     ],
 )
-def test_a_video_that_cannot_be_written(finished_run, word, told):
+def test_a_video_that_cannot_be_written(finished_run, word, right):
     result = call("evaluate", finished_run, word)
     assert result.code == 1
-    assert told in result.text
+    assert right in result.text
 
 
 @pytest.mark.parametrize("package", ["imageio_ffmpeg", "pygame"])
