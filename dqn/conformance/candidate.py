@@ -25,7 +25,7 @@ MISSING = object()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class Candidate:
     """A checked configuration, and how its parts are made."""
 
     config: Config

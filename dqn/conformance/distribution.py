@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dqn.conformance.assertions import near, require
-from dqn.conformance.candidate import Subject, batch_of, perturb
+from dqn.conformance.candidate import Candidate, batch_of, perturb
 from dqn.types import Batch
 
 SIZE = 6
@@ -16,17 +16,17 @@ DISCOUNTS = (0.0, 0.5)
 
 
 @torch.no_grad()
-def distribution(subject: Subject) -> str:
+def distribution(candidate: Candidate) -> str:
     """Check the return distribution on leading axes [K, B]; return its name."""
-    network, other = subject.network((0, 1)), subject.network((0, 1))
+    network, other = candidate.network((0, 1)), candidate.network((0, 1))
     perturb(other, slice(None))
-    batch = batch_of(subject.spec, 2, SIZE)
+    batch = batch_of(candidate.spec, 2, SIZE)
     whole = network.forward(batch.obs, None)
     require(
-        whole.mean().shape == (2, SIZE, subject.spec.num_actions),
+        whole.mean().shape == (2, SIZE, candidate.spec.num_actions),
         f"mean() has shape {list(whole.mean().shape)}; it should be [K, B, A]",
     )
-    check_actions(whole, batch, subject.spec.num_actions)
+    check_actions(whole, batch, candidate.spec.num_actions)
     low, high = finite(*whole.limits())
     share = torch.sigmoid(batch.reward)
     for discount in DISCOUNTS:  # by these rewards no return leaves the support

@@ -8,15 +8,15 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.assertions import NotApplicable, require
-from dqn.conformance.candidate import Subject
+from dqn.conformance.candidate import Candidate
 from dqn.seeding import stream
 
 STEPS = 200
 
 
-def environment(subject: Subject) -> None:
+def environment(candidate: Candidate) -> None:
     """Check the interface by Gymnasium's own checker, and that a seed determines everything."""
-    factory = subject.factory
+    factory = candidate.factory
     env = factory.make_registered()
     try:
         is_own = not str(env.spec.entry_point if env.spec else "").startswith("gymnasium.")

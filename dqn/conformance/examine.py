@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.assertions import Failure, NotApplicable
-from dqn.conformance.candidate import Subject
+from dqn.conformance.candidate import Candidate
 from dqn.process import configure_process, kept
 
 SCHEDULES = ("schedule", "agent.lr_schedule", "memory.sampler.beta")
@@ -18,7 +18,7 @@ class Check(NamedTuple):
     name: str
     place: str
     """Of the part, where there is one in the configuration."""
-    run: Callable[[Subject], str | None]
+    run: Callable[[Candidate], str | None]
     """Returns what it has to tell of what is right."""
     after: tuple[str, ...] = ()
     """Checks without which this one says nothing new."""
@@ -66,31 +66,31 @@ class Finding(NamedTuple):
         return f"{self.state:<8}{self.name:<21}{': '.join(filter(None, (self.part, self.detail)))}"
 
 
-def examine(subject: Subject, names: Collection[str] = ()) -> Iterator[Finding]:
+def examine(candidate: Candidate, names: Collection[str] = ()) -> Iterator[Finding]:
     """Try a configuration's parts and then everything together; yield what each check finds.
 
     Args:
-        subject: the configuration, which was checked.
+        candidate: the configuration, which was checked.
         names: of the checks; none: all.
     """
     failed: set[str] = set()
     with kept():
         configure_process(1)
         for check in CHECKS:
-            if (check.place and not subject.target(check.place)) or (names and check.name not in names):
+            if (check.place and not candidate.target(check.place)) or (names and check.name not in names):
                 continue
-            finding = examine_one(subject, check, failed)
+            finding = examine_one(candidate, check, failed)
             if finding.state == "FAILED":
                 failed.add(check.name)
             yield finding
 
 
-def examine_one(subject: Subject, check: Check, failed: set[str]) -> Finding:
-    part = subject.target(check.place) if check.place else ""
+def examine_one(candidate: Candidate, check: Check, failed: set[str]) -> Finding:
+    part = candidate.target(check.place) if check.place else ""
     if before := [name for name in check.after if name in failed]:
         return Finding(check.name, part, "skipped", f"first mend {', '.join(before)}")
     try:
-        return Finding(check.name, part, "ok", check.run(subject) or "")
+        return Finding(check.name, part, "ok", check.run(candidate) or "")
     except NotApplicable as reason:
         return Finding(check.name, part, "skipped", str(reason))
     except Failure as failure:

@@ -23,7 +23,7 @@ class Step(NamedTuple):
     ended: bool
 
 
-class Record:
+class FakeEpisodes:
     """Steps of NUM_ENVS environments for each of some seeds.
 
     Those of a seed do not depend on the other seeds.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dqn.agent import Agent
 from dqn.agent.agent import action_values
 from dqn.conformance.assertions import difference, near, require, same
-from dqn.conformance.candidate import Subject, batch_of, normal, perturb
+from dqn.conformance.candidate import Candidate, batch_of, normal, perturb
 from dqn.types import Batch, Sample
 
 SEEDS = (0, 1)
@@ -22,8 +22,8 @@ TICKS = (0, 1, 2, 7, 10, 100, 300, 1000, 1400, 5000, 10_000, 50_000, 10**6, 10**
 class Learner:
     """An agent whose networks differ, on draws that begin anew for each question."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.agent: Agent = subject.agent(SEEDS)
+    def __init__(self, candidate: Candidate) -> None:
+        self.agent: Agent = candidate.agent(SEEDS)
         perturb(self.agent.target, slice(None))
         self._beginning = self.agent.learning_draws.state_dict()
 
@@ -56,9 +56,9 @@ class Learner:
         return self.agent.losses(batch, self.agent.draws)[0]
 
 
-def backup(subject: Subject) -> None:
-    learner = Learner(subject)
-    batch, others = (batch_of(subject.spec, 2, SIZE, place) for place in range(2))
+def backup(candidate: Candidate) -> None:
+    learner = Learner(candidate)
+    batch, others = (batch_of(candidate.spec, 2, SIZE, place) for place in range(2))
     policy, bonus = learner.backup(batch)
     total = policy.sum(-1)
     near(total, torch.ones_like(total), "the probabilities of the policy should sum to 1")
@@ -84,11 +84,11 @@ def backup(subject: Subject) -> None:
     near(learner.losses(ends._replace(next_obs=others.next_obs)), learner.losses(ends), text)
 
 
-def gradient(subject: Subject) -> None:
+def gradient(candidate: Candidate) -> None:
     """Check that the loss reaches every parameter of its own seed, and none of another's or the target's."""
-    learner = Learner(subject)
+    learner = Learner(candidate)
     agent = learner.agent
-    batch = batch_of(subject.spec, 2, 32)
+    batch = batch_of(candidate.spec, 2, 32)
     for k in SEEDS:
         losses = learner.losses(batch)
         right = list(batch.action.shape)
@@ -124,9 +124,9 @@ def update(agent: Agent, batch: Batch) -> None:
     require(bool(moved) or agent.lr_schedule(1) == 0, "an update changed no parameter")
 
 
-def optimizer(subject: Subject) -> None:
+def optimizer(candidate: Candidate) -> None:
     """Check that an optimizer of stacked seeds is one for each, and goes on from its state."""
-    make = subject.part("agent.optimizer")
+    make = candidate.part("agent.optimizer")
     start, gradients = normal(2, 64), normal(STEPS, 2, 64, place=1)
     gradients[:, 1] *= 100.0
 
@@ -157,8 +157,8 @@ def optimizer(subject: Subject) -> None:
     same(second, stack, "with its state_dict loaded into a new one, an optimizer goes on otherwise")
 
 
-def schedule(subject: Subject, place: str) -> None:
-    one, other = subject.part(place), subject.part(place)
+def schedule(candidate: Candidate, place: str) -> None:
+    one, other = candidate.part(place), candidate.part(place)
     values = [one(tick) for tick in TICKS]
     for tick, value in zip(TICKS, values, strict=True):
         right = isinstance(value, int | float) and 0 <= value <= 1

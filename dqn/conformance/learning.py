@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dqn.conformance.assertions import Failure, NotApplicable
-from dqn.conformance.candidate import MISSING, Subject, observations
+from dqn.conformance.candidate import MISSING, Candidate, observations
 from dqn.conformance.chain import Chain
 from dqn.conformance.distribution import finite
 from dqn.conformance.runs import CLOCK, small_memory
@@ -55,18 +55,18 @@ class Learned(NamedTuple):
         return max(abs(share - 1) for share in self.best)
 
 
-def learning(subject: Subject) -> str:
+def learning(candidate: Candidate) -> str:
     """Check that the greedy actions and their values become those of value iteration; return how nearly.
 
     Learning is off-policy, from random actions and one-step returns; the configuration's parts are kept, its
     numbers for learning rate, discount, clock and schedules are not. What is right at any of several learning
     rates is right.
     """
-    scale = reward_scale(subject)
+    scale = reward_scale(candidate)
     seen: list[str] = []
-    for lr in dict.fromkeys((LEARNING_RATES[0], subject.config["agent"]["lr"], *LEARNING_RATES)):
+    for lr in dict.fromkeys((LEARNING_RATES[0], candidate.config["agent"]["lr"], *LEARNING_RATES)):
         with tempfile.TemporaryDirectory() as folder:
-            runner = make_runner(subject, Path(folder), {"agent.lr": lr, "env.reward_scale": scale})
+            runner = make_runner(candidate, Path(folder), {"agent.lr": lr, "env.reward_scale": scale})
             learned = train(runner, scale)
         if learned.is_right:
             return f"best values within {100 * learned.error:.1f} % of value iteration"
@@ -81,26 +81,26 @@ def learning(subject: Subject) -> str:
     )
 
 
-def reward_scale(subject: Subject) -> float:
+def reward_scale(candidate: Candidate) -> float:
     """Return a scale by which all returns lie in what the network can stand for."""
-    obs = torch.from_numpy(observations(subject.spec.obs, 1, 1))
-    low, high = finite(*subject.network((0,)).forward(obs, None).limits())
+    obs = torch.from_numpy(observations(candidate.spec.obs, 1, 1))
+    low, high = finite(*candidate.network((0,)).forward(obs, None).limits())
     if low > 0 or high <= 0:
         raise NotApplicable(f"the returns of the chain, from 0 up, do not fit into {low:g} to {high:g}")
     return min(1.0, high) if high <= 1 else high / 2
 
 
-def make_runner(subject: Subject, folder: Path, values: dict[str, Any]) -> Runner:
+def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> Runner:
     """Return the runner of the chain, in the shape of the configuration's images if it has some."""
-    spec = subject.spec.obs
+    spec = candidate.spec.obs
     kwargs: dict[str, Any] = {"max_episode_steps": EPISODE}
     if len(spec.shape) > 1:
         kwargs["shape"] = spec.shape
-    values = VALUES | values | {"env.kwargs": kwargs} | small_memory(subject, 20_000)
-    if subject.node("memory.reader.n_step") is not MISSING:
+    values = VALUES | values | {"env.kwargs": kwargs} | small_memory(candidate, 20_000)
+    if candidate.node("memory.reader.n_step") is not MISSING:
         values["memory.reader.n_step"] = 1
     try:
-        return subject.runner(folder, values)
+        return candidate.runner(folder, values)
     except Exception as error:
         raise NotApplicable(f"cannot be made for the chain ({type(error).__name__}: {error})") from error
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from dqn.conformance.assertions import near, require, same
-from dqn.conformance.candidate import CPU, MISSING, Subject
-from dqn.conformance.fake_episodes import GAMMA, NUM_ENVS, SPEC, Record
+from dqn.conformance.candidate import CPU, MISSING, Candidate
+from dqn.conformance.fake_episodes import GAMMA, NUM_ENVS, SPEC, FakeEpisodes
 from dqn.memory import Ring
 from dqn.types import Floats, Integers
 
@@ -23,12 +23,12 @@ def make_ring(span: int, num_seeds: int) -> Ring:
     return Ring(capacity=capacity, span=span, num_seeds=num_seeds, num_envs=NUM_ENVS, spec=SPEC)
 
 
-def reader(subject: Subject) -> None:
+def reader(candidate: Candidate) -> None:
     """Check every sample that the reader can give, again and again while rows are overwritten."""
-    read = subject.part("memory.reader")(gamma=GAMMA)
-    record, ring = Record(SEEDS), make_ring(read.span, len(SEEDS))
+    read = candidate.part("memory.reader")(gamma=GAMMA)
+    episodes, ring = FakeEpisodes(SEEDS), make_ring(read.span, len(SEEDS))
     half = ring.is_start.size // len(SEEDS)
-    for count, step in enumerate(record.rows):
+    for count, step in enumerate(episodes.rows):
         ring.push([step])
         if count % 10 != 9:
             continue
@@ -41,15 +41,15 @@ def reader(subject: Subject) -> None:
                 )
             for row, *fields in zip(start[0], *(field[0] for field in found), strict=True):
                 reward, discount, following = fields
-                record.check(ring.obs[row], reward, discount, ring.obs[following], read.span)
+                episodes.check(ring.obs[row], reward, discount, ring.obs[following], read.span)
 
 
-class Drawing:
+class SamplerRun:
     """A sampler on a ring of its own, told of every row."""
 
-    def __init__(self, subject: Subject, seeds: tuple[int, ...], span: int) -> None:
-        self.record, self.ring = Record(seeds), make_ring(span, len(seeds))
-        self.make = subject.part("memory.sampler")
+    def __init__(self, candidate: Candidate, seeds: tuple[int, ...], span: int) -> None:
+        self.episodes, self.ring = FakeEpisodes(seeds), make_ring(span, len(seeds))
+        self.make = candidate.part("memory.sampler")
         self.seeds = seeds
         self.sampler = self.make(ring=self.ring, seeds=seeds)
 
@@ -74,7 +74,7 @@ class Drawing:
         """Store some rows; sample after each and tell how wrong the predictions were."""
         found = []
         for count in range(first, last):
-            self.sampler.changed(self.ring.push([self.record.rows[count]]))
+            self.sampler.changed(self.ring.push([self.episodes.rows[count]]))
             if count + 1 < self.ring.span:
                 continue
             row, weight = self.sample()
@@ -85,10 +85,10 @@ class Drawing:
         return found
 
 
-def sampler(subject: Subject) -> None:
-    span = subject.part("memory.reader")(gamma=GAMMA).span if subject.target("memory.reader") else 1
-    stack, again, alone = (Drawing(subject, seeds, span) for seeds in (SEEDS, SEEDS, SEEDS[1:]))
-    half, end = len(stack.record.rows) // 2, len(stack.record.rows)
+def sampler(candidate: Candidate) -> None:
+    span = candidate.part("memory.reader")(gamma=GAMMA).span if candidate.target("memory.reader") else 1
+    stack, again, alone = (SamplerRun(candidate, seeds, span) for seeds in (SEEDS, SEEDS, SEEDS[1:]))
+    half, end = len(stack.episodes.rows) // 2, len(stack.episodes.rows)
     first = stack.run(0, half)
     text = "draws others than another sampler of the same seeds; it should draw from dqn.seeding.stream"
     same_draws(first, again.run(0, half), text)
@@ -115,30 +115,30 @@ def same_draws(
         same(mine[1], theirs[1], text)
 
 
-def make_memory(subject: Subject, seeds: tuple[int, ...], capacity: int) -> Any:
+def make_memory(candidate: Candidate, seeds: tuple[int, ...], capacity: int) -> Any:
     """Return the memory, small if `capacity` is a key of it."""
-    node = dict(subject.node("memory"))
+    node = dict(candidate.node("memory"))
     if node.get("capacity", MISSING) is not MISSING:
         node["capacity"] = capacity
-    made = subject.make(node)
+    made = candidate.make(node)
     return made(gamma=GAMMA, spec=SPEC, seeds=seeds, num_envs=NUM_ENVS, device=CPU)
 
 
-def memory(subject: Subject) -> None:
+def memory(candidate: Candidate) -> None:
     """Check what comes out of the whole memory against what went in."""
-    span = make_memory(subject, SEEDS, 10_000).reader.span
-    whole = make_memory(subject, SEEDS, (2 * span + ROWS) * NUM_ENVS)
-    record = Record(SEEDS)
-    for count, step in enumerate(record.rows, 1):
+    span = make_memory(candidate, SEEDS, 10_000).reader.span
+    whole = make_memory(candidate, SEEDS, (2 * span + ROWS) * NUM_ENVS)
+    episodes = FakeEpisodes(SEEDS)
+    for count, step in enumerate(episodes.rows, 1):
         whole.push(step)
         if count * NUM_ENVS < whole.least_stored or count % 5:
             continue
         sample = whole.sample(SIZE)
-        check_batch(sample.batch, record, span)
+        check_batch(sample.batch, episodes, span)
         whole.update_priorities(sample.row, np.ones((len(SEEDS), SIZE), np.float32))
 
 
-def check_batch(batch: Any, record: Record, span: int) -> None:
+def check_batch(batch: Any, episodes: FakeEpisodes, span: int) -> None:
     for name, field in zip(batch._fields, batch, strict=True):
         right = (len(SEEDS), SIZE, *SPEC.obs.shape[: int(name in ("obs", "next_obs"))])
         require(
@@ -147,11 +147,11 @@ def check_batch(batch: Any, record: Record, span: int) -> None:
         )
     obs, action, reward, discount, next_obs = (field.numpy() for field in batch)
     for k, b in np.ndindex(action.shape):
-        step = record.steps.get(tuple(obs[k, b].tolist()))
+        step = episodes.steps.get(tuple(obs[k, b].tolist()))
         require(
             step is not None and obs[k, b, 0] == SEEDS[k],
             f"a sample of seed {SEEDS[k]} is no step of this seed",
         )
         assert step is not None
         require(action[k, b] == step.action, f"a sample has action {action[k, b]}; {step.action} was taken")
-        record.check(obs[k, b], reward[k, b].item(), discount[k, b].item(), next_obs[k, b], span)
+        episodes.check(obs[k, b], reward[k, b].item(), discount[k, b].item(), next_obs[k, b], span)

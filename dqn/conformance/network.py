@@ -10,7 +10,7 @@ from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyDraws, TorchDraws
 from dqn.conformance.assertions import Failure, near, require, same
-from dqn.conformance.candidate import CPU, Subject, draws, normal, observations, perturb
+from dqn.conformance.candidate import CPU, Candidate, draws, normal, observations, perturb
 from dqn.types import Draws, Purpose
 
 SEEDS = (0, 1)
@@ -128,8 +128,8 @@ def mean(module: Any, inputs: Tensor, numbers: Draws | None) -> Tensor:
     return out
 
 
-def layer(subject: Subject) -> None:
-    make = subject.part("network.layer")
+def layer(candidate: Candidate) -> None:
+    make = candidate.part("network.layer")
     examine_stack(
         Stack(
             lambda seeds: make(in_features=6, out_features=4, generators=parameter_generators(seeds)),
@@ -154,23 +154,23 @@ def check_overwriting(module: nn.Module) -> None:
         raise Failure(why) from None
 
 
-def make_torso(subject: Subject, seeds: Sequence[int]) -> Any:
-    spec = subject.spec.obs
+def make_torso(candidate: Candidate, seeds: Sequence[int]) -> Any:
+    spec = candidate.spec.obs
     in_shape = (spec.num_categories,) if spec.num_categories else spec.shape
-    make, of_layer = subject.part("network.torso"), subject.part("network.layer")
+    make, of_layer = candidate.part("network.torso"), candidate.part("network.layer")
     return make(layer=of_layer, in_shape=in_shape, generators=parameter_generators(seeds))
 
 
-def torso(subject: Subject) -> None:
-    spec = subject.spec.obs
+def torso(candidate: Candidate) -> None:
+    spec = candidate.spec.obs
     inputs = random_inputs(*((spec.num_categories,) if spec.num_categories else spec.shape))
-    shape = (make_torso(subject, SEEDS).out_features,)
-    examine_stack(Stack(lambda seeds: make_torso(subject, seeds), forward, *inputs, shape))
+    shape = (make_torso(candidate, SEEDS).out_features,)
+    examine_stack(Stack(lambda seeds: make_torso(candidate, seeds), forward, *inputs, shape))
 
 
-def head(subject: Subject) -> None:
-    features, num_actions = make_torso(subject, SEEDS).out_features, subject.spec.num_actions
-    make, of_layer = subject.part("network.head"), subject.part("network.layer")
+def head(candidate: Candidate) -> None:
+    features, num_actions = make_torso(candidate, SEEDS).out_features, candidate.spec.num_actions
+    make, of_layer = candidate.part("network.head"), candidate.part("network.layer")
     examine_stack(
         Stack(
             lambda seeds: make(
@@ -186,16 +186,16 @@ def head(subject: Subject) -> None:
     )
 
 
-def network(subject: Subject) -> None:
-    spec = subject.spec
+def network(candidate: Candidate) -> None:
+    spec = candidate.spec
     inputs, others = (torch.from_numpy(observations(spec.obs, 2, SIZE, place=place)) for place in range(2))
-    examine_stack(Stack(subject.network, mean, inputs, others, (spec.num_actions,)))
+    examine_stack(Stack(candidate.network, mean, inputs, others, (spec.num_actions,)))
 
 
-def acting(subject: Subject) -> None:
+def acting(candidate: Candidate) -> None:
     """Check that the values by which actions are chosen are the network's, also after updates."""
-    policy = Policy(network=subject.part("network"), spec=subject.spec, seeds=SEEDS, device=CPU)
-    obs = observations(subject.spec.obs, 2, SIZE)
+    policy = Policy(network=candidate.part("network"), spec=candidate.spec, seeds=SEEDS, device=CPU)
+    obs = observations(candidate.spec.obs, 2, SIZE)
     for when in ("at first", "after the parameters changed"):
         for given in (False, True) if policy.is_random else (False,):
             sources = [NumpyDraws(seeds=SEEDS, name="check", purpose="acting") for _ in range(2 * given)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dqn.conformance.assertions import array, differences, require
-from dqn.conformance.candidate import MISSING, Subject
+from dqn.conformance.candidate import MISSING, Candidate
 from dqn.runner import Runner
 
 CLOCK = {
@@ -24,7 +24,7 @@ STOP = 50
 SOURCE = "what changes while training should be in state_dict, and random numbers come from dqn.seeding"
 
 
-def tiny(subject: Subject, seed: int, num_seeds: int) -> dict[str, Any]:
+def tiny(candidate: Candidate, seed: int, num_seeds: int) -> dict[str, Any]:
     """Return the values of a tiny run on the configuration's own environment."""
     values = {
         "runner": CLOCK,
@@ -35,13 +35,13 @@ def tiny(subject: Subject, seed: int, num_seeds: int) -> dict[str, Any]:
         "device": "cpu",
         "num_threads": 1,
     }
-    return values | small_memory(subject, 120)
+    return values | small_memory(candidate, 120)
 
 
-def small_memory(subject: Subject, capacity: int) -> dict[str, Any]:
-    if subject.node("memory.capacity") is MISSING:
+def small_memory(candidate: Candidate, capacity: int) -> dict[str, Any]:
+    if candidate.node("memory.capacity") is MISSING:
         return {}
-    n_step = subject.node("memory.reader.n_step")
+    n_step = candidate.node("memory.reader.n_step")
     longest = n_step if isinstance(n_step, int) else 1
     return {"memory.capacity": capacity + 4 * longest * NUM_ENVS}
 
@@ -63,23 +63,23 @@ def compare(one: Mapping[str, Any], other: Mapping[str, Any], text: str) -> None
     require(not found, f"{text}: {path}{more} differ (by up to {gap:.3g}); {SOURCE}")
 
 
-def in_folder(check: Callable[[Subject, Path], str | None]) -> Callable[[Subject], str | None]:
+def in_folder(check: Callable[[Candidate, Path], str | None]) -> Callable[[Candidate], str | None]:
     """Give a check a folder that is removed after it."""
 
-    def checked(subject: Subject) -> str | None:
+    def checked(candidate: Candidate) -> str | None:
         with tempfile.TemporaryDirectory() as folder:
-            return check(subject, Path(folder))
+            return check(candidate, Path(folder))
 
     return checked
 
 
 @in_folder
-def repeated(subject: Subject, folder: Path) -> str | None:
+def repeated(candidate: Candidate, folder: Path) -> str | None:
     """Check that a run is what its seed makes it, and goes on from a checkpoint as if never stopped."""
-    values = tiny(subject, 0, 2)
-    straight, again = (end_of(subject.runner(folder / name, values)) for name in ("one", "other"))
+    values = tiny(candidate, 0, 2)
+    straight, again = (end_of(candidate.runner(folder / name, values)) for name in ("one", "other"))
     compare(straight, again, "two runs of the same seed are not equal")
-    stopped = subject.runner(folder / "stopped", values)
+    stopped = candidate.runner(folder / "stopped", values)
     act, calls = stopped.agent.actor.act, iter(range(STOP))
 
     def act_and_stop(*args: Any) -> Any:
@@ -91,16 +91,16 @@ def repeated(subject: Subject, folder: Path) -> str | None:
     with suppress(KeyboardInterrupt):
         stopped.run()
     require(stopped.iteration == 1, "a run that was told to stop went on")
-    resumed = end_of(subject.runner(folder / "stopped", values))
+    resumed = end_of(candidate.runner(folder / "stopped", values))
     compare(straight, resumed, "a run that was stopped and resumed is not the one that was never stopped")
     return "bit for bit"
 
 
 @in_folder
-def alone(subject: Subject, folder: Path) -> str | None:
+def alone(candidate: Candidate, folder: Path) -> str | None:
     """Check that a seed alone is that seed beside another one; return how exactly."""
-    stack = end_of(subject.runner(folder / "stack", tiny(subject, 0, 2)))
-    single = end_of(subject.runner(folder / "alone", tiny(subject, 1, 1)))
+    stack = end_of(candidate.runner(folder / "stack", tiny(candidate, 0, 2)))
+    single = end_of(candidate.runner(folder / "alone", tiny(candidate, 1, 1)))
     ours = {"policy": single["policy"], "target": single["agent"]["target"]}
     theirs = {"policy": stack["policy"], "target": stack["agent"]["target"]}
     theirs = {part: {name: leaf[1:] for name, leaf in leaves.items()} for part, leaves in theirs.items()}
