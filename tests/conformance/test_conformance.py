@@ -82,7 +82,7 @@ FAULTS = [
     ("network.head", "UnusedParameter", "gradient", "does not depend on the parameter head.unused"),
     ("agent.backup", "BatchBackup", "agent.backup", "policy of a sample changed when the other samples"),
     ("agent.backup", "BackupOfAllSeeds", "agent.backup", "policy of a sample changed when the other seed"),
-    ("agent.backup", "NoisyBackup", "agent.backup", "policy of a sample changed when it was asked again"),
+    ("agent.backup", "NoisyBackup", "agent.backup", "policy of a sample changed when it was computed again"),
     ("agent.backup", "Unnormalized", "agent.backup", "should sum to 1"),
     ("agent.backup", "InPlace", "agent.backup", "q_next that it was given were changed"),
     ("agent.backup", "BonusOfEnds", "agent.backup", "where an episode terminated (discount 0)"),
@@ -158,7 +158,7 @@ def test_command_with_a_fault_or_a_mistake():
     done = call("check", "agent.backup._target_=faults.Unnormalized", *SMALL)
     assert done.code == 1
     assert "FAILED  agent.backup         faults.Unnormalized: the probabilities" in done.text
-    assert "skipped resume               first mend agent.backup" in done.text
+    assert "skipped resume               fix agent.backup first" in done.text
     done = call("check", "agent.backup=gredy")
     assert done.code == 1
     assert "1 mistake" in done.text
