@@ -150,12 +150,12 @@ def optimizer(candidate: Candidate) -> None:
 
 def schedule(candidate: Candidate, key: str) -> None:
     one, other = candidate.part(key), candidate.part(key)
-    values = [one(tick) for tick in TICKS]
-    for tick, value in zip(TICKS, values, strict=True):
+    values = {tick: one(tick) for tick in TICKS}
+    for tick, value in values.items():
         right = isinstance(value, int | float) and 0 <= value <= 1
         require(right, f"at tick {tick} it is {value!r}; it should be a number from 0 to 1")
-    backwards = [other(tick) for tick in reversed(TICKS)][::-1]
-    for order, found in (("again", [one(tick) for tick in TICKS]), ("in another order", backwards)):
-        for tick, before, value in zip(TICKS, values, found, strict=True):
-            text = f"at tick {tick} it is {before}, and {value} when the ticks are passed {order}"
-            require(value == before, f"{text}; a schedule should depend on the tick alone")
+    for order, part, ticks in (("again", one, TICKS), ("in another order", other, TICKS[::-1])):
+        for tick in ticks:
+            value = part(tick)
+            text = f"at tick {tick} it is {values[tick]}, and {value} when the ticks are passed {order}"
+            require(value == values[tick], f"{text}; a schedule should depend on the tick alone")

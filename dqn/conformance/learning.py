@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,21 +41,6 @@ EPISODE = 4
 LEARNING_RATES = (2e-3, 2e-2)
 
 
-class Learned(NamedTuple):
-    """What a network has learned in each state."""
-
-    greedy: list[int]
-    """Greedy actions."""
-    shares: list[float]
-    """Greatest values, divided by the optimal ones."""
-    error: float
-    """Greatest relative error of these values."""
-
-    @property
-    def is_right(self) -> bool:
-        return all(action == 1 for action in self.greedy) and self.error <= TOLERANCE
-
-
 def learning(candidate: Candidate) -> str:
     """Check greedy actions and their values against value iteration; return how close the values are.
 
@@ -63,16 +48,18 @@ def learning(candidate: Candidate) -> str:
     discount, clock and schedules are not. Success at any of several learning rates is enough.
     """
     scale = reward_scale(candidate)
+    optimal = Chain.optimal_values(GAMMA).max(-1)
     attempts: list[str] = []
     for lr in dict.fromkeys((LEARNING_RATES[0], candidate.config["agent"]["lr"], *LEARNING_RATES)):
         with TemporaryDirectory() as folder:
             runner = make_runner(candidate, Path(folder), {"agent.lr": lr, "env.reward_scale": scale})
-            learned = train(runner, scale)
-        if learned.is_right:
-            return f"greatest values within {100 * learned.error:.1f} % of value iteration"
-        shares = ", ".join(f"{share:.2f}" for share in learned.shares)
+            q = train(runner, scale, optimal)
+        if (error := error_of(q, optimal)) <= TOLERANCE:
+            return f"greedy values within {100 * error:.1f} % of value iteration"
+        shares = ", ".join(f"{share:.2f}" for share in q.max(-1) / optimal)
+        greedy = q.argmax(-1).tolist()
         attempts.append(
-            f"with agent.lr={lr:g} the greedy actions are {learned.greedy}, their values {shares} times those"
+            f"with agent.lr={lr:g} the greedy actions are {greedy}, their values {shares} of those"
         )
     raise Failure(
         "on a chain of five states (dqn/conformance/chain.py) the greedy actions should become"
@@ -103,21 +90,23 @@ def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> R
         raise NotApplicable(f"cannot be made for the chain ({type(error).__name__}: {error})") from error
 
 
-def train(runner: Runner, scale: float) -> Learned:
-    """Train until the averaged values are right, or to the end; return what was learned."""
+def train(runner: Runner, scale: float, optimal: Floats) -> Floats:
+    """Train until the averaged action values [states, actions] are right, or to the end; return them."""
     runner.restore()
     spec = runner.env.spec.obs
     patterns = Chain(spec.shape if len(spec.shape) > 1 else None).patterns[None].astype(spec.dtype)
-    optimal = Chain.optimal_values(GAMMA).max(-1)
     values: list[Floats] = []
     while runner.tick < runner.clock.total:
         runner.train()
         runner.iteration += 1
         values.append(runner.agent.policy.q_values(patterns)[0])
-        q = np.mean(values[-AVERAGED:], 0) / scale
-        shares = q.max(-1) / optimal
-        learned = Learned(q.argmax(-1).tolist(), shares.tolist(), float(abs(shares - 1).max()))
-        if len(values) > AVERAGED and learned.is_right:
+        q: Floats = np.mean(values[-AVERAGED:], 0) / scale
+        if len(values) > AVERAGED and error_of(q, optimal) <= TOLERANCE:
             break
     runner.close()
-    return learned
+    return q
+
+
+def error_of(q: Floats, optimal: Floats) -> float:
+    """Return the greatest relative error of the greedy values, infinity if a greedy action is wrong."""
+    return float(abs(q.max(-1) / optimal - 1).max()) if (q.argmax(-1) == 1).all() else float("inf")

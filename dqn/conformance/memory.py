@@ -1,6 +1,5 @@
 """Checks of memory and its parts, with made-up episodes that overwrite each other."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,6 @@ from dqn.types import Batch, Floats, Integers
 SIZE = 16
 ROWS = 40
 """Rows of an environment in addition to those that a sample reads."""
-
-Draw = tuple[Integers, Floats]
-"""Rows, counted within each seed, and weights of one call of `sample`; both [K, B]."""
 
 
 def capacity_for(span: int) -> int:
@@ -58,8 +54,8 @@ class SamplerRun:
         self.first = np.arange(len(seeds))[:, None] * self.rows_per_seed
         """First row of each seed [K, 1]."""
 
-    def sample(self) -> Draw:
-        """Return a checked sample."""
+    def sample(self) -> tuple[Integers, Floats]:
+        """Return checked rows and weights [K, B]; rows are counted within each seed."""
         row, weight = self.sampler.sample(SIZE)
         for name, value in (("the array of rows", row), ("the array of weights", weight)):
             require_shape(name, value, (len(self.seeds), SIZE))
@@ -72,16 +68,17 @@ class SamplerRun:
         require(self.ring.is_start[row].all(), "a row is not a start of samples (ring.is_start)")
         return row - self.first, weight
 
-    def run(self, first: int, last: int) -> list[Draw]:
-        """Store rows; after each one sample, and update the priorities of the sample."""
-        draws = []
+    def run(self, first: int, last: int) -> tuple[Integers, Floats]:
+        """Store rows; after each one sample, and update the sample's priorities; return samples [T, K, B]."""
+        rows, weights = [], []
         for count in range(first, last):
             self.sampler.changed(self.ring.push([self.episodes.rows[count]]))
             if count + 1 >= self.ring.span:
                 row, weight = self.sample()
-                draws.append((row, weight))
+                rows.append(row)
+                weights.append(weight)
                 self.sampler.update(row + self.first, 0.1 + (row % 7).astype(np.float32))
-        return draws
+        return np.stack(rows), np.stack(weights)
 
 
 def sampler(candidate: Candidate) -> None:
@@ -91,23 +88,20 @@ def sampler(candidate: Candidate) -> None:
     half = STEPS // 2
     first = stack.run(0, half)
     text = "draws differ from those of another sampler of the same seeds; use dqn.seeding.stream"
-    require_equal_draws(first, again.run(0, half), text)
+    for one, other in zip(first, again.run(0, half), strict=True):
+        require_equal(one, other, text)
     state = stack.sampler.state_dict()
     rest = stack.run(half, STEPS)
     again.sampler = again.make(ring=again.ring, seeds=SEEDS)
     again.sampler.load_state_dict(state)
     text = "draws of a new sampler with the state_dict of this one differ from this one's"
-    require_equal_draws(rest, again.run(half, STEPS), text)
-    for (rows, weights), (row, weight) in zip(first + rest, alone.run(0, STEPS), strict=True):
-        text = "of a seed trained alone differ from those of the same seed beside another one"
-        require_equal(row[0], rows[1], f"samples {text}")
-        require_close(weight[0], weights[1], f"weights {text}")
-
-
-def require_equal_draws(one: Sequence[Draw], other: Sequence[Draw], text: str) -> None:
-    for mine, theirs in zip(one, other, strict=True):
-        require_equal(mine[0], theirs[0], text)
-        require_equal(mine[1], theirs[1], text)
+    for one, other in zip(rest, again.run(half, STEPS), strict=True):
+        require_equal(one, other, text)
+    rows, weights = (np.concatenate(both)[:, 1] for both in zip(first, rest, strict=True))
+    row, weight = alone.run(0, STEPS)
+    text = "of a seed alone differ from those of the same seed beside another one"
+    require_equal(row[:, 0], rows, f"samples {text}")
+    require_close(weight[:, 0], weights, f"weights {text}")
 
 
 def make_memory(candidate: Candidate, capacity: int) -> Any:
