@@ -94,7 +94,7 @@ def sampler(candidate: Candidate) -> None:
     rest = stack.run(half, STEPS)
     again.sampler = again.make(ring=again.ring, seeds=SEEDS)
     again.sampler.load_state_dict(state)
-    text = "draws of a new sampler with the state_dict of this one differ from this one's"
+    text = "draws differ between a sampler and a new one with its state_dict"
     for one, other in zip(rest, again.run(half, STEPS), strict=True):
         require_equal(one, other, text)
     rows, weights = (np.concatenate(both)[:, 1] for both in zip(first, rest, strict=True))

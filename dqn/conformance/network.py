@@ -55,10 +55,10 @@ def examine_stack(stack: Stack) -> None:
     check_parameters(stack, module)
     check_shapes(stack)
     for purpose in PURPOSES:
-        given = "without draws" if purpose is None else f"with draws for {purpose!r}"
+        given = "without rng" if purpose is None else f"with an rng for {purpose!r}"
         before = stack.output(module, stack.inputs, purpose)
         again = stack.output(module, stack.inputs, purpose)
-        cause = "nothing should vary" if purpose is None else "all that varies should come from the draws"
+        cause = "nothing should vary" if purpose is None else "all that varies should come from the rng"
         require_equal(before, again, f"{given}, the same input gave different outputs: {cause}")
         check_samples(stack, module, before, purpose)
         check_seeds(stack, before, purpose)

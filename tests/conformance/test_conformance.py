@@ -69,7 +69,7 @@ def test_images():
 
 FAULTS = [
     ("network.layer", "GlobalNoise", "network.layer", "nothing should vary"),
-    ("network.layer", "NoiseOfDraws", "network.layer", "should come from the draws"),
+    ("network.layer", "NoiseOfDraws", "network.layer", "should come from the rng"),
     ("network.layer", "Passing", "network.layer", "shares memory with its input"),
     ("network.layer", "Squashing", "network.layer", "needs its result for the backward pass"),
     ("network.layer", "OneGenerator", "network.layer", "the generator of its seed"),
