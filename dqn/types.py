@@ -64,7 +64,7 @@ class Row(NamedTuple):
     """False where the environment waits for the others; such a column is not stored."""
 
 
-Purpose = Literal["prediction", "target", "action", "acting"]
+Role = Literal["prediction", "target", "action", "acting"]
 """What a network is asked for.
 
 In an update: the return to be corrected, what to correct it to, or the action that the policy takes there.
@@ -72,11 +72,11 @@ Outside: the action to take now, for one observation of each environment.
 """
 
 
-class Draws(Protocol):
+class Rng(Protocol):
     """Random numbers of every seed, for networks that need some."""
 
     @property
-    def purpose(self) -> Purpose: ...
+    def role(self) -> Role: ...
 
     def normal(self, size: int) -> "Tensor":
         """Return standard normal numbers [K, size]."""

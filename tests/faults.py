@@ -12,7 +12,7 @@ from torch import nn
 from dqn.agent import Agent
 from dqn.agent.backup import Greedy, greedy
 from dqn.memory import NStep, ReplayMemory, Uniform
-from dqn.network import MLP, ExpectedHead, Linear
+from dqn.network import MLP, DuelingStreams, ExpectedHead, Linear
 from dqn.types import Probability
 from dqn.value import Expected
 
@@ -20,16 +20,16 @@ from dqn.value import Expected
 class GlobalNoise(Linear):
     """A layer that draws from the global generator."""
 
-    def forward(self, x, draws):
-        return super().forward(x, draws) + 0.01 * torch.randn(x.shape[1], 1)
+    def forward(self, x, rng):
+        return super().forward(x, rng) + 0.01 * torch.randn(x.shape[1], 1)
 
 
-class NoiseOfDraws(Linear):
-    """A layer that draws from the global generator if it is given draws."""
+class NoiseOfRng(Linear):
+    """A layer that draws from the global generator if it is given an rng."""
 
-    def forward(self, x, draws):
-        out = super().forward(x, draws)
-        return out if draws is None else out + torch.randn_like(out)
+    def forward(self, x, rng):
+        out = super().forward(x, rng)
+        return out if rng is None else out + torch.randn_like(out)
 
 
 class OneGenerator(Linear):
@@ -42,46 +42,54 @@ class OneGenerator(Linear):
 class Passing(Linear):
     """A layer that returns its input if the input has the right shape."""
 
-    def forward(self, x, draws):
-        return x if x.shape[-1] == self.out_features else super().forward(x, draws)
+    def forward(self, x, rng):
+        return x if x.shape[-1] == self.out_features else super().forward(x, rng)
 
 
 class Squashing(Linear):
     """A layer whose last operation needs its own result for the gradient."""
 
-    def forward(self, x, draws):
-        return torch.tanh(super().forward(x, draws))
+    def forward(self, x, rng):
+        return torch.tanh(super().forward(x, rng))
 
 
 class BatchNormed(MLP):
     """A torso that normalizes over the batch."""
 
-    def forward(self, x, draws):
-        x = super().forward(x, draws)
+    def forward(self, x, rng):
+        x = super().forward(x, rng)
         return x - x.mean(1, keepdim=True)
 
 
 class Narrow(MLP):
     """A torso that returns one feature less than `out_features`."""
 
-    def forward(self, x, draws):
-        return super().forward(x, draws)[..., 1:]
+    def forward(self, x, rng):
+        return super().forward(x, rng)[..., 1:]
+
+
+class WrongMean(DuelingStreams):
+    """Streams that subtract the mean of the batch instead of that of the actions."""
+
+    def forward(self, features, rng):
+        advantage = self.advantage.forward(features, rng)
+        return self.value.forward(features, rng) + (advantage - advantage.mean(1, True))
 
 
 class MixedSeeds(ExpectedHead):
     """A head that averages over seeds."""
 
-    def forward(self, features, draws):
-        value = super().forward(features, draws).value
+    def forward(self, features, rng):
+        value = super().forward(features, rng).value
         return Expected(0.5 * value + 0.5 * value.mean(0, keepdim=True), self.huber_delta)
 
 
 class UnusedParameter(ExpectedHead):
     """A head with a parameter that it does not use."""
 
-    def __init__(self, *, generators, **options):
-        super().__init__(generators=generators, **options)
-        self.unused = nn.Parameter(torch.ones(len(generators), 1))
+    def __init__(self, *, make, **options):
+        super().__init__(make=make, **options)
+        self.unused = nn.Parameter(torch.ones(make.num_seeds, 1))
 
 
 @dataclass(frozen=True)
@@ -103,18 +111,18 @@ class SignedPriority(Expected):
 
 
 class NoDiscountHead(ExpectedHead):
-    def forward(self, features, draws):
-        return NoDiscount(super().forward(features, draws).value, self.huber_delta)
+    def forward(self, features, rng):
+        return NoDiscount(super().forward(features, rng).value, self.huber_delta)
 
 
 class BatchLossHead(ExpectedHead):
-    def forward(self, features, draws):
-        return BatchLoss(super().forward(features, draws).value, self.huber_delta)
+    def forward(self, features, rng):
+        return BatchLoss(super().forward(features, rng).value, self.huber_delta)
 
 
 class SignedPriorityHead(ExpectedHead):
-    def forward(self, features, draws):
-        return SignedPriority(super().forward(features, draws).value, self.huber_delta)
+    def forward(self, features, rng):
+        return SignedPriority(super().forward(features, rng).value, self.huber_delta)
 
 
 class BatchBackup:
@@ -217,7 +225,7 @@ class ZeroWeights(Uniform):
 
 
 class ForgetfulSampler(Uniform):
-    """A sampler without state."""
+    """A sampler that saves no state."""
 
     def state_dict(self) -> Any:
         return {}
@@ -271,7 +279,7 @@ class AllSeedsAgent(Agent):
 
     def update(self, sample, tick):
         self.lr = 1e-3 * (
-            1.0 + min(1.0, 100.0 * float(self.losses(sample.batch, self.draws)[0].mean().detach()))
+            1.0 + min(1.0, 100.0 * float(self.losses(sample.batch, self.rng)[0].mean().detach()))
         )
         return super().update(sample, tick)
 

@@ -12,8 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 from tensorboard.compat.proto.event_pb2 import Event
 
+from dqn.memory import ReplayMemory
 from dqn.runner import Runner
-from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.checkpoint import Checkpoint, TorchPart
 
 Line = dict[str, float]
 
@@ -101,6 +102,13 @@ def stored(folder: Path) -> dict[str, Any]:
     }
     del parts["learner"]["files"]
     return parts | {"rows": json.loads(checkpoint.manifest.read_text())["files"]["rows"]}
+
+
+def pass_on(memory: ReplayMemory, other: ReplayMemory, folder: Path) -> None:
+    """Bring another memory by a checkpoint in `folder` to where `memory` is."""
+    own, others = ({"memory": TorchPart(m), "rows": m.rows} for m in (memory, other))
+    Checkpoint(folder).save(1, own)
+    Checkpoint(folder).restore(others)
 
 
 def same(one: Any, other: Any, path: str = "") -> None:

@@ -16,11 +16,11 @@ from dqn.types import EnvSpec, ObsSpec, Row
 
 SWITCHES = {
     "head": [f"network/head={name}" for name in ("expected", "categorical", "quantile", "implicit_quantile")],
-    "dueling": ["network.head.dueling=false", "network.head.dueling=true"],
+    "streams": ["network/streams=single", "network/streams=dueling"],
     "backup": [f"agent/backup={name}" for name in ("greedy", "double", "munchausen")],
     "layer": ["network/layer=linear", "network/layer=noisy"],
     "norm": ["network.torso.layer_norm=false", "network.torso.layer_norm=true"],
-    "hidden": ["network.head.hidden_sizes=[]", "network.head.hidden_sizes=[8]"],
+    "hidden": ["network.streams.hidden_sizes=[]", "network.streams.hidden_sizes=[8]"],
     "memory": ["memory=uniform", "memory=prioritized"],
     "reader": ["memory/reader=one_step", "memory/reader=n_step"],
     "optimizer": [f"agent/optimizer={name}" for name in ("adam", "rmsprop", "adamw", "sgd")],

@@ -16,8 +16,7 @@ from helpers import TESTS
 from dqn.agent import Agent
 from dqn.agent.backup import Double, Greedy, Munchausen
 from dqn.memory import NStep, Prioritized, ReplayMemory, Ring
-from dqn.network.heads import ExpectedHead, QuantileHead
-from dqn.network.layers import Linear, Noisy
+from dqn.network import DuelingStreams, ExpectedHead, HeadFactory, Linear, Noisy, QuantileHead
 from dqn.types import Batch, EnvSpec, ObsSpec, Row
 from dqn.value import Categorical, Expected, Quantile
 
@@ -52,14 +51,14 @@ class Tables(Agent):
 
     def __init__(self, backup, *, online, target):
         self.backup = backup
-        self.online = lambda obs, draws: online[obs]
-        self.target = lambda obs, draws: target[obs]
-        self.draws = lambda purpose: None
+        self.online = lambda obs, rng: online[obs]
+        self.target = lambda obs, rng: target[obs]
+        self.rng = lambda role: None
 
     def losses_of(self, inputs: SimpleNamespace) -> tuple[torch.Tensor, torch.Tensor]:
         """Return losses and priorities [B]."""
         batch = Batch("obs", inputs.action, inputs.reward, inputs.discount, "next_obs")
-        return self.losses(batch, self.draws)[:2]
+        return self.losses(batch, self.rng)[:2]
 
 
 @DTYPES
@@ -282,16 +281,14 @@ def dueling(name, kind, **arguments):
     inputs, outputs = case(name, torch.float32)
     streams = torch.cat((inputs.advantage.flatten(1), inputs.value), 1)
     features, atoms = streams.shape[1], inputs.value.shape[1]
-    head = kind(
-        **arguments,
-        dueling=True,
-        hidden_sizes=[],
-        huber_delta=1.0,
-        layer=Linear,
+    make = HeadFactory(
         in_features=features,
         num_actions=inputs.advantage.shape[1],
+        make_streams=partial(DuelingStreams, hidden_sizes=[]),
+        make_layer=Linear,
         generators=[torch.Generator()],
     )
+    head = kind(**arguments, huber_delta=1.0, make=make)
     identity = torch.eye(features)
     with torch.no_grad():
         for stream, weight in (
@@ -305,17 +302,17 @@ def dueling(name, kind, **arguments):
     return SimpleNamespace(value=combined.value.squeeze(0)), outputs["combined"]
 
 
-@pytest.mark.parametrize("purpose", ["prediction", "acting"])
-def test_noisy_layer(purpose):
+@pytest.mark.parametrize("role", ["prediction", "acting"])
+def test_noisy_layer(role):
     inputs, outputs = case("noisy linear", torch.float32)
     layer = Noisy(sigma=0.5, in_features=4, out_features=3, generators=[torch.Generator()])
     noises = iter((inputs.noise_in, inputs.noise_out))
-    draws = SimpleNamespace(purpose=purpose, normal=lambda size: next(noises).expand(1, size))
+    rng = SimpleNamespace(role=role, normal=lambda size: next(noises).expand(1, size))
     with torch.no_grad():
         layer.weight.copy_(inputs.weight_mu.T.unsqueeze(0))
         layer.weight_sigma.copy_(inputs.weight_sigma.T.unsqueeze(0))
         layer.bias.copy_(inputs.bias_mu)
         layer.bias_sigma.copy_(inputs.bias_sigma)
         x = inputs.x.unsqueeze(0)
-        agree(layer(x, draws)[0], outputs["output"])
+        agree(layer(x, rng)[0], outputs["output"])
         agree(layer(x, None)[0], outputs["output_quiet"])

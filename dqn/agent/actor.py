@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dqn.agent.rng import NumpyDraws
+from dqn.agent.rng import NumpyRng
 from dqn.seeding import Uniforms
 from dqn.types import Array, Bools, Floats, Integers
 
@@ -26,10 +26,10 @@ class Actor:
     def __init__(
         self,
         *,
-        q_values: Callable[[Array, NumpyDraws | None], Floats],
+        q_values: Callable[[Array, NumpyRng | None], Floats],
         num_actions: int,
         exploration: Uniforms | None,
-        noise: NumpyDraws | None,
+        noise: NumpyRng | None,
     ) -> None:
         self.q_values, self.num_actions = q_values, num_actions
         self.exploration, self.noise = exploration, noise

@@ -1,34 +1,28 @@
 """The agent: it acts by its online network and learns from samples, for K seeds in lock step."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from dqn.agent.backup import ActionValues, Backup
-from dqn.agent.compiled_update import CompiledGradient, repays
+from dqn.agent.compile_cache import description
+from dqn.agent.compiled_update import CompiledGradient, EagerGradient, GradientStep, LearningRng, repays
 from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
-from dqn.agent.rng import NumpyDraws, TorchDraws
-from dqn.network import QNetwork
-from dqn.network.protocols import MakeNetwork
+from dqn.agent.rng import NumpyRng, TorchRng
+from dqn.network import MakeNetwork, QNetwork
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.types import (
     Batch,
-    Draws,
     EnvSpec,
     Positive,
     Probability,
-    Purpose,
     Sample,
     Update,
 )
-
-LearningDraws = Callable[[Purpose], Draws]
-"""Draws for each purpose of an update."""
 
 
 class Agent:
@@ -75,11 +69,11 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
-        self.learning_draws = NumpyDraws(seeds=seeds, name="learning", purpose="prediction")
-        self.draws = TorchDraws(self.learning_draws, device)
+        self.learning_rng = NumpyRng(seeds=seeds, name="learning", role="prediction")
+        self.rng = TorchRng(self.learning_rng, device)
         self.actor = self.policy.actor(
             exploration=Uniforms([stream(seed, "exploration") for seed in seeds], (num_envs, 2)),
-            noise=NumpyDraws(seeds=seeds, name="acting", purpose="acting") if self.policy.is_random else None,
+            noise=NumpyRng(seeds=seeds, name="acting", role="acting") if self.policy.is_random else None,
         )
         leaf = nn.Parameter(self._parameters.value)
         leaf.grad = self._parameters.gradient
@@ -89,26 +83,34 @@ class Agent:
     def _choose(self, compiles: bool) -> None:
         """Let updates be compiled or not; which it is stays so when a run is resumed."""
         self.compiles = compiles
-        self._gradient = (
-            CompiledGradient(self.gradient, self.draws)
-            if compiles
-            else partial(self.gradient, draws=self.draws)
+        self._gradient: GradientStep = (
+            self._compiled_gradient() if compiles else EagerGradient(self.gradient, self.rng)
+        )
+
+    def _compiled_gradient(self) -> CompiledGradient:
+        networks = self.online, self.target
+        constants = (tensor for each in networks for tensor in (*each.parameters(), *each.buffers()))
+        return CompiledGradient(
+            self.gradient,
+            self.rng,
+            tensors=[*constants, self._parameters.gradient],
+            described=description([type(self), *networks, self.backup, self.max_grad_norm]),
         )
 
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
         priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
-        self.optimizer.step()
+        self.optimizer.step()  # its parameter's .grad is the buffer that _gradient has filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
 
-    def gradient(self, batch: Batch, weight: Tensor, draws: LearningDraws) -> tuple[Tensor, Tensor]:
+    def gradient(self, batch: Batch, weight: Tensor, rng: LearningRng) -> tuple[Tensor, Tensor]:
         """Set each seed's gradient of its mean weighted loss, clipped.
 
         Returns:
             The priorities [K, B], and [3, K]: the loss, the mean value of taken actions, the gradient's norm.
         """
-        losses, priority, q = self.losses(batch, draws)
+        losses, priority, q = self.losses(batch, rng)
         loss = (losses * weight).mean(-1)
         gradient = self._parameters.set_gradient(torch.autograd.grad(loss.sum(), self._parameters.leaves))
         norm = torch.linalg.vector_norm(gradient, dim=1)
@@ -117,12 +119,12 @@ class Agent:
             gradient.mul_(scale.unsqueeze(1))
         return priority, torch.stack((loss.detach(), q, norm))
 
-    def losses(self, batch: Batch, draws: LearningDraws) -> tuple[Tensor, Tensor, Tensor]:
+    def losses(self, batch: Batch, rng: LearningRng) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss and the priority of each sample [K, B], and the mean value of taken actions [K]."""
-        prediction = self.online(batch.obs, draws("prediction")).at(batch.action)
+        prediction = self.online(batch.obs, rng("prediction")).at(batch.action)
         with torch.no_grad():
-            following = self.target(batch.next_obs, draws("target"))
-            online, target = (action_values(network, draws) for network in (self.online, self.target))
+            following = self.target(batch.next_obs, rng("target"))
+            online, target = (action_values(network, rng) for network in (self.online, self.target))
             policy, bonus = self.backup(batch, following.mean(), online, target)
             goal = following.mix(policy).shift(batch.reward + bonus, batch.discount)
             q = prediction.mean().mean(-1)
@@ -140,7 +142,7 @@ class Agent:
             "target": {name: leaf.detach() for name, leaf in self.target.named_parameters()},
             "optimizer": self.optimizer.state_dict(),
             "actor": self.actor.state_dict(),
-            "learning_draws": self.learning_draws.state_dict(),
+            "learning_rng": self.learning_rng.state_dict(),
         }
 
     def load_state_dict(self, state: State) -> None:
@@ -148,9 +150,9 @@ class Agent:
         copy_leaves(self.target, state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.actor.load_state_dict(state["actor"])
-        self.learning_draws.load_state_dict(state["learning_draws"])
+        self.learning_rng.load_state_dict(state["learning_rng"])
 
 
-def action_values(network: QNetwork, draws: LearningDraws) -> ActionValues:
-    """Return the network's values [K, B, A] as a function of observations, by draws for an action."""
-    return lambda obs: network(obs, draws("action")).mean()
+def action_values(network: QNetwork, rng: LearningRng) -> ActionValues:
+    """Return the network's values [K, B, A] as a function of observations, by an rng for actions."""
+    return lambda obs: network(obs, rng("action")).mean()

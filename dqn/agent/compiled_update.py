@@ -3,26 +3,45 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dqn.agent.compile_cache import Graph, cache_folder, compiled_anew, kept_library
-from dqn.agent.rng import TorchDraws
+from dqn.agent.compile_cache import Graph, cache_folder, compiled_graph
+from dqn.agent.rng import TorchRng
 from dqn.errors import UserError, first_line
-from dqn.types import Batch, Draws, Purpose
+from dqn.types import Batch, Rng, Role
 
-Gradient = Callable[[Batch, Tensor, Any], tuple[Tensor, Tensor]]
-"""A batch, the weights of its samples [K, B] and draws, to what an update reports; it sets the gradients."""
+
+class LearningRng(Protocol):
+    """Random numbers for each role in an update."""
+
+    def __call__(self, role: Role) -> Rng:
+        """Return an rng that has `role` until the next call."""
+        ...
+
+
+class Gradient(Protocol):
+    """Sets the gradients of a batch's weighted losses; returns what an update reports."""
+
+    def __call__(self, batch: Batch, weight: Tensor, rng: LearningRng) -> tuple[Tensor, Tensor]: ...
+
+
+class GradientStep(Protocol):
+    """The same on random numbers of its own: the first half of an update."""
+
+    def __call__(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]: ...
+
 
 COMPILING_SECONDS = 12.0
 SAVED_SECONDS = 0.6e-3, 0.06e-3
 """Of CPU: what compiling costs at first, and what each update saves of it, in all and for each seed.
 
 Measured for small perceptrons, in whole runs of the works of `scripts/benchmark.py`; DQN's graph takes 12
-seconds to compile, Rainbow's 16, the first one on a machine 6 more. Later processes find it at once.
+seconds to compile, Rainbow's 16, the first one on a machine 6 more. Later processes find it at once, unless
+a part of the network or the backup is the user's own.
 """
 
 
@@ -37,19 +56,34 @@ def find_compiler() -> str | None:
     return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
+class EagerGradient:
+    """What `gradient` computes, operation by operation."""
+
+    def __init__(self, gradient: Gradient, rng: TorchRng) -> None:
+        self._gradient, self._rng = gradient, rng
+
+    def __call__(self, batch: Batch, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return self._gradient(batch, weight, self._rng)
+
+
 class CompiledGradient:
     """What `gradient` computes, by one graph for batches of the first one's shape.
 
     The graph has the forward passes, the loss, the backward pass and the clipping. It rounds otherwise than
-    the same operations one by one do (`tests/test_compiled.py` has the tolerance).
+    the same operations one by one do (`tests/agent/test_compiled_update.py` has the tolerance).
 
     Args:
         gradient: what is to be compiled; its tensors other than the arguments stay where they are.
-        draws: give the random numbers, as many and in the order in which `gradient` asks for them.
+        rng: gives the random numbers, as many and in the order in which `gradient` asks for them.
+        tensors: those other tensors, in an order that is the same in every process.
+        described: `description` of all that `gradient` depends on: later processes find the graph by it.
     """
 
-    def __init__(self, gradient: Gradient, draws: TorchDraws) -> None:
-        self._gradient, self._draws = gradient, draws
+    def __init__(
+        self, gradient: Gradient, rng: TorchRng, *, tensors: Sequence[Tensor], described: str | None
+    ) -> None:
+        self._gradient, self._rng = gradient, rng
+        self._tensors, self._described = tensors, described
         self._asked: list[tuple[str, tuple[int, ...]]] = []
         self._shape = torch.Size()
         self._graph: Graph | None = None
@@ -77,17 +111,17 @@ class CompiledGradient:
                 ) from error
         if weight.shape != self._shape:  # the graph would read what lies behind
             raise ValueError(f"the batch is {tuple(weight.shape)}, the first one was {tuple(self._shape)}")
-        numbers = [getattr(self._draws, kind)(*shape) for kind, shape in self._asked]
+        numbers = [getattr(self._rng, kind)(*shape) for kind, shape in self._asked]
         with torch.no_grad():  # the backward pass is in the graph
             priority, report = self._graph(*batch, weight, *numbers)
         return priority, report
 
     def _recorded(self, batch: Batch, weight: Tensor) -> list[Tensor]:
         """Note what random numbers the gradient asks for, and return some; none are used up."""
-        before = self._draws.source.state_dict()
-        recorder = Recorder(self._draws)
+        before = self._rng.source.state_dict()
+        recorder = Recorder(self._rng)
         self._gradient(batch, weight, recorder)
-        self._draws.source.load_state_dict(before)
+        self._rng.source.load_state_dict(before)
         self._asked = recorder.asked
         return recorder.numbers
 
@@ -101,21 +135,20 @@ class CompiledGradient:
             *fields, last = tensors[: len(batch) + 1]
             return self._gradient(Batch(*fields), last, Given(tensors[len(batch) + 1 :]))
 
-        compiler = kept_library if weight.device.type == "cpu" else compiled_anew
-        return compiler(flat, (*batch, weight, *numbers))
+        return compiled_graph(flat, (*batch, weight, *numbers), self._tensors, self._described)
 
 
 class Recorder:
-    """Draws that keep what they are asked for and what they gave."""
+    """An rng that keeps what it is asked for and what it gave."""
 
-    def __init__(self, draws: TorchDraws) -> None:
-        self._draws = draws
-        self.purpose: Purpose = draws.purpose
+    def __init__(self, rng: TorchRng) -> None:
+        self._rng = rng
+        self.role: Role = rng.role
         self.asked: list[tuple[str, tuple[int, ...]]] = []
         self.numbers: list[Tensor] = []
 
-    def __call__(self, purpose: Purpose) -> Draws:
-        self.purpose = purpose
+    def __call__(self, role: Role) -> Rng:
+        self.role = role
         return self
 
     def normal(self, size: int) -> Tensor:
@@ -126,19 +159,19 @@ class Recorder:
 
     def _recorded(self, kind: str, *shape: int) -> Tensor:
         self.asked.append((kind, shape))
-        self.numbers.append(getattr(self._draws, kind)(*shape))
+        self.numbers.append(getattr(self._rng, kind)(*shape))
         return self.numbers[-1]
 
 
 class Given:
-    """Draws of numbers that were drawn before, in their order."""
+    """An rng that gives numbers drawn before, in their order."""
 
     def __init__(self, numbers: tuple[Tensor, ...]) -> None:
         self._numbers = iter(numbers)
-        self.purpose: Purpose = "prediction"
+        self.role: Role = "prediction"
 
-    def __call__(self, purpose: Purpose) -> Draws:
-        self.purpose = purpose
+    def __call__(self, role: Role) -> Rng:
+        self.role = role
         return self
 
     def normal(self, size: int) -> Tensor:

@@ -4,17 +4,53 @@ import operator
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import QNetwork
-from dqn.types import Array, Floats, Purpose
+from dqn.types import Array, Floats, Role
 
-Forward = Callable[..., Floats]
+
+class ForwardPass(Protocol):
+    """Action values of observations, in NumPy arrays."""
+
+    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+        """Return action values [K, E, A] of observations [K, E, ...]; without rng nothing varies."""
+        ...
+
+
+class TorchForward:
+    """A network's forward pass as it is, on its device."""
+
+    def __init__(self, network: QNetwork, device: torch.device) -> None:
+        self._network, self._device = network, device
+
+    @torch.inference_mode()
+    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+        numbers = None if rng is None else TorchRng(rng, self._device)
+        values: Floats = self._network(torch.from_numpy(obs).to(self._device), numbers).mean().cpu().numpy()
+        return values
+
+
+class NumpyForward:
+    """The action values of observations, on the network's own memory: parameters are read where they lie.
+
+    Args:
+        steady: the values as a function of observations.
+        varying: the values as a function of observations and NumpyRng; None if nothing varies.
+    """
+
+    def __init__(self, steady: Callable[..., Floats], varying: Callable[..., Floats] | None) -> None:
+        self._steady, self._varying = steady, varying
+
+    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+        if rng is None or self._varying is None:
+            return self._steady(obs)
+        return self._varying(obs, rng)
 
 
 def one_hot(x: Array, count: int) -> Floats:
@@ -27,120 +63,70 @@ def one_hot(x: Array, count: int) -> Floats:
 def flatten(x: Array, start: int, end: int = -1) -> Array:
     """Return x with its axes from `start` to `end` as one."""
     end %= x.ndim
-    return x.reshape(*x.shape[:start], -1, *x.shape[end + 1 :])
+    return x.reshape((*x.shape[:start], -1, *x.shape[end + 1 :]))
 
 
 def unflatten(x: Array, axis: int, sizes: tuple[int, ...]) -> Array:
     """Return x with one axis as several."""
     axis %= x.ndim
-    return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+    return x.reshape((*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
 
 
-def log_softmax(x: Floats, axis: int) -> Floats:
+def log_softmax(x: Any, axis: int) -> Any:
     shifted = x - x.max(axis, keepdims=True)
-    result: Floats = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
-    return result
+    return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
 
 
-def layer_norm(x: Floats, shape: tuple[int], weight: None, bias: None, eps: float) -> Floats:
+def layer_norm(x: Any, shape: tuple[int], weight: None, bias: None, eps: float) -> Any:
     """Return x with mean 0 and variance 1 over its last axis."""
     centered = x - x.mean(-1, keepdims=True)
-    result: Floats = centered / np.sqrt(np.square(centered).mean(-1, keepdims=True) + np.float32(eps))
-    return result
+    return centered / np.sqrt(np.square(centered).mean(-1, keepdims=True) + np.float32(eps))
 
 
-def relu(x: Floats) -> Floats:
+def relu(x: Any) -> Any:
     return np.maximum(x, 0)
 
 
-def relu_(x: Floats) -> Floats:
+def relu_(x: Any) -> Any:
     return np.maximum(x, 0, out=x)
 
 
-def mean(x: Floats, axis: int, keep: bool = False) -> Floats:
-    result: Floats = x.mean(axis, keepdims=keep)
-    return result
-
-
-def total(x: Floats, axis: int) -> Floats:
-    result: Floats = x.sum(axis)
-    return result
+def mean(x: Any, axis: int, keep: bool = False) -> Any:
+    return x.mean(axis, keepdims=keep)
 
 
 def to_float(x: Array) -> Floats:
     return x.astype(np.float32, copy=False)
 
 
-def to_long(x: Array) -> Array:
-    return x.astype(np.int64)
-
-
-def cos(x: Floats) -> Floats:
-    result: Floats = np.cos(x)
-    return result
-
-
-def sign(x: Floats) -> Floats:
-    result: Floats = np.sign(x)
-    return result
-
-
-def sqrt(x: Floats) -> Floats:
-    result: Floats = np.sqrt(x)
-    return result
-
-
-def absolute(x: Floats) -> Floats:
-    result: Floats = np.abs(x)
-    return result
-
-
-def exp(x: Floats) -> Floats:
-    result: Floats = np.exp(x)
-    return result
-
-
-def normal(draws: NumpyDraws, size: int) -> Floats:
-    return draws.normal(size)
-
-
-def uniform(draws: NumpyDraws, *shape: int) -> Floats:
-    return draws.uniform(*shape)
-
-
-OPERATIONS: dict[Any, Callable[..., Any]] = {
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.bmm: np.matmul,
     torch.relu: relu,
     torch.relu_: relu_,
     torch.log_softmax: log_softmax,
-    torch.cos: cos,
-    torch.sign: sign,
-    torch.sqrt: sqrt,
-    torch.abs: absolute,
+    torch.cos: np.cos,
+    torch.sign: np.sign,
+    torch.sqrt: np.sqrt,
+    torch.abs: np.abs,
     torch.nn.functional.one_hot: one_hot,
     torch.nn.functional.layer_norm: layer_norm,
-    operator.mul: operator.mul,
-    operator.add: operator.add,
-    operator.sub: operator.sub,
+    torch.unflatten: unflatten,
+    **{same: same for same in (operator.mul, operator.add, operator.sub, operator.getitem, getattr)},
     "mul": operator.mul,
     "add": operator.add,
     "add_": operator.iadd,
-    operator.getitem: operator.getitem,
-    getattr: getattr,
     "flatten": flatten,
-    torch.unflatten: unflatten,
     "unsqueeze": np.expand_dims,
-    "squeeze": np.squeeze,
     "transpose": np.swapaxes,
     "mean": mean,
-    "sum": total,
-    "exp": exp,
+    "exp": np.exp,
     "float": to_float,
-    "long": to_long,
-    "normal": normal,
-    "uniform": uniform,
+    "long": np.int64,
 }
-"""What the traced operations of a network are in NumPy: functions with names, as the generated code needs."""
+"""Functions and methods of torch, in NumPy: functions with names, as the generated code needs."""
+
+METHODS = {"squeeze", "sum", "normal", "uniform"}
+"""Methods that NumPy's arrays and NumpyRng have under the same name, with the same arguments."""
 
 
 class ActionValues(nn.Module):
@@ -153,25 +139,18 @@ class ActionValues(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         return self.network.forward(obs).mean()
 
-
-class VaryingActionValues(nn.Module):
-    """The same by random draws, for tracing: what is drawn is a part of the trace, the purpose is not."""
-
-    def __init__(self, network: QNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, obs: Tensor, draws: Any) -> Tensor:
-        return self.network.forward(obs, TracedDraws(draws)).mean()
+    def varying(self, obs: Tensor, rng: Any) -> Tensor:
+        """Return the values by random numbers: drawing them is a part of the trace, the role is not."""
+        return self.network.forward(obs, TracedRng(rng)).mean()
 
 
-class TracedDraws:
-    """Draws for acting, from whatever stands for them in a trace."""
+class TracedRng:
+    """An rng for acting, from whatever stands for it in a trace."""
 
-    purpose: Purpose = "acting"
+    role: Role = "acting"
 
-    def __init__(self, draws: Any) -> None:
-        self.normal, self.uniform = draws.normal, draws.uniform
+    def __init__(self, rng: Any) -> None:
+        self.normal, self.uniform = rng.normal, rng.uniform
 
 
 TRACING = threading.Lock()
@@ -179,15 +158,16 @@ TRACING = threading.Lock()
 
 
 class Tracer(fx.Tracer):
-    """Also traces what depends on constants alone, and leaves the calls of other threads alone.
+    """Traces a method of a module, also what depends on its parameters and constants alone.
 
-    While it traces, torch.fx has every module of the process call it.
+    While it traces, torch.fx makes every module of the process call it, which must not reach other threads.
     """
 
     proxy_buffer_attributes = True
 
-    def __init__(self) -> None:
+    def __init__(self, method: str) -> None:
         super().__init__()
+        self.traced_func_name = method
         self._thread = threading.get_ident()
 
     def call_module(
@@ -212,65 +192,58 @@ def traceable(network: nn.Module) -> Iterator[None]:
             vars(module).update(tensors)
 
 
-def numpy_forward(network: QNetwork, *, is_random: bool) -> Forward | None:
-    """Return the action values of observations by NumPy, on the network's own memory.
-
-    The network is traced once; its parameters, which are updated in place, are read where they lie.
+def numpy_forward(network: QNetwork, *, is_random: bool) -> NumpyForward | None:
+    """Return the action values of observations by NumPy.
 
     Args:
-        network: the Q-network.
-        is_random: the values are functions of observations and NumpyDraws; these may be None.
+        network: the Q-network, which is traced once.
+        is_random: whether it uses random numbers where it gets some.
 
     Returns:
-        None where the network is not on the CPU, uses an operation that is not among OPERATIONS or cannot be
-        traced, or where NumPy does not give what torch gives.
+        None where the network is not on the CPU, cannot be traced or uses an operation that is neither in
+        FUNCTIONS nor in METHODS, or where NumPy does not give what torch gives.
     """
     if any(leaf.device.type != "cpu" for leaf in network.parameters()):
         return None
     try:
-        steady = compiled(ActionValues(network))
-        varying = compiled(VaryingActionValues(network)) if is_random else None
-        if not agrees(network, steady, varying):
-            return None
+        values = ActionValues(network)
+        varying = translated(values, "varying") if is_random else None
+        forward = NumpyForward(translated(values, "forward"), varying)
+        return forward if agrees(forward, network, is_random=is_random) else None
     except Exception:  # a network of the user's own may do anything that tracing or NumPy cannot follow
         return None
 
-    def forward(obs: Array, draws: NumpyDraws | None = None) -> Floats:
-        return steady(obs) if draws is None or varying is None else varying(obs, draws)
-
-    return forward
-
 
 @torch.no_grad()
-def agrees(network: QNetwork, steady: Forward, varying: Forward | None) -> bool:
+def agrees(forward: NumpyForward, network: QNetwork, *, is_random: bool) -> bool:
     """Return whether NumPy gives what torch gives."""
     num_seeds = next(network.parameters()).shape[0]
     obs = np.zeros((num_seeds, 2, *network.obs.shape), network.obs.dtype)
-    if not np.allclose(steady(obs), network(torch.from_numpy(obs)).mean(), atol=1e-5):
-        return False
-    if varying is None:
-        return True
-    ours, theirs = (NumpyDraws(seeds=range(num_seeds), name="trial", purpose="acting") for _ in range(2))
-    numbers = TorchDraws(theirs, torch.device("cpu"))
-    return np.allclose(varying(obs, ours), network(torch.from_numpy(obs), numbers).mean(), atol=1e-5)
+    for given in (False, True)[: 1 + is_random]:
+        ours, theirs = (NumpyRng(seeds=range(num_seeds), name="trial", role="acting") for _ in range(2))
+        numbers = TorchRng(theirs, torch.device("cpu")) if given else None
+        expected = network(torch.from_numpy(obs), numbers).mean()
+        if not np.allclose(forward(obs, ours if given else None), expected, atol=1e-5):
+            return False
+    return True
 
 
-def compiled(values: nn.Module) -> Forward:
-    """Return the traced forward pass in NumPy.
+def translated(values: nn.Module, method: str) -> Callable[..., Floats]:
+    """Return a method of a module in NumPy.
 
     Raises:
-        KeyError: an operation is not among OPERATIONS.
+        KeyError: an operation is neither in FUNCTIONS nor in METHODS.
     """
     with TRACING, traceable(values):
-        graph = Tracer().trace(values)
+        graph = Tracer(method).trace(values)
     constants = nn.Module()
     for i, node in enumerate(graph.nodes):
         if node.op == "get_attr":
             array = operator.attrgetter(node.target)(values).detach().numpy()
             node.target = f"constant_{i}"
             setattr(constants, node.target, array)
-        elif node.op in ("call_function", "call_method"):
-            node.op, node.target = "call_function", OPERATIONS[node.target]
-        elif node.op not in ("placeholder", "output"):
+        elif node.op == "call_function" or (node.op == "call_method" and node.target not in METHODS):
+            node.op, node.target = "call_function", FUNCTIONS[node.target]
+        elif node.op not in ("placeholder", "output", "call_method"):
             raise KeyError(node.op)
     return fx.GraphModule(constants, graph).forward

@@ -7,15 +7,12 @@ import torch
 from torch import nn
 
 from dqn.agent.actor import Actor
-from dqn.agent.numpy_forward import numpy_forward
-from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
-from dqn.network import flatten
-from dqn.network.protocols import MakeNetwork
+from dqn.agent.numpy_forward import ForwardPass, TorchForward, numpy_forward
+from dqn.agent.rng import NumpyRng, uses_rng
+from dqn.network import MakeNetwork, flatten
 from dqn.seeding import Uniforms, integer
 from dqn.types import (
-    Array,
     EnvSpec,
-    Floats,
 )
 
 State = dict[str, Any]
@@ -38,18 +35,12 @@ class Policy:
         self.parameters = flatten(self.network, device)
         self.num_actions = spec.num_actions
         self.device = device
-        self.is_random = draws_numbers(self.network, device)
+        self.is_random = uses_rng(self.network, device)
         """Whether the network uses random numbers where it gets some."""
-        self.q_values = numpy_forward(self.network, is_random=self.is_random) or self._torch_forward
-        """Action values [K, E, A] of observations [K, E, ...] and, if the network is to vary, NumpyDraws."""
+        numpy = numpy_forward(self.network, is_random=self.is_random)
+        self.q_values: ForwardPass = numpy or TorchForward(self.network, device)
 
-    @torch.inference_mode()
-    def _torch_forward(self, obs: Array, draws: NumpyDraws | None = None) -> Floats:
-        numbers = None if draws is None else TorchDraws(draws, self.device)
-        values: Floats = self.network(torch.from_numpy(obs).to(self.device), numbers).mean().cpu().numpy()
-        return values
-
-    def actor(self, *, exploration: Uniforms | None = None, noise: NumpyDraws | None = None) -> Actor:
+    def actor(self, *, exploration: Uniforms | None = None, noise: NumpyRng | None = None) -> Actor:
         """Return an actor by this policy; without random numbers to explore with it is greedy."""
         return Actor(
             q_values=self.q_values, num_actions=self.num_actions, exploration=exploration, noise=noise

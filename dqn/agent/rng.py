@@ -9,20 +9,20 @@ from torch import Tensor
 
 from dqn.network import QNetwork
 from dqn.seeding import get_states, set_states, stream
-from dqn.types import Bools, Draws, Floats, Purpose
+from dqn.types import Bools, Floats, Rng, Role
 
 
-class NumpyDraws:
-    """Numbers as arrays, for acting; a seed that waits draws none and gets zeros.
+class NumpyRng:
+    """Random numbers as arrays, for acting; a seed that waits draws none and gets zeros.
 
     Args:
         seeds: the K seeds.
         name: of the streams.
-        purpose: what the network is asked for.
+        role: what the network is asked for.
     """
 
-    def __init__(self, *, seeds: Sequence[int], name: str, purpose: Purpose) -> None:
-        self.purpose: Purpose = purpose
+    def __init__(self, *, seeds: Sequence[int], name: str, role: Role) -> None:
+        self.role: Role = role
         self.streams = [stream(seed, name) for seed in seeds]
         self.using: Bools = np.ones(len(seeds), np.bool_)
         """Seeds that draw [K]."""
@@ -48,12 +48,12 @@ class NumpyDraws:
         set_states(self.streams, state)
 
 
-class TorchDraws:
-    """The same as tensors on a device, for a purpose that each call names anew."""
+class TorchRng:
+    """Random numbers as tensors on a device; each call sets the role."""
 
-    def __init__(self, source: NumpyDraws, device: torch.device) -> None:
+    def __init__(self, source: NumpyRng, device: torch.device) -> None:
         self.source, self.device = source, device
-        self.purpose = source.purpose
+        self.role = source.role
 
     def normal(self, size: int) -> Tensor:
         return torch.from_numpy(self.source.normal(size)).to(self.device)
@@ -61,16 +61,16 @@ class TorchDraws:
     def uniform(self, *shape: int) -> Tensor:
         return torch.from_numpy(self.source.uniform(*shape)).to(self.device)
 
-    def __call__(self, purpose: Purpose) -> Draws:
-        """Return these draws, for `purpose`, until the next call."""
-        self.purpose = purpose
+    def __call__(self, role: Role) -> Rng:
+        """Return this rng, which has `role` until the next call."""
+        self.role = role
         return self
 
 
 class Probe:
-    """Draws that are all one half and know whether they were asked for."""
+    """An rng whose numbers are all one half and that knows whether it was asked."""
 
-    purpose: Purpose = "acting"
+    role: Role = "acting"
 
     def __init__(self, num_seeds: int, device: torch.device) -> None:
         self.num_seeds, self.device, self.asked = num_seeds, device, False
@@ -84,8 +84,8 @@ class Probe:
 
 
 @torch.no_grad()
-def draws_numbers(network: QNetwork, device: torch.device) -> bool:
-    """Return whether a network uses the draws that it is given."""
+def uses_rng(network: QNetwork, device: torch.device) -> bool:
+    """Return whether a network uses the rng that it is given."""
     num_seeds = next(network.parameters()).shape[0]
     probe = Probe(num_seeds, device)
     obs = np.zeros((num_seeds, 1, *network.obs.shape), network.obs.dtype)

@@ -11,7 +11,7 @@ from dqn.agent.optimizer import MakeOptimizer
 from dqn.env import Environments
 from dqn.memory import ReplayMemory
 from dqn.memory.protocols import MakeReader, MakeSampler
-from dqn.network.protocols import MakeHead, MakeLayer, MakeNetwork, MakeTorso
+from dqn.network.protocols import MakeHead, MakeLayer, MakeNetwork, MakeStreams, MakeTorso
 from dqn.types import EnvSpec
 
 
@@ -48,6 +48,7 @@ MAKERS: dict[str, Any] = {
     "env": MakeEnvironments,
     "network": MakeNetwork,
     "network.torso": MakeTorso,
+    "network.streams": MakeStreams,
     "network.head": MakeHead,
     "network.layer": MakeLayer,
     "memory": MakeMemory,

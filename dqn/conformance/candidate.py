@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from dqn.agent import Agent
 from dqn.agent.policy import parameter_generators
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.env import EnvFactory
 from dqn.runner import Runner
 from dqn.seeding import stream
-from dqn.types import Array, Batch, EnvSpec, ObsSpec, Purpose
+from dqn.types import Array, Batch, EnvSpec, ObsSpec, Role
 
 Config = dict[str, Any]
 
@@ -94,9 +94,9 @@ def normal(*shape: int, index: int = 0) -> Tensor:
     return torch.from_numpy(stream(0, "check numbers", index).standard_normal(shape).astype(np.float32))
 
 
-def draws(seeds: Sequence[int], purpose: Purpose) -> TorchDraws:
-    """Return the random numbers of these seeds, from the first one."""
-    return TorchDraws(NumpyDraws(seeds=seeds, name="check", purpose=purpose), CPU)
+def make_rng(seeds: Sequence[int], role: Role) -> TorchRng:
+    """Return an rng of these seeds at its start."""
+    return TorchRng(NumpyRng(seeds=seeds, name="check", role=role), CPU)
 
 
 def observations(spec: ObsSpec, *shape: int, index: int = 0) -> Array:

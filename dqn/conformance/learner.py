@@ -31,16 +31,16 @@ class Learner:
     def __init__(self, candidate: Candidate) -> None:
         self.agent: Agent = candidate.agent(SEEDS)
         perturb(self.agent.target, slice(None))
-        self._start = self.agent.learning_draws.state_dict()
+        self._start = self.agent.learning_rng.state_dict()
 
     @torch.no_grad()
     def backup(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the policy [K, B, A] and the bonus [K, B]."""
         agent = self.agent
-        agent.learning_draws.load_state_dict(self._start)
-        q_next = agent.target.forward(batch.next_obs, agent.draws("target")).mean()
+        agent.learning_rng.load_state_dict(self._start)
+        q_next = agent.target.forward(batch.next_obs, agent.rng("target")).mean()
         before = q_next.clone()
-        online, target = (action_values(network, agent.draws) for network in (agent.online, agent.target))
+        online, target = (action_values(network, agent.rng) for network in (agent.online, agent.target))
         policy, bonus = agent.backup(batch, q_next, online, target)
         text = "the values q_next that it was given were changed; they are the target network's"
         require_equal(before, q_next, text)
@@ -52,8 +52,8 @@ class Learner:
 
     def losses(self, batch: Batch) -> Tensor:
         """Return the loss of each sample [K, B]."""
-        self.agent.learning_draws.load_state_dict(self._start)
-        return self.agent.losses(batch, self.agent.draws)[0]
+        self.agent.learning_rng.load_state_dict(self._start)
+        return self.agent.losses(batch, self.agent.rng)[0]
 
 
 def backup(candidate: Candidate) -> None:

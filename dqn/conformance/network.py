@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
-from dqn.agent.rng import NumpyDraws
+from dqn.agent.rng import NumpyRng
 from dqn.conformance.assertions import (
     Failure,
     require,
@@ -18,11 +18,12 @@ from dqn.conformance.assertions import (
     require_finite,
     require_shape,
 )
-from dqn.conformance.candidate import CPU, SEEDS, Candidate, draws, normal, observations, perturb
-from dqn.types import Purpose
+from dqn.conformance.candidate import CPU, SEEDS, Candidate, make_rng, normal, observations, perturb
+from dqn.network import HeadFactory
+from dqn.types import Role
 
 SIZE = 5
-PURPOSES: tuple[Purpose | None, ...] = (None, *get_args(Purpose))
+ROLES: tuple[Role | None, ...] = (None, *get_args(Role))
 
 
 class Stack(NamedTuple):
@@ -35,12 +36,10 @@ class Stack(NamedTuple):
     shape: tuple[int, ...]
     """Shape of the output after [K, B]."""
 
-    def output(
-        self, module: Any, inputs: Tensor, purpose: Purpose | None, seeds: Sequence[int] = SEEDS
-    ) -> Tensor:
+    def output(self, module: Any, inputs: Tensor, role: Role | None, seeds: Sequence[int] = SEEDS) -> Tensor:
         """Return the output [K, B, *shape]; of a return distribution, its mean."""
         with torch.no_grad():
-            out = module.forward(inputs, None if purpose is None else draws(seeds, purpose))
+            out = module.forward(inputs, None if role is None else make_rng(seeds, role))
             tensor: Tensor = out if isinstance(out, Tensor) else out.mean()
         return tensor.clone()
 
@@ -54,14 +53,14 @@ def examine_stack(stack: Stack) -> None:
     module = stack.make(SEEDS)
     check_parameters(stack, module)
     check_shapes(stack)
-    for purpose in PURPOSES:
-        given = "without rng" if purpose is None else f"with an rng for {purpose!r}"
-        before = stack.output(module, stack.inputs, purpose)
-        again = stack.output(module, stack.inputs, purpose)
-        cause = "nothing should vary" if purpose is None else "all that varies should come from the rng"
+    for role in ROLES:
+        given = "without rng" if role is None else f"with an rng for {role!r}"
+        before = stack.output(module, stack.inputs, role)
+        again = stack.output(module, stack.inputs, role)
+        cause = "nothing should vary" if role is None else "all that varies should come from the rng"
         require_equal(before, again, f"{given}, the same input gave different outputs: {cause}")
-        check_samples(stack, module, before, purpose)
-        check_seeds(stack, before, purpose)
+        check_samples(stack, module, before, role)
+        check_seeds(stack, before, role)
 
 
 def check_parameters(stack: Stack, module: nn.Module) -> None:
@@ -82,25 +81,25 @@ def check_shapes(stack: Stack) -> None:
         require_finite(name, out)
 
 
-def check_samples(stack: Stack, module: nn.Module, before: Tensor, purpose: Purpose | None) -> None:
+def check_samples(stack: Stack, module: nn.Module, before: Tensor, role: Role | None) -> None:
     inputs = stack.others.clone()
     inputs[:, 0] = stack.inputs[:, 0]
-    after = stack.output(module, inputs, purpose)
+    after = stack.output(module, inputs, role)
     text = "the output for a sample changed when the other samples of the batch did"
     require_close(after[:, 0], before[:, 0], f"{text}; it should depend on its own sample alone")
 
 
-def check_seeds(stack: Stack, before: Tensor, purpose: Purpose | None) -> None:
+def check_seeds(stack: Stack, before: Tensor, role: Role | None) -> None:
     changed = stack.make(SEEDS)
     perturb(changed, 1)
-    after = stack.output(changed, stack.inputs, purpose)
+    after = stack.output(changed, stack.inputs, role)
     text = "the output of seed 0 changed when the parameters of seed 1 did"
     require_equal(after[0], before[0], f"{text}; each seed should use its own alone")
     others = stack.inputs.clone()
     others[1] = stack.others[1]
-    after = stack.output(stack.make(SEEDS), others, purpose)
+    after = stack.output(stack.make(SEEDS), others, role)
     require_equal(after[0], before[0], "the output of seed 0 changed when the input of seed 1 did")
-    alone = stack.output(stack.make(SEEDS[1:]), stack.inputs[1:], purpose, SEEDS[1:])
+    alone = stack.output(stack.make(SEEDS[1:]), stack.inputs[1:], role, SEEDS[1:])
     require_close(
         alone[0], before[1], "the output of a seed alone differs from its output beside another seed"
     )
@@ -125,7 +124,7 @@ def check_overwriting(module: Any) -> None:
     """Check that the ReLU after a layer can overwrite the layer's output."""
     inputs = normal(len(SEEDS), SIZE, 4)
     before = inputs.clone()
-    out = torch.relu_(module.forward(inputs, draws(SEEDS, "prediction")))
+    out = torch.relu_(module.forward(inputs, make_rng(SEEDS, "prediction")))
     text = "its output shares memory with its input; the ReLU behind it overwrites both"
     require_equal(inputs, before, text)
     try:
@@ -155,18 +154,34 @@ def torso(candidate: Candidate) -> None:
     examine_stack(Stack(lambda seeds: make_torso(candidate, seeds), *inputs, shape))
 
 
-def head(candidate: Candidate) -> None:
-    features, num_actions = make_torso(candidate, SEEDS).out_features, candidate.spec.num_actions
+def head_factory(candidate: Candidate, seeds: Sequence[int]) -> HeadFactory:
+    """Return the factory for the modules of heads that fit the torso."""
+    return HeadFactory(
+        in_features=make_torso(candidate, SEEDS).out_features,
+        num_actions=candidate.spec.num_actions,
+        make_streams=candidate.part("network.streams"),
+        make_layer=candidate.part("network.layer"),
+        generators=parameter_generators(seeds),
+    )
+
+
+def streams(candidate: Candidate) -> None:
+    features = make_torso(candidate, SEEDS).out_features
+    shape = (candidate.spec.num_actions, 3)
 
     def make(seeds: Sequence[int]) -> Any:
-        return candidate.part("network.head")(
-            layer=candidate.part("network.layer"),
-            in_features=features,
-            num_actions=num_actions,
-            generators=parameter_generators(seeds),
-        )
+        return head_factory(candidate, seeds).streams(num_atoms=3)
 
-    examine_stack(Stack(make, *random_inputs(features), (num_actions,)))
+    examine_stack(Stack(make, *random_inputs(features), shape))
+
+
+def head(candidate: Candidate) -> None:
+    features = make_torso(candidate, SEEDS).out_features
+
+    def make(seeds: Sequence[int]) -> Any:
+        return candidate.part("network.head")(make=head_factory(candidate, seeds))
+
+    examine_stack(Stack(make, *random_inputs(features), (candidate.spec.num_actions,)))
 
 
 def network(candidate: Candidate) -> None:
@@ -181,9 +196,11 @@ def acting(candidate: Candidate) -> None:
     obs = observations(candidate.spec.obs, 2, SIZE)
     for when in ("at first", "after the parameters changed"):
         for given in (False, True) if policy.is_random else (False,):
-            source = NumpyDraws(seeds=SEEDS, name="check", purpose="acting") if given else None
+            source = NumpyRng(seeds=SEEDS, name="check", role="acting") if given else None
             with torch.no_grad():
-                out = policy.network.forward(torch.from_numpy(obs), draws(SEEDS, "acting") if given else None)
+                out = policy.network.forward(
+                    torch.from_numpy(obs), make_rng(SEEDS, "acting") if given else None
+                )
             text = f"{when}, actions are chosen by values that are not the network's"
             require_close(policy.q_values(obs, source), out.mean(), text)
         perturb(policy.network, slice(None))

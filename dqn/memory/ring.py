@@ -135,7 +135,8 @@ class Ring:
     @property
     def bytes_per_row(self) -> int:
         """Return the size of one row in the arrays that are stored once."""
-        return int(sum(getattr(self, name).nbytes for name in STORED_ONCE)) // self.end.size
+        total: int = sum(getattr(self, name).nbytes for name in STORED_ONCE)
+        return total // self.end.size
 
     def by_column(self, name: str) -> Array:
         """Return a view [K * E, rows, ...] of an array."""

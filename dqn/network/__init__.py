@@ -1,20 +1,44 @@
 """Networks that carry the seed axis: K networks of one shape, computed together."""
 
-from dqn.network.heads import CategoricalHead, ExpectedHead, ImplicitQuantileHead, QuantileHead
+from dqn.network.heads import CategoricalHead, ExpectedHead, HeadFactory, ImplicitQuantileHead, QuantileHead
 from dqn.network.layers import Linear, Noisy
 from dqn.network.parameters import Flat, flatten
+from dqn.network.protocols import (
+    Generators,
+    Head,
+    MakeHead,
+    MakeLayer,
+    MakeNetwork,
+    MakeStreams,
+    MakeTorso,
+    Streams,
+    Torso,
+)
 from dqn.network.qnetwork import QNetwork
+from dqn.network.streams import DuelingStreams, SingleStream
 from dqn.network.torsos import MLP
 
 __all__ = [
     "MLP",
     "CategoricalHead",
+    "DuelingStreams",
     "ExpectedHead",
     "Flat",
+    "Generators",
+    "Head",
+    "HeadFactory",
     "ImplicitQuantileHead",
     "Linear",
+    "MakeHead",
+    "MakeLayer",
+    "MakeNetwork",
+    "MakeStreams",
+    "MakeTorso",
     "Noisy",
     "QNetwork",
     "QuantileHead",
+    "SingleStream",
+    "Streams",
+    "Torso",
     "flatten",
 ]

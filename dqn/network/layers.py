@@ -1,25 +1,12 @@
 """Layers with the seed axis: parameters [K, ...], inputs [K, B, ...]."""
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from dqn.types import Draws, Positive
-
-Generators = Sequence[torch.Generator]
-
-
-class Layer(Protocol):
-    """Makes a layer from `in_features` to `out_features`, a network for each generator.
-
-    What the layer returns is overwritten by the ReLU behind it: it should be a new tensor, and the last
-    operation one whose backward pass does not need it (as tanh's does).
-    """
-
-    def __call__(self, *, in_features: int, out_features: int, generators: Generators) -> nn.Module: ...
+from dqn.network.protocols import Generators
+from dqn.types import Positive, Rng
 
 
 class Linear(nn.Module):
@@ -41,7 +28,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(bias)
         self.in_features, self.out_features = in_features, out_features
 
-    def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
+    def forward(self, x: Tensor, rng: Rng | None) -> Tensor:
         return self.affine(x, self.weight, self.bias)
 
     def affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -57,7 +44,7 @@ class Linear(nn.Module):
 class Noisy(Linear):
     """K affine maps whose weights and biases vary by factorised noise. Fortunato et al. (2018), eq. 9 to 11.
 
-    Each forward pass draws its noise anew, one for the whole batch; without draws there is none.
+    Each forward pass draws its noise anew, one for the whole batch; without rng there is none.
 
     Args:
         sigma: the scales of the noise start at sigma / sqrt(in_features); 0.5 in the paper.
@@ -74,12 +61,12 @@ class Noisy(Linear):
         self.weight_sigma = nn.Parameter(torch.full_like(self.weight, scale))
         self.bias_sigma = nn.Parameter(torch.full_like(self.bias, scale))
 
-    def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
-        if draws is None:
+    def forward(self, x: Tensor, rng: Rng | None) -> Tensor:
+        if rng is None:
             return self.affine(x, self.weight, self.bias)
-        of_input = factor(draws.normal(self.in_features)).unsqueeze(2)  # [K, in, 1]
-        of_output = factor(draws.normal(self.out_features)).unsqueeze(1)  # [K, 1, out]
-        if draws.purpose == "acting":  # for few observations a second product costs less than new weights
+        of_input = factor(rng.normal(self.in_features)).unsqueeze(2)  # [K, in, 1]
+        of_output = factor(rng.normal(self.out_features)).unsqueeze(1)  # [K, 1, out]
+        if rng.role == "acting":  # for few observations a second product costs less than new weights
             scaled = self.affine(x * of_input.transpose(1, 2), self.weight_sigma, self.bias_sigma)
             return self.affine(x, self.weight, self.bias) + scaled * of_output
         weight = self.weight + self.weight_sigma * (of_input * of_output)

@@ -1,34 +1,70 @@
-"""What makes the parts of a network, and a network."""
+"""The parts of a network: what makes each of them is given these arguments, and this is what it makes.
+
+`MakeLayer` is what an option of conf/network/layer describes, `MakeTorso` one of conf/network/torso, and so
+on: the keyword arguments of `__call__` come from the program, all other arguments of a part are its keys.
+Layers, torsos, streams and heads are torch.nn.Modules whose parameters have the seed axis first.
+"""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from dqn.network.layers import Layer
-from dqn.types import EnvSpec
+from dqn.types import EnvSpec, Rng
+from dqn.value import ReturnDistribution
+
+if TYPE_CHECKING:
+    from dqn.network.heads import HeadFactory
+    from dqn.network.qnetwork import QNetwork
 
 Generators = Sequence[torch.Generator]
+"""One for each seed; each draws the initial parameters of its seed."""
 
-MakeLayer = Layer
+
+class MakeLayer(Protocol):
+    """Makes a layer: its forward(x, rng) maps [K, B, in_features] to [K, B, out_features].
+
+    The ReLU behind a layer overwrites what it returns. That must be a new tensor, and the last operation one
+    whose backward pass does not need its result (as that of tanh does).
+    """
+
+    def __call__(self, *, in_features: int, out_features: int, generators: Generators) -> nn.Module: ...
+
+
+class Torso(Protocol):
+    """A map from encoded observations [K, B, *in_shape] to features [K, B, out_features]."""
+
+    out_features: int
+
+    def forward(self, x: Tensor, rng: Rng | None) -> Tensor: ...
+
+
+class Streams(Protocol):
+    """A map from features [K, B, in_features] to numbers for each action [K, B, A, N]."""
+
+    def forward(self, features: Tensor, rng: Rng | None) -> Tensor: ...
+
+
+class Head(Protocol):
+    """A map from features [K, B, in_features] to the return distributions of all actions [K, B, A]."""
+
+    def forward(self, features: Tensor, rng: Rng | None) -> ReturnDistribution: ...
 
 
 class MakeTorso(Protocol):
-    """Makes a torso, which has `out_features`, for observations of `in_shape`."""
+    def __call__(self, *, layer: MakeLayer, in_shape: Sequence[int], generators: Generators) -> Torso: ...
 
-    def __call__(self, *, layer: Layer, in_shape: Sequence[int], generators: Generators) -> nn.Module: ...
+
+class MakeStreams(Protocol):
+    def __call__(
+        self, *, layer: MakeLayer, in_features: int, num_actions: int, num_atoms: int, generators: Generators
+    ) -> Streams: ...
 
 
 class MakeHead(Protocol):
-    """Makes a head, which returns a return distribution, for `in_features`."""
-
-    def __call__(
-        self, *, layer: Layer, in_features: Any, num_actions: int, generators: Generators
-    ) -> nn.Module: ...
+    def __call__(self, *, make: "HeadFactory") -> Head: ...
 
 
 class MakeNetwork(Protocol):
-    """Makes a Q-network, one for each generator."""
-
-    def __call__(self, *, spec: EnvSpec, generators: Generators) -> Any: ...
+    def __call__(self, *, spec: EnvSpec, generators: Generators) -> "QNetwork": ...

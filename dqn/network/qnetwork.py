@@ -1,13 +1,13 @@
-"""The Q-network: observation, torso, head."""
+"""The Q-network: observation, torso, head with its streams."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Generators, Layer
-from dqn.network.protocols import MakeHead, MakeTorso
-from dqn.types import Draws, EnvSpec, Finite, ObsSpec
+from dqn.network.heads import HeadFactory
+from dqn.network.protocols import Generators, MakeHead, MakeLayer, MakeStreams, MakeTorso
+from dqn.types import EnvSpec, Finite, ObsSpec, Rng
 from dqn.value import ReturnDistribution
 
 
@@ -18,8 +18,9 @@ class QNetwork(nn.Module):
         obs_low: numbers of an observation that are read as -1; None: observations are read as they are.
         obs_high: numbers of an observation that are read as 1; those between and beyond lie on the same line.
         torso: makes the torso.
+        streams: makes the streams of the head.
         head: makes the head.
-        layer: makes the layers of both.
+        layer: makes the layers of all three.
         spec: observations and actions.
         generators: draw the parameters of each seed.
 
@@ -33,8 +34,9 @@ class QNetwork(nn.Module):
         obs_low: list[Finite] | None,
         obs_high: list[Finite] | None,
         torso: MakeTorso,
+        streams: MakeStreams,
         head: MakeHead,
-        layer: Layer,
+        layer: MakeLayer,
         spec: EnvSpec,
         generators: Generators,
     ) -> None:
@@ -48,21 +50,23 @@ class QNetwork(nn.Module):
             self.register_buffer("inverse", 2 / (high - low))
         self.torso = torso(layer=layer, in_shape=in_shape, generators=generators)
         self.head = head(
-            layer=layer,
-            in_features=self.torso.out_features,
-            num_actions=spec.num_actions,
-            generators=generators,
+            make=HeadFactory(
+                in_features=self.torso.out_features,
+                num_actions=spec.num_actions,
+                make_streams=streams,
+                make_layer=layer,
+                generators=generators,
+            )
         )
 
     middle: Tensor
     inverse: Tensor
 
-    def forward(self, obs: Tensor, draws: Draws | None = None) -> ReturnDistribution:
-        """Return the distributions; parts that vary at random do so by `draws`, without them not at all."""
+    def forward(self, obs: Tensor, rng: Rng | None = None) -> ReturnDistribution:
+        """Return the distributions; parts that vary at random do so by `rng`, without them not at all."""
         # .forward, here and below: at this size a module's __call__ costs as much as its products
-        features = self.torso.forward(self.encode(obs), draws)
-        distribution: ReturnDistribution = self.head.forward(features, draws)
-        return distribution
+        features = self.torso.forward(self.encode(obs), rng)
+        return self.head.forward(features, rng)
 
     def encode(self, obs: Tensor) -> Tensor:
         """Return what the torso reads, float32: one-hot for discrete observations, else numbers, scaled."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Generators, Layer, LayerNorm
-from dqn.types import Draws, PositiveInt
+from dqn.network.layers import LayerNorm
+from dqn.network.protocols import Generators, MakeLayer
+from dqn.types import PositiveInt, Rng
 
 
 class MLP(nn.Module):
@@ -19,7 +20,7 @@ class MLP(nn.Module):
         *,
         hidden_sizes: list[PositiveInt],
         layer_norm: bool,
-        layer: Layer,
+        layer: MakeLayer,
         in_shape: Sequence[int],
         generators: Generators,
     ) -> None:
@@ -35,8 +36,8 @@ class MLP(nn.Module):
         )
         self.out_features = sizes[-1]
 
-    def forward(self, x: Tensor, draws: Draws | None) -> Tensor:
+    def forward(self, x: Tensor, rng: Rng | None) -> Tensor:
         x = x.flatten(2)
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = torch.relu_(norm.forward(layer.forward(x, draws)))
+            x = torch.relu_(norm.forward(layer.forward(x, rng)))
         return x

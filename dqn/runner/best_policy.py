@@ -40,7 +40,8 @@ class Best:
         self.score[better], self.iteration[better] = score[better], iteration
         where = torch.from_numpy(better)
         for name, leaf in policy.items():
-            self._policy.setdefault(name, leaf.clone())[where] = leaf[where]
+            stored = leaf.cpu()  # checkpoints are loaded there too, for a policy on any device
+            self._policy.setdefault(name, stored.clone())[where] = stored[where]
         self.changed = True
 
     def summary(self) -> State | None:

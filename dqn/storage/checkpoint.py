@@ -101,10 +101,10 @@ class Checkpoint:
         return [kept.get(name) or self._entry(name) for name in part.save(self.folder, stem)]
 
     def _entry(self, name: str) -> Entry:
-        path = self.folder / name
-        with path.open("rb+") as file:
+        with (self.folder / name).open("rb+") as file:
             os.fsync(file.fileno())
-        return {"name": name, "size": path.stat().st_size, "sha256": digest(path)}
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return {"name": name, "size": file.tell(), "sha256": sha256}
 
     def _remove_old(self) -> None:
         """Remove every file that the manifest does not list."""

@@ -17,6 +17,7 @@ from benchmarks.subjects import Call, paired, trained
 from benchmarks.table import Line
 from benchmarks.whole import STACK, Setting
 from benchmarks.works import HEAVY, LIGHT, Work
+from dqn.memory.ring import STORED_ONCE
 from dqn.runner import Runner
 
 STEPS = 2_000
@@ -175,7 +176,9 @@ def iteration(at: Measuring) -> list[Line]:
     """The checkpoint at an iteration's end, beside torch.save of the same and a file of as many bytes."""
     runner = at.runner
     runner.save()
-    parts = {name: runner.checkpoint.load(name) for name in ("policy", "learner", "memory")}
+    ring = runner.memory.ring
+    rows = [torch.from_numpy(ring.by_column(name)[:, : ring.filled.max() + 1]) for name in STORED_ONCE]
+    parts = {name: runner.checkpoint.load(name) for name in ("policy", "learner", "memory")} | {"rows": rows}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         torch.save(parts, path)

@@ -10,7 +10,7 @@ from dqn import schedule
 from dqn.agent import Agent
 from dqn.agent.backup import Double, Greedy
 from dqn.agent.optimizer import Adam
-from dqn.network import MLP, ExpectedHead, Linear, QNetwork
+from dqn.network import MLP, ExpectedHead, Linear, QNetwork, SingleStream
 from dqn.schedule import Constant
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 
@@ -18,7 +18,7 @@ SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
 
 
 CONSTANT = Constant(value=1.0)
-HEAD = partial(ExpectedHead, dueling=False, hidden_sizes=[])
+STREAMS = partial(SingleStream, hidden_sizes=[])
 
 
 def make(
@@ -32,9 +32,11 @@ def make(
     num_envs=1,
     compile=False,
 ) -> Agent:
-    torso, head = partial(MLP, hidden_sizes=[8], layer_norm=False), partial(HEAD, huber_delta=1.0)
+    torso, head = partial(MLP, hidden_sizes=[8], layer_norm=False), partial(ExpectedHead, huber_delta=1.0)
     return Agent(
-        network=partial(QNetwork, obs_low=None, obs_high=None, torso=torso, head=head, layer=Linear),
+        network=partial(
+            QNetwork, obs_low=None, obs_high=None, torso=torso, streams=STREAMS, head=head, layer=Linear
+        ),
         backup=backup or Greedy(),
         optimizer=optimizer or partial(Adam, betas=(0.9, 0.999), eps=1e-8),
         lr=lr,
@@ -62,7 +64,7 @@ def batch(num_seeds=2, size=5) -> Batch:
 
 
 def losses_of(agent: Agent, batch: Batch) -> torch.Tensor:
-    losses, _, _ = agent.losses(batch, agent.draws)
+    losses, _, _ = agent.losses(batch, agent.rng)
     return losses
 
 
@@ -82,7 +84,7 @@ def test_loss_is_the_papers(backup):
     """Sample by sample: Mnih et al. (2015), algorithm 1; van Hasselt et al. (2016), eq. 4."""
     agent, sample = make(backup=backup), batch()
     perturb(agent)
-    losses, priority, q = (each.detach() for each in agent.losses(sample, agent.draws))
+    losses, priority, q = (each.detach() for each in agent.losses(sample, agent.rng))
     online, target = agent.online(sample.obs).mean().detach(), agent.target(sample.next_obs).mean()
     chooser = agent.online(sample.next_obs).mean() if isinstance(backup, Double) else target
     for k in range(2):
@@ -135,7 +137,7 @@ def test_update_is_the_optimizers_step_on_the_mean_loss():
     optimizer = torch.optim.Adam(leaves, lr=1e-2)
     for _ in range(10):
         update = agent.update(sampled(sample), 0)
-        losses, _, q = twin.losses(sample, twin.draws)
+        losses, _, q = twin.losses(sample, twin.rng)
         loss = losses.mean()
         optimizer.zero_grad()
         loss.backward()
@@ -198,14 +200,14 @@ def test_target_sync(tau):
     agent = make()
     perturb(agent)
     online, target = (
-        net.head.streams.advantage.layers[0].weight.detach().clone() for net in (agent.online, agent.target)
+        net.head.streams.layers[0].weight.detach().clone() for net in (agent.online, agent.target)
     )
     agent.sync_target(tau)
-    synced = agent.target.head.streams.advantage.layers[0].weight
+    synced = agent.target.head.streams.layers[0].weight
     if tau == 1:
         assert torch.equal(synced, online)
     torch.testing.assert_close(synced.detach(), tau * online + (1 - tau) * target)
-    assert torch.equal(agent.online.head.streams.advantage.layers[0].weight, online)
+    assert torch.equal(agent.online.head.streams.layers[0].weight, online)
 
 
 def test_target_starts_as_the_online_network():

@@ -1,13 +1,16 @@
-"""Compiled graphs that are kept, and the fingerprints by which they are found."""
+"""Compiled graphs that are kept, and the descriptions by which they are found."""
 
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from faults import BatchBackup, MixedSeeds
 from torch import Tensor
 
+from dqn.agent import Munchausen
 from dqn.agent import compile_cache as graph
+from dqn.network import Linear, flatten
 
 FIXED = torch.arange(6.0).view(2, 3)
 
@@ -23,80 +26,61 @@ def numbers(seed: int) -> Tensor:
     return torch.rand(2, 3, generator=torch.Generator().manual_seed(seed))
 
 
-def fingerprint(function, *tensors: Tensor) -> str:
-    return graph.recorded(function, tensors).fingerprint()
+def test_what_is_of_the_package_is_described_the_same_each_time():
+    def part(alpha: float = 0.5, size: int = 3) -> list:
+        backup = Munchausen(temperature=0.1, alpha=alpha, clip=-1.0)
+        layer = Linear(in_features=size, out_features=2, generators=[torch.Generator()])
+        flatten(layer, torch.device("cpu"))
+        return [backup, layer, None, {"a": (True, 1)}, {"b", "a"}]
+
+    assert graph.description(part()) == graph.description(part())
+    others = [part(), part(alpha=0.6), part(size=4), part()[:3], [*part(), Munchausen]]
+    texts = {graph.description(other) for other in others}
+    assert len(texts) == len(others)
+    assert None not in texts
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda x, y: x * 2.5 + y,  # a number
-        lambda x, y: y * 2.0 + x,  # which of the given
-        lambda x, y: x * 2.0 + FIXED,  # one that is not given
-        lambda x, y: x * 2.0 - y,  # an operation
-        lambda x, y: (x * 2.0).add_(y),  # where it writes
-        lambda x, y: x * torch.tensor(2.0) + y,  # a constant
-        lambda x, y: (x * 2.0 + y, x),  # what is returned
-    ],
-)
-def test_fingerprints_tell_apart(other):
-    given = numbers(0), numbers(1)
-    assert fingerprint(other, *given) != fingerprint(lambda x, y: x * 2.0 + y, *given)
-    assert fingerprint(other, *given) == fingerprint(other, numbers(2), numbers(3))
+@pytest.mark.parametrize("kind", [MixedSeeds, BatchBackup, lambda: lambda: None])
+def test_what_is_the_users_own_is_not_described(kind):
+    part = kind.__new__(kind) if isinstance(kind, type) else kind()
+    assert graph.description([1, part]) is None
+    assert graph.description([1, kind]) is None
 
 
-def test_fingerprints_tell_constants_shapes_and_types_apart():
-    functions = [lambda x: x + torch.tensor([1.0, 2.0, 3.0]), lambda x: x + torch.tensor([1.0, 2.0, 4.0])]
+def test_names_tell_descriptions_shapes_and_types_apart():
     given = [numbers(0), numbers(0).double(), numbers(0)[:1], numbers(0).T.contiguous().T]
-    assert len({fingerprint(function, x) for function in functions for x in given}) == 8
+    keys = [graph.key(text, [x], []) for text in ("one", "other") for x in given]
+    assert len({*keys}) == 8
+    assert graph.key("one", [numbers(1)], []) == keys[0] != graph.key("one", [], [numbers(0)] * 2)
 
 
-def test_fingerprints_tell_what_is_returned_apart():
-    def function(x: Tensor) -> tuple[Tensor, Tensor]:
-        return x * 2, x * 3
-
-    assert fingerprint(function, numbers(0)) != fingerprint(lambda x: function(x)[::-1], numbers(0))
-
-
-def test_fingerprints_tell_shared_memory_apart():
-    """Where a row is written, one that lies there is another afterwards."""
-    written = torch.zeros(2, 3)
-
-    def prints(read: Tensor, *given: Tensor) -> str:
-        return fingerprint(lambda *given: (written.add_(given[0]), read * 2), *given)
-
-    assert len({prints(row, numbers(0)) for row in (written[0], written[1], torch.zeros(3))}) == 3
-    assert fingerprint(torch.add, numbers(0), numbers(1)) != fingerprint(torch.add, *[numbers(0)] * 2)
+def test_a_name_is_for_this_code_and_these_threads(monkeypatch, tmp_path):
+    names = [graph.key("one", [], [])]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    names.append(graph.key("one", [], []))
+    changed = tmp_path / "value.py"
+    changed.write_text("")
+    monkeypatch.setattr(graph, "SOURCES", [changed])
+    names.append(graph.key("one", [], []))
+    assert len({*names}) == 3
 
 
-def test_numbers_of_generators_are_refused():
-    with pytest.raises(ValueError, match="random numbers should come from the draws"):
-        fingerprint(lambda x: x + torch.rand(3, generator=torch.Generator()), numbers(0))
-
-
-def test_a_fingerprint_knows_nothing_of_where_memory_is_found_again():
-    def function(x: Tensor) -> Tensor:
-        for _ in range(20):
-            x = x + FIXED  # each time the memory of an earlier one may be used
-        return x
-
-    first = fingerprint(function, numbers(0))
-    kept = [numbers(seed) for seed in range(50)]
-    del kept[::3]
-    assert fingerprint(function, numbers(0)) == first
-
-
-def test_what_is_outside_is_found_in_its_order_with_its_gradients():
-    weight, bias = torch.nn.Parameter(numbers(1)), torch.nn.Parameter(numbers(2))
-    written = torch.zeros(2, 3)
+def test_a_graph_takes_what_is_outside_in_the_order_given_and_then_what_else_it_uses():
+    weight, bias, written = torch.nn.Parameter(numbers(1)), torch.nn.Parameter(numbers(2)), torch.zeros(2, 3)
 
     def function(x: Tensor) -> Tensor:
-        loss = (weight * x + bias).square().sum()
+        loss = ((weight * x + bias) * torch.tensor(2.0)).square().sum()
         return written.copy_(torch.autograd.grad(loss, [weight])[0])
 
-    given = numbers(0)
-    outside = graph.recorded(function, (given,)).outside
-    assert [x.data_ptr() for x in outside] == [x.data_ptr() for x in (weight, bias, written)]
+    given, unused = numbers(0), numbers(3)
+    traced, used = graph.traced_graph(function, (given,), [unused, bias])
+    assert [x.data_ptr() for x in used] == [x.data_ptr() for x in (unused, bias, weight, written)]
+    written.zero_()
+    others = [x.detach() + 1 for x in used]
+    expected = 2 * given * 4 * (others[2] * given + others[1])
+    torch.testing.assert_close(traced(given, *others), expected)
+    torch.testing.assert_close(others[3], expected)
+    assert not written.any()
 
 
 def function_of(written: Tensor, weight: torch.nn.Parameter):
@@ -119,7 +103,7 @@ def test_a_later_process_finds_the_library(cache, monkeypatch):
     for i in range(3):
         written, weight = torch.zeros(2, 3), torch.nn.Parameter(numbers(1))
         function = function_of(written, weight)
-        library = graph.kept_library(function, (numbers(0),))
+        library = graph.compiled_graph(function, (numbers(0),), [weight, written], "this one")
         with torch.no_grad():
             weight.copy_(numbers(2))  # read where it lies
             ours = [x.clone() for x in (*library(numbers(3)), written)]
@@ -138,7 +122,8 @@ def test_a_later_process_finds_the_library(cache, monkeypatch):
     assert {path.suffix for path in cache.iterdir()} == {".so", ".lock"}  # and no temporary folder
 
 
-def test_tensors_that_do_not_stay_are_refused(cache):
+@pytest.mark.parametrize("described", [None, "this one"])
+def test_tensors_that_do_not_stay_are_refused(cache, described):
     state = [numbers(0)]
 
     def function(x: Tensor) -> tuple[Tensor]:
@@ -146,24 +131,36 @@ def test_tensors_that_do_not_stay_are_refused(cache):
         return (state[0],)
 
     with pytest.raises(ValueError, match="changed in place only"):
-        graph.kept_library(function, (numbers(0),))
-    assert not cache.exists()
+        graph.compiled_graph(function, (numbers(0),), [], described)
+    assert not list(cache.glob("*.so"))
+
+
+def test_what_is_kept_uses_no_tensor_that_a_later_process_cannot_find(cache):
+    with pytest.raises(ValueError, match="neither a parameter nor a buffer"):
+        graph.compiled_graph(lambda x: (x + FIXED,), (numbers(0),), [], "this one")
+    assert not list(cache.glob("*.so"))
 
 
 @pytest.mark.slow
 def test_operations_without_an_interface_are_refused(cache):
     with pytest.raises(ValueError, match="none of torch's C"):
-        graph.kept_library(torch.linalg.qr, (numbers(0),))
+        graph.compiled_graph(torch.linalg.qr, (numbers(0),), [], "this one")
     assert not list(cache.glob("*.so"))
 
 
 @pytest.mark.slow
-def test_what_is_compiled_anew_is_the_same(cache):
-    """As on devices whose libraries are not kept."""
+@pytest.mark.parametrize("device", ["cpu", "other"])
+def test_what_is_not_kept_is_the_same(cache, device):
+    """As on devices whose libraries are not kept, and for parts of the user's own."""
     written, weight = torch.zeros(2, 3), torch.nn.Parameter(numbers(1))
     function = function_of(written, weight)
-    compiled = graph.compiled_anew(function, (numbers(0),))
+    if device == "cpu":
+        compiled = graph.compiled_graph(function, (numbers(0),), [], None)
+    else:
+        compiled = graph.new_graph(function, (numbers(0),), [])
     with torch.no_grad():
+        weight.copy_(numbers(2))  # read where it lies
         ours = [x.clone() for x in (*compiled(numbers(3)), written)]
     for one, other in zip(ours, (*function(numbers(3)), written), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    assert not list(cache.glob("*.so"))

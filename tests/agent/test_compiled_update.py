@@ -6,9 +6,9 @@ import torch
 from helpers import config_of
 from hydra.utils import instantiate
 
-from dqn.agent import Agent
+from dqn.agent import Agent, compile_cache
 from dqn.agent import compiled_update as compiled
-from dqn.agent.rng import NumpyDraws, TorchDraws
+from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.config.validate import check
 from dqn.errors import UserError
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
@@ -64,27 +64,53 @@ def near(ours, theirs) -> None:
     [
         ["agent=rainbow"],
         pytest.param(["agent=dqn", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
-        pytest.param(["agent=munchausen", "network.head.dueling=true"], marks=pytest.mark.slow),
+        pytest.param(["agent=munchausen", "network/streams=dueling"], marks=pytest.mark.slow),
         pytest.param(["agent=m_iqn", "network/layer=noisy"], marks=pytest.mark.slow),
         pytest.param(["agent=qrdqn", "agent/optimizer=rmsprop"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
 def test_it_is_the_update_within_rounding(words):
-    """Three updates in a row, on the same draws: priorities, loss, values, norm and gradients."""
+    """Three updates in a row, on the same random numbers: priorities, loss, values, norm and gradients."""
     plain, graph = (make(words, compiles=compiles) for compiles in (False, True))
     for sample in samples(3):
         reports = [agent.update(sample, 0) for agent in (plain, graph)]
         for ours, theirs in zip(reports[1], reports[0], strict=True):
             near(ours, theirs)
         near(graph._parameters.gradient.numpy(), plain._parameters.gradient.numpy())
-        assert graph.learning_draws.state_dict() == plain.learning_draws.state_dict()
+        assert graph.learning_rng.state_dict() == plain.learning_rng.state_dict()
         graph._parameters.value.copy_(plain._parameters.value)  # rounding is told, not piled up
         graph.optimizer.load_state_dict(plain.optimizer.state_dict())
     with pytest.raises(ValueError, match=r"the batch is \(3, 32\), the first one was \(2, 32\)"):
         graph.update(samples(1, num_seeds=3)[0], 0)
     assert plain.compiles is False
     assert graph.compiles is True
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["agent=rainbow"],
+        ["agent=m_iqn", "network/layer=noisy", "network.obs_low=[0,0,0,0]", "network.obs_high=[1,1,1,1]"],
+        ["agent=qrdqn", "agent/backup=double", "network.torso.layer_norm=true", "network/streams=dueling"],
+    ],
+    ids=" ".join,
+)
+def test_updates_of_the_family_use_described_tensors_alone(words, monkeypatch):
+    """Otherwise a later process would compute with tensors of an earlier one."""
+    seen = []
+
+    def traced(function, given, outside, described):
+        seen.append((outside, compile_cache.traced_graph(function, given, outside)[1], described))
+        return function
+
+    monkeypatch.setattr(compiled, "compiled_graph", traced)
+    agent, sample = make(words, compiles=True), samples(1)[0]
+    step = agent._gradient
+    step._compile(sample.batch, sample.weight, step._recorded(sample.batch, sample.weight))
+    ((outside, used, described),) = seen
+    assert [x.data_ptr() for x in used] == [x.data_ptr() for x in outside]
+    assert described is not None
 
 
 def test_auto_compiles_where_that_repays(monkeypatch):
@@ -118,20 +144,20 @@ def test_a_missing_compiler_is_told_before_the_run(monkeypatch):
 
 
 def test_what_cannot_be_compiled_is_told():
-    def gradient(batch, weight, draws):
+    def gradient(batch, weight, rng):
         return (weight, weight) if float(weight.sum()) > 0 else (weight, -weight)
 
-    draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
+    rng = TorchRng(NumpyRng(seeds=[0], name="trial", role="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(UserError, match=r"agent.compile: the update cannot be compiled.*agent.compile=false"):
-        compiled.CompiledGradient(gradient, draws)(sample.batch, sample.weight)
+        compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)
 
 
 def test_a_mistake_in_a_network_is_no_trouble_of_the_compiler():
-    def gradient(batch, weight, draws):
+    def gradient(batch, weight, rng):
         raise KeyError("of its own")
 
-    draws = TorchDraws(NumpyDraws(seeds=[0], name="trial", purpose="action"), torch.device("cpu"))
+    rng = TorchRng(NumpyRng(seeds=[0], name="trial", role="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(KeyError, match="of its own"):
-        compiled.CompiledGradient(gradient, draws)(sample.batch, sample.weight)
+        compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)

@@ -8,9 +8,19 @@ import torch
 from heads import HEADS, NOISY
 from torch import nn
 
-from dqn.agent.numpy_forward import compiled, numpy_forward, one_hot
-from dqn.agent.rng import NumpyDraws, TorchDraws
-from dqn.network import MLP, ExpectedHead, ImplicitQuantileHead, Linear, Noisy, QNetwork, flatten
+from dqn.agent.numpy_forward import numpy_forward, one_hot, translated
+from dqn.agent.rng import NumpyRng, TorchRng
+from dqn.network import (
+    MLP,
+    DuelingStreams,
+    ExpectedHead,
+    ImplicitQuantileHead,
+    Linear,
+    Noisy,
+    QNetwork,
+    SingleStream,
+    flatten,
+)
 from dqn.types import EnvSpec, ObsSpec
 
 SPECS = {
@@ -20,14 +30,16 @@ SPECS = {
 }
 
 
-EXPECTED = partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0)
+EXPECTED = partial(ExpectedHead, huber_delta=1.0)
+SINGLE = partial(SingleStream, hidden_sizes=[])
 
 
-def make(obs: ObsSpec, torso=MLP, sizes=(16, 8), head=EXPECTED, layer=Linear) -> QNetwork:
+def make(obs: ObsSpec, *, torso=MLP, sizes=(16, 8), streams=SINGLE, head=EXPECTED, layer=Linear) -> QNetwork:
     return QNetwork(
         obs_low=None,
         obs_high=None,
         torso=partial(torso, hidden_sizes=list(sizes), layer_norm=False),
+        streams=streams,
         head=head,
         layer=layer,
         spec=EnvSpec(obs, 3, None),
@@ -58,26 +70,27 @@ def test_parameters_that_meet_no_observation_are_followed_too(layer):
     """The embedding of fixed fractions is a function of parameters alone."""
     head = partial(
         ImplicitQuantileHead,
-        **{"dueling": True, "hidden_sizes": [8], "huber_delta": 1.0, "num_cosines": 4},
+        **{"huber_delta": 1.0, "num_cosines": 4},
         **{"num_samples": 2, "num_target_samples": 3, "num_action_samples": 4},
     )
-    network = make(SPECS["numbers"], head=head, layer=layer)
+    streams = partial(DuelingStreams, hidden_sizes=[8])
+    network = make(SPECS["numbers"], streams=streams, head=head, layer=layer)
     flat = flatten(network, torch.device("cpu"))
     forward = numpy_forward(network, is_random=True)
     obs = np.random.default_rng(0).standard_normal((2, 4, 2, 3)).astype(np.float32)
     for _ in range(2):
-        ours, theirs = (NumpyDraws(seeds=range(2), name="acting", purpose="acting") for _ in range(2))
+        ours, theirs = (NumpyRng(seeds=range(2), name="acting", role="acting") for _ in range(2))
         with torch.no_grad():
             steady = network(torch.from_numpy(obs)).mean()
-            varying = network(torch.from_numpy(obs), TorchDraws(theirs, torch.device("cpu"))).mean()
+            varying = network(torch.from_numpy(obs), TorchRng(theirs, torch.device("cpu"))).mean()
         np.testing.assert_allclose(forward(obs), steady, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(forward(obs, ours), varying, rtol=1e-4, atol=1e-5)
         flat.value.add_(0.1)
 
 
 class Odd(MLP):
-    def forward(self, x, draws):
-        return torch.erfinv(super().forward(x, draws).tanh() / 2)
+    def forward(self, x, rng):
+        return torch.erfinv(super().forward(x, rng).tanh() / 2)
 
 
 def test_a_network_of_other_operations_stays_in_torch():
@@ -87,8 +100,8 @@ def test_a_network_of_other_operations_stays_in_torch():
 
 def test_an_operation_with_keywords_stays_in_torch():
     class Keywords(MLP):
-        def forward(self, x, draws):
-            return torch.relu(input=super().forward(x, draws))
+        def forward(self, x, rng):
+            return torch.relu(input=super().forward(x, rng))
 
     assert numpy_forward(make(SPECS["numbers"], torso=Keywords), is_random=False) is None
 
@@ -99,8 +112,8 @@ def test_modules_of_torch_stay_in_torch():
             super().__init__(**words)
             self.norm = nn.LayerNorm(self.out_features)
 
-        def forward(self, x, draws):
-            return self.norm(super().forward(x, draws))
+        def forward(self, x, rng):
+            return self.norm(super().forward(x, rng))
 
     assert numpy_forward(make(SPECS["numbers"], torso=Normed), is_random=False) is None
 
@@ -110,9 +123,9 @@ def test_what_cannot_be_followed_stays_in_torch(line):
     """Branches on values that tracing does not know, and uses that NumPy's twin does not cover."""
 
     class Branching(MLP):
-        def forward(self, x, draws):
-            shape = super().forward(x, draws).shape if line == "x.flatten()" else None
-            x = super().forward(x, draws)
+        def forward(self, x, rng):
+            shape = super().forward(x, rng).shape if line == "x.flatten()" else None
+            x = super().forward(x, rng)
             x = eval(line)
             return x.reshape(shape) if shape else x
 
@@ -129,7 +142,8 @@ def test_a_range_of_observations_equals_torch():
         obs_low=[-1.0, -2.0, 0.0, 0.0, 0.0, -0.07],
         obs_high=[1.0, 2.0, 1.0, 4.0, 0.5, 0.07],
         torso=partial(MLP, hidden_sizes=[6], layer_norm=False),
-        head=partial(HEADS["expected"], dueling=False, hidden_sizes=[]),
+        streams=SINGLE,
+        head=HEADS["expected"],
         layer=Linear,
         spec=EnvSpec(SPECS["numbers"], 3, None),
         generators=[torch.Generator().manual_seed(0)],
@@ -144,12 +158,13 @@ def test_a_range_of_observations_equals_torch():
 @pytest.mark.parametrize("layer", [Linear, NOISY])
 @pytest.mark.parametrize("more", [False, True])
 def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
-    """With draws and without; a value that hangs on parameters alone must not be computed beforehand."""
+    """With an rng and without; a value that hangs on parameters alone must not be computed beforehand."""
     network = QNetwork(
         obs_low=None,
         obs_high=None,
         torso=partial(MLP, hidden_sizes=[6], layer_norm=more),
-        head=partial(HEADS[name], dueling=more, hidden_sizes=[5] * more),
+        streams=partial(DuelingStreams if more else SingleStream, hidden_sizes=[5] * more),
+        head=HEADS[name],
         layer=layer,
         spec=EnvSpec(SPECS["numbers"], 3, None),
         generators=[torch.Generator().manual_seed(k) for k in range(2)],
@@ -159,10 +174,10 @@ def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     generator = torch.Generator().manual_seed(0)
     obs = torch.randn(2, 4, 2, 3, generator=generator)
     for _ in range(2):
-        ours, theirs = (NumpyDraws(seeds=[0, 1], name="test", purpose="acting") for _ in range(2))
+        ours, theirs = (NumpyRng(seeds=[0, 1], name="test", role="acting") for _ in range(2))
         with torch.no_grad():
             steady = network(obs).mean()
-            varying = network(obs, TorchDraws(theirs, torch.device("cpu"))).mean()
+            varying = network(obs, TorchRng(theirs, torch.device("cpu"))).mean()
         np.testing.assert_allclose(forward(obs.numpy()), steady, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(forward(obs.numpy(), ours), varying, rtol=1e-4, atol=1e-4)
         flat.value.add_(0.3 * torch.randn(flat.value.shape, generator=generator))
@@ -170,8 +185,8 @@ def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
 
 def test_what_hangs_on_parameters_alone_follows_them():
     class Normalized(MLP):
-        def forward(self, x, draws):
-            return super().forward(x, draws) * torch.sqrt(torch.abs(self.layers[0].weight)).mean((1, 2), True)
+        def forward(self, x, rng):
+            return super().forward(x, rng) * torch.sqrt(torch.abs(self.layers[0].weight)).mean((1, 2), True)
 
     network = make(SPECS["numbers"], torso=Normalized)
     flat = flatten(network, torch.device("cpu"))
@@ -198,4 +213,4 @@ class Alike(nn.Module):
 
 
 def test_names_that_are_alike_are_not_mixed_up():
-    assert compiled(Alike())(np.ones(2, np.float32)).tolist() == [5, 5]
+    assert translated(Alike(), "forward")(np.ones(2, np.float32)).tolist() == [5, 5]

@@ -238,8 +238,9 @@ def test_parts_are_added_and_taken_away(words, parts):
 
 
 def test_dueling_is_taken_away_alone():
-    whole, less = (
-        config_of([f"agent={name}"])["network"]["head"] for name in ("rainbow", "ablation/less_dueling")
+    whole, less = (config_of([f"agent={name}"])["network"] for name in ("rainbow", "ablation/less_dueling"))
+    assert (whole.pop("streams")["_target_"], less.pop("streams")["_target_"]) == (
+        "dqn.network.DuelingStreams",
+        "dqn.network.SingleStream",
     )
-    assert whole == less | {"dueling": True}
-    assert not less["dueling"]
+    assert whole == less

@@ -13,8 +13,8 @@ from dqn.conformance import Finding, learning
 from dqn.conformance.examine import PARTS, WHOLE
 
 FAST = [check.name for check in PARTS]
-GROUPS = ("memory", "network/head", "network/layer", "agent/backup", "agent/optimizer", "schedule")
-OPTIONS = [f"{group}={name}" for group in GROUPS for name in options(group)]
+GROUPS = ("memory", "network/streams", "network/head", "network/layer", "agent/backup", "agent/optimizer")
+OPTIONS = [f"{group}={name}" for group in (*GROUPS, "schedule") for name in options(group)]
 OPTIONS += ["agent=rainbow", "agent=m_iqn"]  # nearly all parts at once
 SMALL = ["network.torso.hidden_sizes=[16]"]
 
@@ -46,7 +46,7 @@ def test_every_preset_conforms_as_a_whole(option):
     "overrides",
     [
         ["agent=dqn", "env=frozenlake"],
-        ["network.head.dueling=true", "network/layer=noisy", "memory=prioritized", "memory/reader=n_step"],
+        ["network/streams=dueling", "network/layer=noisy", "memory=prioritized", "memory/reader=n_step"],
         ["network/head=categorical", "agent/backup=munchausen"],
     ],
     ids=" ".join,
@@ -69,12 +69,13 @@ def test_images():
 
 FAULTS = [
     ("network.layer", "GlobalNoise", "network.layer", "nothing should vary"),
-    ("network.layer", "NoiseOfDraws", "network.layer", "should come from the rng"),
+    ("network.layer", "NoiseOfRng", "network.layer", "should come from the rng"),
     ("network.layer", "Passing", "network.layer", "shares memory with its input"),
     ("network.layer", "Squashing", "network.layer", "needs its result for the backward pass"),
     ("network.layer", "OneGenerator", "network.layer", "the generator of its seed"),
     ("network.torso", "BatchNormed", "network.torso", "other samples of the batch"),
     ("network.torso", "Narrow", "network.torso", "[1, 1, 15]; it should be [1, 1, 16]"),
+    ("network.streams", "WrongMean", "network.streams", "other samples of the batch"),
     ("network.head", "MixedSeeds", "network.head", "seed 0 changed when the parameters of seed 1 did"),
     ("network.head", "NoDiscountHead", "distribution", "reward + discount * mean"),
     ("network.head", "BatchLossHead", "distribution", "loss of a sample"),

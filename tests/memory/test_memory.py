@@ -8,6 +8,7 @@ import pytest
 import torch
 from envs import Recorder
 from helpers import make_runner
+from records import pass_on
 
 from dqn.memory import NStep, ReplayMemory, Ring, Uniform
 from dqn.memory.replay import to_device
@@ -224,7 +225,7 @@ def test_columns_push_independently():
     assert sorted(ring.obs[6:][ring.is_start[6:]].tolist()) == [100, 102, 104]
 
 
-def test_state_survives_a_round_trip():
+def test_state_survives_a_round_trip(tmp_path):
     def memory() -> ReplayMemory:
         return ReplayMemory(
             capacity=30,
@@ -241,8 +242,7 @@ def test_state_survives_a_round_trip():
     for obs in range(47):
         push(first.ring, obs, terminated=obs % 5 == 4)
     first.sample(3)
-    state = first.state_dict()
-    second.load_state_dict(state)
+    pass_on(first, second, tmp_path)
     for obs in range(47, 60):
         for one in (first, second):
             push(one.ring, obs, truncated=obs % 4 == 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import TINY_EPISODES, TINY_STEPS, config_of, make_runner
-from records import same
+from records import pass_on, same
 from reference import PriorityList
 
 from dqn.errors import UserError
@@ -346,7 +346,7 @@ def starts_of(m: ReplayMemory, k: int) -> list[float]:
 
 @pytest.mark.parametrize("max_weight", ["batch", "buffer"])
 @pytest.mark.parametrize("steps", [20, 700])
-def test_state_survives_a_round_trip(max_weight, steps):
+def test_state_survives_a_round_trip(tmp_path, max_weight, steps):
     def make() -> ReplayMemory:
         return memory(capacity=400, seeds=(1, 2), num_envs=2, n_step=2, alpha=0.6, max_weight=max_weight)
 
@@ -363,7 +363,7 @@ def test_state_survives_a_round_trip(max_weight, steps):
 
     first, second, play = make(), make(), Play((2, 2), pauses=False)
     work([first], play, steps)
-    second.load_state_dict(first.state_dict())
+    pass_on(first, second, tmp_path)
     same(second.sampler.tree.levels, first.sampler.tree.levels)
     work([first, second], play, 900)
     same(second.state_dict(), first.state_dict())

@@ -1,4 +1,4 @@
-"""Heads, noisy layers and their draws, against the obvious computation for each seed."""
+"""Heads, noisy layers and their random numbers, against the obvious computation for each seed."""
 
 import math
 from functools import partial
@@ -8,16 +8,19 @@ import pytest
 import torch
 from heads import HEADS, NOISY
 
-from dqn.agent.rng import NumpyDraws, TorchDraws, draws_numbers
+from dqn.agent.rng import NumpyRng, TorchRng, uses_rng
 from dqn.network import (
     MLP,
+    DuelingStreams,
+    HeadFactory,
     Linear,
     QNetwork,
+    SingleStream,
 )
-from dqn.network.heads import Streams
 from dqn.network.layers import LayerNorm
 from dqn.types import EnvSpec, ObsSpec
 
+SINGLE = partial(SingleStream, hidden_sizes=[])
 FEATURES = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(9))
 CPU = torch.device("cpu")
 
@@ -26,20 +29,25 @@ def generators(count=2):
     return [torch.Generator().manual_seed(k) for k in range(count)]
 
 
-def make(name, layer=Linear, count=2, **words):
-    words = {"dueling": False, "hidden_sizes": []} | words
-    return HEADS[name](layer=layer, in_features=6, num_actions=3, generators=generators(count), **words)
+def factory(layer=Linear, streams=SINGLE):
+    return HeadFactory(
+        in_features=6, num_actions=3, make_streams=streams, make_layer=layer, generators=generators()
+    )
 
 
-def draws(purpose="action", seeds=(0, 1)) -> TorchDraws:
-    return TorchDraws(NumpyDraws(seeds=seeds, name="test", purpose=purpose), CPU)
+def make(name, layer=Linear, streams=SINGLE):
+    return HEADS[name](make=factory(layer, streams))
+
+
+def make_rng(role="action", seeds=(0, 1)) -> TorchRng:
+    return TorchRng(NumpyRng(seeds=seeds, name="test", role=role), CPU)
 
 
 class Given:
-    """Draws that are known beforehand."""
+    """An rng whose numbers are known beforehand."""
 
-    def __init__(self, purpose, *numbers):
-        self.purpose, self.numbers = purpose, list(numbers)
+    def __init__(self, role, *numbers):
+        self.role, self.numbers = role, list(numbers)
 
     def normal(self, size):
         return self.uniform(size)
@@ -54,15 +62,7 @@ class Given:
 @pytest.mark.parametrize("atoms", [1, 4])
 def test_dueling_is_the_papers(atoms, hidden):
     """Wang et al. (2016), eq. 9, seed by seed, sample by sample, atom by atom."""
-    streams = Streams(
-        dueling=True,
-        hidden_sizes=hidden,
-        num_atoms=atoms,
-        num_actions=3,
-        layer=Linear,
-        in_features=6,
-        generators=generators(),
-    )
+    streams = factory(streams=partial(DuelingStreams, hidden_sizes=hidden)).streams(num_atoms=atoms)
     out = streams(FEATURES, None)
     assert out.shape == (2, 5, 3, atoms)
 
@@ -81,13 +81,13 @@ def test_dueling_is_the_papers(atoms, hidden):
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("dueling", [False, True])
-def test_shapes(name, dueling):
-    head = make(name, dueling=dueling, hidden_sizes=[4])
-    distribution = head(FEATURES, draws("prediction"))
+@pytest.mark.parametrize("streams", [SingleStream, DuelingStreams])
+def test_shapes(name, streams):
+    head = make(name, streams=partial(streams, hidden_sizes=[4]))
+    distribution = head(FEATURES, make_rng("prediction"))
     assert distribution.mean().shape == (2, 5, 3)
     action = torch.zeros(2, 5, dtype=torch.int64)
-    target = head(FEATURES, draws("target")).mix(torch.full((2, 5, 3), 1 / 3))
+    target = head(FEATURES, make_rng("target")).mix(torch.full((2, 5, 3), 1 / 3))
     target = target.shift(torch.ones(2, 5), torch.ones(2, 5))
     assert distribution.at(action).mean().shape == target.mean().shape == (2, 5)
     assert distribution.at(action).loss(target).shape == (2, 5)
@@ -114,7 +114,7 @@ def test_implicit_quantiles_are_the_papers():
     head = make("implicit_quantile")
     tau = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(1))
     out = head(FEATURES, Given("prediction", tau))
-    output = head.streams.advantage.layers[0]
+    output = head.streams.layers[0]
     assert out.value.shape == (2, 5, 3, 6)
     for k in range(2):
         for b in range(5):
@@ -138,20 +138,20 @@ def test_implicit_quantiles_choose_by_other_fractions_than_they_value():
 
 @pytest.mark.parametrize("layer", [Linear, NOISY])
 @pytest.mark.parametrize("name", HEADS)
-def test_without_draws_nothing_varies(name, layer):
+def test_without_rng_nothing_varies(name, layer):
     head = make(name, layer)
     assert torch.equal(head(FEATURES, None).mean(), head(FEATURES, None).mean())
-    varying = draws()
+    varying = make_rng()
     varies = not torch.equal(head(FEATURES, varying).mean(), head(FEATURES, varying).mean())
     assert varies == (name == "implicit_quantile" or layer is NOISY)
 
 
-@pytest.mark.parametrize("purpose", ["action", "acting"])
-def test_noisy_layer_is_the_papers(purpose):
+@pytest.mark.parametrize("role", ["action", "acting"])
+def test_noisy_layer_is_the_papers(role):
     """Fortunato et al. (2018), eq. 9 to 11, entry by entry."""
     layer = NOISY(in_features=6, out_features=3, generators=generators())
     noise = torch.randn(2, 6), torch.randn(2, 3)
-    out = layer(FEATURES, Given(purpose, *noise))
+    out = layer(FEATURES, Given(role, *noise))
     for leaf in (layer.weight_sigma, layer.bias_sigma):
         torch.testing.assert_close(leaf, torch.full_like(leaf, 0.5 / math.sqrt(6)))
 
@@ -173,15 +173,15 @@ def test_noisy_layer_is_the_papers(purpose):
                 assert float(out[k, b, j].detach()) == pytest.approx(total, abs=1e-4)
 
 
-def test_noisy_layer_without_draws_is_a_linear_one():
+def test_noisy_layer_without_rng_is_a_linear_one():
     noisy, plain = (kind(in_features=6, out_features=3, generators=generators()) for kind in (NOISY, Linear))
     assert torch.equal(noisy(FEATURES, None), plain(FEATURES, None))
 
 
-def test_draws_belong_to_their_seed_and_waiting_seeds_draw_none():
+def test_rngs_belong_to_their_seed_and_waiting_seeds_draw_none():
     stack, alone = (
-        NumpyDraws(seeds=[3, 4], name="a", purpose="action"),
-        NumpyDraws(seeds=[4], name="a", purpose="action"),
+        NumpyRng(seeds=[3, 4], name="a", role="action"),
+        NumpyRng(seeds=[4], name="a", role="action"),
     )
     np.testing.assert_array_equal(stack.normal(5)[1], alone.normal(5)[0])
     stack.using = np.array([True, False])
@@ -189,13 +189,13 @@ def test_draws_belong_to_their_seed_and_waiting_seeds_draw_none():
     stack.using = np.array([True, True])
     np.testing.assert_array_equal(stack.uniform(2, 3)[1], alone.uniform(2, 3)[0])
     assert not np.array_equal(stack.normal(5)[0], stack.normal(5)[0])
-    other = NumpyDraws(seeds=[3, 4], name="b", purpose="action")
+    other = NumpyRng(seeds=[3, 4], name="b", role="action")
     other.load_state_dict(stack.state_dict())
     np.testing.assert_array_equal(stack.normal(5), other.normal(5))
 
 
-def test_draws_are_normal_and_uniform():
-    numbers = NumpyDraws(seeds=[0], name="a", purpose="action")
+def test_rngs_are_normal_and_uniform():
+    numbers = NumpyRng(seeds=[0], name="a", role="action")
     normal, uniform = numbers.normal(100_000)[0], numbers.uniform(100_000)[0]
     np.testing.assert_allclose([normal.mean(), normal.std()], [0, 1], atol=0.01)
     np.testing.assert_allclose([uniform.mean(), uniform.std()], [0.5, math.sqrt(1 / 12)], atol=0.01)
@@ -208,12 +208,13 @@ def test_a_network_is_known_to_vary(name, layer):
         obs_low=None,
         obs_high=None,
         torso=partial(MLP, hidden_sizes=[6], layer_norm=False),
-        head=partial(HEADS[name], dueling=True, hidden_sizes=[]),
+        streams=partial(DuelingStreams, hidden_sizes=[]),
+        head=HEADS[name],
         layer=layer,
         spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None),
         generators=generators(),
     )
-    assert draws_numbers(network, CPU) == (name == "implicit_quantile" or layer is NOISY)
+    assert uses_rng(network, CPU) == (name == "implicit_quantile" or layer is NOISY)
 
 
 def test_layer_norm_is_torchs():

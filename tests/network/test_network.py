@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dqn.network import MLP, ExpectedHead, Linear, QNetwork, flatten
+from dqn.network import MLP, ExpectedHead, Linear, QNetwork, SingleStream, flatten
 from dqn.network.parameters import ALIGNMENT
 from dqn.types import EnvSpec, ObsSpec
 
@@ -20,8 +20,8 @@ def network(
     spec: EnvSpec, count: int = 3, sizes: tuple[int, ...] = (7, 5), low: Ends = None, high: Ends = None
 ) -> QNetwork:
     torso = partial(MLP, hidden_sizes=list(sizes), layer_norm=False)
-    head = partial(ExpectedHead, dueling=False, hidden_sizes=[], huber_delta=1.0)
-    parts = {"torso": torso, "head": head, "layer": Linear}
+    streams, head = partial(SingleStream, hidden_sizes=[]), partial(ExpectedHead, huber_delta=1.0)
+    parts = {"torso": torso, "streams": streams, "head": head, "layer": Linear}
     return QNetwork(obs_low=low, obs_high=high, **parts, spec=spec, generators=generators(count))
 
 

@@ -161,3 +161,12 @@ def test_another_policy(finished_run):
     assert "policy=worst: should be 'last' or 'best'" in result.text
     with pytest.raises(dqn.UserError, match="policy=worst: should be 'last' or 'best'"):
         dqn.load(finished_run, policy="worst")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_run_on_cuda_resumes_with_its_best_policy(tmp_path):
+    overrides = [*TINY_STEPS, "device=cuda", "runner.eval_period=1", "runner.eval_episodes=2"]
+    make_runner(tmp_path, [*overrides, "runner.total_steps=200"]).run()
+    runner = make_runner(tmp_path, overrides)
+    runner.run()
+    assert runner.iteration == 2

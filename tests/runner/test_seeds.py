@@ -44,7 +44,7 @@ def assert_seed_equal(alone: Runner, stack: Runner, k: int) -> None:
         STEPS,
         [*STEPS, "env.num_envs=2", "memory.reader.n_step=3", "agent=double", "agent.max_grad_norm=0.01"],
         [*STEPS, "agent/optimizer=rmsprop", "network.torso.hidden_sizes=[120,84]", "memory.capacity=1000"],
-        [*STEPS, "network.head.dueling=true", "network.head.hidden_sizes=[16]"],
+        [*STEPS, "network/streams=dueling", "network.streams.hidden_sizes=[16]"],
         [*STEPS, "env.num_envs=4", "memory=prioritized", "memory/reader=n_step", "memory.capacity=1001"],
     ],
     ids=[

@@ -19,7 +19,6 @@ import pytest
 import torch
 from records import same
 
-import dqn.storage.checkpoint
 import dqn.storage.durable_files
 from dqn.errors import UserError
 from dqn.storage.checkpoint import FORMAT, Checkpoint, TorchPart, digest
@@ -193,13 +192,13 @@ class Appending:
 
 def test_files_of_earlier_saves_are_kept_while_a_part_names_them(checkpoint, monkeypatch):
     """They are neither written nor read again."""
-    part, hashed = Appending(), []
+    part, hashed, entry = Appending(), [], Checkpoint._entry
 
-    def recorded(path: Path) -> str:
-        hashed.append(path.name)
-        return digest(path)
+    def recorded(self: Checkpoint, name: str) -> dict[str, Any]:
+        hashed.append(name)
+        return entry(self, name)
 
-    monkeypatch.setattr(dqn.storage.checkpoint, "digest", recorded)
+    monkeypatch.setattr(Checkpoint, "_entry", recorded)
     for iteration in range(1, 6):
         checkpoint.save(iteration, {"rows": part})
         assert hashed.pop() == f"rows-{iteration}.txt"

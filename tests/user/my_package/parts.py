@@ -1,14 +1,13 @@
 """A custom schedule and a custom head. Their signatures are the schema of their options."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import Layer
-from dqn.types import Draws, Positive, PositiveInt, Probability
+from dqn.network import HeadFactory
+from dqn.types import Positive, PositiveInt, Probability, Rng
 from dqn.value import Expected
 
 
@@ -28,18 +27,11 @@ class Cosine:
 class BoundedHead(nn.Module):
     """One value per action between -bound and bound, [K, B, in_features] to Expected [K, B, A]."""
 
-    def __init__(
-        self,
-        *,
-        bound: Positive,
-        layer: Layer,
-        in_features: int,
-        num_actions: int,
-        generators: Sequence[torch.Generator],
-    ) -> None:
+    def __init__(self, *, bound: Positive, make: HeadFactory) -> None:
         super().__init__()
         self.bound = bound
-        self.value = layer(in_features=in_features, out_features=num_actions, generators=generators)
+        self.streams = make.streams(num_atoms=1)
 
-    def forward(self, features: Tensor, draws: Draws | None) -> Expected:
-        return Expected(torch.tanh(self.value.forward(features, draws)) * self.bound, huber_delta=None)
+    def forward(self, features: Tensor, rng: Rng | None) -> Expected:
+        value = self.streams.forward(features, rng).squeeze(-1)
+        return Expected(torch.tanh(value) * self.bound, huber_delta=None)
