@@ -1,4 +1,4 @@
-"""The scripts, run as processes or in this one, and what they leave behind."""
+"""Run the scripts, as processes or in this one, and look at their output and files."""
 
 import hashlib
 import importlib.util
@@ -22,9 +22,9 @@ TINY = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_epi
 ANSWERS = """
 import contextlib, io, json, runpy, sys, time
 _, script, commands = sys.argv
-for words in json.loads(commands):
+for arguments in json.loads(commands):
     start, out, code = time.process_time(), io.StringIO(), 0
-    sys.argv = [script, *words]
+    sys.argv = [script, *arguments]
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         try:
             runpy.run_path(script, run_name="__main__")
@@ -34,16 +34,16 @@ for words in json.loads(commands):
     code = 1 if isinstance(code, str) else code or 0
     print(json.dumps([code, text, time.process_time() - start, "torch" in sys.modules]))
 """
-"""Program for `python -c` that does what a script does for each of several command lines."""
+"""Program for `python -c` that runs a script with each of several command lines in one process."""
 
 
 class Answer(NamedTuple):
     code: int
     text: str
     seconds: float
-    """CPU seconds that it took."""
+    """CPU seconds until the answer."""
     has_torch: bool
-    """Whether torch was imported, for this answer or one before it."""
+    """True if torch was imported, for this answer or an earlier one."""
 
 
 class Result(NamedTuple):
@@ -51,9 +51,11 @@ class Result(NamedTuple):
     text: str
 
 
-def start(script: str, *words: str, cwd: Path, python: list[str] | None = None) -> "subprocess.Popen[str]":
-    """Start a script; the tests' own modules can be imported by it."""
-    command = [sys.executable, *(python or []), str(SCRIPTS / f"{script}.py"), *words]
+def start(
+    script: str, *arguments: str, cwd: Path, python: list[str] | None = None
+) -> "subprocess.Popen[str]":
+    """Start a script; it can import the modules of the tests."""
+    command = [sys.executable, *(python or []), str(SCRIPTS / f"{script}.py"), *arguments]
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     env = os.environ | {"PYTHONPATH": path}
     return subprocess.Popen(
@@ -67,28 +69,28 @@ def finish(process: "subprocess.Popen[str]") -> Result:
     return Result(process.returncode, text)
 
 
-def run(script: str, *words: str, cwd: Path, python: list[str] | None = None) -> Result:
+def run(script: str, *arguments: str, cwd: Path, python: list[str] | None = None) -> Result:
     """Run a script to its end."""
-    return finish(start(script, *words, cwd=cwd, python=python))
+    return finish(start(script, *arguments, cwd=cwd, python=python))
 
 
 def answers(script: str, commands: list[list[str]], *, cwd: Path, env: dict[str, str]) -> list[Answer]:
-    """Return what a script answers to several command lines, all in one new process."""
+    """Return the answers of a script to several command lines, all in one new process."""
     command = [sys.executable, "-c", ANSWERS, str(SCRIPTS / f"{script}.py"), json.dumps(commands)]
     text = subprocess.check_output(command, cwd=cwd, env=os.environ | env, text=True, timeout=120)
     return [Answer(*json.loads(line)) for line in text.splitlines()]
 
 
 def child_seconds() -> float:
-    """Return the CPU seconds of all child processes that have ended."""
+    """Return the CPU seconds of all child processes that have exited."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def call(script: str, *words: object) -> Result:
-    """Do in this process what a script does."""
+def call(script: str, *arguments: object) -> Result:
+    """Run a script's function in this process."""
     function: Callable[[], None] = getattr(cli, script)
-    argv, sys.argv = sys.argv, [f"{script}.py", *map(str, words)]
+    argv, sys.argv = sys.argv, [f"{script}.py", *map(str, arguments)]
     out = io.StringIO()
     code: object = 0
     try:
@@ -99,13 +101,13 @@ def call(script: str, *words: object) -> Result:
     finally:
         sys.argv = argv
     text = out.getvalue()
-    if isinstance(code, str):  # what the interpreter would print
+    if isinstance(code, str):  # which the interpreter would print
         code, text = 1, text + code
     return Result(int(code or 0), text)
 
 
 def named(text: str, keys: dict[str, str]) -> None:
-    """Assert that each key starts a line of an error message that says what would be right."""
+    """Assert that each key starts a line of an error message that contains the key's text."""
     lines = [line.strip() for line in text.splitlines()]
     for key, right in keys.items():
         assert any(line.startswith(key) and right in line.removeprefix(key) for line in lines), (key, text)
@@ -120,7 +122,7 @@ def load_script(name: str) -> ModuleType:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Return everything below `folder`, with the digest of what is in it."""
+    """Return all paths below `folder` and the digests of their contents."""
     return {str(path.relative_to(folder)): content(path) for path in sorted(folder.rglob("*"))}
 
 

@@ -9,26 +9,26 @@ from pathlib import Path
 
 import pytest
 
-# For this process and those that tests start, before NumPy and torch count their threads. The tests
-# fill the cores by themselves: threads that wait for each other would cost up to a third more.
+# Set before NumPy and torch count their threads, for this process and those that tests start. Parallel tests
+# fill the cores: threads that wait for each other would cost up to a third more.
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
 
 import torch
 from helpers import FINISHED, train_run
 
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-"""As in an activated environment: `python` is the one that runs the tests."""
+"""Makes `python` the interpreter that runs the tests, as in an activated environment."""
 
 
 @pytest.fixture(autouse=True)
 def _denormals() -> None:
-    """Let the tiniest numbers count, whatever an earlier test's run has left."""
+    """Compute with denormal numbers, regardless of what an earlier test's run has set."""
     torch.set_flush_denormal(False)
 
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let SIGINT reach the processes that a test starts, even where pytest itself ignores it."""
+    """Deliver SIGINT to the processes that a test starts, even if pytest itself ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -43,5 +43,5 @@ def finished_template(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def finished_run(finished_template, tmp_path) -> Path:
-    """Return a folder with a small finished run, which the test may change."""
+    """Return a folder with a small finished run that the test may change."""
     return Path(shutil.copytree(finished_template, tmp_path / "run"))

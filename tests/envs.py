@@ -13,9 +13,9 @@ from dqn.conformance.chain import Chain
 
 
 class Recorder(gymnasium.Env):
-    """Episodes of 1 to 7 steps that end in every way, each step written to a file of its own environment.
+    """Episodes of 1 to 7 steps, terminated or truncated; each environment writes its steps to a file.
 
-    No two observations of one process are equal, so a sample tells which step it is.
+    All observations of a process differ, so each sample can be traced to its step.
     """
 
     observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -51,7 +51,7 @@ class Recorder(gymnasium.Env):
 
 
 class Spaces(gymnasium.Env):
-    """Two steps of any observation space, which gives samples of itself."""
+    """Episodes of two steps whose observations are samples of any space."""
 
     SPACES: ClassVar[dict[str, spaces.Space]] = {
         "scalar": spaces.Box(-1, 1, (), np.float32),

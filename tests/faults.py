@@ -1,4 +1,4 @@
-"""Parts with one fault each, of which the conformance check must tell: `faults.X` in configurations."""
+"""Parts with one fault each, for the conformance checks to find: `faults.X` in configurations."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,7 @@ class GlobalNoise(Linear):
 
 
 class NoiseOfRng(Linear):
-    """A layer that draws from the global generator where it is given an rng."""
+    """A layer that draws from the global generator if it is given an rng."""
 
     def forward(self, x, rng):
         out = super().forward(x, rng)
@@ -33,14 +33,14 @@ class NoiseOfRng(Linear):
 
 
 class OneGenerator(Linear):
-    """A layer that draws the parameters of all seeds from the first one's generator."""
+    """A layer that draws the parameters of all seeds from the first seed's generator."""
 
-    def __init__(self, *, generators, **words):
-        super().__init__(generators=[generators[0]] * len(generators), **words)
+    def __init__(self, *, generators, **options):
+        super().__init__(generators=[generators[0]] * len(generators), **options)
 
 
 class Passing(Linear):
-    """A layer that returns its input where it has the right shape."""
+    """A layer that returns its input if the input has the right shape."""
 
     def forward(self, x, rng):
         return x if x.shape[-1] == self.out_features else super().forward(x, rng)
@@ -62,7 +62,7 @@ class BatchNormed(MLP):
 
 
 class Narrow(MLP):
-    """A torso that tells another number of features than it gives."""
+    """A torso that returns one feature less than `out_features`."""
 
     def forward(self, x, rng):
         return super().forward(x, rng)[..., 1:]
@@ -85,10 +85,10 @@ class MixedSeeds(ExpectedHead):
 
 
 class UnusedParameter(ExpectedHead):
-    """A head with a parameter that nothing reads."""
+    """A head with a parameter that it does not use."""
 
-    def __init__(self, *, make, **words):
-        super().__init__(make=make, **words)
+    def __init__(self, *, make, **options):
+        super().__init__(make=make, **options)
         self.unused = nn.Parameter(torch.ones(make.num_seeds, 1))
 
 
@@ -138,21 +138,21 @@ class Unnormalized:
 
 
 class InPlace:
-    """A backup that changes what it is given."""
+    """A backup that changes its input."""
 
     def __call__(self, batch, q_next, online, target):
         return greedy(q_next.sub_(q_next.mean(-1, keepdim=True))), 0.0
 
 
 class BonusOfEnds:
-    """A backup that values the state after a termination."""
+    """A backup with a bonus for the state after a termination."""
 
     def __call__(self, batch, q_next, online, target):
         return greedy(q_next), 0.1 * q_next.amax(-1)
 
 
 class Pessimist:
-    """A backup that expects the worst action: a right one of another problem."""
+    """A backup that expects the worst action: right for another problem."""
 
     def __call__(self, batch, q_next, online, target):
         return greedy(-q_next), 0.0
@@ -166,14 +166,14 @@ class BackupOfAllSeeds(Greedy):
 
 
 class NoisyBackup(Greedy):
-    """A backup with a little noise of torch's own generator."""
+    """A backup with a little noise from torch's global generator."""
 
     def __call__(self, batch, q_next, online, target):
         return greedy(q_next + 0.01 * torch.randn_like(q_next)), 0.0
 
 
 class Remembering(Greedy):
-    """A backup that changes while it learns, which no checkpoint tells."""
+    """A backup that changes during training, with a state that no checkpoint holds."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -185,7 +185,7 @@ class Remembering(Greedy):
 
 @dataclass(kw_only=True)
 class Counter:
-    """A schedule that counts how often it is asked."""
+    """A schedule whose values depend on the number of calls."""
 
     value: Probability
 
@@ -203,7 +203,7 @@ class TooLarge:
 
 
 class OwnRandomness(Uniform):
-    """A sampler that draws from a generator without seed."""
+    """A sampler that draws from an unseeded generator."""
 
     def sample(self, batch_size: int) -> Any:
         row, weight = super().sample(batch_size)
@@ -211,7 +211,7 @@ class OwnRandomness(Uniform):
 
 
 class OtherSeeds(Uniform):
-    """A sampler that draws from the rows of all seeds."""
+    """A sampler that returns the rows of other seeds."""
 
     def sample(self, batch_size: int) -> Any:
         row, weight = super().sample(batch_size)
@@ -225,7 +225,7 @@ class ZeroWeights(Uniform):
 
 
 class ForgetfulSampler(Uniform):
-    """A sampler that keeps nothing."""
+    """A sampler that saves no state."""
 
     def state_dict(self) -> Any:
         return {}
@@ -243,7 +243,7 @@ class NoTermination(NStep):
 
 
 class NextEpisode(NStep):
-    """A reader that takes the next episode's observation after an end."""
+    """A reader that returns the next episode's first observation after an end."""
 
     def __call__(self, ring, start):
         found = super().__call__(ring, start)
@@ -252,7 +252,7 @@ class NextEpisode(NStep):
 
 
 class LateAction(ReplayMemory):
-    """A memory that gives the actions of other rows."""
+    """A memory that returns the actions of other rows."""
 
     def sample(self, batch_size: int) -> Any:
         whole = super().sample(batch_size)
@@ -294,7 +294,7 @@ class MovingTarget(Agent):
 
 
 class Unseeded(gymnasium.Env):
-    """An environment whose rewards come from a generator without seed."""
+    """An environment whose rewards come from an unseeded generator."""
 
     observation_space = spaces.Box(-1, 1, (2,), np.float32)
     action_space = spaces.Discrete(2)
@@ -310,7 +310,7 @@ class Unseeded(gymnasium.Env):
 
 
 class Outside(Unseeded):
-    """An environment whose observations are not in its space."""
+    """An environment whose first observations are not in its space."""
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         obs, info = super().reset(seed=seed)

@@ -1,6 +1,6 @@
-"""Small runs and the hashes of all that they compute: whether a change of the code changes any number.
+"""Hashes of everything that small runs compute: they show whether a change of the code changes any number.
 
-`python tests/golden.py` trains them and records their hashes in tests/golden.json, for this kind of machine:
+`python tests/golden.py` trains the runs and records their hashes in tests/golden.json for this machine type:
 the last bits of a product depend on the processor and on the versions of the libraries.
 """
 
@@ -70,11 +70,11 @@ RUNS = {
         *SMALL,
     ],
 }
-"""The words of each run."""
+"""Overrides of each run."""
 
 
 def machine() -> str:
-    """Return what the last bits depend on: the processor and the versions."""
+    """Return the processor and the versions, on which the last bits depend."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -89,7 +89,7 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return the hashes of a run: parameters (by value, whatever their names), metrics, evaluation."""
+    """Return the hashes of a run's parameters (regardless of their names), metrics and evaluation."""
     (file,) = folder.glob("checkpoint/policy*.pt")
     leaves = torch.load(file, weights_only=True)
     status = json.loads((folder / "status.json").read_text())

@@ -1,4 +1,4 @@
-"""Every head with small numbers, and a noisy layer, as constructors to be completed."""
+"""Partial constructors of every head, with small numbers, and of a noisy layer."""
 
 from functools import partial
 

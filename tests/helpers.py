@@ -1,4 +1,4 @@
-"""What many tests need: a composed configuration and its runner."""
+"""Composed configurations and their runners, for many tests."""
 
 import copy
 import functools
@@ -50,29 +50,29 @@ FINISHED = [
 
 
 def options(group: str) -> list[str]:
-    """Return the options that conf/ has for a group."""
+    """Return the options of a group in conf/."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def config_of(words: Sequence[str]) -> dict[str, Any]:
-    """Return the resolved configuration of a command line, which the test may change."""
-    return copy.deepcopy(composed(tuple(words)))
+def config_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the resolved configuration of a command line; the test may change it."""
+    return copy.deepcopy(composed(tuple(overrides)))
 
 
 @functools.cache
-def composed(words: tuple[str, ...]) -> dict[str, Any]:
-    return resolved(compose(list(words), multirun=True).config)
+def composed(overrides: tuple[str, ...]) -> dict[str, Any]:
+    return resolved(compose(list(overrides), multirun=True).config)
 
 
-def make_runner(folder: Path, words: list[str]) -> Runner:
-    """Return the runner of a command line, checked, in `folder`."""
-    config = config_of(words)
+def make_runner(folder: Path, overrides: list[str]) -> Runner:
+    """Return the runner of a command line, whose configuration is checked, in `folder`."""
+    config = config_of(overrides)
     check(config).raise_if_any()
     folder.mkdir(parents=True, exist_ok=True)
     return build(config, RunFolder(folder))
 
 
-def train_run(folder: Path, words: list[str]) -> float:
-    """Train the run of a command line, whose configuration is not checked, in `folder`."""
-    run = CheckedRun(config=config_of(words), folder=RunFolder(folder), overrides=words, warnings=[])
+def train_run(folder: Path, overrides: list[str]) -> float:
+    """Train the run of a command line in `folder` without checking its configuration."""
+    run = CheckedRun(config=config_of(overrides), folder=RunFolder(folder), overrides=overrides, warnings=[])
     return launch(run)

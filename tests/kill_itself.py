@@ -1,6 +1,6 @@
-"""Run a script that kills its own process: python kill_itself.py update|checkpoint N SCRIPT [WORD ...].
+"""Run a script that kills its own process: python kill_itself.py update|checkpoint N SCRIPT [ARGUMENT ...].
 
-It comes to its end inside the N-th update, or with half of the N-th file of its checkpoints written.
+It dies inside the N-th update, or when half of the N-th file of its checkpoints is written.
 """
 
 import os
@@ -13,8 +13,8 @@ from dqn.agent.optimizer import Adam
 from dqn.storage.checkpoint import Checkpoint, Entry, Part
 
 
-def kill(place: str) -> None:
-    print(f"killed inside {place}", flush=True)
+def kill(where: str) -> None:
+    print(f"killed inside {where}", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -22,7 +22,7 @@ def kill_inside_update(number: int) -> None:
     calls = []
     step = Adam.step
 
-    def last(self: Adam) -> None:  # the gradients are there, the parameters are as they were
+    def last(self: Adam) -> None:  # gradients are computed, parameters have not changed yet
         calls.append(1)
         if len(calls) == number:
             kill(f"update {number}")
@@ -48,8 +48,8 @@ def kill_inside_checkpoint(number: int) -> None:
 
 
 if __name__ == "__main__":
-    place, number, script = sys.argv[1:4]
-    {"update": kill_inside_update, "checkpoint": kill_inside_checkpoint}[place](int(number))
+    kind, number, script = sys.argv[1:4]
+    {"update": kill_inside_update, "checkpoint": kill_inside_checkpoint}[kind](int(number))
     sys.argv = sys.argv[3:]
     sys.path[0] = str(Path(script).parent)
     runpy.run_path(script, run_name="__main__")

@@ -1,4 +1,4 @@
-"""Runs and sweeps to be killed, and what finished ones left."""
+"""Runs and sweeps for tests to kill, and the results of finished ones."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ LONG = ["runner.total_steps=8000", "runner.iteration_length=200"]
 
 
 class End(NamedTuple):
-    """What a finished run left."""
+    """Results of a finished run."""
 
     checkpoint: Any
     metrics: Any
@@ -31,14 +31,14 @@ class End(NamedTuple):
 
 
 def assert_no_stray_files(folder: Path) -> None:
-    """The checkpoint holds its manifest and what that names."""
+    """Assert that the checkpoint holds only its manifest and the files that the manifest names."""
     named = json.loads((folder / "checkpoint" / "manifest.json").read_text())["files"].values()
     found = {path.name for path in (folder / "checkpoint").iterdir()}
     assert found == {"manifest.json", *(file["name"] for files in named for file in files)}
 
 
 def end_of(folder: Path) -> End:
-    """Return what a finished run left, and check what must hold of every one."""
+    """Return the results of a finished run, after checks that apply to every run."""
     check_records(folder)
     status = RunFolder(folder).status()
     assert status["state"] == "finished"
@@ -47,22 +47,22 @@ def end_of(folder: Path) -> End:
     return End(stored(folder), read_metrics(folder), (status["evaluation"], status["result"]))
 
 
-def undisturbed(folder: Path, words: list[str]) -> End:
-    """Run in this process."""
-    train_run(folder, words)
+def undisturbed(folder: Path, overrides: list[str]) -> End:
+    """Return the results of a run that is not killed, trained in this process."""
+    train_run(folder, overrides)
     return end_of(folder)
 
 
 @contextmanager
-def sweep(folder: Path, *words: str) -> Iterator[Process]:
-    command = [SCRIPTS / "train.py", "-m", f"hydra.sweep.dir={folder}", *TINY, *words]
+def sweep(folder: Path, *overrides: str) -> Iterator[Process]:
+    command = [SCRIPTS / "train.py", "-m", f"hydra.sweep.dir={folder}", *TINY, *overrides]
     with started(*command) as process:
         yield process
 
 
-def run_of(folder: Path, start: str) -> Path:
-    """Return the run folder whose name begins so."""
-    (path,) = folder.glob(f"{start}_*")
+def run_of(folder: Path, prefix: str) -> Path:
+    """Return the only run folder whose name starts with the prefix and an underscore."""
+    (path,) = folder.glob(f"{prefix}_*")
     return path
 
 

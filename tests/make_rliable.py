@@ -1,6 +1,6 @@
-"""Make tests/data/rliable.json: what rliable 1.2 says about fixed scores.
+"""Make tests/data/rliable.json: results of rliable 1.2 for fixed scores.
 
-In an environment of its own, since rliable 1.2 does not run with pandas 3:
+Run it in a separate environment, because rliable 1.2 does not work with pandas 3:
 
 python3 -m venv rliable && rliable/bin/pip install rliable==1.2.0 "pandas<3"
 rliable/bin/python tests/make_rliable.py
@@ -19,7 +19,7 @@ PACKAGES = ("rliable", "arch", "numpy", "scipy", "pandas")
 
 
 def cases() -> dict[str, dict[str, np.ndarray]]:
-    """Return scores X [K, M] and Y [L, M]: one task and several, with ties, few seeds and many."""
+    """Return scores X [K, M] and Y [L, M] of one task and of several, with ties, few seeds and many."""
     rng = np.random.default_rng(0)
     return {
         "one task": {"x": rng.normal(0.6, 0.4, (10, 1)), "y": rng.normal(0.4, 0.3, (7, 1))},
@@ -35,8 +35,8 @@ def interval(scores: object, function: object) -> dict[str, object]:
     return {"value": points["it"].tolist(), "interval": intervals["it"].tolist()}
 
 
-def told(x: np.ndarray, y: np.ndarray) -> dict[str, object]:
-    """Return all that rliable says about X, and about X beside Y."""
+def results_of(x: np.ndarray, y: np.ndarray) -> dict[str, object]:
+    """Return the statistics of X, and those that compare X with Y."""
     aggregates = {
         "iqm": metrics.aggregate_iqm,
         "mean": metrics.aggregate_mean,
@@ -65,7 +65,7 @@ def main() -> None:
     np.random.seed(0)  # noqa: NPY002  rliable draws from the global generator
     about = {"versions": {name: version(name) for name in PACKAGES}, "resamples": RESAMPLES}
     about["thresholds"] = THRESHOLDS
-    numbers = {name: told(**scores) for name, scores in cases().items()}
+    numbers = {name: results_of(**scores) for name, scores in cases().items()}
     document = {"about": about, "cases": numbers, "efficiency": efficiency()}
     path = Path(__file__).parent / "data" / "rliable.json"
     path.write_text(json.dumps(document, indent=1) + "\n")

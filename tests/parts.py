@@ -1,4 +1,4 @@
-"""A user's own package, as the tests name it in configurations."""
+"""Custom parts for configurations of tests: `parts.NAME`."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ __all__ = ["Deadly", "Explosive", "Harsh", "Headless", "OwnBackup", "Recorder", 
 
 
 class Recorder(Callback):
-    """A callback of Hydra's that prints what it is called for."""
+    """Hydra callback that prints its calls."""
 
     def on_run_start(self, config: Any, **kwargs: Any) -> None:
         print("on_run_start", config.seed)
@@ -34,11 +34,11 @@ class Recorder(Callback):
 
 
 class OwnBackup(Greedy):
-    """A backup of the user's own."""
+    """A custom backup."""
 
 
 class Harsh:
-    """Ends every trial after its first iteration."""
+    """Prunes every trial after its first iteration."""
 
     def __call__(self) -> Any:
         from optuna.pruners import ThresholdPruner
@@ -47,7 +47,7 @@ class Harsh:
 
 
 class Headless(nn.Module):
-    """A torso that lacks the arguments of one."""
+    """A torso whose signature lacks the arguments of torsos."""
 
     def __init__(self, *, generators: Any = None, in_shape: Any) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Deadly(Explosive):
 
 
 class Slow(CartPoleEnv):
-    """CartPole that takes the seconds for a step that a file says, the one that DQN_TEST_PACE names."""
+    """CartPole whose steps take the seconds in the file that DQN_TEST_PACE names."""
 
     def step(self, action: int) -> Any:
         path = Path(os.environ["DQN_TEST_PACE"])

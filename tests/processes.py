@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SEED = int(os.environ.get("DQN_TEST_SEED", random.SystemRandom().randrange(10**6)))
-"""Seed of the random moments; tests print it."""
+"""Seed of the random moments at which tests kill; they print it."""
 
 
 class Process:
-    """A script at work in a group of processes of its own."""
+    """A running script in a separate process group."""
 
     def __init__(self, *command: object) -> None:
         self.popen = subprocess.Popen(
@@ -28,7 +28,7 @@ class Process:
         self.text = ""
 
     def wait_for(self, pattern: str) -> str:
-        """Read on until a line matches."""
+        """Read the output until a line matches; return that line."""
         assert self.popen.stdout is not None
         for line in self.popen.stdout:
             self.text += line
@@ -62,7 +62,7 @@ def children(pid: int) -> list[int]:
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process is there and not just waiting to be reaped."""
+    """Return whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -70,14 +70,14 @@ def alive(pid: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    patience = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < patience
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 def open_files(pid: int) -> str:
-    """Return the paths of the files that a process has open, its output among them."""
+    """Return the paths of the files that a process has open, including its output."""
     paths = []
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -88,6 +88,6 @@ def open_files(pid: int) -> str:
 
 
 def assert_ended(jobs: list[int]) -> None:
-    """Assert that processes end, soon."""
+    """Assert that processes exit within 15 seconds."""
     assert jobs
     wait_until(lambda: not any(map(alive, jobs)), 15)

@@ -1,4 +1,4 @@
-"""What a run leaves behind, read back: its metrics and events, and everything that it still holds."""
+"""Read metrics, events, checkpoint and final state of a run."""
 
 import json
 from collections import deque
@@ -20,7 +20,7 @@ Line = dict[str, float]
 
 
 def read_metrics(folder: Path, *, without: tuple[str, ...] = ("time/",)) -> dict[str, list[Line]]:
-    """Return the lines of every seed, but for the tags that begin with one of `without`."""
+    """Return the lines of every seed, except tags that start with one of `without`."""
     return {
         path.parent.name: [
             {tag: x for tag, x in json.loads(line).items() if not tag.startswith(without)}
@@ -31,7 +31,7 @@ def read_metrics(folder: Path, *, without: tuple[str, ...] = ("time/",)) -> dict
 
 
 def read_events(seed_folder: Path) -> list[Event]:
-    """Return the events of all files as they were written; nothing is purged."""
+    """Return the events of all files as they were written, without purging any."""
     return [
         Event.FromString(record)
         for path in sorted(seed_folder.glob("events.out.tfevents.*"))
@@ -40,7 +40,7 @@ def read_events(seed_folder: Path) -> list[Event]:
 
 
 def scalars_of(events: list[Event]) -> dict[tuple[int, str], list[float]]:
-    """Return by step and tag all values that were ever written for it."""
+    """Return all values that were written for each step and tag."""
     found: dict[tuple[int, str], list[float]] = {}
     for event in events:
         for value in event.summary.value:
@@ -51,27 +51,27 @@ def scalars_of(events: list[Event]) -> dict[tuple[int, str], list[float]]:
 
 
 def check_records(folder: Path) -> None:
-    """Assert that no step occurs twice, and that metrics and events tell the same numbers."""
+    """Assert that no step occurs twice, and that metrics and events hold the same numbers."""
     for seed, lines in read_metrics(folder, without=("nothing/",)).items():
         steps = [line["step"] for line in lines]
         assert all(before < after for before, after in pairwise(steps)), seed
-        told = {(int(line["step"]), tag): x for line in lines for tag, x in line.items() if "/" in tag}
+        logged = {(int(line["step"]), tag): x for line in lines for tag, x in line.items() if "/" in tag}
         written = scalars_of(read_events(folder / seed))
-        assert {key: [np.float32(x)] for key, x in told.items()} == written
+        assert {key: [np.float32(x)] for key, x in logged.items()} == written
         accumulator = EventAccumulator(str(folder / seed), size_guidance={"scalars": 0})
         accumulator.Reload()
-        shown = {
+        loaded = {
             (event.step, tag): [event.value]
             for tag in accumulator.Tags()["scalars"]
             for event in accumulator.Scalars(tag)
         }
-        assert shown == written
+        assert loaded == written
     together = scalars_of(read_events(folder))
     assert all(len(values) == 1 for values in together.values()), "a step was written twice"
 
 
 def contents(runner: Runner) -> dict[str, Any]:
-    """Return all that a runner holds at its end, read from its parts and not from their `state_dict`."""
+    """Return everything that a finished runner holds, read from its parts instead of their `state_dict`."""
     agent, memory, counters = runner.agent, runner.memory, runner.counters
     everyone = np.ones(len(counters.seeds), bool)
     return {
@@ -93,7 +93,7 @@ def contents(runner: Runner) -> dict[str, Any]:
 
 
 def stored(folder: Path) -> dict[str, Any]:
-    """Return the checkpoint of a run, but for the sizes of its other files; of rows, names and hashes."""
+    """Return the checkpoint of a run without the sizes of its other files; rows as names and hashes."""
     checkpoint = Checkpoint(folder)
     parts = {
         part: checkpoint.load(part)

@@ -1,4 +1,4 @@
-"""Naive twins: the obvious way to compute what the package computes, written independently of it."""
+"""Naive twins: obvious implementations of what the package computes, independent of the package."""
 
 from collections.abc import Iterator
 
@@ -38,11 +38,11 @@ def dqn_losses(
     target.load_state_dict(net.state_dict())
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     exploration, sampling = stream(seed, "exploration"), stream(seed, "sampling")
-    memory: list[tuple | None] = []  # a None for each closing row
+    memory: list[tuple | None] = []  # None for each closing row
     window: list[tuple] = []
 
     def emit(count: int) -> None:
-        """Turn the window's oldest transitions into samples that reach to its end."""
+        """Store samples from the oldest transitions of the window to its end."""
         for _ in range(count):
             total = sum(gamma**i * reward for i, (_, _, reward, _, _) in enumerate(window))
             following, terminated = window[-1][3:]
@@ -68,7 +68,7 @@ def dqn_losses(
             memory.append(None)
         obs = env.reset()[0] if terminated or truncated else following
         if step + 1 >= starts:
-            rows = len(memory) + len(window)  # rows that are stored; the newest are no starts yet
+            rows = len(memory) + len(window)  # stored rows; the newest ones are not starts yet
             chosen = [int(u * rows) for u in sampling.random(batch)]
             while bad := [i for i, row in enumerate(chosen) if row >= len(memory) or memory[row] is None]:
                 for i, u in zip(bad, sampling.random(len(bad)), strict=True):
@@ -88,7 +88,7 @@ def dqn_losses(
 
 
 class PriorityList:
-    """The priorities of one seed's starts, each named by something unique, in a dictionary."""
+    """The priorities of one seed's starts in a dictionary; each start has a unique number."""
 
     def __init__(self, seed: int, *, alpha, beta, epsilon: float, max_weight: str) -> None:
         self.random = stream(seed, "sampling")
@@ -97,7 +97,7 @@ class PriorityList:
         self.largest, self.stored = 1.0, 0
 
     def now(self, starts: list[float], stored: int) -> None:
-        """Take all present starts, by place; who was there before keeps its priority."""
+        """Set the present starts, in the order of their rows; those already known keep their priorities."""
         self.priorities = {start: self.priorities.get(start, self.largest) for start in starts}
         self.stored = stored
 

@@ -1,4 +1,4 @@
-"""Searches whose trials cost nothing: jobs that do not train."""
+"""Searches with jobs that do not train, so that trials cost no time."""
 
 import json
 from collections.abc import Callable
@@ -17,12 +17,12 @@ RANGE = "agent.lr=tag(log,interval(1e-5,1e-1))"
 Config = dict[str, Any]
 
 
-def search(*words: str) -> Result:
-    return call("train", *SEARCH, *words)
+def search(*overrides: str) -> Result:
+    return call("train", *SEARCH, *overrides)
 
 
 def finish(folder: RunFolder, config: Config, score: float) -> None:
-    """Write what a run leaves that has finished; its seeds differ by one."""
+    """Write the folder of a finished run whose seeds' scores differ by one."""
     first, count = config["seed"], config["num_seeds"]
     scores = {str(first + k): [score + k - (count - 1) / 2] * 2 for k in range(count)}
     with folder.locked():
@@ -31,10 +31,10 @@ def finish(folder: RunFolder, config: Config, score: float) -> None:
 
 
 class Cheap:
-    """A job that has ended as it starts.
+    """Starts jobs that have ended at once.
 
     Args:
-        objective: the result of a configuration; an exception is a failure, and None a kill.
+        objective: returns the result of a configuration; ValueError fails the job, None kills it.
     """
 
     def __init__(self, objective: Callable[[Config], float | None]) -> None:
@@ -64,10 +64,10 @@ class Done:
 
 
 class Slow:
-    """A job that comes one iteration further each time that it is looked at.
+    """Starts jobs that complete an iteration each time that `ended` is called.
 
     Args:
-        returns: of the iterations of a configuration.
+        returns: returns the episode return of each iteration of a configuration.
     """
 
     def __init__(self, returns: Callable[[Config], list[float]]) -> None:
@@ -104,7 +104,7 @@ class Work:
 
 
 def write_returns(folder: Path, config: Config, returns: list[float], *, tag: str = "train/return") -> None:
-    """Write metrics whose iterations have one training episode each, or one evaluation."""
+    """Write metrics with one training episode, or one evaluation, in each iteration."""
     for k in range(config["num_seeds"]):
         lines = []
         for i, value in enumerate(returns, 1):

@@ -1,4 +1,4 @@
-"""Run folders that no training made, for reports."""
+"""Run folders made without training, for reports."""
 
 import json
 from pathlib import Path
@@ -13,9 +13,9 @@ from dqn.storage.folder import RunFolder
 COMMAND = "python scripts/train.py -m agent.lr=1e-3,1e-4"
 
 
-def base(*words: str) -> dict[str, Any]:
-    """Return a configuration."""
-    return config_of(["runner=steps", "runner.total_steps=10000", "runner.iteration_length=1000", *words])
+def base(*overrides: str) -> dict[str, Any]:
+    """Return the configuration of a run of 10,000 steps."""
+    return config_of(["runner=steps", "runner.total_steps=10000", "runner.iteration_length=1000", *overrides])
 
 
 def make_run(
@@ -28,7 +28,7 @@ def make_run(
     episodes: int = 60,
     **status: Any,
 ) -> Path:
-    """Write a run that learns to reach about `level`, and got to the share `reached` of its total."""
+    """Write a run whose returns grow to about `level`, stopped after the fraction `reached` of its steps."""
     total = config["runner"].get("total_steps", 10_000)
     finals = {}
     for seed in range(config["seed"], config["seed"] + config["num_seeds"]):
@@ -47,16 +47,20 @@ def make_run(
         finals[str(seed)] = [*(returns[-1:] + 1), *(returns[-1:] - 1)]
     RunFolder(folder).write_config(config, [])
     progress = {"unit": "step", "tick": int(total * reached), "total": total}
-    told = {"state": state, "progress": progress, "commands": [COMMAND], "cpu_seconds": 90.0}
-    told |= {"versions": {"python": "3.11.7", "dqn": "0.1.0"}, "git": "abc", "created": "2026-01-01T00:00:00"}
+    record = {"state": state, "progress": progress, "commands": [COMMAND], "cpu_seconds": 90.0}
+    record |= {
+        "versions": {"python": "3.11.7", "dqn": "0.1.0"},
+        "git": "abc",
+        "created": "2026-01-01T00:00:00",
+    }
     if state == "finished":
-        told["evaluation"] = finals
-    (folder / "status.json").write_text(json.dumps(told | status))
+        record["evaluation"] = finals
+    (folder / "status.json").write_text(json.dumps(record | status))
     return folder
 
 
 def make_sweep(folder: Path, *, lrs: tuple[float, ...] = (1e-3, 3e-4, 1e-4), seeds: int = 3) -> Path:
-    """Write a sweep over agent.lr, where a larger one is better, each seed a run of its own."""
+    """Write a sweep over agent.lr, where larger ones are better, with a separate run for each seed."""
     config = base()
     for lr in lrs:
         for seed in range(seeds):

@@ -1,6 +1,6 @@
-"""A user with a package and a folder of options of their own; nothing of this repository is touched.
+"""Custom parts from a user's package and folder of options, without changes to this repository.
 
-tests/user/ is that user: my_package has an environment, a schedule and a head, my_conf options for them.
+In tests/user/, my_package has an environment, a schedule and a head, and my_conf has their options.
 """
 
 import json
@@ -30,9 +30,9 @@ def my_package(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def process(*words: str) -> str:
-    """Run a script as such a user does, with the package on PYTHONPATH."""
-    command = [sys.executable, str(SCRIPTS / f"{words[0]}.py"), *words[1:]]
+def process(script: str, *arguments: str) -> str:
+    """Run a script with the user's package on PYTHONPATH; return its output."""
+    command = [sys.executable, str(SCRIPTS / f"{script}.py"), *arguments]
     done = subprocess.run(
         command,
         env=os.environ | PATHS,
@@ -45,13 +45,13 @@ def process(*words: str) -> str:
     return done.stdout
 
 
-def config_of(*words: str, **options: object) -> dict:
-    return compose(words, **options).config
+def config_of(*overrides: str, **options: object) -> dict:
+    return compose(overrides, **options).config
 
 
 @pytest.mark.process
 def test_train_resume_evaluate(tmp_path):
-    """Run the commands of the tutorial, in the order of its lines."""
+    """Run the commands of the tutorial in their order."""
     lines = "".join(re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)).splitlines()
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("python scripts/")]
     assert [Path(script).stem for script, *_ in commands] == [
@@ -67,9 +67,9 @@ def test_train_resume_evaluate(tmp_path):
     assert "FAILED" not in process("check", *check)
     text = process("train", *first)
     assert "step 1200 of 1200" in text
-    assert "returns over seeds: 1.00" in text  # it has learned to reach the end
-    assert "returns over seeds: 1.00" in process("train", *second, "hydra.run.dir=run")  # it is the same run
-    results = [call(Path(script).stem, *words) for script, *words in others]
+    assert "returns over seeds: 1.00" in text  # it learned to reach the end
+    assert "returns over seeds: 1.00" in process("train", *second, "hydra.run.dir=run")  # the same run
+    results = [call(Path(script).stem, *arguments) for script, *arguments in others]
     assert [result.code for result in results] == [0, 0, 0], results
     status = json.loads(Path("run/status.json").read_text())
     assert (status["progress"]["tick"], status["result"]) == (2400, 1.0)
@@ -91,12 +91,12 @@ def test_as_a_library(tmp_path):
         policy(0)
 
 
-@pytest.mark.parametrize("place", [f"file://{CONF}", str(CONF), "file://conf", "conf", "pkg://conf"])
-def test_searchpath(place, tmp_path, monkeypatch):
+@pytest.mark.parametrize("folder", [f"file://{CONF}", str(CONF), "file://conf", "conf", "pkg://conf"])
+def test_searchpath(folder, tmp_path, monkeypatch):
     shutil.copytree(CONF, tmp_path / "conf")
-    (tmp_path / "conf" / "__init__.py").touch()  # Hydra asks it of packages
+    (tmp_path / "conf" / "__init__.py").touch()  # required by Hydra
     monkeypatch.syspath_prepend(tmp_path)
-    cosine = config_of(f"hydra.searchpath=['{place}']", "schedule=cosine").schedule
+    cosine = config_of(f"hydra.searchpath=['{folder}']", "schedule=cosine").schedule
     assert cosine == config_of("schedule=cosine", config_dir=CONF).schedule
     assert cosine._target_ == "my_package.parts.Cosine"
 
@@ -114,10 +114,10 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "keys"), MISTAKES, ids=[words for words, _ in MISTAKES])
-def test_mistakes(words, keys, tmp_path):
+@pytest.mark.parametrize(("overrides", "keys"), MISTAKES, ids=[overrides for overrides, _ in MISTAKES])
+def test_mistakes(overrides, keys, tmp_path):
     with pytest.raises(dqn.UserError) as error:
-        dqn.train(words.split(), config_dir=CONF)
+        dqn.train(overrides.split(), config_dir=CONF)
     named(str(error.value), keys)
     assert str(error.value).startswith(f"{len(keys)} mistake")
     assert tree(tmp_path) == {}
@@ -136,7 +136,7 @@ def test_quick_answers_need_no_torch(tmp_path):
         f"-m schedule=cosin,linear hydra.searchpath=[{CONF}]": right,
         "--config-dir nowhere schedule=cosine": "nowhere: should be a folder",
     }
-    found = answers("train", [words.split() for words in commands], cwd=tmp_path, env=PATHS)
+    found = answers("train", [command.split() for command in commands], cwd=tmp_path, env=PATHS)
     for text, answer in zip(commands.values(), found, strict=True):
         assert text in answer.text
         assert (answer.code, answer.has_torch) == (1, False)
@@ -144,9 +144,9 @@ def test_quick_answers_need_no_torch(tmp_path):
 
 @pytest.mark.process
 def test_multirun(tmp_path):
-    words = ["-m", "--config-dir", str(CONF), "+experiment=corridor", "schedule=cosine,linear"]
-    words += ["hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
-    process("train", *words, "runner.total_steps=400")
+    arguments = ["-m", "--config-dir", str(CONF), "+experiment=corridor", "schedule=cosine,linear"]
+    arguments += ["hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
+    process("train", *arguments, "runner.total_steps=400")
     states = {
         path.parent.name.partition("_")[0]: json.loads(path.read_text())["state"]
         for path in (tmp_path / "runs").glob("*/status.json")

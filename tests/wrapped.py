@@ -1,4 +1,4 @@
-"""Wrappers that the tests name in configurations: `env.wrappers=[{_target_: wrapped.NAME}]`."""
+"""Wrappers for configurations of tests: `env.wrappers=[{_target_: wrapped.NAME}]`."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Noise(gymnasium.RewardWrapper):
-    """Adds noise to rewards that no seed determines."""
+    """Adds noise that no seed determines to rewards."""
 
     def reward(self, reward: Any) -> float:
         return float(reward) + float(np.random.default_rng().normal())
@@ -21,7 +21,7 @@ class Late(gymnasium.Wrapper):
 
 
 class Longer(gymnasium.ObservationWrapper):
-    """Gives longer observations than it declares."""
+    """Returns longer observations than it declares."""
 
     def observation(self, observation: Any) -> Any:
         return np.append(observation, observation)

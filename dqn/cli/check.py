@@ -12,7 +12,7 @@ from dqn.config.compose import StrPath, compose
 from dqn.config.preflight import resolved
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
-from dqn.conformance import Finding, Subject, examine
+from dqn.conformance import Candidate, Finding, examine
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
 
@@ -33,7 +33,7 @@ def examine_parts(
     config = resolved(compose(overrides, config_dir=config_dir).config)
     check(config).raise_if_any()
     factory = env_factory(config["env"])
-    return examine(Subject(config=config, factory=factory, make=make, build=build_in), names)
+    return examine(Candidate(config=config, factory=factory, make=make, build=build_in), names)
 
 
 def make(node: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Whether parts do what the others rely on: tried on a composed configuration, a user's own parts too."""
+"""Checks that the parts of a composed configuration, custom parts included, do what other parts rely on."""
 
-from dqn.conformance.candidate import Subject
+from dqn.conformance.candidate import Candidate
 from dqn.conformance.examine import Finding, examine
 
-__all__ = ["Finding", "Subject", "examine"]
+__all__ = ["Candidate", "Finding", "examine"]

@@ -1,4 +1,4 @@
-"""What a check finds, told in numbers."""
+"""Assertions of the checks; each raises Failure with what was found and what is expected."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,20 +9,45 @@ import torch
 from dqn.types import Array
 
 TOLERANCE = 1e-4
-"""Of what should be equal but for rounding, relative to the largest number."""
+"""Tolerance for rounding, relative to the largest number."""
 
 
 class Failure(Exception):
-    """A part does not do what the others rely on; the text tells what was seen and what would be right."""
+    """A part breaks a rule that other parts rely on; the text says what was found and what is expected."""
 
 
 class NotApplicable(Exception):
-    """A check has nothing to try; the text tells why."""
+    """A check cannot be applied to a configuration; the text says why."""
 
 
-def require(is_right: bool | np.bool_, text: str) -> None:
-    if not is_right:
+def require(condition: bool | np.bool_, text: str) -> None:
+    """Raise Failure with `text` unless the condition holds."""
+    if not condition:
         raise Failure(text)
+
+
+def require_shape(name: str, value: Any, shape: Sequence[int], meaning: str = "") -> None:
+    """Raise Failure unless an array or tensor has this shape."""
+    found, expected = list(value.shape), list(shape)
+    require(found == expected, f"{name} has shape {found}; it should be {expected}{meaning}")
+
+
+def require_finite(name: str, value: torch.Tensor) -> None:
+    require(bool(value.isfinite().all()), f"{name} is not finite")
+
+
+def require_equal(one: Any, other: Any, text: str) -> None:
+    """Raise Failure unless two arrays are equal bit for bit."""
+    gap = difference(one, other)
+    require(gap == 0, f"{text} (greatest difference {gap:.3g}, should be 0)")
+
+
+def require_close(one: Any, other: Any, text: str) -> None:
+    """Raise Failure unless two arrays are equal up to rounding."""
+    one, other = array(one), array(other)
+    require(one.shape == other.shape, f"{text} (shapes {list(one.shape)} and {list(other.shape)})")
+    gap, scale = difference(one.astype(np.float64), other.astype(np.float64)), np.abs(other).max(initial=1.0)
+    require(gap <= TOLERANCE * scale, f"{text} (greatest difference {gap:.3g})")
 
 
 def array(value: Any) -> Array:
@@ -31,7 +56,7 @@ def array(value: Any) -> Array:
 
 
 def difference(one: Any, other: Any) -> float:
-    """Return the greatest difference of two arrays; infinite where shapes or types of numbers differ."""
+    """Return the greatest difference of two arrays; infinity if their shapes or types differ."""
     one, other = array(one), array(other)
     if one.shape != other.shape or one.dtype != other.dtype:
         return float("inf")
@@ -39,39 +64,26 @@ def difference(one: Any, other: Any) -> float:
         return 0.0
     if one.dtype.kind not in "fiub":
         return float("inf")
-    gap = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    return float("inf") if np.isnan(gap).any() else float(gap.max(initial=0.0))
-
-
-def same(one: Any, other: Any, text: str) -> None:
-    """Fail unless two arrays are equal bit for bit."""
-    gap = difference(one, other)
-    require(gap == 0, f"{text} (greatest difference {gap:.3g}, should be 0)")
-
-
-def near(one: Any, other: Any, text: str) -> None:
-    """Fail unless two arrays are equal but for rounding."""
-    one, other = array(one), array(other)
-    require(one.shape == other.shape, f"{text} (shapes {list(one.shape)} and {list(other.shape)})")
-    gap, scale = difference(one.astype(np.float64), other.astype(np.float64)), np.abs(other).max(initial=1.0)
-    require(gap <= TOLERANCE * scale, f"{text} (greatest difference {gap:.3g})")
+    gap = float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0))
+    return float("inf") if np.isnan(gap) else gap
 
 
 def differences(one: Any, other: Any, path: str = "") -> dict[str, float]:
-    """Return the greatest difference of two nested values by the paths at which they differ."""
+    """Return the greatest difference of two nested values at each path where they differ."""
+    if isinstance(one, torch.Tensor | np.ndarray):
+        gap = difference(one, other)
+        return {path: gap} if gap else {}
     if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
-        pairs = [(f"{path}.{key}".lstrip("."), one[key], other[key]) for key in one]
-    elif isinstance(one, str) or not isinstance(one, Sequence):
-        pairs = []
-        if not isinstance(one, torch.Tensor | np.ndarray):
-            return {} if one == other else {path: float("inf")}
-        if gap := difference(one, other):
-            return {path: gap}
-    elif not isinstance(other, Sequence) or len(one) != len(other):
-        return {path: float("inf")}
+        items = [(f"{path}.{key}".lstrip("."), one[key], other[key]) for key in one]
+    elif is_list(one) and is_list(other) and len(one) == len(other):
+        items = [(f"{path}[{i}]", *both) for i, both in enumerate(zip(one, other, strict=True))]
     else:
-        pairs = [(f"{path}[{i}]", *both) for i, both in enumerate(zip(one, other, strict=True))]
+        return {} if one == other else {path: float("inf")}
     found: dict[str, float] = {}
-    for place, mine, theirs in pairs:
-        found |= differences(mine, theirs, place)
+    for item_path, mine, theirs in items:
+        found |= differences(mine, theirs, item_path)
     return found
+
+
+def is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)

@@ -1,4 +1,4 @@
-"""What is examined: a checked configuration, and how its parts are made."""
+"""The configuration whose parts are examined, and random inputs for these parts."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -21,38 +21,43 @@ from dqn.types import Array, Batch, EnvSpec, ObsSpec, Role
 Config = dict[str, Any]
 
 CPU = torch.device("cpu")
-MISSING = object()
+SEEDS = (0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A checked configuration, and how its parts are made."""
+class Candidate:
+    """A checked configuration whose parts are examined, and the functions that make them.
+
+    Args:
+        config: the configuration.
+        factory: of its environment.
+        make: returns the object that a node of the configuration describes.
+        build: returns the runner of a configuration in a folder.
+    """
 
     config: Config
     factory: EnvFactory
     make: Callable[[Any], Any]
-    """A node to its object."""
     build: Callable[[Config, Path], Runner]
-    """A configuration and a folder to a runner."""
 
-    def node(self, place: str) -> Any:
-        """Return what stands at a dotted place, MISSING if nothing does."""
+    def node(self, key: str) -> Any:
+        """Return the value of a dotted key, None if the configuration lacks it."""
         node: Any = self.config
-        for name in place.split("."):
-            node = node.get(name, MISSING) if isinstance(node, dict) else MISSING
+        for name in key.split("."):
+            node = node.get(name) if isinstance(node, dict) else None
         return node
 
-    def target(self, place: str) -> str:
-        """Return the name of a part's class or function, empty where there is no part."""
-        node = self.node(place)
+    def target(self, key: str) -> str:
+        """Return the name of a part's class or function, empty if there is no such part."""
+        node = self.node(key)
         return str(node.get("_target_", "")) if isinstance(node, dict) else ""
 
-    def part(self, place: str) -> Any:
-        """Return a part, made anew."""
-        return self.make(copy.deepcopy(self.node(place)))
+    def part(self, key: str) -> Any:
+        """Return a new instance of a part."""
+        return self.make(copy.deepcopy(self.node(key)))
 
     def runner(self, folder: Path, values: Mapping[str, Any]) -> Runner:
-        """Return the runner of the configuration with other values at dotted keys; it has no bar."""
+        """Return a runner without progress bar, with other values at some dotted keys."""
         config = copy.deepcopy(self.config)
         for key, value in values.items():
             *path, name = key.split(".")
@@ -84,19 +89,19 @@ class Subject:
         return self.part("network")(spec=self.spec, generators=parameter_generators(seeds))
 
 
-def normal(*shape: int, place: int = 0) -> Tensor:
-    """Return standard normal numbers; another place gives others."""
-    return torch.from_numpy(stream(0, "check numbers", place).standard_normal(shape).astype(np.float32))
+def normal(*shape: int, index: int = 0) -> Tensor:
+    """Return the standard normal numbers [*shape] with this index."""
+    return torch.from_numpy(stream(0, "check numbers", index).standard_normal(shape).astype(np.float32))
 
 
 def make_rng(seeds: Sequence[int], role: Role) -> TorchRng:
-    """Return an rng of these seeds from its beginning."""
+    """Return an rng of these seeds at its start."""
     return TorchRng(NumpyRng(seeds=seeds, name="check", role=role), CPU)
 
 
-def observations(spec: ObsSpec, *shape: int, place: int = 0) -> Array:
-    """Return random observations [*shape, ...]; another place gives others."""
-    generator = stream(0, "check observations", place)
+def observations(spec: ObsSpec, *shape: int, index: int = 0) -> Array:
+    """Return the random observations [*shape, ...] with this index."""
+    generator = stream(0, "check observations", index)
     whole = (*shape, *spec.shape)
     if np.issubdtype(spec.dtype, np.floating):
         return generator.standard_normal(whole).astype(spec.dtype)
@@ -104,22 +109,22 @@ def observations(spec: ObsSpec, *shape: int, place: int = 0) -> Array:
     return generator.integers(high, size=whole).astype(spec.dtype)
 
 
-def batch_of(spec: EnvSpec, num_seeds: int, size: int, place: int = 0) -> Batch:
-    """Return a random batch, a third of it ends of episodes; another place gives another."""
-    generator = stream(0, "check batch", place)
-    shape = (num_seeds, size)
-    discount = np.where(np.arange(size) % 3 == 2, 0.0, 0.9)
+def random_batch(spec: EnvSpec, size: int, index: int = 0) -> Batch:
+    """Return the random batch of both seeds with this index; a third of its samples end an episode."""
+    generator = stream(0, "check batch", index)
+    shape = (len(SEEDS), size)
+    discount = np.where(np.arange(size) % 3 == 2, 0.0, 0.9).astype(np.float32)
     return Batch(
-        obs=torch.from_numpy(observations(spec.obs, *shape, place=2 * place)),
+        obs=torch.from_numpy(observations(spec.obs, *shape, index=2 * index)),
         action=torch.from_numpy(generator.integers(spec.num_actions, size=shape)),
         reward=torch.from_numpy(generator.standard_normal(shape).astype(np.float32)),
-        discount=torch.from_numpy(np.tile(discount.astype(np.float32), (num_seeds, 1))),
-        next_obs=torch.from_numpy(observations(spec.obs, *shape, place=2 * place + 1)),
+        discount=torch.from_numpy(np.tile(discount, (len(SEEDS), 1))),
+        next_obs=torch.from_numpy(observations(spec.obs, *shape, index=2 * index + 1)),
     )
 
 
 @torch.no_grad()
 def perturb(module: nn.Module, k: int | slice) -> None:
     """Change all parameters of seed k."""
-    for place, leaf in enumerate(module.parameters()):
-        leaf[k] += 0.1 * normal(*leaf[k].shape, place=place)
+    for index, leaf in enumerate(module.parameters()):
+        leaf[k] += 0.1 * normal(*leaf[k].shape, index=index)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 class Chain(gymnasium.Env[Any, Any]):
     """A slippery walk over five states; the ends terminate with rewards, so its values are known exactly.
 
-    Action 1 moves right with probability 0.9 and left otherwise, action 0 the other way round. Leaving at the
-    left gives 0.5, at the right 1.
+    Action 1 moves right with probability 0.9 and left otherwise, action 0 vice versa. Leaving at the left end
+    gives the reward 0.5, at the right end 1.
 
     Args:
-        shape: of the bytes that stand for each state; None: the states' numbers.
+        shape: shape of observations of random bytes, one for each state; None observes the state's number.
     """
 
     STATES = 5
@@ -26,7 +26,7 @@ class Chain(gymnasium.Env[Any, Any]):
 
     def __init__(self, shape: Sequence[int] | None = None) -> None:
         self.patterns: NDArray[np.integer[Any]] = np.arange(self.STATES)
-        """The observation of each state."""
+        """Observations of the states."""
         if shape is not None:
             self.observation_space = spaces.Box(0, 255, tuple(shape), np.uint8)
             generator = np.random.Generator(np.random.PCG64(0))
@@ -39,10 +39,10 @@ class Chain(gymnasium.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         right = (self.np_random.random() < self.SUCCESS) == bool(action)
-        following = self.state + (1 if right else -1)
-        if following in (-1, self.STATES):
+        next_state = self.state + (1 if right else -1)
+        if next_state in (-1, self.STATES):
             return self.patterns[self.state], self.RIGHT if right else self.LEFT, True, False, {}
-        self.state = following
+        self.state = next_state
         return self.patterns[self.state], 0.0, False, False, {}
 
     @classmethod
@@ -55,13 +55,11 @@ class Chain(gymnasium.Env[Any, Any]):
 
     @classmethod
     def backup(cls, v: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
-        """Return the action values [states, actions] where the next states have the values v [states]."""
+        """Return the action values [states, actions] if the states' values are v [states]."""
         left = np.concatenate(([cls.LEFT], gamma * v[:-1]))
         right = np.concatenate((gamma * v[1:], [cls.RIGHT]))
-        return np.stack(
-            (cls.SUCCESS * left + (1 - cls.SUCCESS) * right, cls.SUCCESS * right + (1 - cls.SUCCESS) * left),
-            axis=1,
-        )
+        intended = np.stack((left, right), axis=1)
+        return cls.SUCCESS * intended + (1 - cls.SUCCESS) * intended[:, ::-1]
 
 
 gymnasium.register("dqn/Chain-v0", "dqn.conformance.chain:Chain")

@@ -1,4 +1,4 @@
-"""Checks of a user's environment."""
+"""Checks of custom environments and wrappers."""
 
 import warnings
 from typing import Any
@@ -8,23 +8,23 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.assertions import NotApplicable, require
-from dqn.conformance.candidate import Subject
+from dqn.conformance.candidate import Candidate
 from dqn.seeding import stream
 
 STEPS = 200
 
 
-def environment(subject: Subject) -> None:
-    """Check the interface by Gymnasium's own checker, and that a seed determines everything."""
-    factory = subject.factory
+def environment(candidate: Candidate) -> None:
+    """Check the interface with Gymnasium's own checker, and that the seed determines everything."""
+    factory = candidate.factory
     env = factory.make_registered()
     try:
-        is_own = not str(env.spec.entry_point if env.spec else "").startswith("gymnasium.")
-        if not (is_own or factory.wrappers or factory.training_wrappers):
+        is_custom = not str(env.spec.entry_point if env.spec else "").startswith("gymnasium.")
+        if not (is_custom or factory.wrappers or factory.training_wrappers):
             raise NotApplicable(f"{factory.id} is Gymnasium's own")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # advice, such as on the limits of spaces
-            if is_own:
+        if is_custom:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # advice, such as on the limits of spaces
                 check_env(env.unwrapped, skip_render_check=True)
     finally:
         env.close()
@@ -38,20 +38,18 @@ def environment(subject: Subject) -> None:
 
 
 def play(env: gymnasium.Env[Any, Any]) -> list[tuple[Any, float, bool, bool]]:
-    """Return what some steps of random actions gave, several episodes where they are short."""
+    """Return observation, reward and end of each of STEPS random actions."""
     generator = stream(0, "check actions")
     obs, _ = env.reset(seed=1)
     steps: list[tuple[Any, float, bool, bool]] = [(np.array(obs), 0.0, False, False)]
-    actions = env.action_space
+    space, actions = env.observation_space, env.action_space
     assert isinstance(actions, gymnasium.spaces.Discrete)
     for _ in range(STEPS):
         obs, reward, terminated, truncated, _ = env.step(int(generator.integers(actions.n)))
-        require(
-            env.observation_space.contains(obs), f"the observation {obs} is not in {env.observation_space}"
-        )
+        require(space.contains(obs), f"the observation {obs} is not in {space}")
         require(np.isfinite(float(reward)), f"the reward {reward} is not finite")
         steps.append((np.array(obs), float(reward), bool(terminated), bool(truncated)))
         if terminated or truncated:
-            obs, _ = env.reset()
+            env.reset()
     env.close()
     return steps

@@ -8,40 +8,38 @@ from typing import Literal, NamedTuple
 
 from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.assertions import Failure, NotApplicable
-from dqn.conformance.candidate import Subject
+from dqn.conformance.candidate import Candidate
 from dqn.process import configure_process, preserve_settings
-
-SCHEDULES = ("schedule", "agent.lr_schedule", "memory.sampler.beta")
 
 
 class Check(NamedTuple):
+    """A check of one part, or of all parts together."""
+
     name: str
-    place: str
-    """Of the part, where there is one in the configuration."""
-    run: Callable[[Subject], str | None]
-    """Returns what it has to tell of what is right."""
+    key: str
+    """Key of the part in the configuration, empty for all parts together."""
+    run: Callable[[Candidate], str | None]
+    """Raises Failure or NotApplicable, or returns a detail of the success."""
     after: tuple[str, ...] = ()
-    """Checks without which this one says nothing new."""
+    """Checks that must not have failed, because this one would only repeat their failure."""
 
 
-NETWORK = ("network.layer", "network.torso", "network.streams", "network.head")
+SCHEDULES = ("schedule", "agent.lr_schedule", "memory.sampler.beta")
+LAYERS = ("network.layer", "network.torso", "network.streams", "network.head")
+NETWORK = (*LAYERS, "network")
+LOSS = (*NETWORK, "distribution")
 PARTS = (
     Check("network.layer", "network.layer", network.layer),
-    Check("network.torso", "network.torso", network.torso, NETWORK[:1]),
-    Check("network.streams", "network.streams", network.streams, NETWORK[:2]),
-    Check("network.head", "network.head", network.head, NETWORK[:3]),
-    Check("network", "network", network.network, NETWORK),
-    Check("acting", "network", network.acting, (*NETWORK, "network")),
-    Check("distribution", "network.head", distribution.distribution, (*NETWORK, "network")),
-    Check("agent.backup", "agent.backup", learner.backup, (*NETWORK, "network", "distribution")),
+    Check("network.torso", "network.torso", network.torso, LAYERS[:1]),
+    Check("network.streams", "network.streams", network.streams, LAYERS[:2]),
+    Check("network.head", "network.head", network.head, LAYERS[:3]),
+    Check("network", "network", network.network, LAYERS),
+    Check("acting", "network", network.acting, NETWORK),
+    Check("distribution", "network.head", distribution.distribution, NETWORK),
+    Check("agent.backup", "agent.backup", learner.backup, LOSS),
     Check("agent.optimizer", "agent.optimizer", learner.optimizer),
-    *(Check(place, place, partial(learner.schedule, place=place)) for place in SCHEDULES),
-    Check(
-        "gradient",
-        "agent",
-        learner.gradient,
-        (*NETWORK, "network", "distribution", "agent.backup", *SCHEDULES),
-    ),
+    *(Check(key, key, partial(learner.schedule, key=key)) for key in SCHEDULES),
+    Check("gradient", "agent", learner.gradient, (*LOSS, "agent.backup", *SCHEDULES)),
     Check("memory.reader", "memory.reader", memory.reader),
     Check("memory.sampler", "memory.sampler", memory.sampler, ("memory.sampler.beta",)),
     Check("memory", "memory", memory.memory, ("memory.sampler.beta", "memory.reader", "memory.sampler")),
@@ -49,17 +47,21 @@ PARTS = (
 )
 WHOLE = tuple(
     Check(name, "", run, tuple(check.name for check in PARTS))
-    for name, run in (("resume", runs.repeated), ("seed alone", runs.alone), ("learning", learning.learning))
+    for name, run in (
+        ("resume", runs.resume),
+        ("seed alone", runs.seed_alone),
+        ("learning", learning.learning),
+    )
 )
 CHECKS = (*PARTS, *WHOLE)
 
 
 class Finding(NamedTuple):
-    """What one check says."""
+    """The result of one check."""
 
     name: str
     part: str
-    """The class or function that was tried, empty if it is everything."""
+    """Class or function of the part, empty for all parts together."""
     state: Literal["ok", "FAILED", "skipped"]
     detail: str
 
@@ -67,40 +69,37 @@ class Finding(NamedTuple):
         return f"{self.state:<8}{self.name:<21}{': '.join(filter(None, (self.part, self.detail)))}"
 
 
-def examine(subject: Subject, names: Collection[str] = ()) -> Iterator[Finding]:
-    """Try a configuration's parts and then everything together; yield what each check finds.
+def examine(candidate: Candidate, names: Collection[str] = ()) -> Iterator[Finding]:
+    """Check each part of a configuration, then all parts together; yield the result of each check.
 
     Args:
-        subject: the configuration, which was checked.
-        names: of the checks; none: all.
+        candidate: the checked configuration.
+        names: checks to run; all if empty.
     """
     failed: set[str] = set()
     with preserve_settings():
         configure_process(1)
         for check in CHECKS:
-            if (check.place and not subject.target(check.place)) or (names and check.name not in names):
+            if (check.key and not candidate.target(check.key)) or (names and check.name not in names):
                 continue
-            finding = examine_one(subject, check, failed)
+            finding = examine_one(candidate, check, failed)
             if finding.state == "FAILED":
                 failed.add(check.name)
             yield finding
 
 
-def examine_one(subject: Subject, check: Check, failed: set[str]) -> Finding:
-    part = subject.target(check.place) if check.place else ""
-    if before := [name for name in check.after if name in failed]:
-        return Finding(check.name, part, "skipped", f"first mend {', '.join(before)}")
+def examine_one(candidate: Candidate, check: Check, failed: set[str]) -> Finding:
+    """Return the result of one check, skipped if one that it relies on has failed."""
+    finding = partial(Finding, check.name, candidate.target(check.key))
+    if causes := [name for name in check.after if name in failed]:
+        return finding("skipped", f"fix {', '.join(causes)} first")
     try:
-        return Finding(check.name, part, "ok", check.run(subject) or "")
+        return finding("ok", check.run(candidate) or "")
     except NotApplicable as reason:
-        return Finding(check.name, part, "skipped", str(reason))
+        return finding("skipped", str(reason))
     except Failure as failure:
-        return Finding(check.name, part, "FAILED", str(failure))
-    except Exception as error:  # a user's part may raise anything
-        return Finding(check.name, part, "FAILED", f"{type(error).__name__}: {error} ({origin(error)})")
-
-
-def origin(error: Exception) -> str:
-    """Return where an error was raised."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
+        return finding("FAILED", str(failure))
+    except Exception as error:  # a custom part may raise anything
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        origin = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
+        return finding("FAILED", f"{type(error).__name__}: {error} ({origin})")

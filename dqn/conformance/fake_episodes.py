@@ -1,6 +1,6 @@
-"""Made-up steps of environments, all observations different, and what samples of them should be."""
+"""Made-up episodes in which all observations differ, and assertions on samples of them."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from dqn.seeding import stream
 from dqn.types import EnvSpec, Floats, ObsSpec, Row
 
 SPEC = EnvSpec(ObsSpec((3,), np.dtype(np.float32), 0, 1.0), 3, None)
-"""An observation is the seed, the environment and the step."""
+"""Spec of the episodes; an observation consists of the seed, the environment and the step."""
 NUM_ENVS = 2
 STEPS = 150
 GAMMA = 0.9
@@ -23,61 +23,66 @@ class Step(NamedTuple):
     ended: bool
 
 
-class Record:
-    """Steps of NUM_ENVS environments for each of some seeds.
+class FakeEpisodes:
+    """Episodes in NUM_ENVS environments of each seed; those of a seed do not depend on the other seeds.
 
-    Those of a seed do not depend on the other seeds.
+    Attributes:
+        rows: all environments' steps, in the form that memory takes.
+        steps: the same steps by their observations.
     """
 
     def __init__(self, seeds: tuple[int, ...]) -> None:
-        self.seeds = seeds
         self.rows: list[Row] = []
         self.steps: dict[tuple[float, ...], Step] = {}
-        """Each step by its observation."""
         streams = [stream(seed, "check steps") for seed in seeds]
         names = np.array([[[seed, env, 0] for env in range(NUM_ENVS)] for seed in seeds], np.float32)
         for t in range(STEPS):
             numbers = np.stack([generator.random((NUM_ENVS, 4)) for generator in streams])
-            terminated, truncated = numbers[..., 0] < 0.1, (numbers[..., 0] > 0.9)
+            terminated, truncated = numbers[..., 0] < 0.1, numbers[..., 0] > 0.9
             ended = terminated | truncated
             obs, next_obs = names.copy(), names.copy()
             obs[..., 2], next_obs[..., 2] = t, np.where(ended, t + 0.5, t + 1)
             action = (3 * numbers[..., 1]).astype(np.int64)
             reward = numbers[..., 2].astype(np.float32)
-            active = np.ones_like(ended)
-            self.rows.append(Row(obs, action, reward, next_obs, terminated, truncated, active))
-            for place in np.ndindex(ended.shape):
-                self.steps[key(obs[place])] = Step(
-                    *(action[place].item(), reward[place].item(), key(next_obs[place])),
-                    *(bool(terminated[place]), bool(ended[place])),
+            self.rows.append(
+                Row(obs, action, reward, next_obs, terminated, truncated, active=np.ones_like(ended))
+            )
+            for at in np.ndindex(ended.shape):
+                self.steps[key(obs[at])] = Step(
+                    action=action[at].item(),
+                    reward=reward[at].item(),
+                    next_obs=key(next_obs[at]),
+                    terminated=bool(terminated[at]),
+                    ended=bool(ended[at]),
                 )
 
-    def check(self, start: Any, reward: float, discount: float, next_obs: Any, span: int) -> None:
+    def check(self, start: Floats, reward: float, discount: float, next_obs: Floats, span: int) -> None:
         """Check a sample that starts at the observation `start`.
 
         Raises:
-            Failure: it is no sum of the rewards of 1 to `span` steps with the observation after them.
+            Failure: it does not sum the rewards of 1 to `span` steps up to the observation `next_obs`.
         """
         obs, total, factor = key(start), 0.0, 1.0
-        told = f"a sample from step {obs[2]:g} of an environment"
+        sample = f"a sample from step {obs[2]:g} of an environment"
         for m in range(1, span + 1):
             step = self.steps[obs]
             total += factor * step.reward
             factor *= GAMMA
             obs = step.next_obs
             if obs == key(next_obs):
-                right = 0.0 if step.terminated else factor
+                expected = 0.0 if step.terminated else factor
                 how = "with its termination" if step.terminated else "without termination"
-                text = f"{told} that reads {m} step(s) {how} has discount {discount:.4g}"
-                require(abs(discount - right) < 1e-5, f"{text}; it should be {right:.4g}")
-                text = f"{told} that reads {m} step(s) has reward {reward:.4g}"
+                text = f"{sample} that reads {m} step(s) {how} has discount {discount:.4g}"
+                require(abs(discount - expected) < 1e-5, f"{text}; it should be {expected:.4g}")
+                text = f"{sample} that reads {m} step(s) has reward {reward:.4g}"
                 require(abs(reward - total) < 1e-4, f"{text}; the discounted sum is {total:.4g}")
                 return
             if step.ended:
                 break
-        seen = f"{told} has next_obs {list(key(next_obs))}"
-        raise Failure(f"{seen}, which is none of its episode's next {span} observation(s)")
+        found = f"{sample} has next_obs {list(key(next_obs))}"
+        raise Failure(f"{found}, which is none of its episode's next {span} observation(s)")
 
 
 def key(obs: Floats) -> tuple[float, ...]:
+    """Return an observation as a key of `steps`."""
     return tuple(obs.tolist())

@@ -1,4 +1,4 @@
-"""Checks of what learns: the backup, the gradient, the optimizer, schedules."""
+"""Checks of the parts that learn: backup, loss, optimizer and schedules."""
 
 from typing import Any
 
@@ -7,164 +7,155 @@ from torch import Tensor, nn
 
 from dqn.agent import Agent
 from dqn.agent.agent import action_values
-from dqn.conformance.assertions import difference, near, require, same
-from dqn.conformance.candidate import Subject, batch_of, normal, perturb
+from dqn.conformance.assertions import (
+    difference,
+    require,
+    require_close,
+    require_equal,
+    require_finite,
+    require_shape,
+)
+from dqn.conformance.candidate import SEEDS, Candidate, normal, perturb, random_batch
 from dqn.types import Batch, Sample
 
-SEEDS = (0, 1)
 SIZE = 256
-"""Samples of the backup's check: of few, none may have a best action that a small fault changes."""
+"""Samples for the backup; among few of them a small fault may change no best action."""
 LR = 1e-2
 STEPS = 6
 TICKS = (0, 1, 2, 7, 10, 100, 300, 1000, 1400, 5000, 10_000, 50_000, 10**6, 10**9)
 
 
 class Learner:
-    """An agent whose networks differ, with an rng that starts over for each question."""
+    """An agent whose networks differ, and whose random numbers start over at each call."""
 
-    def __init__(self, subject: Subject) -> None:
-        self.agent: Agent = subject.agent(SEEDS)
+    def __init__(self, candidate: Candidate) -> None:
+        self.agent: Agent = candidate.agent(SEEDS)
         perturb(self.agent.target, slice(None))
-        self._beginning = self.agent.learning_rng.state_dict()
+        self._start = self.agent.learning_rng.state_dict()
 
     @torch.no_grad()
     def backup(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the policy [K, B, A] and the bonus [K, B]."""
         agent = self.agent
-        agent.learning_rng.load_state_dict(self._beginning)
+        agent.learning_rng.load_state_dict(self._start)
         q_next = agent.target.forward(batch.next_obs, agent.rng("target")).mean()
         before = q_next.clone()
         online, target = (action_values(network, agent.rng) for network in (agent.online, agent.target))
         policy, bonus = agent.backup(batch, q_next, online, target)
-        same(
-            before, q_next, "the values q_next that it was given were changed; they are the target network's"
-        )
-        right = (*batch.action.shape, before.shape[-1])
-        require(
-            tuple(policy.shape) == right,
-            f"the policy has shape {list(policy.shape)}; it should be {list(right)}",
-        )
-        whole = torch.as_tensor(bonus, dtype=torch.float32)
-        require(
-            whole.ndim == 0 or whole.shape == batch.action.shape,
-            f"the bonus has shape {list(whole.shape)}, not {list(batch.action.shape)}: one per sample",
-        )
-        return policy.clone(), whole.expand(batch.action.shape).clone()
+        text = "the values q_next that it was given were changed; they are the target network's"
+        require_equal(before, q_next, text)
+        require_shape("the policy", policy, before.shape)
+        bonus = torch.as_tensor(bonus, dtype=torch.float32)
+        if bonus.ndim:
+            require_shape("the bonus", bonus, batch.action.shape, ": one per sample")
+        return policy.clone(), bonus.expand(batch.action.shape).clone()
 
     def losses(self, batch: Batch) -> Tensor:
-        self.agent.learning_rng.load_state_dict(self._beginning)
+        """Return the loss of each sample [K, B]."""
+        self.agent.learning_rng.load_state_dict(self._start)
         return self.agent.losses(batch, self.agent.rng)[0]
 
 
-def backup(subject: Subject) -> None:
-    learner = Learner(subject)
-    batch, others = (batch_of(subject.spec, 2, SIZE, place) for place in range(2))
+def backup(candidate: Candidate) -> None:
+    learner = Learner(candidate)
+    batch, others = (random_batch(candidate.spec, SIZE, index) for index in range(2))
     policy, bonus = learner.backup(batch)
     total = policy.sum(-1)
-    near(total, torch.ones_like(total), "the probabilities of the policy should sum to 1")
-    require(
-        bool((policy >= -1e-6).all()), f"a probability is {float(policy.min()):.3g}; it should be at least 0"
-    )
-    require(bool(bonus.isfinite().all()), "the bonus is not finite")
+    require_close(total, torch.ones_like(total), "the probabilities of the policy should sum to 1")
+    least = float(policy.min())
+    require(least >= -1e-6, f"a probability is {least:.3g}; it should be at least 0")
+    require_finite("the bonus", bonus)
     half = (slice(None), slice(SIZE // 2))
     for change, keep in (
-        ("when it was asked again", ...),
+        ("when it was computed again", ...),
         ("when the other samples of the batch did", half),
         ("when the other seed did", (0, slice(None))),
     ):
         mixed = Batch(*(field.clone() for field in others))
         for field, kept in zip(mixed, batch, strict=True):
             field[keep] = kept[keep]
-        for name, before, after in zip(
-            ("policy", "bonus"), (policy, bonus), learner.backup(mixed), strict=True
-        ):
-            near(after[keep], before[keep], f"the {name} of a sample changed {change}; it should not")
+        after = learner.backup(mixed)
+        for name, one, other in zip(("policy", "bonus"), (policy, bonus), after, strict=True):
+            require_close(other[keep], one[keep], f"the {name} of a sample changed {change}; it should not")
     ends = batch._replace(discount=torch.zeros_like(batch.discount))
-    text = "where an episode terminated (discount 0), the loss changed with next_obs, which is worth 0"
-    near(learner.losses(ends._replace(next_obs=others.next_obs)), learner.losses(ends), text)
+    text = "where an episode terminated (discount 0), the loss changed with next_obs, whose value is 0"
+    require_close(learner.losses(ends._replace(next_obs=others.next_obs)), learner.losses(ends), text)
 
 
-def gradient(subject: Subject) -> None:
-    """Check that the loss reaches every parameter of its own seed, and none of another's or the target's."""
-    learner = Learner(subject)
+def gradient(candidate: Candidate) -> None:
+    """Check that the loss depends on every parameter of its seed, on no other seed's and on no target's."""
+    learner = Learner(candidate)
     agent = learner.agent
-    batch = batch_of(subject.spec, 2, 32)
+    batch = random_batch(candidate.spec, 32)
+    names, leaves = zip(*agent.online.named_parameters(), strict=True)
     for k in SEEDS:
         losses = learner.losses(batch)
-        right = list(batch.action.shape)
-        require(list(losses.shape) == right, f"the losses have shape {list(losses.shape)}, not {right}")
-        require(bool(losses.isfinite().all()), "the loss is not finite")
-        names, leaves = zip(*agent.online.named_parameters(), strict=True)
-        for name, slope in zip(
-            names, torch.autograd.grad(losses[k].sum(), leaves, allow_unused=True), strict=True
-        ):
-            require(
-                slope is not None and bool(slope[k].any()),
-                f"the loss does not depend on the parameter {name}",
-            )
-            require(bool(slope.isfinite().all()), f"the gradient of the parameter {name} is not finite")
-            require(
-                not slope[1 - k].any(),
-                f"the loss of seed {k} depends on the parameter {name} of another seed",
-            )
+        require_shape("the loss", losses, batch.action.shape)
+        require_finite("the loss", losses)
+        slopes = torch.autograd.grad(losses[k].sum(), leaves, allow_unused=True)
+        for name, slope in zip(names, slopes, strict=True):
+            is_used = slope is not None and bool(slope[k].any())
+            require(is_used, f"the loss does not depend on the parameter {name}")
+            require_finite(f"the gradient of the parameter {name}", slope)
+            text = f"the loss of seed {k} depends on the parameter {name} of another seed"
+            require(not slope[1 - k].any(), text)
     update(agent, batch)
 
 
 def update(agent: Agent, batch: Batch) -> None:
     """Check what one update changes and reports."""
-    target = {name: leaf.clone() for name, leaf in agent.target.named_parameters()}
-    online = {name: leaf.detach().clone() for name, leaf in agent.online.named_parameters()}
+    target, online = (
+        {name: leaf.detach().clone() for name, leaf in network.named_parameters()}
+        for network in (agent.target, agent.online)
+    )
     report = agent.update(Sample(batch, torch.ones_like(batch.reward), batch.action.numpy()), 1)
-    right = [tuple(batch.action.shape), *[(len(SEEDS),)] * 3]
-    for name, value, shape in zip(report._fields, report, right, strict=True):
-        require(value.shape == shape, f"{name} of an update has shape {list(value.shape)}, not {list(shape)}")
+    shapes = [batch.action.shape, *[(len(SEEDS),)] * 3]
+    for name, value, shape in zip(report._fields, report, shapes, strict=True):
+        require_shape(f"{name} of an update", value, shape)
     for name, leaf in agent.target.named_parameters():
-        same(leaf, target[name], f"an update changed the parameter {name} of the target network")
-    moved = [name for name, leaf in agent.online.named_parameters() if difference(leaf, online[name])]
-    require(bool(moved) or agent.lr_schedule(1) == 0, "an update changed no parameter")
+        require_equal(leaf, target[name], f"an update changed the parameter {name} of the target network")
+    moved = any(difference(leaf, online[name]) for name, leaf in agent.online.named_parameters())
+    require(moved or agent.lr_schedule(1) == 0, "an update changed no parameter")
 
 
-def optimizer(subject: Subject) -> None:
-    """Check that an optimizer of stacked seeds is one for each, and goes on from its state."""
-    make = subject.part("agent.optimizer")
-    start, gradients = normal(2, 64), normal(STEPS, 2, 64, place=1)
+def optimizer(candidate: Candidate) -> None:
+    """Check that an optimizer of stacked seeds treats each alone, and that it continues from its state."""
+    make = candidate.part("agent.optimizer")
+    start, gradients = normal(2, 64), normal(STEPS, 2, 64, index=1)
     gradients[:, 1] *= 100.0
+    both, half = slice(0, 2), STEPS // 2
 
-    def begin(rows: slice) -> tuple[nn.Parameter, Any]:
-        leaf = nn.Parameter(start[rows].clone())
-        return leaf, make([leaf], lr=LR)
-
-    def go(leaf: nn.Parameter, optimizer: Any, steps: slice, rows: slice) -> None:
-        for slope in gradients[steps, rows]:
+    def run(values: Tensor, seeds: slice, steps: slice, state: Any = None) -> tuple[Tensor, Any]:
+        """Return the values after some steps, and the optimizer's state."""
+        leaf = nn.Parameter(values.clone())
+        optimizer = make([leaf], lr=LR)
+        if state is not None:
+            optimizer.load_state_dict(state)
+        for slope in gradients[steps, seeds]:
             leaf.grad = slope.clone()
             optimizer.step()
+        return leaf.detach(), optimizer.state_dict()
 
-    both, all_steps = slice(0, 2), slice(0, STEPS)
-    stack, ours = begin(both)
-    go(stack, ours, all_steps, both)
+    stack, _ = run(start, both, slice(STEPS))
     for k in SEEDS:
-        row = slice(k, k + 1)
-        alone, own = begin(row)
-        go(alone, own, all_steps, row)
-        text = "a seed alone is moved otherwise than beside another; it should be elementwise"
-        near(stack[k], alone[0], text)
-    first, before = begin(both)
-    go(first, before, slice(0, STEPS // 2), both)
-    second, after = begin(both)
-    second.data.copy_(first.data)
-    after.load_state_dict(before.state_dict())
-    go(second, after, slice(STEPS // 2, STEPS), both)
-    same(second, stack, "with its state_dict loaded into a new one, an optimizer goes on otherwise")
+        seed = slice(k, k + 1)
+        alone, _ = run(start[seed], seed, slice(STEPS))
+        text = "the steps of a seed alone differ from those beside another one; they should be elementwise"
+        require_close(stack[k], alone[0], text)
+    values, state = run(start, both, slice(half))
+    resumed, _ = run(values, both, slice(half, STEPS), state)
+    text = "a new optimizer with the state_dict of this one takes other steps than this one"
+    require_equal(resumed, stack, text)
 
 
-def schedule(subject: Subject, place: str) -> None:
-    one, other = subject.part(place), subject.part(place)
-    values = [one(tick) for tick in TICKS]
-    for tick, value in zip(TICKS, values, strict=True):
+def schedule(candidate: Candidate, key: str) -> None:
+    one, other = candidate.part(key), candidate.part(key)
+    values = {tick: one(tick) for tick in TICKS}
+    for tick, value in values.items():
         right = isinstance(value, int | float) and 0 <= value <= 1
         require(right, f"at tick {tick} it is {value!r}; it should be a number from 0 to 1")
-    again = [other(tick) for tick in reversed(TICKS)][::-1]
-    for asked, found in (("again", [one(tick) for tick in TICKS]), ("in another order", again)):
-        for tick, value, before in zip(TICKS, found, values, strict=True):
-            text = f"at tick {tick} it is {before}, and {value} when the ticks are asked {asked}"
-            require(value == before, f"{text}; a schedule should depend on the tick alone")
+    for order, part, ticks in (("again", one, TICKS), ("in another order", other, TICKS[::-1])):
+        for tick in ticks:
+            value = part(tick)
+            text = f"at tick {tick} it is {values[tick]}, and {value} when the ticks are passed {order}"
+            require(value == values[tick], f"{text}; a schedule should depend on the tick alone")

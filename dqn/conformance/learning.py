@@ -1,14 +1,14 @@
-"""Check that all parts together learn: on a Markov decision process whose values are known."""
+"""Check that all parts together learn the known values of a Markov decision process."""
 
-import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
 
 from dqn.conformance.assertions import Failure, NotApplicable
-from dqn.conformance.candidate import MISSING, Subject, observations
+from dqn.conformance.candidate import Candidate, observations
 from dqn.conformance.chain import Chain
 from dqn.conformance.distribution import finite
 from dqn.conformance.runs import CLOCK, small_memory
@@ -17,8 +17,8 @@ from dqn.types import Floats
 
 GAMMA = 0.9
 TOLERANCE = 0.1
-LOOKS = 4
-"""Of so many, an iteration apart, the mean is taken: at a constant learning rate values keep varying."""
+AVERAGED = 4
+"""Iterations whose values are averaged; at a constant learning rate values keep varying."""
 VALUES = {
     "env.id": "dqn/Chain-v0",
     "env.module": "dqn.conformance.chain",
@@ -37,92 +37,76 @@ VALUES = {
     **{"seed": 0, "num_seeds": 1, "device": "cpu", "num_threads": 1},
 }
 EPISODE = 4
-"""Steps after which episodes are cut, so that truncation is met too."""
+"""Steps after which episodes are truncated, so that truncation is tested too."""
 LEARNING_RATES = (2e-3, 2e-2)
 
 
-class Learned(NamedTuple):
-    greedy: list[int]
-    best: list[float]
-    """Best values of the states, as shares of the right ones."""
+def learning(candidate: Candidate) -> str:
+    """Check greedy actions and their values against value iteration; return how close the values are.
 
-    @property
-    def is_right(self) -> bool:
-        return all(action == 1 for action in self.greedy) and self.error <= TOLERANCE
-
-    @property
-    def error(self) -> float:
-        return max(abs(share - 1) for share in self.best)
-
-
-def learning(subject: Subject) -> str:
-    """Check that the greedy actions and their values become those of value iteration; return how nearly.
-
-    Learning is off-policy, from random actions and one-step returns; the configuration's parts are kept, its
-    numbers for learning rate, discount, clock and schedules are not. What is right at any of several learning
-    rates is right.
+    Learning is off-policy, from random actions and one-step returns. The configuration's parts are kept; its
+    discount, clock and schedules are not. Success at any of several learning rates is enough.
     """
-    scale = reward_scale(subject)
-    seen: list[str] = []
-    for lr in dict.fromkeys((LEARNING_RATES[0], subject.config["agent"]["lr"], *LEARNING_RATES)):
-        with tempfile.TemporaryDirectory() as folder:
-            runner = make_runner(subject, Path(folder), {"agent.lr": lr, "env.reward_scale": scale})
-            learned = train(runner, scale)
-        if learned.is_right:
-            return f"best values within {100 * learned.error:.1f} % of value iteration"
-        shares = ", ".join(f"{share:.2f}" for share in learned.best)
-        seen.append(
-            f"with agent.lr={lr:g} the greedy actions are {learned.greedy}, their values {shares} of those"
+    scale = reward_scale(candidate)
+    optimal = Chain.optimal_values(GAMMA).max(-1)
+    attempts: list[str] = []
+    for lr in dict.fromkeys((LEARNING_RATES[0], candidate.config["agent"]["lr"], *LEARNING_RATES)):
+        with TemporaryDirectory() as folder:
+            runner = make_runner(candidate, Path(folder), {"agent.lr": lr, "env.reward_scale": scale})
+            q = train(runner, scale, optimal)
+        if (error := error_of(q, optimal)) <= TOLERANCE:
+            return f"greedy values within {100 * error:.1f} % of value iteration"
+        shares = ", ".join(f"{share:.2f}" for share in q.max(-1) / optimal)
+        greedy = q.argmax(-1).tolist()
+        attempts.append(
+            f"with agent.lr={lr:g} the greedy actions are {greedy}, their values {shares} of those"
         )
     raise Failure(
         "on a chain of five states (dqn/conformance/chain.py) the greedy actions should become"
         f" [1, 1, 1, 1, 1] and their values be within {100 * TOLERANCE:.0f} % of those of value iteration; "
-        + "; ".join(seen)
+        + "; ".join(attempts)
     )
 
 
-def reward_scale(subject: Subject) -> float:
-    """Return a scale by which all returns lie in what the network can stand for."""
-    obs = torch.from_numpy(observations(subject.spec.obs, 1, 1))
-    low, high = finite(*subject.network((0,)).forward(obs, None).limits())
+def reward_scale(candidate: Candidate) -> float:
+    """Return a reward scale by which the network can represent all returns of the chain."""
+    obs = torch.from_numpy(observations(candidate.spec.obs, 1, 1))
+    low, high = finite(*candidate.network((0,)).forward(obs, None).limits())
     if low > 0 or high <= 0:
         raise NotApplicable(f"the returns of the chain, from 0 up, do not fit into {low:g} to {high:g}")
     return min(1.0, high) if high <= 1 else high / 2
 
 
-def make_runner(subject: Subject, folder: Path, values: dict[str, Any]) -> Runner:
-    """Return the runner of the chain, in the shape of the configuration's images if it has some."""
-    spec = subject.spec.obs
-    kwargs: dict[str, Any] = {"max_episode_steps": EPISODE}
-    if len(spec.shape) > 1:
-        kwargs["shape"] = spec.shape
-    values = VALUES | values | {"env.kwargs": kwargs} | small_memory(subject, 20_000)
-    if subject.node("memory.reader.n_step") is not MISSING:
+def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> Runner:
+    """Return a runner on the chain; if the configuration's observations are images, so are the chain's."""
+    shape = candidate.spec.obs.shape
+    kwargs = {"max_episode_steps": EPISODE} | ({"shape": shape} if len(shape) > 1 else {})
+    values = VALUES | values | {"env.kwargs": kwargs} | small_memory(candidate, 20_000)
+    if candidate.node("memory.reader.n_step") is not None:
         values["memory.reader.n_step"] = 1
     try:
-        return subject.runner(folder, values)
+        return candidate.runner(folder, values)
     except Exception as error:
         raise NotApplicable(f"cannot be made for the chain ({type(error).__name__}: {error})") from error
 
 
-def train(runner: Runner, scale: float) -> Learned:
-    """Train until the values, as the mean of several looks, are right, or to the end; return them."""
+def train(runner: Runner, scale: float, optimal: Floats) -> Floats:
+    """Train until the averaged action values [states, actions] are right, or to the end; return them."""
     runner.restore()
     spec = runner.env.spec.obs
-    chain = Chain(spec.shape if len(spec.shape) > 1 else None)
-    looks: list[Floats] = []
+    patterns = Chain(spec.shape if len(spec.shape) > 1 else None).patterns[None].astype(spec.dtype)
+    values: list[Floats] = []
     while runner.tick < runner.clock.total:
         runner.train()
         runner.iteration += 1
-        looks.append(runner.agent.policy.q_values(chain.patterns[None].astype(spec.dtype))[0])
-        learned = learned_of(np.mean(looks[-LOOKS:], 0) / scale)
-        if len(looks) > LOOKS and learned.is_right:
+        values.append(runner.agent.policy.q_values(patterns)[0])
+        q: Floats = np.mean(values[-AVERAGED:], 0) / scale
+        if len(values) > AVERAGED and error_of(q, optimal) <= TOLERANCE:
             break
     runner.close()
-    return learned
+    return q
 
 
-def learned_of(q: Floats) -> Learned:
-    """Return what action values [states, actions] say."""
-    best: Floats = q.max(-1) / Chain.optimal_values(GAMMA).max(-1)
-    return Learned(q.argmax(-1).tolist(), best.tolist())
+def error_of(q: Floats, optimal: Floats) -> float:
+    """Return the greatest relative error of the greedy values, infinity if a greedy action is wrong."""
+    return float(abs(q.max(-1) / optimal - 1).max()) if (q.argmax(-1) == 1).all() else float("inf")

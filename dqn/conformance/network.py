@@ -1,6 +1,7 @@
-"""Checks of the network and its parts: what goes in [K, B, ...], what comes out, and what that depends on."""
+"""Checks of the network and its parts: shapes, and what the outputs [K, B, ...] depend on."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -8,49 +9,56 @@ from torch import Tensor, nn
 
 from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
-from dqn.agent.rng import NumpyRng, TorchRng
-from dqn.conformance.assertions import Failure, near, require, same
-from dqn.conformance.candidate import CPU, Subject, make_rng, normal, observations, perturb
+from dqn.agent.rng import NumpyRng
+from dqn.conformance.assertions import (
+    Failure,
+    require,
+    require_close,
+    require_equal,
+    require_finite,
+    require_shape,
+)
+from dqn.conformance.candidate import CPU, SEEDS, Candidate, make_rng, normal, observations, perturb
 from dqn.network import HeadFactory
-from dqn.types import Rng, Role
+from dqn.types import Role
 
-SEEDS = (0, 1)
 SIZE = 5
 ROLES: tuple[Role | None, ...] = (None, *get_args(Role))
 
 
 class Stack(NamedTuple):
-    """Something with the seed axis."""
+    """A module of stacked seeds, and two inputs for it."""
 
     make: Callable[[Sequence[int]], Any]
-    """Seeds to a module."""
-    forward: Callable[[Any, Tensor, Rng | None], Tensor]
+    """Returns the module of some seeds."""
     inputs: Tensor  # [2, SIZE, ...]
-    others: Tensor  # the same shape, other numbers
+    others: Tensor  # [2, SIZE, ...]
     shape: tuple[int, ...]
-    """Of what comes out, but for K and B."""
+    """Shape of the output after [K, B]."""
 
-    def __call__(self, module: Any, inputs: Tensor, role: Role | None, seeds: Sequence[int]) -> Tensor:
+    def output(self, module: Any, inputs: Tensor, role: Role | None, seeds: Sequence[int] = SEEDS) -> Tensor:
+        """Return the output [K, B, *shape]; of a return distribution, its mean."""
         with torch.no_grad():
-            out = self.forward(module, inputs, None if role is None else make_rng(seeds, role))
-        return out.clone()
+            out = module.forward(inputs, None if role is None else make_rng(seeds, role))
+            tensor: Tensor = out if isinstance(out, Tensor) else out.mean()
+        return tensor.clone()
 
 
 def examine_stack(stack: Stack) -> None:
-    """Check a module with the seed axis.
+    """Check a module of stacked seeds.
 
     Raises:
-        Failure: it is not as the others need it.
+        Failure: it does not do what other parts rely on.
     """
     module = stack.make(SEEDS)
     check_parameters(stack, module)
-    check_shapes(stack, module)
+    check_shapes(stack)
     for role in ROLES:
         given = "without rng" if role is None else f"with an rng for {role!r}"
-        before = stack(module, stack.inputs, role, SEEDS)
-        again = stack(module, stack.inputs, role, SEEDS)
+        before = stack.output(module, stack.inputs, role)
+        again = stack.output(module, stack.inputs, role)
         cause = "nothing should vary" if role is None else "all that varies should come from the rng"
-        same(before, again, f"{given}, the same input gave other numbers when it was given again: {cause}")
+        require_equal(before, again, f"{given}, the same input gave different outputs: {cause}")
         check_samples(stack, module, before, role)
         check_seeds(stack, before, role)
 
@@ -58,59 +66,43 @@ def examine_stack(stack: Stack) -> None:
 def check_parameters(stack: Stack, module: nn.Module) -> None:
     alone = dict(stack.make(SEEDS[1:]).named_parameters())
     for name, leaf in module.named_parameters():
-        right = leaf.ndim > 0 and leaf.shape[0] == len(SEEDS)
-        require(
-            right,
-            f"the parameter {name} has shape {list(leaf.shape)}; its first axis should be the seeds, K=2",
-        )
-        same(
-            leaf[1],
-            alone[name][0],
-            f"the parameter {name} of a seed began otherwise than that of this seed alone:"
-            " each should be drawn from the generator of its seed",
-        )
+        found = f"the parameter {name} has shape {list(leaf.shape)}"
+        is_stacked = leaf.ndim > 0 and leaf.shape[0] == len(SEEDS)
+        require(is_stacked, f"{found}; its first axis should be the seeds, K=2")
+        text = f"the initial parameter {name} of a seed differs from that of this seed alone"
+        require_equal(leaf[1], alone[name][0], f"{text}: each should come from the generator of its seed")
 
 
-def check_shapes(stack: Stack, module: nn.Module) -> None:
-    for num_seeds in (1, 2):
-        whole = module if num_seeds == 2 else stack.make(SEEDS[:1])
-        for size in (1, SIZE):
-            out = stack(whole, stack.inputs[:num_seeds, :size], None, SEEDS[:num_seeds])
-            right = (num_seeds, size, *stack.shape)
-            given = f"for K={num_seeds} seeds and B={size} samples"
-            require(
-                out.shape == right,
-                f"{given}, the output has shape {list(out.shape)}; it should be {list(right)}",
-            )
-            require(bool(out.isfinite().all()), f"{given}, the output is not finite")
+def check_shapes(stack: Stack) -> None:
+    for seeds, size in product((SEEDS[:1], SEEDS), (1, SIZE)):
+        out = stack.output(stack.make(seeds), stack.inputs[: len(seeds), :size], None, seeds)
+        name = f"for K={len(seeds)} seeds and B={size} samples, the output"
+        require_shape(name, out, (len(seeds), size, *stack.shape))
+        require_finite(name, out)
 
 
 def check_samples(stack: Stack, module: nn.Module, before: Tensor, role: Role | None) -> None:
     inputs = stack.others.clone()
     inputs[:, 0] = stack.inputs[:, 0]
-    after = stack(module, inputs, role, SEEDS)
-    near(
-        after[:, 0],
-        before[:, 0],
-        "the output for a sample changed when the other samples of the batch did;"
-        " it should depend on its own sample alone",
-    )
+    after = stack.output(module, inputs, role)
+    text = "the output for a sample changed when the other samples of the batch did"
+    require_close(after[:, 0], before[:, 0], f"{text}; it should depend on its own sample alone")
 
 
 def check_seeds(stack: Stack, before: Tensor, role: Role | None) -> None:
     changed = stack.make(SEEDS)
     perturb(changed, 1)
-    after = stack(changed, stack.inputs, role, SEEDS)
-    text = (
-        "the output of seed 0 changed when the parameters of seed 1 did; each seed should use its own alone"
-    )
-    same(after[0], before[0], text)
+    after = stack.output(changed, stack.inputs, role)
+    text = "the output of seed 0 changed when the parameters of seed 1 did"
+    require_equal(after[0], before[0], f"{text}; each seed should use its own alone")
     others = stack.inputs.clone()
     others[1] = stack.others[1]
-    after = stack(stack.make(SEEDS), others, role, SEEDS)
-    same(after[0], before[0], "the output of seed 0 changed when the input of seed 1 did")
-    alone = stack(stack.make(SEEDS[1:]), stack.inputs[1:], role, SEEDS[1:])
-    near(alone[0], before[1], "a seed alone gave other numbers than the same seed beside another one")
+    after = stack.output(stack.make(SEEDS), others, role)
+    require_equal(after[0], before[0], "the output of seed 0 changed when the input of seed 1 did")
+    alone = stack.output(stack.make(SEEDS[1:]), stack.inputs[1:], role, SEEDS[1:])
+    require_close(
+        alone[0], before[1], "the output of a seed alone differs from its output beside another seed"
+    )
 
 
 def random_inputs(*shape: int) -> tuple[Tensor, Tensor]:
@@ -119,35 +111,22 @@ def random_inputs(*shape: int) -> tuple[Tensor, Tensor]:
     return both[0], both[1]
 
 
-def forward(module: Any, inputs: Tensor, numbers: Rng | None) -> Tensor:
-    out: Tensor = module.forward(inputs, numbers)
-    return out
+def layer(candidate: Candidate) -> None:
+    def make(seeds: Sequence[int], in_features: int = 6) -> Any:
+        generators = parameter_generators(seeds)
+        return candidate.part("network.layer")(in_features=in_features, out_features=4, generators=generators)
+
+    examine_stack(Stack(make, *random_inputs(6), (4,)))
+    check_overwriting(make(SEEDS, in_features=4))
 
 
-def mean(module: Any, inputs: Tensor, numbers: Rng | None) -> Tensor:
-    out: Tensor = module.forward(inputs, numbers).mean()
-    return out
-
-
-def layer(subject: Subject) -> None:
-    make = subject.part("network.layer")
-    examine_stack(
-        Stack(
-            lambda seeds: make(in_features=6, out_features=4, generators=parameter_generators(seeds)),
-            forward,
-            *random_inputs(6),
-            (4,),
-        )
-    )
-    check_overwriting(make(in_features=4, out_features=4, generators=parameter_generators(SEEDS)))
-
-
-def check_overwriting(module: nn.Module) -> None:
-    """Let the ReLU behind a layer overwrite what it returns."""
+def check_overwriting(module: Any) -> None:
+    """Check that the ReLU after a layer can overwrite the layer's output."""
     inputs = normal(len(SEEDS), SIZE, 4)
     before = inputs.clone()
-    out = torch.relu_(forward(module, inputs, make_rng(SEEDS, "prediction")))
-    same(inputs, before, "what it returned shares memory with its input; the ReLU behind it overwrites it")
+    out = torch.relu_(module.forward(inputs, make_rng(SEEDS, "prediction")))
+    text = "its output shares memory with its input; the ReLU behind it overwrites both"
+    require_equal(inputs, before, text)
     try:
         torch.autograd.grad(out.sum(), list(module.parameters()), allow_unused=True)
     except RuntimeError:
@@ -155,70 +134,73 @@ def check_overwriting(module: nn.Module) -> None:
         raise Failure(why) from None
 
 
-def make_torso(subject: Subject, seeds: Sequence[int]) -> Any:
-    spec = subject.spec.obs
-    in_shape = (spec.num_categories,) if spec.num_categories else spec.shape
-    make, of_layer = subject.part("network.torso"), subject.part("network.layer")
-    return make(layer=of_layer, in_shape=in_shape, generators=parameter_generators(seeds))
+def in_shape(candidate: Candidate) -> tuple[int, ...]:
+    """Return the shape of an observation at the torso, where discrete ones are one-hot."""
+    spec = candidate.spec.obs
+    return (spec.num_categories,) if spec.num_categories else spec.shape
 
 
-def torso(subject: Subject) -> None:
-    spec = subject.spec.obs
-    inputs = random_inputs(*((spec.num_categories,) if spec.num_categories else spec.shape))
-    shape = (make_torso(subject, SEEDS).out_features,)
-    examine_stack(Stack(lambda seeds: make_torso(subject, seeds), forward, *inputs, shape))
-
-
-def head_factory(subject: Subject, seeds: Sequence[int]) -> HeadFactory:
-    """Return what makes the modules of heads that fit the torso."""
-    return HeadFactory(
-        in_features=make_torso(subject, SEEDS).out_features,
-        num_actions=subject.spec.num_actions,
-        make_streams=subject.part("network.streams"),
-        make_layer=subject.part("network.layer"),
+def make_torso(candidate: Candidate, seeds: Sequence[int]) -> Any:
+    return candidate.part("network.torso")(
+        layer=candidate.part("network.layer"),
+        in_shape=in_shape(candidate),
         generators=parameter_generators(seeds),
     )
 
 
-def streams(subject: Subject) -> None:
-    examine_stack(
-        Stack(
-            lambda seeds: head_factory(subject, seeds).streams(num_atoms=3),
-            forward,
-            *random_inputs(make_torso(subject, SEEDS).out_features),
-            (subject.spec.num_actions, 3),
-        )
+def torso(candidate: Candidate) -> None:
+    shape = (make_torso(candidate, SEEDS).out_features,)
+    inputs = random_inputs(*in_shape(candidate))
+    examine_stack(Stack(lambda seeds: make_torso(candidate, seeds), *inputs, shape))
+
+
+def head_factory(candidate: Candidate, seeds: Sequence[int]) -> HeadFactory:
+    """Return the factory for the modules of heads that fit the torso."""
+    return HeadFactory(
+        in_features=make_torso(candidate, SEEDS).out_features,
+        num_actions=candidate.spec.num_actions,
+        make_streams=candidate.part("network.streams"),
+        make_layer=candidate.part("network.layer"),
+        generators=parameter_generators(seeds),
     )
 
 
-def head(subject: Subject) -> None:
-    make = subject.part("network.head")
-    examine_stack(
-        Stack(
-            lambda seeds: make(make=head_factory(subject, seeds)),
-            mean,
-            *random_inputs(make_torso(subject, SEEDS).out_features),
-            (subject.spec.num_actions,),
-        )
-    )
+def streams(candidate: Candidate) -> None:
+    features = make_torso(candidate, SEEDS).out_features
+    shape = (candidate.spec.num_actions, 3)
+
+    def make(seeds: Sequence[int]) -> Any:
+        return head_factory(candidate, seeds).streams(num_atoms=3)
+
+    examine_stack(Stack(make, *random_inputs(features), shape))
 
 
-def network(subject: Subject) -> None:
-    spec = subject.spec
-    inputs, others = (torch.from_numpy(observations(spec.obs, 2, SIZE, place=place)) for place in range(2))
-    examine_stack(Stack(subject.network, mean, inputs, others, (spec.num_actions,)))
+def head(candidate: Candidate) -> None:
+    features = make_torso(candidate, SEEDS).out_features
+
+    def make(seeds: Sequence[int]) -> Any:
+        return candidate.part("network.head")(make=head_factory(candidate, seeds))
+
+    examine_stack(Stack(make, *random_inputs(features), (candidate.spec.num_actions,)))
 
 
-def acting(subject: Subject) -> None:
-    """Check that the values by which actions are chosen are the network's, also after updates."""
-    policy = Policy(network=subject.part("network"), spec=subject.spec, seeds=SEEDS, device=CPU)
-    obs = observations(subject.spec.obs, 2, SIZE)
+def network(candidate: Candidate) -> None:
+    spec = candidate.spec
+    inputs, others = (torch.from_numpy(observations(spec.obs, 2, SIZE, index=index)) for index in range(2))
+    examine_stack(Stack(candidate.network, inputs, others, (spec.num_actions,)))
+
+
+def acting(candidate: Candidate) -> None:
+    """Check that the policy acts by the values of its network, also after the parameters change."""
+    policy = Policy(network=candidate.part("network"), spec=candidate.spec, seeds=SEEDS, device=CPU)
+    obs = observations(candidate.spec.obs, 2, SIZE)
     for when in ("at first", "after the parameters changed"):
         for given in (False, True) if policy.is_random else (False,):
-            sources = [NumpyRng(seeds=SEEDS, name="check", role="acting") for _ in range(2 * given)]
-            numbers = TorchRng(sources[1], CPU) if given else None
+            source = NumpyRng(seeds=SEEDS, name="check", role="acting") if given else None
             with torch.no_grad():
-                expected = policy.network.forward(torch.from_numpy(obs), numbers).mean()
-            seen = policy.q_values(obs, sources[0] if given else None)
-            near(seen, expected, f"{when}, actions are chosen by other values than the network's")
+                out = policy.network.forward(
+                    torch.from_numpy(obs), make_rng(SEEDS, "acting") if given else None
+                )
+            text = f"{when}, actions are chosen by values that are not the network's"
+            require_close(policy.q_values(obs, source), out.mean(), text)
         perturb(policy.network, slice(None))

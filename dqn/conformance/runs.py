@@ -1,13 +1,13 @@
-"""Checks of everything together, on tiny runs: a resumed run, a seed alone."""
+"""Checks of all parts together in tiny runs: a resumed run, and a seed trained alone."""
 
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dqn.conformance.assertions import array, differences, require
-from dqn.conformance.candidate import MISSING, Subject
+from dqn.conformance.candidate import Candidate
 from dqn.runner import Runner
 
 CLOCK = {
@@ -18,36 +18,29 @@ CLOCK = {
 }
 NUM_ENVS = 2
 ROUNDING = 1e-5
-"""By which a seed may differ where products are done in another order, relative to the largest number."""
+"""Tolerance for products computed in another order, relative to the largest number."""
 STOP = 50
 """Calls of `act` before a run is stopped: in its second iteration, after updates."""
-SOURCE = "what changes while training should be in state_dict, and random numbers come from dqn.seeding"
 
 
-def tiny(subject: Subject, seed: int, num_seeds: int) -> dict[str, Any]:
-    """Return the values of a tiny run on the configuration's own environment."""
-    values = {
-        "runner": CLOCK,
-        "env.num_envs": NUM_ENVS,
-        "env.vectorization": "sync",
-        "seed": seed,
-        "num_seeds": num_seeds,
-        "device": "cpu",
-        "num_threads": 1,
-    }
-    return values | small_memory(subject, 120)
+def tiny(candidate: Candidate, seed: int, num_seeds: int) -> dict[str, Any]:
+    """Return the values of a tiny run in the configuration's environment."""
+    env = {"env.num_envs": NUM_ENVS, "env.vectorization": "sync"}
+    run = {"seed": seed, "num_seeds": num_seeds, "device": "cpu", "num_threads": 1, "runner": CLOCK}
+    return env | run | small_memory(candidate, 120)
 
 
-def small_memory(subject: Subject, capacity: int) -> dict[str, Any]:
-    if subject.node("memory.capacity") is MISSING:
+def small_memory(candidate: Candidate, capacity: int) -> dict[str, Any]:
+    """Return a small capacity of the memory, if it has one, that is large enough for its n-step samples."""
+    if candidate.node("memory.capacity") is None:
         return {}
-    n_step = subject.node("memory.reader.n_step")
+    n_step = candidate.node("memory.reader.n_step")
     longest = n_step if isinstance(n_step, int) else 1
     return {"memory.capacity": capacity + 4 * longest * NUM_ENVS}
 
 
-def end_of(runner: Runner) -> dict[str, Any]:
-    """Run to the end and return what is there then."""
+def final_state(runner: Runner) -> dict[str, Any]:
+    """Finish a run and return the final state of its parts."""
     runner.run()
     return {
         "policy": runner.agent.policy.state_dict(),
@@ -60,55 +53,52 @@ def compare(one: Mapping[str, Any], other: Mapping[str, Any], text: str) -> None
     found = differences(one, other)
     path, gap = next(iter(found.items()), ("", 0.0))
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    require(not found, f"{text}: {path}{more} differ (by up to {gap:.3g}); {SOURCE}")
+    cause = "state_dict should hold all that training changes, and random numbers come from dqn.seeding"
+    require(not found, f"{text}: {path}{more} differ (by up to {gap:.3g}); {cause}")
 
 
-def in_folder(check: Callable[[Subject, Path], str | None]) -> Callable[[Subject], str | None]:
-    """Give a check a folder that is removed after it."""
+def resume(candidate: Candidate) -> str:
+    """Check that equal runs are equal, and that a stopped and resumed run equals one that never stopped."""
+    values = tiny(candidate, 0, 2)
+    with TemporaryDirectory() as root:
+        folder = Path(root)
+        straight, again = (final_state(candidate.runner(folder / name, values)) for name in ("one", "other"))
+        compare(straight, again, "two runs of the same seed are not equal")
+        stopped = candidate.runner(folder / "stopped", values)
+        act, calls = stopped.agent.actor.act, iter(range(STOP))
 
-    def checked(subject: Subject) -> str | None:
-        with tempfile.TemporaryDirectory() as folder:
-            return check(subject, Path(folder))
+        def act_and_stop(*args: Any) -> Any:
+            if next(calls, None) is None:
+                stopped.stop.set()
+            return act(*args)
 
-    return checked
-
-
-@in_folder
-def repeated(subject: Subject, folder: Path) -> str | None:
-    """Check that a run is what its seed makes it, and goes on from a checkpoint as if never stopped."""
-    values = tiny(subject, 0, 2)
-    straight, again = (end_of(subject.runner(folder / name, values)) for name in ("one", "other"))
-    compare(straight, again, "two runs of the same seed are not equal")
-    stopped = subject.runner(folder / "stopped", values)
-    act, calls = stopped.agent.actor.act, iter(range(STOP))
-
-    def act_and_stop(*args: Any) -> Any:
-        if next(calls, None) is None:
-            stopped.stop.set()
-        return act(*args)
-
-    setattr(stopped.agent.actor, "act", act_and_stop)  # noqa: B010
-    with suppress(KeyboardInterrupt):
-        stopped.run()
-    require(stopped.iteration == 1, "a run that was told to stop went on")
-    resumed = end_of(subject.runner(folder / "stopped", values))
-    compare(straight, resumed, "a run that was stopped and resumed is not the one that was never stopped")
+        setattr(stopped.agent.actor, "act", act_and_stop)  # noqa: B010
+        with suppress(KeyboardInterrupt):
+            stopped.run()
+        require(stopped.iteration == 1, "a run continued after it was asked to stop")
+        resumed = final_state(candidate.runner(folder / "stopped", values))
+    compare(straight, resumed, "a run that was stopped and resumed differs from one that never stopped")
     return "bit for bit"
 
 
-@in_folder
-def alone(subject: Subject, folder: Path) -> str | None:
-    """Check that a seed alone is that seed beside another one; return how exactly."""
-    stack = end_of(subject.runner(folder / "stack", tiny(subject, 0, 2)))
-    single = end_of(subject.runner(folder / "alone", tiny(subject, 1, 1)))
-    ours = {"policy": single["policy"], "target": single["agent"]["target"]}
-    theirs = {"policy": stack["policy"], "target": stack["agent"]["target"]}
-    theirs = {part: {name: leaf[1:] for name, leaf in leaves.items()} for part, leaves in theirs.items()}
+def seed_alone(candidate: Candidate) -> str:
+    """Check that a seed trained alone equals that seed beside another one; return how exactly."""
+    with TemporaryDirectory() as root:
+        folder = Path(root)
+        stack = final_state(candidate.runner(folder / "stack", tiny(candidate, 0, 2)))
+        single = final_state(candidate.runner(folder / "alone", tiny(candidate, 1, 1)))
+    ours, theirs = networks_from(0, single), networks_from(1, stack)
     found = differences(ours, theirs)
     if not found:
         return "bit for bit"
-    gap, path = max((gap, path) for path, gap in found.items())
+    path, gap = max(found.items(), key=lambda item: item[1])
     largest = max(abs(array(leaf)).max() for leaf in ours["policy"].values())
-    text = f"seed 1 alone ends with other parameters than beside seed 0: {path} differs by {gap:.3g}"
-    require(gap <= ROUNDING * largest, f"{text}; no seed should depend on which others are trained")
+    text = f"the final parameters of seed 1 alone differ from those beside seed 0: {path} by {gap:.3g}"
+    require(gap <= ROUNDING * largest, f"{text}; no seed should depend on the others")
     return f"within {gap:.2g}; not bit for bit"
+
+
+def networks_from(k: int, state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the parameters of both networks from the seed with index k on."""
+    networks = {"policy": state["policy"], "target": state["agent"]["target"]}
+    return {part: {name: leaf[k:] for name, leaf in leaves.items()} for part, leaves in networks.items()}

@@ -1,4 +1,4 @@
-"""What is here passes the conformance check, and each planted fault fails the right one of its checks."""
+"""All options of conf/ pass the conformance checks, and each planted fault fails the right check."""
 
 from contextlib import nullcontext
 
@@ -15,21 +15,21 @@ from dqn.conformance.examine import PARTS, WHOLE
 FAST = [check.name for check in PARTS]
 GROUPS = ("memory", "network/streams", "network/head", "network/layer", "agent/backup", "agent/optimizer")
 OPTIONS = [f"{group}={name}" for group in (*GROUPS, "schedule") for name in options(group)]
-OPTIONS += ["agent=rainbow", "agent=m_iqn"]  # which have nearly all of them at once
+OPTIONS += ["agent=rainbow", "agent=m_iqn"]  # nearly all parts at once
 SMALL = ["network.torso.hidden_sizes=[16]"]
 
 
-def examined(*words: str, names=()) -> dict[str, Finding]:
-    return {finding.name: finding for finding in examine_parts(words, None, names)}
+def examined(*overrides: str, names=()) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine_parts(overrides, None, names)}
 
 
 def wrong(findings: dict[str, Finding]) -> list[str]:
     return [str(finding) for finding in findings.values() if finding.state == "FAILED"]
 
 
-@pytest.mark.parametrize("word", OPTIONS)
-def test_every_option_conforms(word):
-    findings = examined(word, names=FAST)
+@pytest.mark.parametrize("override", OPTIONS)
+def test_every_option_conforms(override):
+    findings = examined(override, names=FAST)
     assert wrong(findings) == []
     assert [name for name, finding in findings.items() if finding.state == "skipped"] == ["env"]
 
@@ -43,7 +43,7 @@ def test_every_preset_conforms_as_a_whole(option):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ["agent=dqn", "env=frozenlake"],
         ["network/streams=dueling", "network/layer=noisy", "memory=prioritized", "memory/reader=n_step"],
@@ -51,15 +51,15 @@ def test_every_preset_conforms_as_a_whole(option):
     ],
     ids=" ".join,
 )
-def test_some_conform_as_a_whole(words):
-    findings = examined(*words, names=[check.name for check in WHOLE])
+def test_some_conform_as_a_whole(overrides):
+    findings = examined(*overrides, names=[check.name for check in WHOLE])
     assert wrong(findings) == []
     assert [finding.state for finding in findings.values()] == ["ok"] * len(WHOLE)
     assert [findings[name].detail for name in ("resume", "seed alone")] == ["bit for bit"] * 2
 
 
 def test_images():
-    """The chain takes the shape of the environment's images."""
+    """The chain's observations have the shape of the environment's images."""
     findings = examined(
         "env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=bytes", names=["network.torso", "learning"]
     )
@@ -83,7 +83,7 @@ FAULTS = [
     ("network.head", "UnusedParameter", "gradient", "does not depend on the parameter head.unused"),
     ("agent.backup", "BatchBackup", "agent.backup", "policy of a sample changed when the other samples"),
     ("agent.backup", "BackupOfAllSeeds", "agent.backup", "policy of a sample changed when the other seed"),
-    ("agent.backup", "NoisyBackup", "agent.backup", "policy of a sample changed when it was asked again"),
+    ("agent.backup", "NoisyBackup", "agent.backup", "policy of a sample changed when it was computed again"),
     ("agent.backup", "Unnormalized", "agent.backup", "should sum to 1"),
     ("agent.backup", "InPlace", "agent.backup", "q_next that it was given were changed"),
     ("agent.backup", "BonusOfEnds", "agent.backup", "where an episode terminated (discount 0)"),
@@ -105,13 +105,13 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("place", "fault", "name", "text"), FAULTS, ids=[fault for _, fault, *_ in FAULTS])
-def test_a_planted_fault_is_told(place, fault, name, text, monkeypatch):
-    """Nothing else fails: checks that need the faulty part are skipped."""
+@pytest.mark.parametrize(("key", "fault", "name", "text"), FAULTS, ids=[fault for _, fault, *_ in FAULTS])
+def test_a_planted_fault_is_found(key, fault, name, text, monkeypatch):
+    """Only the right check fails; checks that need the faulty part are skipped."""
     monkeypatch.setattr(learning, "LEARNING_RATES", (2e-3,))
-    words = [*SMALL, f"{place}._target_=faults.{fault}"]
-    words += ["schedule=constant"] * (place == "schedule")
-    findings = examined(*words, names=FAST if name in FAST else [*FAST, name])
+    overrides = [*SMALL, f"{key}._target_=faults.{fault}"]
+    overrides += ["schedule=constant"] * (key == "schedule")
+    findings = examined(*overrides, names=FAST if name in FAST else [*FAST, name])
     failed = [finding for finding in findings.values() if finding.state == "FAILED"]
     assert name in [finding.name for finding in failed], list(map(str, findings.values()))
     assert text in findings[name].detail
@@ -121,22 +121,22 @@ def test_a_planted_fault_is_told(place, fault, name, text, monkeypatch):
 
 
 def test_every_kind_of_part_has_a_fault():
-    kinds = {place for place, *_ in FAULTS} | {"env", "memory.sampler.beta", "network"}
-    assert kinds >= {check.place for check in PARTS}
+    kinds = {key for key, *_ in FAULTS} | {"env", "memory.sampler.beta", "network"}
+    assert kinds >= {check.key for check in PARTS}
     assert all(hasattr(faults, fault) for _, fault, *_ in FAULTS)
 
 
 @pytest.mark.parametrize(
     ("id", "text"), [("Unseeded-v0", "not equivalent for the same seed"), ("Outside-v0", "AssertionError")]
 )
-def test_a_fault_of_an_environment_is_told(id, text):
+def test_a_fault_of_an_environment_is_found(id, text):
     finding = examined("env.module=faults", f"env.id={id}", names=["env"])["env"]
     assert finding.state == "FAILED"
     assert text in finding.detail
 
 
-def test_actions_by_other_values_are_told(monkeypatch):
-    """As happened to parameters that meet no observation: a trace took their values."""
+def test_actions_by_other_values_are_found(monkeypatch):
+    """A network traced with the values of its parameters acts by outdated ones after an update."""
     monkeypatch.setattr(dqn.agent.numpy_forward, "traceable", lambda values: nullcontext())
     finding = examined("network/head=implicit_quantile", names=["acting"])["acting"]
     assert finding.state == "FAILED"
@@ -159,7 +159,7 @@ def test_command_with_a_fault_or_a_mistake():
     done = call("check", "agent.backup._target_=faults.Unnormalized", *SMALL)
     assert done.code == 1
     assert "FAILED  agent.backup         faults.Unnormalized: the probabilities" in done.text
-    assert "skipped resume               first mend agent.backup" in done.text
+    assert "skipped resume               fix agent.backup first" in done.text
     done = call("check", "agent.backup=gredy")
     assert done.code == 1
     assert "1 mistake" in done.text

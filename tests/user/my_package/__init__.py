@@ -1,4 +1,4 @@
-"""A user's package: importing it registers the environment."""
+"""A user's package; importing it registers the environment."""
 
 import gymnasium
 

@@ -1,4 +1,4 @@
-"""An environment of the user's own."""
+"""A custom environment."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 
 class Corridor(gymnasium.Env[int, int]):
-    """Cells from 1 to `length`; action 1 steps to the right, action 0 to the left; the right end pays 1."""
+    """Cells from 1 to `length`: action 1 moves right, action 0 left; reaching the last one gives reward 1."""
 
     def __init__(self, length: int) -> None:
         self.length = length

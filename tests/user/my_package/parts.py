@@ -1,4 +1,4 @@
-"""A schedule and a head of the user's own. Their signatures are the schema of their options."""
+"""A custom schedule and a custom head. Their signatures are the schema of their options."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dqn.value import Expected
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine:
-    """Half a wave from `start` at tick 0 to `end` at tick `duration`, then `end`."""
+    """Half a cosine wave from `start` at tick 0 to `end` at tick `duration`, then `end`."""
 
     start: Probability
     end: Probability

@@ -8,7 +8,7 @@ from dqn.types import Positive
 
 
 class StepCost(gymnasium.RewardWrapper[Any, Any]):
-    """Takes `cost` from the reward of every step."""
+    """Subtracts `cost` from the reward of every step."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], cost: Positive) -> None:
         super().__init__(env)
