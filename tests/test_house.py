@@ -8,7 +8,7 @@ import yaml
 from helpers import ROOT, TESTS
 
 from dqn.config.paths import CONF
-from dqn.config.trust import leaves
+from dqn.storage.flatten import leaves
 
 PACKAGES = ("dqn", "hydra_plugins")
 MOST_LINES = 300
