@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from commands import call, tree
-from conftest import FINISHED
-from helpers import TINY_STEPS, USER, config_of, make_runner
+from helpers import FINISHED, TINY_STEPS, USER, config_of, make_runner
 from records import read_metrics
 
 import dqn
