@@ -1,4 +1,4 @@
-"""Searches whose trials cost nothing: jobs that do not train."""
+"""Searches whose jobs do not train, so that trials cost nothing."""
 
 import json
 from collections.abc import Callable
@@ -17,12 +17,12 @@ RANGE = "agent.lr=tag(log,interval(1e-5,1e-1))"
 Config = dict[str, Any]
 
 
-def search(*words: str) -> Result:
-    return call("train", *SEARCH, *words)
+def search(*overrides: str) -> Result:
+    return call("train", *SEARCH, *overrides)
 
 
 def finish(folder: RunFolder, config: Config, score: float) -> None:
-    """Write what a run leaves that has finished; its seeds differ by one."""
+    """Write the files of a finished run; the scores of its seeds differ by one."""
     first, count = config["seed"], config["num_seeds"]
     scores = {str(first + k): [score + k - (count - 1) / 2] * 2 for k in range(count)}
     with folder.locked():
@@ -31,19 +31,19 @@ def finish(folder: RunFolder, config: Config, score: float) -> None:
 
 
 class Cheap:
-    """A job that has ended as it starts.
+    """A job that has ended when it starts.
 
     Args:
-        objective: the result of a configuration; an exception is a failure, and None a kill.
+        objective: the result of a configuration; an exception stands for a failure, None for a kill.
     """
 
     def __init__(self, objective: Callable[[Config], float | None]) -> None:
         self._objective = objective
-        self.begun: list[Config] = []
+        self.started: list[Config] = []
 
     def __call__(self, spec: JobSpec, env: dict[str, str], node: str) -> "Done":
         folder = RunFolder(spec.folder)
-        self.begun.append(spec.config)
+        self.started.append(spec.config)
         folder.path.mkdir(parents=True, exist_ok=True)
         try:
             score = self._objective(spec.config)
@@ -64,10 +64,10 @@ class Done:
 
 
 class Slow:
-    """A job that comes one iteration further each time that it is looked at.
+    """A job that advances by one iteration at each check.
 
     Args:
-        returns: of the iterations of a configuration.
+        returns: the return of each iteration, from the configuration.
     """
 
     def __init__(self, returns: Callable[[Config], list[float]]) -> None:
@@ -104,7 +104,7 @@ class Work:
 
 
 def write_returns(folder: Path, config: Config, returns: list[float], *, tag: str = "train/return") -> None:
-    """Write metrics whose iterations have one training episode each, or one evaluation."""
+    """Write metrics with one training episode, or one evaluation, in each iteration."""
     for k in range(config["num_seeds"]):
         lines = []
         for i, value in enumerate(returns, 1):
