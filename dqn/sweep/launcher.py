@@ -77,7 +77,7 @@ class JobLauncher(Launcher, abc.ABC):
         return Planner(self._config, self._context.config_loader)
 
     def run(self, jobs: Iterator[SweepJob], total: int, stop_rule: StopRule = lambda _: "") -> None:
-        """Run planned jobs until all have ended; for the arguments and errors see `Pool` and `launch`."""
+        """Run planned jobs, `total` in number, until all have ended; raise the same errors as `launch`."""
         from dqn.config.launch import interruption
         from dqn.sweep.pool import Pool
 

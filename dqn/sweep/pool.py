@@ -1,5 +1,6 @@
 """Runs the jobs of a sweep, a few at a time; a job that fails stops no other."""
 
+import itertools
 import logging
 import signal
 import threading
@@ -63,8 +64,6 @@ class Pool:
         self._active: list[ActiveJob] = []
         self._jobs: Iterator[SweepJob] = iter(())
         self._waiting: list[SweepJob] = []
-        self._free: list[SweepJob] = []
-        """Jobs that waited for a folder which is now free."""
         self._next_look = 0.0
         self._started, self._total = 0, 0
 
@@ -85,7 +84,7 @@ class Pool:
                 if stop.is_set():
                     raise KeyboardInterrupt
                 self._look()
-                while len(self._active) < self._n_jobs and (job := self._next()):
+                while len(self._active) < self._n_jobs and (job := next(self._jobs, None)):
                     self._begin(job)
                 if not self._active and not self._waiting:
                     return
@@ -93,9 +92,6 @@ class Pool:
         except BaseException:
             self._stop_all()
             raise
-
-    def _next(self) -> SweepJob | None:
-        return self._free.pop(0) if self._free else next(self._jobs, None)
 
     def _look(self) -> None:
         """Handle jobs that have ended, stop those that the stop rule names, and look for freed folders."""
@@ -110,9 +106,9 @@ class Pool:
             if not active.stop_reason and (reason := self._stop_rule(active.job)):
                 active.stop_reason = reason
                 active.handle.ask_to_stop()
-        free = [job for job in self._waiting if not job.run_folder.in_use()]
-        self._waiting = [job for job in self._waiting if job not in free]
-        self._free.extend(free)
+        if free := [job for job in self._waiting if not job.run_folder.in_use()]:
+            self._waiting = [job for job in self._waiting if job not in free]
+            self._jobs = itertools.chain(free, self._jobs)
 
     def _begin(self, job: SweepJob) -> None:
         """Start a job, unless it has finished since or its folder is in use."""

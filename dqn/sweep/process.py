@@ -39,7 +39,6 @@ class Process:
             self._popen.stdin.flush()  # and stays open: it closes when this process ends
 
     def ended(self) -> JobResult | None:
-        """Return how the process ended, None while it runs."""
         code = self._popen.poll()
         if code is None:
             return None
@@ -48,7 +47,6 @@ class Process:
         return JobResult(code)
 
     def ask_to_stop(self) -> None:
-        """Ask the job to stop as an interrupted run."""
         self._popen.terminate()
 
     def kill(self) -> None:

@@ -138,21 +138,14 @@ def run_here(spec: JobSpec, env: dict[str, str]) -> JobResult:
     import ray
 
     process = Process(spec, env, ray.util.get_node_ip_address())
-    try:
-        result = wait_for(process, math.inf)
-    except KeyboardInterrupt:
-        process.ask_to_stop()
-        result = wait_for(process, STOP_SECONDS)
-    if result is None:
-        process.kill()
-        result = process.ended()
-    assert result is not None
-    return result
-
-
-def wait_for(process: Process, seconds: float) -> JobResult | None:
-    """Return how a process ended, None if it still runs after some seconds."""
-    deadline = time.monotonic() + seconds
-    while (result := process.ended()) is None and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return result
+    deadline = math.inf
+    while True:
+        try:
+            if result := process.ended():
+                return result
+            if time.monotonic() > deadline:
+                process.kill()
+            time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            process.ask_to_stop()
+            deadline = time.monotonic() + STOP_SECONDS

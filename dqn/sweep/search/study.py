@@ -92,12 +92,8 @@ def reopen(study: "Study", storage: "RDBStorage", number: int) -> "Trial":
     return Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
 
-def jobs_of(study: "Study", folder: Path) -> list[SweepJob]:
-    """Return the trials of a study in `folder` as jobs."""
-    return [to_job(trial, folder) for trial in started(study)]
-
-
 def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
+    """Return a stored trial of the search in `folder` as a job that has ended."""
     from optuna.trial import TrialState
 
     attrs = trial.user_attrs

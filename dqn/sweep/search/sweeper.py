@@ -75,7 +75,7 @@ class SearchSweeper(JobSweeper):
     def _search(self, space: SearchSpace, most: int, folder: Path) -> bool:
         """Return whether there is a best trial, and a result of its rerun if that is wanted."""
         from dqn.sweep.search.outcome import best_of, dashboard, log_summary, write_record
-        from dqn.sweep.search.study import jobs_of, open_study
+        from dqn.sweep.search.study import open_study, started, to_job
         from dqn.sweep.search.trials import Trials, fresh_job
 
         config = resolved(self._config)
@@ -99,10 +99,10 @@ class SearchSweeper(JobSweeper):
                     self._launcher.run(iter([fresh]), 1)
         except KeyboardInterrupt:
             trials.settle()
-            log.info(interrupted(jobs_of(study, folder)))
+            log.info(interrupted([to_job(trial, folder) for trial in started(study)]))
             raise
+        jobs = [to_job(trial, folder) for trial in started(study)]
         record = write_record(folder, study, config, best, fresh)
-        jobs = jobs_of(study, folder)
         log_results([*jobs, fresh] if fresh else jobs, folder, report=self._report)
         log_summary(record, best, folder)
         return best is not None and (fresh is None or fresh.status == JobStatus.COMPLETED)
