@@ -206,7 +206,8 @@ MISTAKES = {
 @pytest.mark.parametrize("override", MISTAKES)
 def test_mistakes(override, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine, "ANSWER_SECONDS", 3)
+    if "127.0.0.9" in override:  # the others do not wait for an answer
+        monkeypatch.setattr(engine, "ANSWER_SECONDS", 3)
     result = call("train", *SWEEP, override)
     assert result.code == 1
     assert re.search(MISTAKES[override], result.text, re.MULTILINE)
