@@ -1,4 +1,4 @@
-"""What Hydra finds by the name of this package: it takes plugins from nowhere else. The code is in dqn."""
+"""Launchers and sweepers of this package; they are here because Hydra accepts no plugins from elsewhere."""
 
 from dqn.sweep import launcher, sweeper
 from dqn.sweep.search import sweeper as search

@@ -39,11 +39,11 @@ class Cheap:
 
     def __init__(self, objective: Callable[[Config], float | None]) -> None:
         self._objective = objective
-        self.begun: list[Config] = []
+        self.started: list[Config] = []
 
     def __call__(self, spec: JobSpec, env: dict[str, str], node: str) -> "Done":
         folder = RunFolder(spec.folder)
-        self.begun.append(spec.config)
+        self.started.append(spec.config)
         folder.path.mkdir(parents=True, exist_ok=True)
         try:
             score = self._objective(spec.config)

@@ -1,1 +1,1 @@
-"""Sweeps: many runs, each a process of its own, in one folder that the same command goes on with."""
+"""Sweeps: many runs, each in a separate process, in one folder; the same command continues them."""

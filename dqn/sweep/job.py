@@ -1,6 +1,7 @@
-"""A job of a sweep: what to run, how its process ended, and what has become of it."""
+"""The jobs of a sweep: what each one runs, how its process ended, and its state."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TextIO
@@ -11,26 +12,26 @@ from hydra.errors import CompactHydraException
 from dqn.storage.folder import RunFolder
 
 LOG = "log.txt"
-"""In the run folder: what the processes of a job have printed, each attempt below the one before."""
+"""File in the run folder with the output of the job's processes; each attempt appends to it."""
 IN_USE = 75
-"""The exit code of a job whose folder another process works on (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of a job whose folder is in use by another process (EX_TEMPFAIL of sysexits.h)."""
 
 
 class JobSpec(NamedTuple):
-    """What the process of a job needs to run it."""
+    """The data that the process of a job needs."""
 
     argv: list[str]
-    """Of the sweep; status.json records it as the command."""
+    """Command of the sweep, recorded in status.json."""
     folder: Path
     cwd: Path
-    """Where relative paths begin."""
+    """Directory in which relative paths start."""
     config: dict[str, Any]
-    """Resolved and checked, so that nothing is composed twice."""
+    """Resolved and checked, so that the process does not compose it again."""
     overrides: list[str]
     warnings: list[str]
 
     def open_log(self, node: str) -> TextIO:
-        """Return the log, with a new line that says when and on which node this attempt began.
+        """Append a line with the time, the node and the overrides to the log; return the open log.
 
         Raises:
             OSError: the folder cannot be written.
@@ -46,52 +47,49 @@ class JobResult(NamedTuple):
     """How the process of a job ended."""
 
     code: int
-    """Its exit code, negative of a signal."""
+    """Exit code; negative: the number of the signal that killed the process."""
     error: str = ""
-    """What is known of it beyond the code."""
+    """Error message, if there is more to say than the code."""
 
 
 class JobHandle(Protocol):
-    """A job in a queue or at work."""
+    """A job that was started: queued or running."""
 
     def ended(self) -> JobResult | None:
-        """Return how it ended, None while it works or waits."""
-        ...
+        """Return how the job ended, None if it has not."""
 
     def ask_to_stop(self) -> None:
-        """Let it end as an interrupted run, or never begin."""
-        ...
+        """Ask the job to stop as an interrupted run, or not to start."""
 
     def kill(self) -> None:
-        """End it at once."""
-        ...
+        """Stop the job at once."""
 
 
 @dataclass
 class SweepJob(JobReturn):
-    """A job; once it has ended, also what Hydra's sweepers expect: a status, and a result or an exception."""
+    """A job and, once it has ended, what Hydra's sweepers expect: a status, and a result or an exception."""
 
     name: str = ""
-    """Of its folder, or what is swept where the configuration is not one."""
+    """Name of the run folder; before the configuration is checked, the swept overrides."""
     folder: RunFolder | None = None
     config: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     state: str = "due"
-    """due, waiting, running; in the end finished, skipped (it had finished before), interrupted, failed, or
-    pruned (of a search: stopped because it did badly)."""
+    """due, waiting or running; at the end finished, skipped (it was finished before), interrupted, failed, or
+    pruned (stopped by a search because of low returns)."""
     reason: str = ""
-    """Why it has no result, in one line."""
+    """Why the job has no result, in one line."""
     seconds: float | None = None
 
     @property
     def run_folder(self) -> RunFolder:
-        """Return the folder of a job whose configuration is right."""
+        """Return the folder of a job whose configuration is valid."""
         assert self.folder is not None
         return self.folder
 
     @property
     def log(self) -> Path | None:
-        """Return the log of a job that has one."""
+        """Return the path of the job's log, None if there is no log."""
         path = self.folder.path / LOG if self.folder else None
         return path if path and path.exists() else None
 
@@ -100,11 +98,15 @@ class SweepJob(JobReturn):
         return JobSpec(argv, self.run_folder.path, Path.cwd(), self.config, overrides, self.warnings)
 
     def succeed(self, state: str, result: float) -> None:
-        """Note a result; `state` is finished or skipped."""
+        """Record a result; `state` is finished or skipped."""
         self.state, self.status, self.return_value = state, JobStatus.COMPLETED, result
 
     def fail(self, reason: str, state: str = "failed") -> None:
-        """Note an end without a result; a list of mistakes becomes one line."""
+        """Record that the job ended without a result; several mistakes are joined into one line."""
         head, *lines = (" ".join(line.split()) for line in reason.strip().splitlines() or [""])
         self.state, self.reason = state, f"{head} {'; '.join(lines)}".strip()
         self.status, self.return_value = JobStatus.FAILED, CompactHydraException(self.reason)
+
+
+StopRule = Callable[[SweepJob], str]
+"""Returns the reason to stop a running job early, "" if there is none."""

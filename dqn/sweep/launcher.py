@@ -1,45 +1,43 @@
-"""Hydra's launchers of sweeps: jobs in processes of their own, here or by Slurm or Ray."""
+"""Hydra launchers: run the jobs of a sweep in separate processes, on this machine or by Slurm or Ray."""
 
 import abc
 import logging
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt, MultipleOf
-from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.core.utils import configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from dqn.errors import UserError
-from dqn.sweep.job import SweepJob
-
-if TYPE_CHECKING:
-    from dqn.sweep.job import JobHandle
-    from dqn.sweep.planner import Planner
-    from dqn.sweep.pool import StopRule
+from dqn.sweep.job import JobHandle, StopRule, SweepJob
+from dqn.sweep.planner import Planner
+from dqn.sweep.table import interrupted
 
 log = logging.getLogger(__name__)
 
 Count = Annotated[int, Gt(0)]
+Natural = Annotated[int, Ge(0)]
+"""The same as in `dqn.types`, whose import of NumPy would slow every command: Hydra imports all plugins."""
 Share = Annotated[float, Gt(0), Lt(1), MultipleOf(1e-4)]
-"""Of a processor; Ray counts in these parts."""
+"""Share of a processor; 1e-4 is Ray's unit."""
 
 
 class JobLauncher(Launcher, abc.ABC):
-    """Runs the unfinished jobs of a sweep, a few at a time, each where it can harm no other.
+    """Runs the unfinished jobs of a sweep, a few at a time, each in a separate process.
 
-    All jobs are composed and checked first; one whose configuration is wrong counts as failed. The other ones
-    train in their folders, from their last checkpoints where they have such. What Hydra would call for a job,
-    its task function, is not called: a job is its resolved configuration.
+    All jobs are composed and checked first; a job with an invalid configuration counts as failed. The others
+    train in their folders, from their last checkpoints if there are any. Hydra's task function is not called:
+    a job is its resolved configuration.
 
-    Args:
-        n_jobs: at a time.
+    conf/hydra/launcher describes the arguments of all launchers.
     """
 
-    def __init__(self, n_jobs: int) -> None:
+    def __init__(self, *, n_jobs: Count) -> None:
         self._n_jobs = n_jobs
         self._config: Any = None
         self._context: Any = None
@@ -47,105 +45,70 @@ class JobLauncher(Launcher, abc.ABC):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._config, self._context = config, hydra_context
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Return the jobs when all have ended, in their order.
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[SweepJob]:
+        """Run all jobs and return them in order.
 
         Raises:
-            KeyboardInterrupt: so were the jobs; they can go on.
-            SystemExit: what runs the jobs is not to be had.
+            KeyboardInterrupt: the user interrupted the jobs; the same command resumes them.
+            SystemExit: Ray is not available.
         """
-        from dqn.sweep.pool import never_stop, skip_finished
-        from dqn.sweep.table import count, the_same_command
+        from dqn.sweep.pool import log_failure, skip_finished  # import NumPy
 
         planner = self.planner()
-        jobs = [planner.job(words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
+        jobs = [planner.job(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
         log.info("jobs in %s: %d, %d at a time", planner.folder, len(jobs), self._n_jobs)
         for job in jobs:
             if job.state == "failed":
-                log.info("failed    %s: %s", job.name, job.reason)
+                log_failure(job)
             else:
                 skip_finished(job)
         due = [job for job in jobs if job.state == "due"]
         try:
-            self.run(iter(due), len(due), never_stop)
+            self.run(iter(due), len(due))
         except KeyboardInterrupt:
-            log.info("interrupted: %s; the same command goes on: %s", count(jobs), the_same_command())
+            log.info(interrupted(jobs))
             raise
         return jobs
 
-    def planner(self) -> "Planner":
-        """Return what makes the jobs of this sweep."""
-        from dqn.sweep.planner import Planner
-
+    def planner(self) -> Planner:
+        """Configure the log and return the planner of this sweep."""
         setup_globals()
         configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
         return Planner(self._config, self._context.config_loader)
 
-    def run(self, jobs: Iterator[SweepJob], total: int, stop_rule: "StopRule") -> None:
-        """Run jobs until all have ended.
-
-        Args:
-            jobs: planned; each is asked for when there is room for it.
-            total: their number, for the log.
-            stop_rule: asked about the running ones.
-
-        Raises:
-            KeyboardInterrupt: so were the jobs; they can go on.
-            SystemExit: what runs the jobs is not to be had.
-        """
+    def run(self, jobs: Iterator[SweepJob], total: int, stop_rule: StopRule = lambda _: "") -> None:
+        """Run planned jobs, `total` in number, until all have ended; raise the same errors as `launch`."""
         from dqn.config.launch import interruption
         from dqn.sweep.pool import Pool
 
         if total:
-            self._prepare()
+            self._prepare()  # before `interruption`, since it may change signal handlers
         with interruption() as stop:
             Pool(self._start, self._n_jobs, stop_rule).run(jobs, total, stop)
 
     def _prepare(self) -> None:
-        """Make ready what runs the jobs; it comes before `interruption`, since it may change how signals act.
-
-        Raises:
-            SystemExit: it is not to be had.
-        """
+        """Connect to the launcher's cluster; raise SystemExit if it is not available."""
 
     @abc.abstractmethod
-    def _start(self, job: SweepJob) -> "JobHandle":
-        """Let a job begin; an OSError or UserError is a failure of that job."""
+    def _start(self, job: SweepJob) -> JobHandle:
+        """Start a job; an OSError or UserError fails that job only."""
 
-    def _variables(self) -> dict[str, str]:
-        """Return the variables that the user wants the jobs to have."""
+    def _env(self) -> dict[str, str]:
+        """Return the environment variables that the user sets for jobs."""
         return {str(key): str(value) for key, value in self._config.hydra.job.env_set.items()}
 
 
 class Processes(JobLauncher):
-    """Runs each job of a sweep as a process of its own on this machine.
+    """Runs each job as a separate process on this machine."""
 
-    Args:
-        n_jobs: at a time.
-    """
-
-    def __init__(self, *, n_jobs: Count) -> None:
-        super().__init__(n_jobs)
-
-    def _start(self, job: SweepJob) -> "JobHandle":
+    def _start(self, job: SweepJob) -> JobHandle:
         from dqn.sweep.process import Process, same_imports
 
-        return Process(job.spec(sys.argv), same_imports() | self._variables(), platform.node())
+        return Process(job.spec(sys.argv), same_imports() | self._env(), platform.node())
 
 
 class Slurm(JobLauncher):
-    """Runs each job of a sweep as one of Slurm's, by submitit; this process waits for them.
-
-    Args:
-        n_jobs: in the queue at a time.
-        executor: local is processes of this machine, by which the rest is tried out.
-        timeout_min: minutes that a job may take; Slurm starts it anew then, and it goes on.
-        cpus_per_task: of a job.
-        gpus_per_node: of a job.
-        mem_gb: of a job.
-        partition: of the cluster; None: its own choice.
-        additional: further parameters of sbatch.
-    """
+    """Runs each job as a job of Slurm, through submitit; this process waits for them."""
 
     def __init__(
         self,
@@ -154,12 +117,12 @@ class Slurm(JobLauncher):
         executor: Literal["slurm", "local"],
         timeout_min: Count,
         cpus_per_task: Count,
-        gpus_per_node: Annotated[int, Ge(0)],
+        gpus_per_node: Natural,
         mem_gb: Annotated[float, Gt(0)],
         partition: str | None,
         additional: dict[str, Any],
     ) -> None:
-        super().__init__(n_jobs)
+        super().__init__(n_jobs=n_jobs)
         self._cluster = executor
         self._parameters: dict[str, Any] = {
             "timeout_min": timeout_min,
@@ -170,31 +133,19 @@ class Slurm(JobLauncher):
             "slurm_additional_parameters": dict(additional),
         }
 
-    def _start(self, job: SweepJob) -> "JobHandle":
+    def _start(self, job: SweepJob) -> JobHandle:
         from dqn.sweep.slurm import submit
 
-        return submit(job, self._cluster, self._parameters, self._variables())
+        return submit(job, self._cluster, self._parameters, self._env())
 
 
 class Ray(JobLauncher):
-    """Runs each job of a sweep as a task of Ray's, on this machine or a cluster; all end with this process.
-
-    Args:
-        n_jobs: in the queue at a time.
-        address: of a cluster that runs; local: one of its own.
-        num_cpus: of a job.
-        num_gpus: of a job.
-    """
+    """Runs each job as a task of Ray, on this machine or a cluster; all tasks end with this process."""
 
     def __init__(
-        self,
-        *,
-        n_jobs: Count,
-        address: str,
-        num_cpus: Count | Share,
-        num_gpus: Annotated[int, Ge(0)] | Share,
+        self, *, n_jobs: Count, address: str, num_cpus: Count | Share, num_gpus: Natural | Share
     ) -> None:
-        super().__init__(n_jobs)
+        super().__init__(n_jobs=n_jobs)
         self._address = address
         self._resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
 
@@ -206,7 +157,7 @@ class Ray(JobLauncher):
         except UserError as error:
             sys.exit(str(error))
 
-    def _start(self, job: SweepJob) -> "JobHandle":
+    def _start(self, job: SweepJob) -> JobHandle:
         from dqn.sweep.ray import RayHandle
 
-        return RayHandle(job, self._resources, self._variables())
+        return RayHandle(job, self._resources, self._env())

@@ -1,4 +1,4 @@
-"""Names for the folders of a sweep's jobs: short, readable, and different where the configurations are."""
+"""Folder names of a sweep's jobs: short, readable, and different for different configurations."""
 
 import hashlib
 import re
@@ -7,32 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 MAX_BYTES = 200
-"""Of a folder's name; file systems take 255, and a file beside it may have an ending."""
+"""Longest folder name; file systems allow 255 bytes, and a file beside it may add an ending."""
 MAX_VALUE = 40
+"""Most characters of a value in a name."""
 DIGEST = 10
-"""Hexadecimal digits: among 1,000 jobs two have the same ones once in 2 million sweeps."""
+"""Hexadecimal digits of a digest: two of 1,000 jobs collide once in 2 million sweeps."""
+
+
+def parse_overrides(
+    loader: ConfigLoader, params: dict[str, Any] | None, overrides: Sequence[str]
+) -> list[Override]:
+    """Return the parsed `params` of a sweeper, followed by the parsed overrides of the command."""
+    values = [f"{key}={value}" for key, value in (params or {}).items()]
+    return OverridesParser.create(config_loader=loader).parse_overrides([*values, *overrides])
 
 
 def fixed_keys(overrides: Iterable[Override]) -> frozenset[str]:
-    """Return the keys that a command, or the recipe of a sweep, gives one value for all jobs.
-
-    Of two overrides of one key the later one counts.
-    """
+    """Return the keys with one value for all jobs; the last override of a key counts."""
     last = {one.get_key_element(): one for one in overrides}
     return frozenset(key for key, one in last.items() if not one.is_sweep_override())
 
 
-def readable(words: Sequence[str], fixed: frozenset[str]) -> str:
-    """Return what distinguishes a job, such as `lr=1e-3,seed=0`; "" if nothing was swept.
+def readable(overrides: Sequence[str], fixed: frozenset[str]) -> str:
+    """Return the swept part of a job's overrides, such as `lr=1e-3,seed=0`; "" if nothing is swept.
 
     Args:
-        words: the overrides of the job.
-        fixed: keys that all jobs have in common, with their +: a recipe's sweep may replace `+experiment`.
+        overrides: the overrides of the job.
+        fixed: keys that all jobs share, with their +: a recipe's sweep may replace `+experiment`.
     """
-    pairs = [word.partition("=") for word in words if not word.startswith("~")]
+    pairs = [override.partition("=") for override in overrides if not override.startswith("~")]
     values = {key.lstrip("+"): value for key, _, value in pairs if key not in fixed}
     names = shortened(list(values))
     text = ",".join(f"{names[key]}={plain(value)}" for key, value in values.items())
@@ -40,7 +48,7 @@ def readable(words: Sequence[str], fixed: frozenset[str]) -> str:
 
 
 def shortened(keys: Sequence[str]) -> dict[str, str]:
-    """Return for each dotted key as many of its last parts as tell it from the others."""
+    """Return for each dotted key the shortest ending that no other key has."""
     parts = {key: re.split(r"[./@:]", key) for key in keys}
     short = {}
     for key, own in parts.items():
@@ -51,19 +59,19 @@ def shortened(keys: Sequence[str]) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """Return text as part of a name that every file system and shell takes: ASCII, no slash, no space."""
+    """Return text that every file system and shell accepts in a name: ASCII, no slash, no space."""
     inner = re.sub(r"[^\w.+-]+", "-", text.strip("[]{}()'\" "), flags=re.ASCII)
     return inner[:MAX_VALUE]
 
 
 def digest_of(config: dict[str, Any]) -> str:
-    """Return the digits that a configuration, resolved and checked, has to itself."""
+    """Return the digest of a resolved configuration."""
     text = yaml.safe_dump(config, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST]
 
 
 def folders_by_digest(sweep: Path) -> dict[str, str]:
-    """Return the names of the job folders in a sweep's folder by the digits that they end with."""
+    """Return the names of the job folders in a sweep's folder, by the digest at their end."""
     if not sweep.is_dir():
         return {}
     names = sorted(path.name for path in sweep.iterdir() if path.is_dir())

@@ -7,7 +7,6 @@ from typing import cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict, read_write
 
 from dqn.config.compose import CANNOT_COMPOSE
@@ -15,33 +14,32 @@ from dqn.config.preflight import folder_of, hydra_config, refuse_differences, re
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
-from dqn.sweep.names import digest_of, fixed_keys, folder_name, folders_by_digest, readable
+from dqn.sweep.names import digest_of, fixed_keys, folder_name, folders_by_digest, parse_overrides, readable
 
 
 class Planner:
     """Makes the jobs of a sweep.
 
     Args:
-        master: the configuration of the sweep, with Hydra's own node.
-        loader: composes those of its jobs.
+        master: the configuration of the sweep, with Hydra's node.
+        loader: composes the configurations of the jobs.
     """
 
     def __init__(self, master: DictConfig, loader: ConfigLoader) -> None:
         self._master, self._loader = master, loader
         self.folder = folder_of(master, "hydra.sweep.dir")
         self._known = folders_by_digest(self.folder)
-        """A job keeps its folder, also where another set of keys is swept."""
-        params = master.hydra.sweeper.get("params") or {}
-        words = [*(f"{key}={value}" for key, value in params.items()), *master.hydra.overrides.task]
-        self._fixed = fixed_keys(OverridesParser.create(config_loader=loader).parse_overrides(words))
+        """A job keeps its folder even if other keys are swept now."""
+        params = master.hydra.sweeper.get("params")
+        self._fixed = fixed_keys(parse_overrides(loader, params, master.hydra.overrides.task))
 
-    def job(self, words: Sequence[str], number: int) -> SweepJob:
-        """Return a job; one whose configuration is wrong has failed already, and nothing was written."""
-        job = SweepJob(overrides=list(words), working_dir=str(Path.cwd()))
-        job.name = readable(words, self._fixed) or f"job {number}"
+    def job(self, overrides: Sequence[str], number: int) -> SweepJob:
+        """Return a job, already failed if its configuration is invalid; nothing is written."""
+        job = SweepJob(overrides=list(overrides), working_dir=str(Path.cwd()))
+        job.name = readable(overrides, self._fixed) or f"job {number}"
         job.task_name = self._master.hydra.job.name
         try:
-            composed = self._loader.load_sweep_config(self._master, list(words))
+            composed = self._loader.load_sweep_config(self._master, list(overrides))
             with open_dict(composed):
                 composed.hydra.job.id = composed.hydra.job.num = number
             with hydra_config(composed):
@@ -51,7 +49,7 @@ class Planner:
         return job
 
     def _fill(self, job: SweepJob, composed: DictConfig) -> None:
-        """Add the configuration and the folder; both are checked."""
+        """Add the configuration and the folder after checking both."""
         from dqn.config.validate import check
 
         config = resolved(composed)
@@ -67,7 +65,7 @@ class Planner:
         if folder.config_file.exists():
             refuse_differences(config, folder)
         job.name, job.folder, job.config, job.warnings = name, folder, config, report.warnings
-        HydraConfig.instance().set_config(composed)  # it keeps a copy
+        HydraConfig.instance().set_config(composed)  # makes a copy
         job.hydra_cfg = cast(DictConfig, copy.deepcopy(HydraConfig.instance().cfg))
         job.cfg = copy.deepcopy(composed)
         with read_write(job.cfg), open_dict(job.cfg):

@@ -1,4 +1,4 @@
-"""A job as a process of its own."""
+"""A job as a separate process."""
 
 import os
 import pickle
@@ -11,15 +11,15 @@ from dqn.sweep.job import JobResult, JobSpec
 
 
 class Process:
-    """A job at work in a session of its own, so that a Ctrl-C in the terminal reaches the sweep alone.
+    """A running job, in a separate session so that Ctrl-C in the terminal reaches only the sweep.
 
     Args:
-        spec: what to run; its folder is made.
-        env: variables beside those of this process.
-        node: names this machine in the log.
+        spec: the job; its folder is created.
+        env: environment variables to add to those of this process.
+        node: name of this machine, for the log.
 
     Raises:
-        OSError: the folder cannot be written, or there are no more processes to be had.
+        OSError: the folder cannot be written, or the process cannot be started.
     """
 
     def __init__(self, spec: JobSpec, env: dict[str, str], node: str) -> None:
@@ -34,12 +34,11 @@ class Process:
                 start_new_session=True,
             )
         assert self._popen.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended already: its exit code tells
+        with suppress(BrokenPipeError):  # the process has ended: its exit code is enough
             pickle.dump(spec, self._popen.stdin)
-            self._popen.stdin.flush()  # and left open: its end is that of this process
+            self._popen.stdin.flush()  # and stays open: it closes when this process ends
 
     def ended(self) -> JobResult | None:
-        """Return how it ended, None while it works."""
         code = self._popen.poll()
         if code is None:
             return None
@@ -48,17 +47,16 @@ class Process:
         return JobResult(code)
 
     def ask_to_stop(self) -> None:
-        """Let the job end as an interrupted run."""
         self._popen.terminate()
 
     def kill(self) -> None:
-        """End the job and what it has started, at once."""
+        """Kill the job and the processes that it started."""
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
 
 
 def same_imports() -> dict[str, str]:
-    """Return the variables that let a process find the modules that this one does."""
-    path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+    """Return the environment variables with which a process imports the same modules as this one."""
+    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}

@@ -1,4 +1,4 @@
-"""A job as a task of Ray's: on its node the task holds, and ends, the process that trains."""
+"""A job as a task of Ray; on its node, the task starts and stops the process that trains."""
 
 import logging
 import math
@@ -15,37 +15,32 @@ from dqn.sweep.process import Process, same_imports
 log = logging.getLogger(__name__)
 
 LOCAL = "local"
-"""The address of a cluster of this process's own, on this machine."""
+"""Address that stands for a cluster which this process starts on this machine."""
 OWN_CLUSTER = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""It asks for a token, and the second, whatever its name says, keeps its ports off the network."""
+"""Settings of the local cluster: it requires a token, and (second) keeps its ports off the network."""
 OBJECT_STORE = 100_000_000
-"""Bytes of shared memory of one's own cluster: jobs leave their results in their folders."""
+"""Bytes of shared memory of the local cluster; little, since jobs leave their results in their folders."""
 ANSWER_SECONDS = 15.0
-"""What a cluster has to answer in."""
+"""Seconds within which a cluster must answer."""
 POLL_SECONDS = 0.1
-"""From one look at the process of a job to the next."""
+"""Seconds between checks of a job's process."""
 STOP_SECONDS = 15.0
-"""What a process has to end in, once it is asked to; the sweep waits a little longer."""
+"""Seconds that a process gets to stop before it is killed; fewer than the sweep waits."""
 
 
 def connect(address: str, num_cpus: float, num_gpus: float) -> None:
-    """Connect this process to a cluster, once, until it ends; a cluster of its own ends with it.
-
-    Args:
-        address: of a cluster that runs, or local.
-        num_cpus: that a job asks for.
-        num_gpus: that a job asks for.
+    """Connect this process, once, to a cluster that can run a job; a local one ends with this process.
 
     Raises:
-        UserError: Ray is not installed, nobody answers, or this machine is too small for a job.
+        UserError: Ray is not installed, no cluster answers, or this machine is too small for a job.
     """
     if address == LOCAL:
-        os.environ.update(OWN_CLUSTER)  # read as Ray is imported
+        os.environ.update(OWN_CLUSTER)  # Ray reads them on import
     try:
         import ray
     except ImportError:
         raise UserError(
-            "hydra/launcher=ray needs Ray, which the extra `ray` brings:"
+            "hydra/launcher=ray needs Ray; install the extra `ray`:"
             ' pip install -c constraints.txt -e ".[ray]"'
         ) from None
     if not ray.is_initialized():
@@ -57,7 +52,7 @@ def connect(address: str, num_cpus: float, num_gpus: float) -> None:
 
 
 def join(address: str) -> None:
-    """Connect to a cluster, or start one."""
+    """Connect to a running cluster, or start the local one."""
     import ray
     from ray.exceptions import RayError
 
@@ -66,50 +61,43 @@ def join(address: str) -> None:
         if address == LOCAL:
             ray.init(LOCAL, object_store_memory=OBJECT_STORE, **quiet)
         else:
-            ask(address)
+            check_address(address)
             ray.init(address, **quiet)
-    except (RuntimeError, OSError, RayError) as error:  # such as: another version of Ray there
+    except (RuntimeError, OSError, RayError) as error:  # such as a cluster with another version of Ray
         reason = " ".join(str(error.__cause__ or error).split())
         raise UserError(f"hydra.launcher.address={address}: {reason}") from None
 
 
-def ask(address: str) -> None:
-    """Return if a cluster answers; asked by this process, Ray would go on for two minutes and then end it.
+def check_address(address: str) -> None:
+    """Raise UserError unless a cluster answers at an address.
 
-    Raises:
-        UserError: nobody does, or something else.
+    A separate process asks: in this one, Ray would try for two minutes and then end the process.
     """
     command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        reason = f"nothing in {ANSWER_SECONDS:.0f} seconds"
+        reason = f"no answer within {ANSWER_SECONDS:.0f} seconds"
     else:
         if done.returncode == 0:
             return
         reason = (done.stderr.strip().splitlines() or ["?"])[-1]
-    should = f"should be {LOCAL}, or HOST:PORT of the head of a cluster that runs"
-    raise UserError(f"hydra.launcher.address={address}: {should}; the answer there: {reason}")
+    should = f"should be {LOCAL}, or HOST:PORT of the head node of a running cluster"
+    raise UserError(f"hydra.launcher.address={address}: {should} ({reason})")
 
 
 def lacking(nodes: list[dict[str, Any]], job: dict[str, float]) -> str:
-    """Return what is wrong if no node of a cluster has what a job asks for; "" if one has."""
-    there = [node["Resources"] for node in nodes if node["Alive"]]
-    if any(all(node.get(key, 0) >= number for key, number in job.items()) for node in there):
+    """Return what is wrong if no live node has the resources of a job, "" if one has."""
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    if any(all(node.get(key, 0) >= number for key, number in job.items()) for node in alive):
         return ""
     keys = ", ".join(f"hydra.launcher.num_{key.lower()}s={number}" for key, number in job.items())
-    listed = "; ".join(", ".join(f"{node.get(key, 0):g} {key}" for key in job) for node in there)
-    return f"{keys}: should be what one node has; here: {listed}"
+    listed = "; ".join(", ".join(f"{node.get(key, 0):g} {key}" for key in job) for node in alive)
+    return f"{keys}: should be at most what one node has: {listed}"
 
 
 class RayHandle:
-    """A job in Ray's queue or at work; it ends with this process, however that ends.
-
-    Args:
-        job: checked.
-        resources: num_cpus and num_gpus.
-        env: variables that the user wants it to have.
-    """
+    """A job that is queued or running in Ray; it ends with this process, even if that is killed."""
 
     def __init__(self, job: SweepJob, resources: dict[str, float], env: dict[str, str]) -> None:
         import ray
@@ -126,48 +114,38 @@ class RayHandle:
             return None
         try:
             result: JobResult = ray.get(self._ref)
-        except RayTaskError as error:  # its own text is the traceback
-            return JobResult(1, first_line(error.cause))
-        except RayError as error:
-            return JobResult(1, first_line(error))
+        except RayError as error:  # the text of a RayTaskError is a traceback
+            return JobResult(1, first_line(error.cause if isinstance(error, RayTaskError) else error))
         return result
 
     def ask_to_stop(self) -> None:
-        self._cancel(force=False)
-
-    def kill(self) -> None:
-        """End the task at once; the process of the job notices it."""
-        self._cancel(force=True)
-
-    def _cancel(self, *, force: bool) -> None:
         import ray
 
-        ray.cancel(self._ref, force=force)
+        ray.cancel(self._ref, force=False)
+
+    def kill(self) -> None:
+        """Kill the task; the job's process notices and stops."""
+        import ray
+
+        ray.cancel(self._ref, force=True)
 
 
 def run_here(spec: JobSpec, env: dict[str, str]) -> JobResult:
-    """Train a run in a process of its own on this node; return how that ended.
+    """Train a run in a separate process on this node; return how the process ended.
 
-    The process ends as an interrupted run if Ray ends this one. A task that is cancelled is interrupted.
+    It stops as an interrupted run if the task is cancelled (a KeyboardInterrupt here) or killed.
     """
     import ray
 
     process = Process(spec, env, ray.util.get_node_ip_address())
-    try:
-        result = wait_for(process, math.inf)
-    except KeyboardInterrupt:
-        process.ask_to_stop()
-        result = wait_for(process, STOP_SECONDS)
-    if result is None:
-        process.kill()
-        result = process.ended()
-    assert result is not None
-    return result
-
-
-def wait_for(process: Process, seconds: float) -> JobResult | None:
-    """Return how a process ended, None if it has not within some seconds."""
-    patience = time.monotonic() + seconds
-    while (result := process.ended()) is None and time.monotonic() < patience:
-        time.sleep(POLL_SECONDS)
-    return result
+    deadline = math.inf
+    while True:
+        try:
+            if result := process.ended():
+                return result
+            if time.monotonic() > deadline:
+                process.kill()
+            time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            process.ask_to_stop()
+            deadline = time.monotonic() + STOP_SECONDS

@@ -1,4 +1,4 @@
-"""A job as one of Slurm's, by submitit, whose local executor does the same with processes of this machine."""
+"""A job as a job of Slurm, through submitit; its local executor uses processes of this machine instead."""
 
 import os
 import platform
@@ -9,34 +9,33 @@ from dqn.errors import UserError, first_line
 from dqn.sweep.job import JobResult, JobSpec, SweepJob
 
 MAX_STARTS = 1000
-"""Of a job that its time is too short for: each goes on where the one before ended."""
+"""Most starts of a job that exceeds its time limit; each start resumes the previous one."""
 
 
 def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[str, str]) -> "SlurmHandle":
-    """Return a job that was submitted.
+    """Submit a job.
 
     Raises:
-        UserError: submitit or Slurm is not there.
+        UserError: submitit or Slurm is not installed.
     """
     try:
         import submitit
     except ImportError:
         raise UserError(
-            "hydra/launcher=slurm needs submitit, which the extra `slurm` brings:"
+            "hydra/launcher=slurm needs submitit; install the extra `slurm`:"
             ' pip install -c constraints.txt -e ".[slurm]"'
         ) from None
-    assert job.folder is not None
     try:
-        folder = job.folder.path.parent / ".submitit"
+        folder = job.run_folder.path.parent / ".submitit"
         executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=MAX_STARTS)
         executor.update_parameters(name=job.name, **parameters)
         return SlurmHandle(executor.submit(SlurmTask(), job.spec(sys.argv), env))
-    except RuntimeError as error:  # such as: no sbatch on this machine
+    except RuntimeError as error:  # such as a machine without sbatch
         raise UserError(first_line(error)) from None
 
 
 class SlurmHandle:
-    """A job in the queue or at work. It goes on if the sweep is killed; then its folder is in use."""
+    """A job that is queued or running in Slurm. If the sweep is killed, it continues."""
 
     def __init__(self, job: Any) -> None:
         self._job = job
@@ -51,12 +50,12 @@ class SlurmHandle:
         self._job.cancel()
 
     def kill(self) -> None:
-        """Do the same: Slurm itself ends jobs that do not stop."""
+        """Cancel the job; Slurm kills a job that does not stop."""
         self._job.cancel()
 
 
 class SlurmTask:
-    """What runs on the node."""
+    """The function that submitit calls on the node."""
 
     def __call__(self, spec: JobSpec, env: dict[str, str]) -> int:
         """Train a run, print to its log, and return the exit code."""
@@ -69,7 +68,7 @@ class SlurmTask:
         return work(spec)
 
     def checkpoint(self, spec: JobSpec, env: dict[str, str]) -> Any:
-        """Return what Slurm starts when the time of a job is over: the same, which goes on."""
+        """Return the submission that resumes a job whose time is over."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, spec, env)

@@ -1,4 +1,4 @@
-"""Hydra's sweepers, which no job's failure ends: what they share, and the one over lists of values."""
+"""Hydra sweepers whose jobs all run even if some fail: their common base, and the grid sweeper."""
 
 import abc
 import itertools
@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -20,20 +19,18 @@ from omegaconf import DictConfig
 from dqn.config.compose import mistakes
 from dqn.config.preflight import folder_of
 from dqn.errors import UserError, first_line
+from dqn.sweep.job import SweepJob
+from dqn.sweep.names import parse_overrides
+from dqn.sweep.table import folders_of, relative, table
 
 log = logging.getLogger(__name__)
 
 
 class JobSweeper(Sweeper, abc.ABC):
-    """Has the jobs of a sweep run by the launcher.
-
-    Args:
-        params: values for keys that the command does not give, such as those of a recipe.
-        report: whether to write the report.
-    """
+    """Passes the jobs of a sweep to the launcher; conf/hydra/sweeper describes the arguments."""
 
     def __init__(self, *, params: dict[str, Any] | None, report: bool) -> None:
-        self._params, self._report = params or {}, report
+        self._params, self._report = params, report
         self._config: Any = None
         self._context: Any = None
         self._launcher: Any = None
@@ -45,38 +42,36 @@ class JobSweeper(Sweeper, abc.ABC):
         )
 
     def overrides(self, arguments: list[str]) -> list[Override]:
-        """Return `params` and after them the words of the command."""
-        parser = OverridesParser.create(config_loader=self._context.config_loader)
-        params = [f"{key}={value}" for key, value in self._params.items()]
-        return parser.parse_overrides([*params, *arguments])
+        """Return `params` followed by the overrides of the command."""
+        return parse_overrides(self._context.config_loader, self._params, arguments)
 
 
 class GridSweeper(JobSweeper):
-    """Runs every combination of the values; ends with a table, a report, and the exit code 1 if any failed.
+    """Runs every combination of the values, then logs a table and writes a report.
 
-    Hydra's own sweeper ends at the first job that failed, and reports no other.
+    Hydra's default sweeper stops at the first job that failed, and reports no other.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all jobs.
 
         Raises:
-            SystemExit: some have failed; all have ended.
+            SystemExit: an override is invalid, or some jobs failed; all of them have run.
         """
         try:
-            words = combinations(self.overrides(arguments))
+            jobs_overrides = combinations(self.overrides(arguments))
         except UserError as error:
             sys.exit(str(error))
-        jobs = self._launcher.launch(words, initial_job_idx=0)
+        jobs = list(map(to_sweep_job, self._launcher.launch(jobs_overrides, initial_job_idx=0)))
         end(jobs, folder_of(self._config, "hydra.sweep.dir"), report=self._report)
         return [jobs]
 
 
 def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the words of each job; of two overrides of one key the later one counts.
+    """Return the overrides of each job; the last override of a key counts.
 
     Raises:
-        UserError: some overrides name ranges of which nobody says how many values they are.
+        UserError: some overrides are ranges without steps.
     """
     values: dict[str, list[str]] = {}
     problems = []
@@ -87,40 +82,45 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
         elif override.is_discrete_sweep():
             values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
-            should = "should be one value or several; a range without steps is for a search"
+            should = "should be one value or several; an interval needs hydra/sweeper=optuna"
             problems.append(f"{override.input_line}: {should}")
     if problems:
         raise mistakes(problems, "the command")
-    return [list(words) for words in itertools.product(*values.values())]
+    return [list(chosen) for chosen in itertools.product(*values.values())]
 
 
-def end(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
-    """Log how the jobs ended, write the report, and exit with 1 if some have failed.
+def to_sweep_job(job: JobReturn) -> SweepJob:
+    """Return the job of any launcher as a SweepJob."""
+    if isinstance(job, SweepJob):
+        return job
+    converted = SweepJob(name=" ".join(job.overrides or ()))
+    if job.status == JobStatus.COMPLETED:
+        converted.succeed("finished", job.return_value)
+    else:
+        converted.fail(str(job._return_value))
+    return converted
 
-    Raises:
-        SystemExit: some have failed.
-    """
+
+def end(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
+    """Log the results and exit with code 1 if some jobs have none."""
     log_results(jobs, folder, report=report)
     if any(job.status != JobStatus.COMPLETED for job in jobs):
         sys.exit(1)
 
 
-def log_results(jobs: Sequence[JobReturn], folder: Path, *, report: bool) -> None:
+def log_results(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
     """Log the table of the jobs and write the report."""
-    from dqn.sweep.table import folders_of, table
-
     log.info("\n%s", table(jobs))
     folders = folders_of(jobs)
     if report and folders:
         log.info(try_to_report(folders, folder / "report"))
     with suppress(OSError):
-        folder.rmdir()  # where nothing was begun
+        folder.rmdir()  # if no job started
 
 
 def try_to_report(folders: Sequence[Path], output: Path) -> str:
-    """Write a report on the runs; return its path, or the reason why there is none: no sweep fails by it."""
+    """Write a report on the runs; return a message with its path, or with the error: no sweep fails by it."""
     from dqn.report.write import write_report
-    from dqn.sweep.table import relative
 
     try:
         page, _ = write_report(folders, output)

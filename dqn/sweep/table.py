@@ -1,11 +1,11 @@
-"""How a sweep ended: for whoever started it."""
+"""The summary of a sweep: a table of its jobs, their count by state, and the command that continues it."""
 
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobStatus
 
 from dqn.config.commands import command
 from dqn.sweep.job import SweepJob
@@ -13,45 +13,36 @@ from dqn.sweep.job import SweepJob
 END_STATES = ("finished", "skipped", "pruned", "failed", "interrupted")
 
 
-def table(jobs: Sequence[JobReturn]) -> str:
-    """Return a line for each job and their count."""
-    rows = [row(job) if isinstance(job, SweepJob) else plain_row(job) for job in jobs]
-    return "\n".join([f"{'':<11} {'result':>10} {'time':>8}  job", *rows, count(jobs)])
+def table(jobs: Sequence[SweepJob]) -> str:
+    """Return a line for each job, and the count by state."""
+    lines = [f"{'':<11} {'result':>10} {'time':>8}  job"]
+    for job in jobs:
+        result = f"{job.return_value:.2f}" if job.status == JobStatus.COMPLETED else ""
+        seconds = "" if job.seconds is None else f"{job.seconds:.0f} s"
+        lines.append(f"{end_state(job):<11} {result:>10} {seconds:>8}  {describe(job)}")
+    return "\n".join([*lines, count(jobs)])
 
 
-def row(job: SweepJob) -> str:
-    result = f"{job.return_value:.2f}" if job.status == JobStatus.COMPLETED else ""
-    seconds = "" if job.seconds is None else f"{job.seconds:.0f} s"
-    text = f"{job.name}: {job.reason}" if job.reason else job.name
-    log = f"; log: {relative(job.log)}" if job.reason and job.log else ""
-    return f"{state(job):<11} {result:>10} {seconds:>8}  {text}{log}"
+def describe(job: SweepJob) -> str:
+    """Return a job's name and, if it has no result, the reason and its log."""
+    log = f"; log: {relative(job.log)}" if job.log else ""
+    return f"{job.name}: {job.reason}{log}" if job.reason else job.name
 
 
-def plain_row(job: JobReturn) -> str:
-    """Return the line of a job that a launcher of Hydra's own has run."""
-    words = " ".join(job.overrides or ())
-    if job.status == JobStatus.COMPLETED:
-        return f"{state(job):<11} {job.return_value:>10.2f} {'':>8}  {words}"
-    return f"{state(job):<11} {'':>10} {'':>8}  {words}: {' '.join(str(job._return_value).split())}"
+def end_state(job: SweepJob) -> str:
+    return job.state if job.state in END_STATES else "not started"
 
 
-def state(job: JobReturn) -> str:
-    """Return how a job ended."""
-    if isinstance(job, SweepJob):
-        return job.state if job.state in END_STATES else "not begun"
-    return "finished" if job.status == JobStatus.COMPLETED else "failed"
-
-
-def count(jobs: Sequence[JobReturn]) -> str:
-    """Return how many jobs ended how."""
-    states = [state(job) for job in jobs]
-    counts = {name: states.count(name) for name in (*END_STATES, "not begun")}
+def count(jobs: Sequence[SweepJob]) -> str:
+    """Return the number of jobs in each state that occurs."""
+    states = [end_state(job) for job in jobs]
+    counts = {name: states.count(name) for name in (*END_STATES, "not started")}
     return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
 
 
-def folders_of(jobs: Sequence[JobReturn]) -> list[Path]:
-    """Return the run folders that are there."""
-    runs = [job.folder for job in jobs if isinstance(job, SweepJob) and job.folder]
+def folders_of(jobs: Sequence[SweepJob]) -> list[Path]:
+    """Return the run folders that exist, each once."""
+    runs = [job.folder for job in jobs if job.folder]
     return list(dict.fromkeys(relative(run.path) for run in runs if run.config_file.exists()))
 
 
@@ -61,5 +52,7 @@ def relative(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def the_same_command() -> str:
-    return f"{command('train')} {shlex.join(sys.argv[1:])}"
+def interrupted(jobs: Sequence[SweepJob]) -> str:
+    """Return the message about an interrupted sweep, with the command that continues it."""
+    again = f"{command('train')} {shlex.join(sys.argv[1:])}"
+    return f"interrupted: {count(jobs)}; run the same command to continue: {again}"

@@ -1,4 +1,4 @@
-"""The process of a job: python -m dqn.sweep.worker, with the specification on its standard input."""
+"""The process of a job: python -m dqn.sweep.worker, with its JobSpec on standard input."""
 
 import logging
 import os
@@ -15,23 +15,17 @@ from dqn.sweep.job import IN_USE, JobSpec
 
 
 def work(spec: JobSpec) -> int:
-    """Train a run to its end, from its last checkpoint if it has one; return the exit code.
-
-    Messages are printed.
-    """
+    """Train or resume a run, print its messages and its summary, and return the exit code."""
     sys.argv = spec.argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from dqn.config.launch import launch
 
-    run = CheckedRun(
-        config=spec.config,
-        folder=RunFolder(spec.folder),
-        overrides=spec.overrides,
-        warnings=spec.warnings,
-    )
+    folder = RunFolder(spec.folder)
     try:
-        launch(run)
-        print("\n".join(summary(run.folder)), flush=True)
+        launch(
+            CheckedRun(config=spec.config, folder=folder, overrides=spec.overrides, warnings=spec.warnings)
+        )
+        print("\n".join(summary(folder)), flush=True)
     except UserError as error:
         print(error, flush=True)
         return IN_USE if isinstance(error, InUse) else 1
@@ -40,18 +34,15 @@ def work(spec: JobSpec) -> int:
     return 0
 
 
-def end_with_the_sweep() -> None:
-    """End this process, as an interrupted run, when the one that holds the other end of the pipe is gone.
-
-    That is so however the sweep ended, by SIGKILL too: nothing goes on training unnoticed.
-    """
-    os.read(sys.stdin.fileno(), 1)  # returns at the pipe's end; sys.stdin itself would block the exit
+def stop_with_the_sweep() -> None:
+    """Stop this process as an interrupted run when the sweep's process is gone, even if it was killed."""
+    os.read(sys.stdin.fileno(), 1)  # returns when the pipe closes; sys.stdin itself would block the exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
-    spec = pickle.load(sys.stdin.buffer)  # of the process that started this one
-    threading.Thread(target=end_with_the_sweep, daemon=True).start()
+    spec = pickle.load(sys.stdin.buffer)  # written by the parent process
+    threading.Thread(target=stop_with_the_sweep, daemon=True).start()
     sys.exit(work(spec))
 
 

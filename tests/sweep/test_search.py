@@ -1,4 +1,4 @@
-"""Searches in this process: what is tried, what becomes of it, and what is told at the end."""
+"""Searches in this process: proposed values, results of trials, and the final messages."""
 
 import math
 import re
@@ -25,7 +25,7 @@ from dqn.sweep.job import SweepJob
 from dqn.sweep.search.returns import periodic_returns, seeds_of
 from dqn.sweep.search.samplers import GridSampler, RandomSampler, SearchSampler, TpeSampler
 from dqn.sweep.search.space import space_of, text, to_distribution, values_of
-from dqn.sweep.search.study import begun, open_storage, open_study
+from dqn.sweep.search.study import open_study, started
 from dqn.sweep.search.trials import Trials
 
 GRAMMAR = [
@@ -43,10 +43,10 @@ GRAMMAR = [
     ("choice([64,64],[128])", CategoricalDistribution(["[64,64]", "[128]"])),
     ("1,2", CategoricalDistribution(["1", "2"])),
 ]
-NO_RANGES = [
-    ("tag(linear, interval(0, 1))", "the tag of a search is log, not linear"),
+INVALID_RANGES = [
+    ("tag(linear, interval(0, 1))", "should have the tag log, not linear"),
     ("tag(log, choice(1, 2))", "only an interval or a range of numbers can be logarithmic"),
-    ("interval(0, inf)", "should have finite ends"),
+    ("interval(0, inf)", "should have finite bounds"),
     ("interval(2, 1)", "low"),
     ("tag(log, interval(0, 1))", "low"),
     ("tag(log, range(1, 9, 2))", "step"),
@@ -55,8 +55,8 @@ NO_RANGES = [
 ]
 
 
-def override_of(word: str):
-    return OverridesParser.create().parse_overrides([word])[0]
+def override_of(text: str):
+    return OverridesParser.create().parse_overrides([text])[0]
 
 
 @pytest.mark.parametrize(("value", "expected"), GRAMMAR, ids=[value for value, _ in GRAMMAR])
@@ -64,17 +64,17 @@ def test_ranges(value, expected):
     assert to_distribution(override_of(f"key={value}")) == expected
 
 
-@pytest.mark.parametrize(("value", "told"), NO_RANGES, ids=[value for value, _ in NO_RANGES])
-def test_what_is_no_range(value, told):
-    with pytest.raises(UserError, match=f"1 mistake in the search:\n  .*{told}"):
+@pytest.mark.parametrize(("value", "message"), INVALID_RANGES, ids=[value for value, _ in INVALID_RANGES])
+def test_invalid_ranges(value, message):
+    with pytest.raises(UserError, match=f"1 mistake in the search:\n  .*{message}"):
         space_of([override_of(f"key={value}")])
 
 
-def test_the_words_of_a_trial():
+def test_overrides_of_a_trial():
     parser = OverridesParser.create()
-    words = ["+x=1", "agent=a,b", "agent.lr=interval(0,1)", "n=range(1,3)", "agent=c", "x=2", "n=1,2"]
-    space = space_of(parser.parse_overrides(words))
-    assert space.words({"agent.lr": 1 / 3, "n": "2"}) == [
+    overrides = ["+x=1", "agent=a,b", "agent.lr=interval(0,1)", "n=range(1,3)", "agent=c", "x=2", "n=1,2"]
+    space = space_of(parser.parse_overrides(overrides))
+    assert space.overrides({"agent.lr": 1 / 3, "n": "2"}) == [
         "+x=1",
         "agent=c",
         "x=2",
@@ -105,7 +105,7 @@ def returns_of(tmp_path, config, **lines):
     return periodic_returns(RunFolder(tmp_path), config)
 
 
-def test_returns_of_a_run_at_work(tmp_path):
+def test_returns_of_a_running_job(tmp_path):
     config = config_of(["seed=3", "num_seeds=2", "runner.eval_period=1"])
     assert returns_of(tmp_path, config) == {}
     assert returns_of(tmp_path, config, eval=[10.0, 20.0]) == {1: 10.5, 2: 20.5}
@@ -133,7 +133,7 @@ def _here(monkeypatch, tmp_path):
 
 @pytest.fixture
 def jobs(monkeypatch):
-    """Return a function that lets an objective take the place of training."""
+    """Return a function that replaces training by an objective."""
 
     def use(objective):
         cheap = Cheap(objective)
@@ -143,17 +143,17 @@ def jobs(monkeypatch):
     return use
 
 
-def test_a_search_and_the_same_command_again(jobs, tmp_path):
+def test_a_search_and_the_same_command_twice(jobs, tmp_path):
     cheap = jobs(hill)
-    words = [RANGE, "num_seeds=2", "runner.batch_size=choice(16,32)", "hydra.sweeper.fresh_seeds=4"]
-    result = search(*words, "hydra.sweeper.n_trials=5")
+    overrides = [RANGE, "num_seeds=2", "runner.batch_size=choice(16,32)", "hydra.sweeper.fresh_seeds=4"]
+    result = search(*overrides, "hydra.sweeper.n_trials=5")
     assert result.code == 0, result.text
-    *trials, again = cheap.begun
+    *trials, rerun = cheap.started
     assert len(trials) == 5
     assert {config["runner"]["batch_size"] for config in trials} <= {16, 32}
     assert {config["runner"]["total_steps"] for config in trials} == {400}
     best = max(trials, key=hill)
-    assert again == best | {"seed": 2, "num_seeds": 4}
+    assert rerun == best | {"seed": 2, "num_seeds": 4}
     assert {config["seed"] for config in trials} == {0}
     found = record(tmp_path / "runs")
     assert found["best"]["result"] == pytest.approx(hill(best))
@@ -169,36 +169,35 @@ def test_a_search_and_the_same_command_again(jobs, tmp_path):
     assert f"best of 5 trials, trial {number}: {settings}" in result.text
     assert "in the search, seeds 0 to 1: " in result.text
     assert "(the best of the trials, so biased upwards)" in result.text
-    assert "again, on the fresh seeds 2 to 5: " in result.text
+    assert "on the fresh seeds 2 to 5: " in result.text
     assert "optuna-dashboard sqlite:///runs/search.db" in result.text
 
-    cheap.begun.clear()
+    cheap.started.clear()
     before = tree(tmp_path)
-    again = search(*words, "hydra.sweeper.n_trials=5")
-    assert (again.code, cheap.begun) == (0, [])
+    again = search(*overrides, "hydra.sweeper.n_trials=5")
+    assert (again.code, cheap.started) == (0, [])
     assert tree(tmp_path).keys() == before.keys()
     assert record(tmp_path / "runs") == found
-    more = search(*words, "hydra.sweeper.n_trials=7", "hydra.sweeper.fresh_seeds=0")
-    assert (more.code, len(cheap.begun)) == (0, 2)
+    more = search(*overrides, "hydra.sweeper.n_trials=7", "hydra.sweeper.fresh_seeds=0")
+    assert (more.code, len(cheap.started)) == (0, 2)
     assert record(tmp_path / "runs")["fresh"] is None
 
 
 class Planner:
-    """Makes jobs that are nothing but their words."""
+    """Makes jobs that only have overrides."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def job(self, words: list[str], number: int) -> SweepJob:
-        return SweepJob(overrides=words, name=f"trial {number}")
+    def job(self, overrides: list[str], number: int) -> SweepJob:
+        return SweepJob(overrides=overrides, name=f"trial {number}")
 
 
-def tried(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, *, at_once: int = 1):
-    """Return the values of the trials that a search now makes in a folder; the score is that of `bowl`."""
+def propose(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, *, at_once: int = 1):
+    """Return the values of the new trials of a search in a folder, whose score is -`bowl`."""
     space = space_of(OverridesParser.create().parse_overrides(ranges))
     folder.mkdir(exist_ok=True)
-    storage = open_storage(folder)
-    study = open_study(storage, folder, space, {})
+    study, storage = open_study(folder, space, {})
     trials = Trials(
         study=study, storage=storage, space=space, sampler=sampler, planner=Planner(folder), most=most
     )
@@ -206,24 +205,23 @@ def tried(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, *,
     jobs = trials.jobs()
     while (job := next(jobs, None)) or running:
         if job:
-            found.append(tuple(float(word.partition("=")[2]) for word in job.overrides))
+            found.append(tuple(float(text.partition("=")[2]) for text in job.overrides))
             running.append((job, found[-1]))
         if not job or len(running) == at_once:
             ended, values = running.pop(0)
             ended.succeed("finished", -bowl(values))
     trials.settle()
-    assert [trial.state.name for trial in begun(study)] == ["COMPLETE"] * len(begun(study))
+    assert [trial.state.name for trial in started(study)] == ["COMPLETE"] * len(started(study))
     return found
 
 
-def test_what_kills_leave(tmp_path):
-    """A trial that was only asked for is none, one that was to be pruned is, any other goes on."""
+def test_trials_left_by_kills(tmp_path):
+    """A trial without a job is dropped, one that was being pruned is pruned, any other is continued."""
     space = space_of(map(override_of, SQUARE))
-    storage = open_storage(tmp_path)
-    study = open_study(storage, tmp_path, space, {})
-    asked, pruned, working = (study.ask(dict(space.ranges)) for _ in range(3))
-    for trial in (pruned, working):
-        trial.set_user_attr("words", space.words(trial.params))
+    study, storage = open_study(tmp_path, space, {})
+    proposed, pruned, running = (study.ask(dict(space.ranges)) for _ in range(3))
+    for trial in (pruned, running):
+        trial.set_user_attr("words", space.overrides(trial.params))
         trial.report(1.0, 1)
     pruned.set_user_attr("verdict", "too low")
     planner = Planner(tmp_path)
@@ -232,12 +230,12 @@ def test_what_kills_leave(tmp_path):
     )
     assert trials.left() == 3
     jobs = list(trials.jobs())
-    assert [job.name for job in jobs] == [f"trial {working.number}", "trial 3"]
-    assert jobs[0].overrides == space.words(working.params)
+    assert [job.name for job in jobs] == [f"trial {running.number}", "trial 3"]
+    assert jobs[0].overrides == space.overrides(running.params)
     assert [trial.state.name for trial in study.trials] == ["FAIL", "PRUNED", "RUNNING", "RUNNING"]
     assert study.trials[pruned.number].user_attrs["reason"] == "too low"
-    assert [trial.number for trial in begun(study)] == [1, 2, 3]
-    assert asked.number == 0
+    assert [trial.number for trial in started(study)] == [1, 2, 3]
+    assert proposed.number == 0
 
 
 def bowl(values) -> float:
@@ -250,27 +248,27 @@ SAMPLERS = [TpeSampler(seed=0, n_startup_trials=3), RandomSampler(seed=0)]
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=["tpe", "random"])
 def test_samplers_are_deterministic(sampler, tmp_path):
-    """In one go, in two, and again; another seed proposes other values."""
-    whole = tried(tmp_path / "whole", sampler, SQUARE, 8)
-    parts = [tried(tmp_path / "parts", sampler, SQUARE, most) for most in (5, 8)]
+    """One search, a search in two parts and a repetition agree; another seed proposes other values."""
+    whole = propose(tmp_path / "whole", sampler, SQUARE, 8)
+    parts = [propose(tmp_path / "parts", sampler, SQUARE, most) for most in (5, 8)]
     assert [*parts[0], *parts[1]] == whole
     assert len(set(whole)) == 8
-    other = tried(tmp_path / "other", replace(sampler, seed=1), SQUARE, 8)
+    other = propose(tmp_path / "other", replace(sampler, seed=1), SQUARE, 8)
     assert not set(other) & set(whole)
 
 
 def test_tpe_learns_from_trials(tmp_path):
-    """Of two at work at once, too."""
-    values = tried(tmp_path, TpeSampler(seed=0, n_startup_trials=10), SQUARE, 40, at_once=2)
+    """Also with two trials at a time."""
+    values = propose(tmp_path, TpeSampler(seed=0, n_startup_trials=10), SQUARE, 40, at_once=2)
     errors = [bowl(one) for one in values]
     assert median(errors[30:]) < 0.3 * median(errors[:10])
 
 
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_grid(at_once, tmp_path):
-    """Each combination once, whatever the number of jobs at a time, and no more than there are."""
+    """Each combination is tried once, for any number of jobs at a time."""
     ranges = ["a=choice(3,1)", "b=range(0,1,0.25)"]
-    values = tried(
+    values = propose(
         tmp_path,
         GridSampler(),
         ranges,
@@ -280,7 +278,7 @@ def test_grid(at_once, tmp_path):
     assert values == [(a, b) for a in (3, 1) for b in (0, 0.25, 0.5, 0.75)]
 
 
-def test_samplers_are_made_of_their_numbers():
+def test_types_and_limits_of_samplers():
     ranges = {"a": FloatDistribution(0.0, 1.0)}
     for sampler in (TpeSampler(seed=0, n_startup_trials=1), RandomSampler(seed=0)):
         assert sampler.max_trials(ranges) is None
@@ -291,7 +289,7 @@ def test_samplers_are_made_of_their_numbers():
 
 
 def test_failing_trials(jobs, tmp_path):
-    """By an error, by a kill and by a value that is refused; they end nothing and are not tried again."""
+    """An error, a kill and an invalid value each fail one trial, which is not tried again."""
 
     def objective(config):
         if lr_of(config) == 2e-3:
@@ -299,14 +297,14 @@ def test_failing_trials(jobs, tmp_path):
         return None if lr_of(config) == 3e-3 else 7.0
 
     cheap = jobs(objective)
-    words = [
+    overrides = [
         "hydra/sweeper/sampler=grid",
         "agent.lr=choice(2e-3,3e-3,-1,4e-3)",
         "hydra.sweeper.fresh_seeds=1",
     ]
-    result = search(*words)
+    result = search(*overrides)
     assert result.code == 0, result.text
-    assert [lr_of(config) for config in cheap.begun] == [2e-3, 3e-3, 4e-3, 4e-3]
+    assert [lr_of(config) for config in cheap.started] == [2e-3, 3e-3, 4e-3, 4e-3]
     reasons = {
         trial["settings"]["agent.lr"]: trial["reason"] for trial in record(tmp_path / "runs")["trials"]
     }
@@ -315,11 +313,11 @@ def test_failing_trials(jobs, tmp_path):
     assert "agent.lr=-1: should be greater than 0" in reasons["-1"]
     assert reasons["0.004"] is None
     assert re.search(r"^failed +trial 2: agent\.lr=-1: 1 mistake", result.text, re.MULTILINE)
-    cheap.begun.clear()
-    assert (search(*words).code, cheap.begun) == (0, [])
+    cheap.started.clear()
+    assert (search(*overrides).code, cheap.started) == (0, [])
 
 
-def test_nothing_has_finished(jobs, tmp_path):
+def test_no_trial_finishes(jobs, tmp_path):
     jobs(lambda config: math.nan)
     result = search(RANGE, "hydra.sweeper.n_trials=2")
     assert result.code == 1
@@ -328,7 +326,7 @@ def test_nothing_has_finished(jobs, tmp_path):
     assert record(tmp_path / "runs")["best"] is None
 
 
-def test_the_last_run_fails(jobs):
+def test_the_rerun_fails(jobs):
     jobs(lambda config: 1.0 if config["seed"] == 0 else None)
     result = search(RANGE, "hydra.sweeper.n_trials=2")
     assert result.code == 1
@@ -337,7 +335,7 @@ def test_the_last_run_fails(jobs):
 
 
 def test_pruning(monkeypatch, tmp_path):
-    """A trial below the median ends as an interrupted run, which everything says; none at its own end."""
+    """A trial below the median stops as an interrupted run; one that reached its end is not pruned."""
     low_at_the_end = [36.2] * 4  # where the median goes from 35 to 36.5
     slow = Slow(
         lambda config: (
@@ -347,9 +345,13 @@ def test_pruning(monkeypatch, tmp_path):
     monkeypatch.setattr(process, "Process", slow)
     monkeypatch.setattr(pool, "WAIT_SECONDS", 0.0)
     monkeypatch.setattr(pool, "LOOK_SECONDS", 0.0)
-    words = ["hydra/sweeper/sampler=grid", "agent.lr=choice(3e-3,4e-3,2e-3,5e-3)", "hydra.launcher.n_jobs=1"]
-    words += ["hydra.sweeper.pruner.n_startup_trials=2", "hydra.sweeper.pruner.n_warmup_iterations=1"]
-    result = search(*words, "hydra.sweeper.fresh_seeds=0")
+    overrides = [
+        "hydra/sweeper/sampler=grid",
+        "agent.lr=choice(3e-3,4e-3,2e-3,5e-3)",
+        "hydra.launcher.n_jobs=1",
+    ]
+    overrides += ["hydra.sweeper.pruner.n_startup_trials=2", "hydra.sweeper.pruner.n_warmup_iterations=1"]
+    result = search(*overrides, "hydra.sweeper.fresh_seeds=0")
     assert result.code == 0, result.text
     states = [(trial["state"], trial["reason"]) for trial in record(tmp_path / "runs")["trials"]]
     reason = "20.50 after iteration 2 is below the median"
@@ -363,12 +365,12 @@ def test_pruning(monkeypatch, tmp_path):
 def test_no_pruning(monkeypatch, tmp_path):
     monkeypatch.setattr(process, "Process", Slow(lambda config: [1e4 * lr_of(config)] * 2))
     monkeypatch.setattr(pool, "WAIT_SECONDS", 0.0)
-    words = [
+    overrides = [
         "hydra/sweeper/sampler=grid",
         "hydra/sweeper/pruner=none",
         "agent.lr=choice(6e-3,5e-3,4e-3,3e-3)",
     ]
-    result = search(*words, "hydra.sweeper.fresh_seeds=0", "hydra.launcher.n_jobs=1")
+    result = search(*overrides, "hydra.sweeper.fresh_seeds=0", "hydra.launcher.n_jobs=1")
     assert result.text.rstrip().count("finished  ") >= 4
     assert {trial["state"] for trial in record(tmp_path / "runs")["trials"]} == {"complete"}
 
@@ -385,18 +387,18 @@ MISTAKES = [
         [RANGE, "hydra.sweeper.sampler.seed=-1"],
         "hydra.sweeper.sampler.seed=-1: should be greater than or equal",
     ),
-    ([RANGE, "hydra/sweeper/sampler=grid"], "should be a choice or a range with steps for the sampler grid"),
+    ([RANGE, "hydra/sweeper/sampler=grid"], "should be a choice or a range with steps for the grid sampler"),
     ([RANGE, "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: should be greater than 0"),
-    ([RANGE, "hydra/launcher=basic"], "hydra/launcher: should be one of this package"),
+    ([RANGE, "hydra/launcher=basic"], "hydra/launcher: should be processes, slurm or ray for a search"),
 ]
 
 
-@pytest.mark.parametrize(("words", "told"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
-def test_mistakes(jobs, words, told, tmp_path):
+@pytest.mark.parametrize(("overrides", "message"), MISTAKES, ids=[" ".join(given) for given, _ in MISTAKES])
+def test_mistakes(jobs, overrides, message, tmp_path):
     cheap = jobs(hill)
-    result = search(*words)
-    assert (result.code, cheap.begun) == (1, [])
-    assert told in result.text
+    result = search(*overrides)
+    assert (result.code, cheap.started) == (1, [])
+    assert message in result.text
     assert "Traceback" not in result.text
     assert not (tmp_path / "runs").exists()
 
@@ -404,23 +406,22 @@ def test_mistakes(jobs, words, told, tmp_path):
 def test_the_folder_of_another_search(jobs):
     cheap = jobs(hill)
     assert search(RANGE, "hydra.sweeper.n_trials=1").code == 0
-    cheap.begun.clear()
+    cheap.started.clear()
     result = search("agent.lr=interval(0,1)", "runner.batch_size=16,32", "num_seeds=2")
-    assert (result.code, cheap.begun) == (1, [])
-    assert (
-        "another search (its trials cannot be compared; another name=NAME makes a new search):" in result.text
-    )
+    assert (result.code, cheap.started) == (1, [])
+    assert "holds another search (trials of the two cannot be compared; " in result.text
+    assert "give another name=NAME for a new search):" in result.text
     assert "num_seeds: 1 there, 2 here" in result.text
     assert 'agent.lr: {"name": "FloatDistribution"' in result.text
     assert "runner.batch_size: 16 there, " in result.text
 
 
-def test_a_file_that_is_no_study(tmp_path):
+def test_a_file_that_is_not_a_study(tmp_path):
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "search.db").write_text("nothing of the kind")
+    (tmp_path / "runs" / "search.db").write_text("not a database")
     result = search(RANGE)
     assert result.code == 1
-    assert "runs/search.db: not the file of a search" in result.text
+    assert "runs/search.db: not a study of Optuna" in result.text
 
 
 def test_two_searches_in_one_folder(jobs, tmp_path):
@@ -428,7 +429,7 @@ def test_two_searches_in_one_folder(jobs, tmp_path):
     (tmp_path / "runs").mkdir()
     with RunFolder(tmp_path / "runs").locked():
         result = search(RANGE)
-    assert (result.code, cheap.begun) == (1, [])
+    assert (result.code, cheap.started) == (1, [])
     assert "runs: in use by another process" in result.text
 
 
@@ -436,16 +437,16 @@ def test_without_optuna(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "optuna", None)
     result = search(RANGE)
     assert result.code == 1
-    assert "hydra/sweeper=optuna needs Optuna, which the extra `search` brings: pip install" in result.text
+    assert "hydra/sweeper=optuna needs Optuna; install the extra `search`: pip install" in result.text
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_recipe():
-    """The ends of every range are right."""
+    """Both ends of every range are valid."""
     params = yaml.safe_load((CONF / "experiment" / "search_cartpole.yaml").read_text())["hydra"]["sweeper"][
         "params"
     ]
     space = space_of(override_of(f"{key}={value}") for key, value in params.items())
     ends = {key: getattr(one, "high", None) or one.choices[-1] for key, one in space.ranges.items()}
     for values in (space.first(), ends):
-        assert check(config_of(["+experiment=search_cartpole", *space.words(values)])).problems == []
+        assert check(config_of(["+experiment=search_cartpole", *space.overrides(values)])).problems == []

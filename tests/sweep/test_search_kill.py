@@ -1,4 +1,4 @@
-"""Searches that are killed, and trials that are ended: nothing is lost, nothing is run twice."""
+"""Killed searches and pruned jobs: no trial is lost or repeated."""
 
 import signal
 from pathlib import Path
@@ -14,10 +14,10 @@ from dqn.storage.folder import RunFolder
 pytestmark = [
     pytest.mark.process,
     pytest.mark.usefixtures("interruptible"),
-    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the jobs by /proc"),
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the jobs in /proc"),
 ]
 
-WORDS = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=random", "hydra.sweeper.report=false", RANGE]
+OVERRIDES = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=random", "hydra.sweeper.report=false", RANGE]
 
 
 def runs(folder: Path) -> list[Path]:
@@ -26,15 +26,15 @@ def runs(folder: Path) -> list[Path]:
 
 @pytest.mark.timeout(600)
 def test_killed_and_continued(tmp_path):
-    """By SIGKILL, then by Ctrl-C, each with a finished trial and one that is not; it ends as undisturbed."""
-    words = [*WORDS, *MIDDLE, "hydra.sweeper.n_trials=3", "hydra.sweeper.fresh_seeds=0"]
-    with sweep(tmp_path / "whole", *words) as process:
+    """SIGKILL, then Ctrl-C, each while a trial runs: the result equals that of an undisturbed search."""
+    overrides = [*OVERRIDES, *MIDDLE, "hydra.sweeper.n_trials=3", "hydra.sweeper.fresh_seeds=0"]
+    with sweep(tmp_path / "whole", *overrides) as process:
         process.wait_for("^best of 3 trials")
         assert process.finish() == 0, process.text
     folder = tmp_path / "killed"
     kills = (("3 of 3", signal.SIGKILL, -signal.SIGKILL), (r"1 of \d", signal.SIGINT, 130))
     for start, number, code in kills:
-        with sweep(folder, *words) as process:
+        with sweep(folder, *overrides) as process:
             path = folder / process.wait_for(f"^started   {start}: ").split()[4]
             wait_until(lambda path=path: has_checkpoint(path))
             jobs = children(process.popen.pid)
@@ -43,8 +43,8 @@ def test_killed_and_continued(tmp_path):
         assert_ended(jobs)
         assert "Traceback" not in process.text
     assert "interrupted: " in process.text
-    assert "the same command goes on: " in process.text
-    with sweep(folder, *words) as process:
+    assert "run the same command to continue: " in process.text
+    with sweep(folder, *overrides) as process:
         process.wait_for("^best of 3 trials")
         assert process.finish() == 0, process.text
 
@@ -56,13 +56,13 @@ def test_killed_and_continued(tmp_path):
 
 
 def test_a_pruned_job(tmp_path):
-    words = ["-m", "hydra.sweep.dir=runs", *WORDS, *TINY, *LONG, "hydra.sweeper.n_trials=1"]
-    words += [
+    overrides = ["-m", "hydra.sweep.dir=runs", *OVERRIDES, *TINY, *LONG, "hydra.sweeper.n_trials=1"]
+    overrides += [
         "runner.total_steps=80000",
         "hydra/sweeper/pruner=none",
         "hydra.sweeper.pruner._target_=parts.Harsh",
     ]
-    result = run("train", *words, cwd=tmp_path)
+    result = run("train", *overrides, cwd=tmp_path)
     assert result.code == 1
     assert "1 pruned" in result.text
     (path,) = runs(tmp_path / "runs")

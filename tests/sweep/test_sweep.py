@@ -1,4 +1,4 @@
-"""Sweeps in this process: what jobs are called, which are run, and what the sweep makes of their ends."""
+"""Sweeps in this process: the names of jobs, which jobs are run, and the handling of their results."""
 
 import re
 import sys
@@ -48,25 +48,25 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize(("words", "name"), NAMES, ids=[name for _, name in NAMES])
-def test_names(words, name):
-    assert readable(words, frozenset({"num_seeds", "+experiment"})) == name
+@pytest.mark.parametrize(("overrides", "name"), NAMES, ids=[name for _, name in NAMES])
+def test_names(overrides, name):
+    assert readable(overrides, frozenset({"num_seeds", "+experiment"})) == name
 
 
-def test_of_two_words_for_a_key_the_later_one_counts():
-    words = ["a=1", "a=1,2", "b=1,2", "b=3"]
-    assert fixed_keys(OverridesParser.create().parse_overrides(words)) == {"b"}
+def test_the_last_override_of_a_key_counts():
+    overrides = ["a=1", "a=1,2", "b=1,2", "b=3"]
+    assert fixed_keys(OverridesParser.create().parse_overrides(overrides)) == {"b"}
 
 
 def test_names_are_short():
-    words = [f"a{i}.key_of_some_length_{i}={'väl/ue' * 30}" for i in range(30)]
-    name = folder_name(readable(words, frozenset()), digest_of({}))
+    overrides = [f"a{i}.key_of_some_length_{i}={'väl/ue' * 30}" for i in range(30)]
+    name = folder_name(readable(overrides, frozenset()), digest_of({}))
     assert 100 < len(name.encode()) <= MAX_BYTES
     assert re.fullmatch(r"[\w.,=+-]+", name, re.ASCII)
     assert folder_name("", "ab") == "ab"
 
 
-def test_keys_are_as_long_as_it_takes():
+def test_keys_are_shortened_but_distinct():
     keys = ["a.b.x", "a.c.x", "x", "d.y"]
     assert list(shortened(keys).values()) == ["b.x", "c.x", "x", "y"]
 
@@ -78,7 +78,7 @@ def test_digests():
 
 
 class Inline:
-    """Does a job in this process as it starts."""
+    """Runs a job in this process when it starts."""
 
     def __init__(self, spec, env, node):
         spec.folder.mkdir(parents=True, exist_ok=True)
@@ -108,9 +108,9 @@ def test_same_command_again(tmp_path):
 
     again = call("train", *SWEEP, "seed=0,1")
     assert (again.code, starts(again.text)) == (0, 0)
-    assert again.text.count("has finished before") == 2
+    assert again.text.count("already finished") == 2
     assert again.text.rstrip().endswith("2 skipped")
-    alone = call("train", *SWEEP, "seed=1")  # nothing is swept, and yet it is the same job
+    alone = call("train", *SWEEP, "seed=1")  # the same job, although nothing is swept
     assert alone.text.rstrip().endswith("1 skipped")
     assert tree(tmp_path) == before
 
@@ -126,7 +126,7 @@ def test_one_configuration_written_in_two_ways():
     assert result.text.rstrip().endswith("1 finished, 1 skipped")
 
 
-def test_failures_and_what_sweepers_get(monkeypatch):
+def test_failures_and_jobs_for_sweepers(monkeypatch):
     got = []
     monkeypatch.setattr(sweeper, "end", lambda jobs, folder, report: got.extend(jobs))
     nan = ["env.module=parts", "env.id=Explosive-v0,CartPole-v1", "agent.lr=-1,1e-3"]
@@ -150,7 +150,7 @@ def test_failures_and_what_sweepers_get(monkeypatch):
     assert "hydra" not in good.cfg
 
 
-def test_how_it_ends(tmp_path):
+def test_table_and_exit_code(tmp_path):
     done, bad, old = SweepJob(name="a"), SweepJob(name="b"), SweepJob(name="c", folder=RunFolder(tmp_path))
     done.succeed("finished", 12.345)
     bad.fail("2 mistakes:\n  one\n  two")
@@ -161,7 +161,7 @@ def test_how_it_ends(tmp_path):
     assert "12.35" in lines[1] or "12.34" in lines[1]
     assert lines[2].endswith("b: 2 mistakes: one; two")
     assert lines[3].endswith("c: last line; log: log.txt")
-    assert lines[5] == "1 finished, 2 failed, 1 not begun"
+    assert lines[5] == "1 finished, 2 failed, 1 not started"
     for jobs, code in (([done], None), ([done, bad], 1)):
         with pytest.raises(SystemExit) if code else nullcontext():
             sweeper.end(jobs, tmp_path, report=False)
@@ -169,12 +169,12 @@ def test_how_it_ends(tmp_path):
 
 @pytest.mark.parametrize("launcher", ["basic", "processes"])
 def test_sweeper_of_hydra(launcher):
-    """Hydra's own sweeper takes what the launcher gives, and Hydra's own launcher works with ours."""
-    words = [*SWEEP, f"hydra/launcher={launcher}", "agent.lr=-1,1e-3"]
+    """Hydra's default sweeper works with our launcher, and Hydra's default launcher with our sweeper."""
+    overrides = [*SWEEP, f"hydra/launcher={launcher}", "agent.lr=-1,1e-3"]
     if launcher == "processes":
-        words.remove("hydra.sweeper.report=false")
-        words.append("hydra/sweeper=basic")
-    result = call("train", *words)
+        overrides.remove("hydra.sweeper.report=false")
+        overrides.append("hydra/sweeper=basic")
+    result = call("train", *overrides)
     assert result.code == 1
     assert "agent.lr=-1: should be greater than 0" in result.text
     assert "finished: interquartile mean" in result.text
@@ -182,7 +182,7 @@ def test_sweeper_of_hydra(launcher):
 
 @pytest.fixture
 def in_use(tmp_path, monkeypatch):
-    """Return a folder that is in use until somebody waits for it."""
+    """Return a folder that is in use until a job waits for it."""
     folder = RunFolder(tmp_path / "runs" / "0")
     wait = Pool._wait
 
@@ -197,7 +197,7 @@ def in_use(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("in_use")
 def test_a_folder_that_is_in_use():
-    """Others are run first; then it is waited for."""
+    """Other jobs run first; then the sweep waits for the folder."""
     result = call("train", *SWEEP, "seed=0,1", "hydra.sweep.subdir='${seed}'")
     assert result.code == 0
     assert result.text.count("waiting   0: in use by another process") == 1
@@ -206,7 +206,7 @@ def test_a_folder_that_is_in_use():
 
 @pytest.mark.usefixtures("in_use")
 def test_two_sweeps_that_start_the_same_job(monkeypatch):
-    """Nobody worked on it when it was looked at."""
+    """The folder was free when the sweep checked it."""
     monkeypatch.setattr(RunFolder, "in_use", lambda self: False)
     result = call("train", *SWEEP, "seed=0", "hydra.sweep.subdir='${seed}'")
     assert result.code == 0
@@ -217,12 +217,12 @@ def test_two_sweeps_that_start_the_same_job(monkeypatch):
 def test_a_recipe_that_is_a_sweep(tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "both.yaml").write_text(RECIPE)
-    words = ["--config-dir", "mine", *TINY_STEPS, "+experiment=both", "hydra.sweeper.report=false"]
-    result = call("train", *words)
+    overrides = ["--config-dir", "mine", *TINY_STEPS, "+experiment=both", "hydra.sweeper.report=false"]
+    result = call("train", *overrides)
     assert (result.code, starts(result.text)) == (0, 2)
     names = sorted(path.name.partition("_")[0] for path in (tmp_path / "outputs" / "both").iterdir())
     assert names == ["agent=double", "agent=dqn"]
-    result = call("train", *words, "agent=double")
+    result = call("train", *overrides, "agent=double")
     assert (result.code, starts(result.text)) == (0, 0)
 
 
@@ -235,7 +235,7 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
     ],
 )
 def test_shipped_sweeps(recipe, folder, names, tmp_path, monkeypatch):
-    """Every job is right and has a folder of its own; none is run here."""
+    """Every job is valid and has a separate folder; none is run here."""
     got = []
     monkeypatch.setattr(Pool, "run", lambda self, jobs, total, stop: got.extend(jobs))
     call("train", f"+experiment={recipe}")
@@ -247,14 +247,14 @@ def test_shipped_sweeps(recipe, folder, names, tmp_path, monkeypatch):
     assert names <= {job.name.partition("_")[0] for job in got}
 
 
-def test_the_report_is_of_the_jobs_of_the_sweep(monkeypatch, capsys):
+def test_the_report_covers_the_jobs_of_the_sweep(monkeypatch, capsys):
     got = []
     monkeypatch.setattr(
         sweeper, "try_to_report", lambda folders, output: got.append((folders, output)) or "it"
     )
-    words = [word for word in SWEEP if "report" not in word]
+    overrides = [override for override in SWEEP if "report" not in override]
     call("train", *SWEEP, "seed=0")
-    result = call("train", *words, "seed=1,2", "agent.lr=1e-3,-1")
+    result = call("train", *overrides, "seed=1,2", "agent.lr=1e-3,-1")
     ((folders, output),) = got
     assert sorted(str(folder).partition("_")[0] for folder in folders) == [
         "runs/seed=1,lr=0.001",
@@ -275,7 +275,7 @@ def test_report(finished_run, tmp_path, monkeypatch):
     assert len(text.splitlines()) == 1
 
 
-def test_a_library_call_is_no_sweep():
+def test_a_library_call_cannot_sweep():
     with pytest.raises(UserError, match="MULTIRUN: a sweep"):
         dqn.train(["hydra.mode=MULTIRUN"])
 
@@ -291,15 +291,15 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("word", "told"), MISTAKES, ids=[word for word, _ in MISTAKES])
-def test_mistakes(word, told, tmp_path):
-    result = call("train", *SWEEP, word)
+@pytest.mark.parametrize(("override", "message"), MISTAKES, ids=[override for override, _ in MISTAKES])
+def test_mistakes(override, message, tmp_path):
+    result = call("train", *SWEEP, override)
     assert result.code == 1
-    assert told in result.text
+    assert message in result.text
     assert not (tmp_path / "runs").exists() or not any((tmp_path / "runs").iterdir())
 
 
-def test_nothing_is_left_where_all_jobs_are_wrong(tmp_path):
+def test_no_folder_is_left_if_all_jobs_are_invalid(tmp_path):
     result = call("train", *SWEEP, "agent.lr=-1,-2")
     assert result.code == 1
     assert result.text.rstrip().endswith("2 failed")

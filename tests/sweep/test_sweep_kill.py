@@ -1,4 +1,4 @@
-"""Sweeps whose jobs, and which themselves, are killed: nothing is lost, nothing is run twice."""
+"""Killed jobs and killed sweeps: nothing is lost, and no finished job is run twice."""
 
 import json
 import os
@@ -20,34 +20,34 @@ from dqn.storage.folder import RunFolder
 pytestmark = [
     pytest.mark.process,
     pytest.mark.usefixtures("interruptible"),
-    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the jobs by /proc"),
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the jobs in /proc"),
 ]
 
 
 def test_killed_and_continued(tmp_path):
-    """A job by SIGKILL, then the sweep by Ctrl-C, then the sweep by SIGKILL; a bad value all the while."""
+    """SIGKILL for a job, then Ctrl-C and SIGKILL for the sweep; a job with an invalid value fails alone."""
     folder = tmp_path / "sweep"
-    words = [*LONG, "seed=0,1", "hydra.sweeper.report=false"]
+    overrides = [*LONG, "seed=0,1", "hydra.sweeper.report=false"]
     expected = [undisturbed(tmp_path / f"{seed}", [*TINY, *LONG, f"seed={seed}"]) for seed in (0, 1)]
-    with sweep(folder, *words, "agent.lr=5e-4,-1") as process:
+    with sweep(folder, *overrides, "agent.lr=5e-4,-1") as process:
         process.wait_for("^started   2 of 2: seed=1,lr=0.0005_")
         first, second = run_of(folder, "seed=0,lr=0.0005"), run_of(folder, "seed=1,lr=0.0005")
         wait_until(lambda: has_checkpoint(second))
         (victim,) = [pid for pid in children(process.popen.pid) if str(second) in open_files(pid)]
         os.kill(victim, signal.SIGKILL)
         assert process.finish() == 1
-    told = process.text
-    assert "failed    seed=0,lr=-1: 1 mistake in the configuration: agent.lr=-1: should be" in told
-    assert f"failed    {second.name}: killed by SIGKILL; log: {second}/log.txt" in told
-    assert told.rstrip().endswith("1 finished, 3 failed")
+    text = process.text
+    assert "failed    seed=0,lr=-1: 1 mistake in the configuration: agent.lr=-1: should be" in text
+    assert f"failed    {second.name}: killed by SIGKILL; log: {second}/log.txt" in text
+    assert text.rstrip().endswith("1 finished, 3 failed")
     assert (state(first), state(second)) == ("finished", "interrupted")
     assert "step  200 of" in (second / "log.txt").read_text()
     before = tree(first)
 
     for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        with sweep(folder, *words) as process:
-            process.wait_for(f"^skipped   {re.escape(first.name)}: has finished before")
-            process.wait_for(rf"^started   1 of 1: {re.escape(second.name)} \(it goes on\)")
+        with sweep(folder, *overrides) as process:
+            process.wait_for(f"^skipped   {re.escape(first.name)}: already finished")
+            process.wait_for(rf"^started   1 of 1: {re.escape(second.name)} \(resumed\)")
             jobs = children(process.popen.pid)
             wait_until(lambda: state(second) == "running")
             process.signal(number)
@@ -57,7 +57,7 @@ def test_killed_and_continued(tmp_path):
         assert not RunFolder(second).in_use()
     assert "Traceback" not in (second / "log.txt").read_text() + process.text
 
-    with sweep(folder, *words) as process:
+    with sweep(folder, *overrides) as process:
         assert process.finish() == 0, process.text
     assert process.text.rstrip().endswith("1 finished, 1 skipped")
     assert tree(first) == before
@@ -69,15 +69,15 @@ def test_killed_and_continued(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_many_jobs_killed_three_times(tmp_path):
-    """A job and the sweep are killed at random moments, three times each; a sample is as if nobody had."""
+    """A job and the sweep are killed three times at random; sampled jobs equal undisturbed runs."""
     print(f"DQN_TEST_SEED={SEED}")
     moments = random.Random(f"{SEED} sweep")
     folder = tmp_path / "sweep"
-    words = [*MIDDLE, "seed=range(0,12)", "agent.lr=1e-3,5e-4", "hydra.sweeper.report=false"]
+    overrides = [*MIDDLE, "seed=range(0,12)", "agent.lr=1e-3,5e-4", "hydra.sweeper.report=false"]
     done: dict[str, dict[str, str]] = {}
     starts: list[str] = []
     for i in range(3):
-        with sweep(folder, *words) as process:
+        with sweep(folder, *overrides) as process:
             for _ in range(moments.randint(2, 6)):
                 process.wait_for("^started")
             time.sleep(moments.uniform(0, 6))
@@ -95,7 +95,7 @@ def test_many_jobs_killed_three_times(tmp_path):
         print(f"{len(done)} jobs finished after kill {i + 1}")
     assert 0 < len(done) < 24
 
-    with sweep(folder, *words) as process:
+    with sweep(folder, *overrides) as process:
         assert process.finish() == 0, process.text
     assert_kept(folder, done, process.text)
     assert process.text.rstrip().endswith(f"{24 - len(done)} finished, {len(done)} skipped")
@@ -113,8 +113,8 @@ def test_many_jobs_killed_three_times(tmp_path):
         assert (path / "log.txt").read_text().count("finished: interquartile mean") <= 1
 
 
-def assert_kept(folder: Path, done: dict[str, dict[str, str]], told: str) -> None:
-    """Assert that what had finished was skipped and not touched."""
+def assert_kept(folder: Path, done: dict[str, dict[str, str]], text: str) -> None:
+    """Assert that finished jobs were skipped and their files not changed."""
     for name, content in done.items():
-        assert f"skipped   {name}: " in told
+        assert f"skipped   {name}: " in text
         assert tree(folder / name) == content

@@ -18,10 +18,10 @@ LOCAL = "hydra.launcher.executor=local"
 
 @pytest.mark.process
 def test_local_executor(tmp_path):
-    """A killed job harms no other; the same command runs what has not finished."""
-    pytest.importorskip("submitit", reason="the extra `slurm` brings it")
-    words = [*SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1,Deadly-v0"]
-    result = run("train", *words, cwd=tmp_path)
+    """A killed job affects no other; the same command skips the finished one."""
+    pytest.importorskip("submitit", reason="needs the extra `slurm`")
+    overrides = [*SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1,Deadly-v0"]
+    result = run("train", *overrides, cwd=tmp_path)
     assert result.code == 1
     assert re.search(r"^finished  id=CartPole-v1_\w+: ", result.text, re.MULTILINE)
     assert re.search(r"^failed    id=Deadly-v0_\w+: .*; log: runs/id=Deadly", result.text, re.MULTILINE)
@@ -33,9 +33,9 @@ def test_local_executor(tmp_path):
     assert again.text.rstrip().endswith("1 skipped")
 
 
-def test_the_time_of_a_job_is_over(tmp_path):
-    """Submitit ends it by SystemExit and starts what `checkpoint` returns."""
-    pytest.importorskip("submitit", reason="the extra `slurm` brings it")
+def test_the_time_limit_of_a_job(tmp_path):
+    """Submitit ends the job by SystemExit and submits the result of `checkpoint`."""
+    pytest.importorskip("submitit", reason="needs the extra `slurm`")
     folder = RunFolder(tmp_path)
     with pytest.raises(SystemExit), status_of(folder, {}):
         sys.exit(122)
@@ -46,7 +46,7 @@ def test_the_time_of_a_job_is_over(tmp_path):
     assert delayed.args == (spec, {"A": "b"})
 
 
-def test_no_slurm_here(tmp_path, monkeypatch):
+def test_slurm_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "")
     result = call("train", *SWEEP, "seed=0,1")
@@ -55,9 +55,9 @@ def test_no_slurm_here(tmp_path, monkeypatch):
     assert "Traceback" not in result.text
 
 
-@pytest.mark.parametrize("word", ["hydra.launcher.executor=pbs", "hydra.launcher.mem_gb=0"])
-def test_mistakes(word, tmp_path, monkeypatch):
+@pytest.mark.parametrize("override", ["hydra.launcher.executor=pbs", "hydra.launcher.mem_gb=0"])
+def test_mistakes(override, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = call("train", *SWEEP, word)
+    result = call("train", *SWEEP, override)
     assert result.code == 1
-    assert f"{word}: should be" in result.text
+    assert f"{override}: should be" in result.text

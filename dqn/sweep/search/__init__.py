@@ -1,4 +1,4 @@
-"""Searches: sweeps in which Optuna proposes the values of a job from the results of those before it."""
+"""Searches: sweeps in which Optuna proposes the values of each job from the results of earlier ones."""
 
 from dqn.sweep.search.samplers import GridSampler, MedianPruner, NoPruner, RandomSampler, TpeSampler
 

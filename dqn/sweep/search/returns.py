@@ -1,4 +1,4 @@
-"""The returns that a running job has reached, read from its files: that works for jobs on any machine."""
+"""The returns of a running job, read from its files, so that the job may run on any machine."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from dqn.storage.folder import RunFolder
 from dqn.storage.metrics import RECENT_EPISODES, metrics_file, read_lines
 
 ITERATION_END = "time/steps_per_second"
-"""In the last line of every iteration, and only there."""
+"""Key that only the last line of an iteration has."""
 
 
 def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, float]:
-    """Return for each iteration, from 1 on, the interquartile mean over seeds of its return.
+    """Return the interquartile mean over seeds of the return in each iteration, counted from 1.
 
-    It is that of the periodic evaluation, without such that of the latest training episodes. Iterations for
-    which a seed has none are left out.
+    The return is that of the periodic evaluation or, in runs without one, the mean of the latest training
+    episodes. Iterations that lack a return of some seed are left out.
     """
     runner = config["runner"]
     evaluation = runner["eval_period"] > 0 and runner["eval_episodes"] > 0
@@ -27,12 +27,11 @@ def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, flo
 
 
 def seeds_of(config: dict[str, Any]) -> range:
-    """Return the seeds of a run."""
     return range(config["seed"], config["seed"] + config["num_seeds"])
 
 
 def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[tuple[int, float]]:
-    """Yield the iterations of a seed that have a return, and it: of an evaluation, or of training."""
+    """Yield iteration and return of a seed, from evaluation or from training."""
     recent: deque[float] = deque(maxlen=RECENT_EPISODES)
     iteration = 0
     for line in read_lines(metrics_file(folder.path, seed)):

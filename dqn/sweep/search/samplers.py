@@ -1,52 +1,47 @@
-"""What proposes the values of trials and what ends them early: Optuna's own, made when they are needed."""
+"""Samplers propose the values of trials, pruners stop trials early; they create Optuna's when needed."""
 
 import itertools
+import math
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from annotated_types import Ge
-
-from dqn.sweep.search.space import Ranges, Value, values_of
+from dqn.sweep.launcher import Natural
+from dqn.sweep.search.space import Ranges, values_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-Natural = Annotated[int, Ge(0)]
-"""As in dqn.types, which takes NumPy and with it time from every command: this module is a plugin's."""
-
 
 class SearchSampler(Protocol):
-    """Proposes values.
+    """Creates a sampler for each trial.
 
-    A sampler is made for each trial anew, from its number, and otherwise only sees the trials before: so a
-    search that was killed and continued proposes what it would have proposed.
+    It depends only on the number of the trial and on the trials before: a search that was killed and
+    continued proposes the same values as one that was not.
     """
 
     def __call__(self, ranges: Ranges, number: int) -> "BaseSampler": ...
 
     def max_trials(self, ranges: Ranges) -> int | None:
-        """Return how many trials there can be, None if any number.
+        """Return the largest number of trials, None if there is no limit.
 
         Raises:
-            UserError: the sampler cannot do with a range.
+            UserError: the sampler does not support a range.
         """
-        ...
 
 
 class Pruner(Protocol):
-    """Judges by the returns that a trial reports which one is to end early."""
+    """Creates a pruner, which decides from the reported returns which trials to stop."""
 
     def __call__(self) -> "BasePruner": ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class TpeSampler:
-    """Bergstra et al. (2011), "Algorithms for hyper-parameter optimization", over all keys together.
+    """Bergstra et al. (2011), "Algorithms for hyper-parameter optimization", over all keys jointly.
 
-    A trial that is still at work counts as a bad one, so that those beside it try something else.
+    A running trial counts as a bad one, so that concurrent trials try different values.
     """
 
     seed: Natural
@@ -87,26 +82,23 @@ class RandomSampler:
 
 @dataclass(frozen=True, kw_only=True)
 class GridSampler:
-    """Every combination once, the last key's values fastest.
+    """Every combination once; the values of the last key change fastest.
 
-    Optuna's own GridSampler is for its loop: asked trial by trial, it proposes some combinations twice.
+    Optuna's GridSampler needs Optuna's loop: asked trial by trial, it repeats some combinations.
     """
 
     def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
         from optuna import samplers
         from optuna.exceptions import ExperimentalWarning
 
-        combination = next(itertools.islice(self._combinations(ranges), number, None))
-        values = dict(zip(ranges, combination, strict=True))
+        combinations = itertools.product(*(values_of(key, one) for key, one in ranges.items()))
+        values = dict(zip(ranges, next(itertools.islice(combinations, number, None)), strict=True))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return samplers.PartialFixedSampler(values, samplers.RandomSampler())  # nothing is left to draw
+            return samplers.PartialFixedSampler(values, samplers.RandomSampler())  # all values are fixed
 
     def max_trials(self, ranges: Ranges) -> int | None:
-        return sum(1 for _ in self._combinations(ranges))
-
-    def _combinations(self, ranges: Ranges) -> Iterator[tuple[Value, ...]]:
-        return itertools.product(*(values_of(key, one) for key, one in ranges.items()))
+        return math.prod(len(values_of(key, one)) for key, one in ranges.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +111,13 @@ class MedianPruner:
     def __call__(self) -> "BasePruner":
         from optuna import pruners
 
-        first = self.n_warmup_iterations + 1  # they are counted from 1, Optuna's steps from 0
+        first = self.n_warmup_iterations + 1  # iterations are counted from 1, Optuna's steps from 0
         return pruners.MedianPruner(n_startup_trials=self.n_startup_trials, n_warmup_steps=first)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoPruner:
-    """Ends none."""
+    """Stops no trial."""
 
     def __call__(self) -> "BasePruner":
         from optuna.pruners import NopPruner

@@ -1,4 +1,4 @@
-"""What a search may try: ranges in Hydra's grammar as the distributions of Optuna."""
+"""The search space: ranges in Hydra's grammar as Optuna's distributions."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 Ranges: TypeAlias = "Mapping[str, BaseDistribution]"
 Value = str | float
 
-OWN = ("seed", "num_seeds")
-"""Keys of which a search has one value: the best settings are run again on other seeds."""
+SEED_KEYS = ("seed", "num_seeds")
+"""Keys that a search cannot vary, since it reruns the best settings on other seeds."""
 DIGITS = 6
-"""Significant ones of a number that is tried: more say nothing, and make long names of folders."""
+"""Significant digits of a number that is tried; more would only make folder names longer."""
 
 
 class SearchSpace(NamedTuple):
@@ -26,10 +26,10 @@ class SearchSpace(NamedTuple):
 
     ranges: Ranges
     fixed: list[str]
-    """The words that all trials have."""
+    """Overrides that all trials share."""
 
-    def words(self, values: Mapping[str, Value]) -> list[str]:
-        """Return the words of a trial."""
+    def overrides(self, values: Mapping[str, Value]) -> list[str]:
+        """Return the overrides of a trial."""
         return [*self.fixed, *(f"{key}={text(values[key])}" for key in self.ranges)]
 
     def first(self) -> dict[str, Value]:
@@ -38,10 +38,10 @@ class SearchSpace(NamedTuple):
 
 
 def space_of(overrides: Iterable[Override]) -> SearchSpace:
-    """Return what is searched; of two overrides of one key the later one counts.
+    """Return the search space; the last override of a key counts.
 
     Raises:
-        UserError: an override is no range that can be searched, or none is one.
+        UserError: a range cannot be searched, or there is none.
     """
     last = {override.get_key_element(): override for override in overrides}
     ranges: dict[str, BaseDistribution] = {}
@@ -49,7 +49,7 @@ def space_of(overrides: Iterable[Override]) -> SearchSpace:
     for key, override in last.items():
         if not override.is_sweep_override():
             fixed.append(str(override.input_line))
-        elif override.key_or_group in OWN:
+        elif override.key_or_group in SEED_KEYS:
             problems.append(f"{override.input_line}: should be one value, the same for all trials")
         else:
             try:
@@ -59,7 +59,7 @@ def space_of(overrides: Iterable[Override]) -> SearchSpace:
     if not ranges and not problems:
         problems.append(
             "a search needs a range: KEY=interval(LOW,HIGH), tag(log,interval(LOW,HIGH)), choice(A,B)"
-            " or range(START,STOP,STEP), here or in hydra.sweeper.params"
+            " or range(START,STOP,STEP), on the command line or in hydra.sweeper.params"
         )
     if problems:
         raise mistakes(problems, "the search")
@@ -69,44 +69,39 @@ def space_of(overrides: Iterable[Override]) -> SearchSpace:
 def to_distribution(override: Override) -> "BaseDistribution":
     """Return a range as a distribution: of texts for a choice, else of numbers.
 
-    An interval is of real numbers, and `int(interval(1,9))` of whole ones; a range has the values that it has
-    for a grid, so its stop is not one. `tag(log, ...)` spreads numbers evenly over orders of magnitude.
+    An interval holds real numbers, `int(interval(1,9))` whole ones. A range holds the same values as in a
+    grid, so it excludes its stop. `tag(log, ...)` spreads numbers evenly over orders of magnitude.
 
     Raises:
-        ValueError: nothing can be drawn from it; its text says what would be right.
+        ValueError: the range cannot be searched; the message says what is allowed.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()
-    tags: set[str] = getattr(value, "tags", set())  # a glob has none
+    tags: set[str] = getattr(value, "tags", set())  # a glob has no tags
     if tags - {"log"}:
-        raise ValueError(f"the tag of a search is log, not {', '.join(sorted(tags - {'log'}))}")
+        raise ValueError(f"should have the tag log, not {', '.join(sorted(tags - {'log'}))}")
     if isinstance(value, IntervalSweep):
         low, high, step = value.start, value.end, None
     elif isinstance(value, RangeSweep):
-        low, high, step = ends(value)
+        values = sorted(value.range()) if value.step else []
+        if not values:
+            raise ValueError(NO_VALUES)
+        low, high, step = values[0], values[-1], abs(value.step)
     elif tags:
         raise ValueError("only an interval or a range of numbers can be logarithmic")
     else:
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("should have finite ends")
+        raise ValueError("should have finite bounds")
     log = "log" in tags
     if isinstance(low, int) and isinstance(high, int) and isinstance(step, int | None):
         return IntDistribution(low, high, log=log, step=step or 1)
     return FloatDistribution(low, high, log=log, step=step)
 
 
-def ends(value: RangeSweep) -> tuple[float, float, float]:
-    """Return the least and the greatest value of a range and its step."""
-    values = sorted(value.range()) if value.step else []
-    if not values:
-        raise ValueError(NO_VALUES)
-    return values[0], values[-1], abs(value.step)
-
-
 def text(value: Value) -> str:
-    """Return a value as it is written on the command line."""
+    """Return a value as written on the command line."""
     return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
 
 
@@ -120,10 +115,10 @@ def first_value(one: "BaseDistribution") -> Value:
 
 
 def values_of(key: str, one: "BaseDistribution") -> Sequence[Value]:
-    """Return the values of a range, ascending.
+    """Return the values of a range: choices in their order, numbers ascending.
 
     Raises:
-        UserError: nobody says how many they are.
+        UserError: it is an interval, which has no steps.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -131,7 +126,7 @@ def values_of(key: str, one: "BaseDistribution") -> Sequence[Value]:
         return [str(choice) for choice in one.choices]
     assert isinstance(one, FloatDistribution | IntDistribution)
     if one.step is None:
-        should = "should be a choice or a range with steps for the sampler grid"
+        should = "should be a choice or a range with steps for the grid sampler"
         raise mistakes([f"{key}=interval({one.low:g},{one.high:g}): {should}"], "the search")
     number = round((one.high - one.low) / one.step) + 1
     return [min(one.low + i * one.step, one.high) for i in range(number)]

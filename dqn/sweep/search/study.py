@@ -1,4 +1,4 @@
-"""A search as Optuna's study, in a file of the sweep's folder that outlives every kill."""
+"""A search as an Optuna study, stored in a file of the sweep's folder so that it survives a kill."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,59 +18,45 @@ if TYPE_CHECKING:
 NAME = "search"
 STUDY_FILE = "search.db"
 ABOUT = "about"
-"""The attribute of the study that says which search it is."""
-WORDS, FOLDER, STOP_REASON, REASON, SECONDS = "words", "folder", "verdict", "reason", "seconds"
-"""The attributes of a trial: of its job, why it is to end early, and why it ended and when."""
+"""Attribute of the study: the searched ranges and all other values, which must not change."""
+OVERRIDES, FOLDER, STOP_REASON, REASON, SECONDS = "words", "folder", "verdict", "reason", "seconds"
+"""Attributes of a trial: its job, why to stop it early, why it has no result, and its duration. Their names
+are in the files of existing searches."""
 
 
 def require_optuna() -> None:
-    """Raise UserError unless Optuna is installed, and let it log warnings only."""
+    """Raise UserError unless Optuna is installed; make it log only warnings."""
     try:
         import optuna
     except ImportError:
         raise UserError(
-            "hydra/sweeper=optuna needs Optuna, which the extra `search` brings:"
+            "hydra/sweeper=optuna needs Optuna; install the extra `search`:"
             ' pip install -c constraints.txt -e ".[search]"'
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def url(folder: Path) -> str:
-    """Return the address of the study in a folder, as Optuna's programs take it."""
+    """Return the address of a folder's study for Optuna's programs."""
     return f"sqlite:///{folder / STUDY_FILE}"
 
 
-def open_storage(folder: Path) -> "RDBStorage":
-    """Return what keeps the study of a folder.
+def open_study(folder: Path, space: SearchSpace, config: dict[str, Any]) -> tuple["Study", "RDBStorage"]:
+    """Return the study of a folder and its storage; create the study if there is none.
+
+    The values of the resolved `config` that `space` does not vary are part of the study.
 
     Raises:
-        UserError: there is a file that does not.
-    """
-    from optuna.exceptions import OptunaError
-    from optuna.storages import RDBStorage
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        return RDBStorage(url(folder))
-    except (OptunaError, SQLAlchemyError, RuntimeError) as error:
-        raise UserError(f"{folder / STUDY_FILE}: not the file of a search ({first_line(error)})") from None
-
-
-def open_study(storage: "RDBStorage", folder: Path, space: SearchSpace, config: dict[str, Any]) -> "Study":
-    """Return the study of a folder, a new one if there is none.
-
-    Args:
-        storage: of the folder.
-        folder: of the sweep.
-        space: what is searched.
-        config: what is not: resolved, with any values for the keys of the space.
-
-    Raises:
-        UserError: there is one of another search.
+        UserError: the folder holds another search, or its file is not a study of Optuna.
     """
     import optuna
     from optuna.distributions import distribution_to_json
+    from sqlalchemy.exc import SQLAlchemyError
 
+    try:
+        storage = optuna.storages.RDBStorage(url(folder))
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, RuntimeError) as error:
+        raise UserError(f"{folder / STUDY_FILE}: not a study of Optuna ({first_line(error)})") from None
     about = {key: format_value(value) for key, value in leaves(config) if key not in space.ranges}
     about |= {key: distribution_to_json(one) for key, one in space.ranges.items()}
     study = optuna.create_study(study_name=NAME, storage=storage, direction="maximize", load_if_exists=True)
@@ -79,39 +65,39 @@ def open_study(storage: "RDBStorage", folder: Path, space: SearchSpace, config: 
         study.set_user_attr(ABOUT, about)
     elif before != about:
         raise UserError(describe_differences(folder, before, about))
-    return study
+    return study, storage
 
 
 def describe_differences(folder: Path, before: dict[str, str], now: dict[str, str]) -> str:
-    """Return in what a stored search differs from this one."""
+    """Return an error message that lists the differences between a stored search and this one."""
     changed = [
         f"{key}: {before.get(key, 'not searched')} there, {now.get(key, 'not searched')} here"
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key)
     ]
-    advice = "its trials cannot be compared; another name=NAME makes a new search"
-    return "\n  ".join([f"{folder}: another search ({advice}):", *changed])
+    advice = "trials of the two cannot be compared; give another name=NAME for a new search"
+    return "\n  ".join([f"{folder}: holds another search ({advice}):", *changed])
 
 
-def begun(study: "Study") -> list["FrozenTrial"]:
-    """Return the trials in their order, without those that were killed before they were a job."""
-    return [trial for trial in study.trials if WORDS in trial.user_attrs]
+def started(study: "Study") -> list["FrozenTrial"]:
+    """Return the trials in order, without those that were killed before they had a job."""
+    return [trial for trial in study.trials if OVERRIDES in trial.user_attrs]
 
 
-def reopened(study: "Study", storage: "RDBStorage", number: int) -> "Trial":
-    """Return a stored trial as one that can report."""
+def reopen(study: "Study", storage: "RDBStorage", number: int) -> "Trial":
+    """Return a stored trial as one that accepts reports."""
     from optuna.trial import Trial
 
     study_id = storage.get_study_id_from_name(study.study_name)
     return Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
 
-def as_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
-    """Return a stored trial of the search in `folder` as the job that it was."""
+def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
+    """Return a stored trial of the search in `folder` as a job that has ended."""
     from optuna.trial import TrialState
 
     attrs = trial.user_attrs
-    job = SweepJob(overrides=attrs[WORDS], name=f"trial {trial.number}: {' '.join(swept(trial))}")
+    job = SweepJob(overrides=attrs[OVERRIDES], name=f"trial {trial.number}: {' '.join(swept(trial))}")
     job.folder = RunFolder(folder / attrs[FOLDER]) if FOLDER in attrs else None
     job.seconds = attrs.get(SECONDS)
     if trial.state == TrialState.COMPLETE:
@@ -124,6 +110,6 @@ def as_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
 
 
 def swept(trial: "FrozenTrial") -> Sequence[str]:
-    """Return the words of a trial that the others have not."""
-    words: Sequence[str] = trial.user_attrs[WORDS]
-    return words[len(words) - len(trial.params) :]
+    """Return the overrides of a trial that are not common to all trials."""
+    overrides: Sequence[str] = trial.user_attrs[OVERRIDES]
+    return overrides[len(overrides) - len(trial.params) :]
