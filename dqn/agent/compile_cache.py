@@ -122,7 +122,7 @@ def compile_library(
     if kept and len(used) > len(outside):
         raise ValueError("it uses a tensor that is neither a parameter nor a buffer of the network")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's compiler warns of its own calls
+        warnings.simplefilter("ignore")  # of calls within torch's compiler
         library = os.path.join(folder, path.name)
         known = list_options()  # they differ between versions of torch
         options = {

@@ -143,7 +143,7 @@ def test_what_is_kept_uses_no_tensor_that_a_later_process_cannot_find(cache):
 
 @pytest.mark.slow
 def test_operations_without_an_interface_are_refused(cache):
-    with pytest.raises(ValueError, match="not in torch.s C"):
+    with pytest.raises(ValueError, match="not in torch's C"):
         graph.compiled_graph(torch.linalg.qr, (numbers(0),), [], "this one")
     assert not list(cache.glob("*.so"))
 

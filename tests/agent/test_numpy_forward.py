@@ -5,13 +5,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from heads import HEADS, NOISY
+from heads import HEADS, NOISY, make_network
 from torch import nn
 
 from dqn.agent.numpy_forward import numpy_forward, one_hot, translated
 from dqn.agent.rng import NumpyRng, TorchRng
-from dqn.network import MLP, DuelingStreams, Linear, QNetwork, SingleStream, flatten
-from dqn.types import EnvSpec, ObsSpec
+from dqn.network import MLP, DuelingStreams, Linear, SingleStream, flatten
+from dqn.types import ObsSpec
 
 SPECS = {
     "numbers": ObsSpec((2, 3), np.dtype(np.float32), 0, 1.0),
@@ -20,38 +20,11 @@ SPECS = {
 }
 
 
-SINGLE = partial(SingleStream, hidden_sizes=[])
-
-
-def make(
-    obs: ObsSpec,
-    *,
-    torso=MLP,
-    sizes=(16, 8),
-    layer_norm=False,
-    streams=SINGLE,
-    head=HEADS["expected"],
-    layer=Linear,
-    low=None,
-    high=None,
-) -> QNetwork:
-    return QNetwork(
-        obs_low=low,
-        obs_high=high,
-        torso=partial(torso, hidden_sizes=list(sizes), layer_norm=layer_norm),
-        streams=streams,
-        head=head,
-        layer=layer,
-        spec=EnvSpec(obs, 3, None),
-        generators=[torch.Generator().manual_seed(k) for k in range(2)],
-    )
-
-
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("sizes", [(), (16,), (16, 8)])
 def test_equals_torch_before_and_after_an_update(name, sizes):
     spec = SPECS[name]
-    network = make(spec, sizes=sizes)
+    network = make_network(spec, sizes=sizes)
     flat = flatten(network, torch.device("cpu"))
     forward = numpy_forward(network, is_random=False)
     rng = np.random.default_rng(0)
@@ -93,7 +66,7 @@ class Torso(MLP):
 def test_what_numpy_cannot_follow_stays_in_torch(monkeypatch, change, translates):
     """Operations and uses that NumPy's twin does not cover, and branches on values that a trace lacks."""
     monkeypatch.setattr(Torso, "change", staticmethod(change))
-    forward = numpy_forward(make(SPECS["numbers"], torso=Torso), is_random=False)
+    forward = numpy_forward(make_network(SPECS["numbers"], torso=Torso), is_random=False)
     assert (forward is not None) == translates
 
 
@@ -102,7 +75,7 @@ def test_one_hot_by_hand():
 
 
 def test_a_range_of_observations_equals_torch():
-    network = make(
+    network = make_network(
         SPECS["numbers"], low=[-1.0, -2.0, 0.0, 0.0, 0.0, -0.07], high=[1.0, 2.0, 1.0, 4.0, 0.5, 0.07]
     )
     flatten(network, torch.device("cpu"))
@@ -118,7 +91,7 @@ def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     """With an rng and without; a value of parameters alone, such as the embedding, follows them."""
     streams = partial(DuelingStreams if more else SingleStream, hidden_sizes=[5] * more)
     parts = {"sizes": [6], "layer_norm": more, "streams": streams, "head": HEADS[name], "layer": layer}
-    network = make(SPECS["numbers"], **parts)
+    network = make_network(SPECS["numbers"], **parts)
     flat = flatten(network, torch.device("cpu"))
     forward = numpy_forward(network, is_random=True)
     generator = torch.Generator().manual_seed(0)
@@ -138,7 +111,7 @@ def test_a_value_of_parameters_alone_follows_them():
         def forward(self, x, rng):
             return super().forward(x, rng) * torch.sqrt(torch.abs(self.layers[0].weight)).mean((1, 2), True)
 
-    network = make(SPECS["numbers"], torso=Normalized)
+    network = make_network(SPECS["numbers"], torso=Normalized)
     flat = flatten(network, torch.device("cpu"))
     forward = numpy_forward(network, is_random=False)
     flat.value.mul_(2)
