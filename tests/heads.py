@@ -1,8 +1,23 @@
-"""Partial constructors of every head, with small numbers, and of a noisy layer."""
+"""Constructors of small networks: every head, a noisy layer, and a whole Q-network."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from dqn.network import CategoricalHead, ExpectedHead, ImplicitQuantileHead, Noisy, QuantileHead
+import torch
+
+from dqn.network import (
+    MLP,
+    CategoricalHead,
+    ExpectedHead,
+    ImplicitQuantileHead,
+    Linear,
+    Noisy,
+    QNetwork,
+    QuantileHead,
+    SingleStream,
+)
+from dqn.types import EnvSpec, ObsSpec
 
 HEADS = {
     "expected": partial(ExpectedHead, huber_delta=1.0),
@@ -18,3 +33,19 @@ HEADS = {
     ),
 }
 NOISY = partial(Noisy, sigma=0.5)
+SINGLE = partial(SingleStream, hidden_sizes=[])
+
+
+def generators(count: int = 2) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(k) for k in range(count)]
+
+
+def make_network(
+    obs: ObsSpec, *, num_seeds: int = 2, torso: Any = MLP, sizes: Sequence[int] = (7, 5), **parts: Any
+) -> QNetwork:
+    """Return a network for 3 actions, whose layers are linear and whose head is expected unless given."""
+    layer_norm = parts.pop("layer_norm", False)
+    parts = {"streams": SINGLE, "head": HEADS["expected"], "layer": Linear, **parts}
+    parts["torso"] = partial(torso, hidden_sizes=list(sizes), layer_norm=layer_norm)
+    ends = {"obs_low": parts.pop("low", None), "obs_high": parts.pop("high", None)}
+    return QNetwork(**ends, **parts, spec=EnvSpec(obs, 3, None), generators=generators(num_seeds))

@@ -11,16 +11,14 @@ from dqn.types import Array, Bools, Floats, Integers
 
 
 class Actor:
-    """Acts epsilon-greedily by a policy in E environments of each of K seeds.
-
-    It holds what acting needs beyond the parameters; `Policy.actor` makes it.
+    """Acts epsilon-greedily in E environments of each of K seeds; `Policy.actor` makes it.
 
     Args:
-        q_values: action values [K, E, A] of observations [K, E, ...] and of noise.
+        q_values: maps observations [K, E, ...] and an rng to action values [K, E, A].
         num_actions: A.
-        exploration: two numbers in [0, 1) for each environment, [K, E, 2]: whether to explore, and which
-            action then; None: the actor is greedy.
-        noise: random numbers for a network that uses some; None: it uses none.
+        exploration: two numbers in [0, 1) for each environment, [K, E, 2]: whether to explore, and the random
+            action; None: the actor is greedy.
+        noise: rng of the network; None if it uses none.
     """
 
     def __init__(
@@ -35,30 +33,32 @@ class Actor:
         self.exploration, self.noise = exploration, noise
 
     def act(self, obs: Array, epsilon: float = 0.0, playing: Bools | None = None) -> Integers:
-        """Return actions [K, E]: any action with probability epsilon, otherwise the first of the best.
+        """Return actions [K, E]: uniformly random with probability epsilon, otherwise the first of the best.
 
         Args:
             obs: observations [K, E, ...].
-            epsilon: the probability of a random action.
-            playing: the seeds [K] with an environment that is not paused; the others use up no random
-                numbers. None: all.
+            epsilon: probability of a random action.
+            playing: whether any environment of a seed is running [K]; a seed that waits draws no random
+                numbers. None: all are running.
 
         Raises:
-            ValueError: epsilon is positive and the actor is greedy.
+            ValueError: epsilon is positive, but the actor is greedy.
         """
+        if playing is None:
+            playing = np.ones(len(obs), np.bool_)
         if self.noise is not None:
-            self.noise.using = np.ones(len(obs), bool) if playing is None else playing
+            self.noise.using = playing
         if self.exploration is None:
             if epsilon > 0:
-                raise ValueError("a greedy actor has no random numbers to explore with")
+                raise ValueError(f"epsilon is {epsilon}, but the actor is greedy: make it with `exploration`")
             return self._greedy(obs)
-        uniforms: Floats = self.exploration.next(np.ones(len(obs), bool) if playing is None else playing)
+        uniforms: Floats = self.exploration.next(playing)
         explores = uniforms[..., 0] < epsilon
         count = np.count_nonzero(explores)
         if count == 0:
             return self._greedy(obs)
         random: Integers = (uniforms[..., 1] * self.num_actions).astype(np.int64)
-        if count == explores.size and self.noise is None:  # noise is drawn whatever other seeds do
+        if count == explores.size and self.noise is None:  # noise is drawn regardless of other seeds
             return random
         return np.where(explores, random, self._greedy(obs))
 
@@ -71,10 +71,10 @@ class Actor:
         return {name: part.state_dict() for name, part in parts.items() if part is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to where `state_dict` was.
+        """Restore what `state_dict` returned.
 
         Raises:
-            KeyError: the state is of an actor without such random numbers.
+            KeyError: the state is of an actor without `exploration` or `noise`, which this one has.
         """
         if self.exploration is not None:
             self.exploration.load_state_dict(state["exploration"])

@@ -1,6 +1,7 @@
-"""The agent: it acts by its online network and learns from samples, for K seeds in lock step."""
+"""The agent: acts by its online network and learns from samples, for K seeds in lock step."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
@@ -8,36 +9,29 @@ from torch import Tensor, nn
 
 from dqn.agent.backup import ActionValues, Backup
 from dqn.agent.compile_cache import description
-from dqn.agent.compiled_update import CompiledGradient, EagerGradient, GradientStep, LearningRng, repays
+from dqn.agent.compiled_update import CompiledGradient, GradientStep, LearningRng, repays
 from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import MakeNetwork, QNetwork
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
-from dqn.types import (
-    Batch,
-    EnvSpec,
-    Positive,
-    Probability,
-    Sample,
-    Update,
-)
+from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
 
 
 class Agent:
-    """Deep Q-learning: Mnih et al. (2015), with the backup and the return distribution that it is given.
+    """Deep Q-learning with any backup and return distribution. Mnih et al. (2015), algorithm 1.
 
     Args:
         network: makes the Q-network, online and target.
         backup: how the next state is valued.
         optimizer: makes an optimizer of the parameters of all seeds; it must be elementwise.
-        lr: its learning rate.
-        lr_schedule: the share of `lr` at each tick.
+        lr: learning rate.
+        lr_schedule: factor of `lr` at each tick.
         gamma: discount of one step.
-        max_grad_norm: each seed's gradient is scaled down to this norm; None: never.
-        compile: whether to compile the update; "auto": where the planned updates repay it.
-        planned_updates: of the whole run.
+        max_grad_norm: largest norm of each seed's gradient; larger ones are scaled to it. None: no limit.
+        compile: whether to compile the update; "auto": if that saves time over the planned updates.
+        planned_updates: updates of the whole run.
         spec: observations and actions.
         seeds: the K seeds.
         num_envs: environments per seed, E.
@@ -78,19 +72,17 @@ class Agent:
         leaf = nn.Parameter(self._parameters.value)
         leaf.grad = self._parameters.gradient
         self.optimizer = optimizer([leaf], lr=lr)
-        self._choose(repays(planned_updates, len(seeds)) if compile == "auto" else compile)
+        self._set_compiles(repays(planned_updates, len(seeds)) if compile == "auto" else compile)
 
-    def _choose(self, compiles: bool) -> None:
-        """Let updates be compiled or not; which it is stays so when a run is resumed."""
+    def _set_compiles(self, compiles: bool) -> None:
+        """Set whether updates are compiled, which stays the same when a run is resumed."""
         self.compiles = compiles
-        self._gradient: GradientStep = (
-            self._compiled_gradient() if compiles else EagerGradient(self.gradient, self.rng)
-        )
-
-    def _compiled_gradient(self) -> CompiledGradient:
+        self._gradient: GradientStep = partial(self.gradient, rng=self.rng)
+        if not compiles:
+            return
         networks = self.online, self.target
         constants = (tensor for each in networks for tensor in (*each.parameters(), *each.buffers()))
-        return CompiledGradient(
+        self._gradient = CompiledGradient(
             self.gradient,
             self.rng,
             tensors=[*constants, self._parameters.gradient],
@@ -101,14 +93,14 @@ class Agent:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
         priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
-        self.optimizer.step()  # its parameter's .grad is the buffer that _gradient has filled
+        self.optimizer.step()  # its parameter's .grad is the buffer that _gradient filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
 
     def gradient(self, batch: Batch, weight: Tensor, rng: LearningRng) -> tuple[Tensor, Tensor]:
         """Set each seed's gradient of its mean weighted loss, clipped.
 
         Returns:
-            The priorities [K, B], and [3, K]: the loss, the mean value of taken actions, the gradient's norm.
+            The priorities [K, B], and [3, K]: loss, mean value of the taken actions, norm of the gradient.
         """
         losses, priority, q = self.losses(batch, rng)
         loss = (losses * weight).mean(-1)
@@ -120,7 +112,7 @@ class Agent:
         return priority, torch.stack((loss.detach(), q, norm))
 
     def losses(self, batch: Batch, rng: LearningRng) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss and the priority of each sample [K, B], and the mean value of taken actions [K]."""
+        """Return the loss and priority of each sample [K, B], and the mean value of the taken actions [K]."""
         prediction = self.online(batch.obs, rng("prediction")).at(batch.action)
         with torch.no_grad():
             following = self.target(batch.next_obs, rng("target"))
@@ -132,11 +124,11 @@ class Agent:
         return prediction.loss(goal), priority, q
 
     def sync_target(self, tau: float) -> None:
-        """Move the target network to tau * online + (1 - tau) * target; at tau = 1 that is a copy."""
+        """Move the target network to tau * online + (1 - tau) * target; tau = 1 copies the online network."""
         self._target_parameters.lerp_(self._parameters.value, tau)
 
     def state_dict(self) -> State:
-        """Return what learning needs beyond the policy."""
+        """Return the state of learning, which the online network's parameters are not part of."""
         return {
             "compiles": self.compiles,
             "target": {name: leaf.detach() for name, leaf in self.target.named_parameters()},
@@ -146,7 +138,7 @@ class Agent:
         }
 
     def load_state_dict(self, state: State) -> None:
-        self._choose(state["compiles"])
+        self._set_compiles(state["compiles"])
         copy_leaves(self.target, state["target"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.actor.load_state_dict(state["actor"])
@@ -154,5 +146,5 @@ class Agent:
 
 
 def action_values(network: QNetwork, rng: LearningRng) -> ActionValues:
-    """Return the network's values [K, B, A] as a function of observations, by an rng for actions."""
+    """Return the network's action values [K, B, A] as a function of observations."""
     return lambda obs: network(obs, rng("action")).mean()

@@ -1,4 +1,4 @@
-"""Backups: how the next state is valued, as a policy over its actions and an addition to the reward."""
+"""Backups: the value of the next state, as a policy over its actions and a bonus to the reward."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -9,27 +9,29 @@ from torch import Tensor
 from dqn.types import Batch, NotPositive, Positive, Probability
 
 ActionValues = Callable[[Tensor], Tensor]
-"""Observations [K, B, ...] to the expected returns of their actions [K, B, A]."""
+"""Maps observations [K, B, ...] to the expected returns of all actions [K, B, A]."""
 
 
 class Backup(Protocol):
+    """Values the next state of each transition."""
+
     def __call__(
         self, batch: Batch, q_next: Tensor, online: ActionValues, target: ActionValues
     ) -> tuple[Tensor, Tensor | float]:
-        """Return the policy [K, B, A] that mixes the target network's values of next_obs, and a bonus [K, B].
+        """Return the policy at next_obs [K, B, A] and a bonus that is added to the reward [K, B].
 
-        The bonus is added to the reward.
+        The policy weights the target network's return distributions of the actions.
 
         Args:
-            batch: the sample.
-            q_next: the target network's values of next_obs [K, B, A].
-            online: the online network.
-            target: the target network.
+            batch: transitions [K, B, ...].
+            q_next: the target network's action values at next_obs [K, B, A].
+            online: action values by the online network.
+            target: action values by the target network.
         """
 
 
 class Greedy:
-    """The target network's best action. Mnih et al. (2015), algorithm 1."""
+    """The best action of the target network. Mnih et al. (2015), algorithm 1."""
 
     def __call__(
         self, batch: Batch, q_next: Tensor, online: ActionValues, target: ActionValues
@@ -38,7 +40,7 @@ class Greedy:
 
 
 class Double:
-    """The online network's best action. van Hasselt et al. (2016), eq. 4."""
+    """The best action of the online network. van Hasselt et al. (2016), eq. 4."""
 
     def __call__(
         self, batch: Batch, q_next: Tensor, online: ActionValues, target: ActionValues
@@ -47,17 +49,20 @@ class Double:
 
 
 class Munchausen:
-    """The target network's soft policy, and its scaled log-policy as a bonus. Vieillard et al. (2020), eq. 1.
+    """The target network's soft policy, its scaled log-policy as a bonus. Vieillard et al. (2020), eq. 1.
 
-    With pi = softmax(q / temperature), the bonus is alpha * [temperature * log pi(action | obs)] clipped to
-    [clip, 0], plus discount * temperature * entropy of pi at next_obs: the mean of q - temperature * log pi
-    is the mean of q plus that. With n-step returns, which the paper has not, the bonus is that of the first
-    step and the entropy that of the last state.
+    With pi = softmax(q / temperature), the bonus is
+
+        alpha * [temperature * log pi(action | obs)] clipped to [clip, 0] + discount * temperature * H(pi),
+
+    where the entropy H at next_obs turns the mean of q into the paper's mean of q - temperature * log pi.
+    The paper has one-step returns only; with n steps the log-policy is that of the first step and the entropy
+    that of the last state.
 
     Args:
-        temperature: in units of the learned return.
+        temperature: temperature of the softmax, in units of the learned return.
         alpha: scale of the log-policy.
-        clip: the least log-policy times temperature; 0 or less.
+        clip: lower bound of temperature * log pi; 0 or less.
     """
 
     def __init__(self, *, temperature: Positive, alpha: Probability, clip: NotPositive) -> None:

@@ -1,11 +1,12 @@
-"""Functions of tensors as compiled graphs; later processes find them by what describes the function."""
+"""Functions of tensors as compiled graphs, which later processes find by a description of the function."""
 
 import hashlib
 import os
 import platform
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,18 @@ import torch
 from torch import Tensor, fx, nn
 
 Graph = Callable[..., Sequence[Tensor]]
-"""A function of tensors; other tensors that it uses stay where they are."""
-
-Address = tuple[int, tuple[int, ...], tuple[int, ...], torch.dtype]
+"""A function of tensors. Other tensors that it uses keep their memory."""
 
 PACKAGE = Path(__file__).parents[1]
 SOURCES = [PACKAGE / "value.py", *sorted(PACKAGE.glob("network/*.py")), *sorted(PACKAGE.glob("agent/*.py"))]
-"""Files on which it depends what an update computes, and how it is compiled."""
+"""Files that determine what an update computes and how it is compiled."""
 
 
 def description(value: Any) -> str | None:
-    """Return a text that is the same in every process for equal objects of this package.
+    """Return a text that equal values have in every process; None if `value` contains anything custom.
 
-    Args:
-        value: numbers, text, tensors (by shape), collections, and classes and objects of this package, the
-            latter with all attributes.
-
-    Returns:
-        None where something is of another kind, such as a part of the user's own: what it computes may depend
-        on anything.
+    A value may be a number, a text, a tensor (described by its layout), a collection, or a class or object of
+    this package (described with all attributes). What a custom part computes may depend on anything else.
     """
     try:
         return describe(value)
@@ -42,11 +36,7 @@ def description(value: Any) -> str | None:
 
 
 def describe(value: Any) -> str:
-    """Return the description of a value.
-
-    Raises:
-        TypeError: it has none.
-    """
+    """Return the description of a value, or raise TypeError."""
     if value is None or isinstance(value, bool | int | float | str | np.dtype | torch.dtype):
         return repr(value)
     if isinstance(value, Tensor):
@@ -69,66 +59,61 @@ def describe(value: Any) -> str:
 def compiled_graph(
     function: Graph, given: Sequence[Tensor], outside: Sequence[Tensor], described: str | None
 ) -> Graph:
-    """Return `function` compiled, unless an earlier process compiled what has the same description.
+    """Return the compiled `function`, on the CPU from the cache if it has a description.
 
     Args:
-        function: what is to be compiled.
-        given: what it may be given; others must have their shapes, strides and types.
-        outside: other tensors that it uses or writes, in an order that is the same in every process.
-        described: description of the function, None to compile in every process.
+        function: the function to compile.
+        given: example arguments; later ones must have their shapes, strides and types.
+        outside: other tensors that it reads or writes, in an order that is the same in every process.
+        described: description of the function; None to compile it in every process.
 
     Raises:
-        ValueError: it cannot be compiled.
-        RuntimeError: it cannot be compiled.
+        ValueError, RuntimeError: the function cannot be compiled.
     """
     if given[0].device.type != "cpu":
         return new_graph(function, given, outside)
     if described is None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.so"
-            return loaded(path, compile_library(function, given, outside, path=path))
+            return load(path, compile_library(function, given, outside, path=path))
     path = cache_folder() / f"{key(described, given, outside)}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_suffix(".lock")):
-            if not path.exists():  # by now
-                compile_library(function, given, outside, path=path, kept=True)
-    try:
-        return loaded(path, outside)
-    except RuntimeError:  # the file was damaged
+    with suppress(RuntimeError):  # the library is missing or damaged
+        return load(path, outside)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_suffix(".lock")):
+        with suppress(RuntimeError):  # another process may have compiled it by now
+            return load(path, outside)
         compile_library(function, given, outside, path=path, kept=True)
-        return loaded(path, outside)
+        return load(path, outside)
 
 
-def loaded(path: Path, outside: Sequence[Tensor]) -> Graph:
-    """Return the function in a library, which also uses the tensors `outside`."""
+def load(path: Path, outside: Sequence[Tensor]) -> Graph:
+    """Return the function that a library holds, on the tensors `outside`."""
     library = torch._C._aoti.AOTIModelContainerRunnerCpu(str(path), 1)
     return lambda *given: library.run([*given, *outside])
 
 
 def key(described: str, given: Sequence[Tensor], outside: Sequence[Tensor]) -> str:
-    """Return the name of a library: it is for this system, this code and these shapes."""
-    circumstances = (
-        described,
-        describe([*given, *outside]),
-        torch.__version__,
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        platform.libc_ver(),
-        processor(),
+    """Return the file name of a library: a hash of function, layouts, sources, torch and machine."""
+    conditions = (
+        *(described, describe([*given, *outside])),
+        *(torch.__version__, torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()),
+        *(platform.libc_ver(), processor()),
     )
     sources = [file.read_bytes() for file in SOURCES]
-    return hashlib.sha256(b"".join([repr(circumstances).encode(), *sources])).hexdigest()[:32]
+    return hashlib.sha256(b"".join([repr(conditions).encode(), *sources])).hexdigest()[:32]
 
 
 def compile_library(
     function: Graph, given: Sequence[Tensor], outside: Sequence[Tensor], *, path: Path, kept: bool = False
 ) -> list[Tensor]:
-    """Write a library that computes `function` of the tensors `given` and `outside`; return the latter.
+    """Write a library that computes `function`; return the tensors that it takes after its arguments.
+
+    Those are `outside`, and then any further tensor that the function uses.
 
     Raises:
-        ValueError: it has operations that need Python, or it uses a tensor that is not `outside` and is kept;
-            if it is not kept, the tensor becomes one of those.
+        ValueError: the function has operations that need Python, or the library is to be kept and there are
+            such further tensors.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     from torch._inductor import aot_compile, list_options
@@ -137,24 +122,24 @@ def compile_library(
     if kept and len(used) > len(outside):
         raise ValueError("it uses a tensor that is neither a parameter nor a buffer of the network")
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's compiler, of calls of its own
+        warnings.simplefilter("ignore")  # of calls within torch's compiler
         library = os.path.join(folder, path.name)
-        known = list_options()  # other versions have others
+        known = list_options()  # they differ between versions of torch
         options = {
             "aot_inductor.output_path": library,
-            "aot_inductor.precompile_headers": False,  # 140 MB in a temporary folder, and slower at first
-            "aot_inductor.compile_wrapper_opt_level": "O0",  # it calls the kernels, which are optimized
+            "aot_inductor.precompile_headers": False,  # it takes 140 MB and more time than it saves
+            "aot_inductor.compile_wrapper_opt_level": "O0",  # the wrapper only calls the optimized kernels
         }
         with torch.no_grad():
             aot_compile(traced, (*given, *used), options={x: options[x] for x in options.keys() & known})
-        if any('"nodes"' in file.read_text() for file in Path(folder).glob("*.json")):  # how to call them
-            raise ValueError("some of its operations are none of torch's C++ interface")
+        if any('"nodes"' in file.read_text() for file in Path(folder).glob("*.json")):  # calls of Python
+            raise ValueError("some of its operations are not in torch's C++ interface")
         os.replace(library, path)
     return used
 
 
 def new_graph(function: Graph, given: Sequence[Tensor], outside: Sequence[Tensor]) -> Graph:
-    """Return `function` compiled, parts of which may be found in the compiler's own cache."""
+    """Return `function` compiled in this process; torch's compiler caches parts of it."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder()))
     from torch._guards import TracingContext, tracing
     from torch._inductor import compile as compile_graph
@@ -171,12 +156,12 @@ def new_graph(function: Graph, given: Sequence[Tensor], outside: Sequence[Tensor
 def traced_graph(
     function: Graph, given: Sequence[Tensor], outside: Sequence[Tensor]
 ) -> tuple[fx.GraphModule, list[Tensor]]:
-    """Return what `function` does, as a graph of the tensors `given` and of others, and the others.
+    """Return `function` as a graph of the tensors `given` and of others, and those others.
 
-    Those are the tensors `outside` and then all that are neither given nor made within the function.
+    They are the tensors `outside`, then any that are neither given nor created within the function.
 
     Raises:
-        ValueError: these are not the same tensors each time.
+        ValueError: the function uses other tensors at each call.
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -184,7 +169,7 @@ def traced_graph(
     found = captured(traced)
     if [address(tensor) for tensor in found.values()] != [address(x) for x in captured(again).values()]:
         raise ValueError(
-            "it is another one each time; tensors that a network keeps can be changed in place only"
+            "it uses other tensors at each call; tensors that a network keeps must change in place"
         )
     used = {address(tensor): tensor for tensor in (*outside, *found.values())}
     *_, last = traced.graph.find_nodes(op="placeholder")
@@ -196,16 +181,16 @@ def traced_graph(
         if node.target in found:
             node.replace_all_uses_with(inputs[address(found[node.target])])
             traced.graph.erase_node(node)
-    for name in found:  # else the compiler makes them inputs, too
+    for name in found:  # or the compiler would make them inputs, too
         delattr(traced, name)
     for node in traced.graph.nodes:
-        node.meta.clear()  # examples of values, of which the compiler wants its own
+        node.meta.clear()  # example values; the compiler makes its own
     traced.recompile()
     return traced, list(used.values())
 
 
 def captured(traced: fx.GraphModule) -> dict[str, Tensor]:
-    """Return the tensors of a graph by name, but for constants that are made of numbers in each call."""
+    """Return the tensors of a graph by name, except constants that each call makes of numbers."""
     constant = torch.ops.aten.lift_fresh_copy.default
     return {
         node.target: getattr(traced, node.target)
@@ -214,23 +199,23 @@ def captured(traced: fx.GraphModule) -> dict[str, Tensor]:
     }
 
 
-def address(tensor: Tensor) -> Address:
-    """Return where a tensor's numbers are and how they are read: views that share all of it are one."""
+def address(tensor: Tensor) -> Hashable:
+    """Return memory address and layout of a tensor, which are equal for views of the whole of it."""
     return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
 def processor() -> str:
-    """Return what tells processors apart for which code is compiled differently."""
+    """Return a text that differs between processors for which code is compiled differently."""
     names = ("model name", "flags", "Features", "CPU part")
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
         lines = []
-    told = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
-    return "\n".join([*told, *(line for line in lines if line.startswith(names))])
+    kind = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
+    return "\n".join([*kind, *(line for line in lines if line.startswith(names))])
 
 
 def cache_folder() -> Path:
-    """Return where compiled graphs are kept, so that the next process finds them."""
+    """Return the folder of compiled graphs, which all processes of a user share."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "dqn" / "compiled"

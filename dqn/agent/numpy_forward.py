@@ -1,9 +1,10 @@
-"""The forward pass in NumPy: for one observation torch's dispatcher costs several times the arithmetic."""
+"""The forward pass in NumPy: for few observations torch's dispatcher costs several times the arithmetic."""
 
 import operator
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,19 +13,19 @@ from torch import Tensor, fx, nn
 
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import QNetwork
-from dqn.types import Array, Floats, Role
+from dqn.types import Array, Floats
 
 
 class ForwardPass(Protocol):
     """Action values of observations, in NumPy arrays."""
 
     def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
-        """Return action values [K, E, A] of observations [K, E, ...]; without rng nothing varies."""
+        """Return action values [K, E, A] of observations [K, E, ...]; without rng nothing is random."""
         ...
 
 
 class TorchForward:
-    """A network's forward pass as it is, on its device."""
+    """The forward pass of a network in torch, on its device."""
 
     def __init__(self, network: QNetwork, device: torch.device) -> None:
         self._network, self._device = network, device
@@ -37,37 +38,42 @@ class TorchForward:
 
 
 class NumpyForward:
-    """The action values of observations, on the network's own memory: parameters are read where they lie.
+    """The forward pass of a network on the CPU in NumPy, on the memory of the network's parameters.
 
     Args:
-        steady: the values as a function of observations.
-        varying: the values as a function of observations and NumpyRng; None if nothing varies.
+        network: the Q-network, which is traced.
+        is_random: whether it uses the rng that it is given.
+
+    Raises:
+        Exception: the network cannot be traced, or NumPy lacks one of its operations.
     """
 
-    def __init__(self, steady: Callable[..., Floats], varying: Callable[..., Floats] | None) -> None:
-        self._steady, self._varying = steady, varying
+    def __init__(self, network: QNetwork, *, is_random: bool) -> None:
+        values = ActionValues(network)
+        self._steady = translated(values, "forward")
+        self._random = translated(values, "random") if is_random else None
 
     def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
-        if rng is None or self._varying is None:
+        if rng is None or self._random is None:
             return self._steady(obs)
-        return self._varying(obs, rng)
+        return self._random(obs, rng)
 
 
 def one_hot(x: Array, count: int) -> Floats:
-    """Return [*, count] for integers x [*]."""
+    """Return integers x [*] one-hot [*, count]."""
     hot = np.zeros((*x.shape, count), np.float32)
     np.put_along_axis(hot, x[..., None], 1, axis=-1)
     return hot
 
 
 def flatten(x: Array, start: int, end: int = -1) -> Array:
-    """Return x with its axes from `start` to `end` as one."""
+    """Return x with the axes from `start` to `end` joined."""
     end %= x.ndim
     return x.reshape((*x.shape[:start], -1, *x.shape[end + 1 :]))
 
 
 def unflatten(x: Array, axis: int, sizes: tuple[int, ...]) -> Array:
-    """Return x with one axis as several."""
+    """Return x with an axis split into several."""
     axis %= x.ndim
     return x.reshape((*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
 
@@ -77,8 +83,10 @@ def log_softmax(x: Any, axis: int) -> Any:
     return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
 
 
-def layer_norm(x: Any, shape: tuple[int], weight: None, bias: None, eps: float) -> Any:
-    """Return x with mean 0 and variance 1 over its last axis."""
+def layer_norm(x: Any, shape: tuple[int], weight: Any, bias: Any, eps: float) -> Any:
+    """Return x with mean 0 and variance 1 over its last axis; `weight` and `bias` should be None."""
+    if weight is not None or bias is not None:
+        raise NotImplementedError
     centered = x - x.mean(-1, keepdims=True)
     return centered / np.sqrt(np.square(centered).mean(-1, keepdims=True) + np.float32(eps))
 
@@ -123,14 +131,14 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "float": to_float,
     "long": np.int64,
 }
-"""Functions and methods of torch, in NumPy: functions with names, as the generated code needs."""
+"""Torch's functions and methods to NumPy's. The generated code refers to them by name, so no lambdas."""
 
 METHODS = {"squeeze", "sum", "normal", "uniform"}
 """Methods that NumPy's arrays and NumpyRng have under the same name, with the same arguments."""
 
 
 class ActionValues(nn.Module):
-    """Observations to expected returns, for tracing."""
+    """Observations [K, B, ...] to expected returns [K, B, A]."""
 
     def __init__(self, network: QNetwork) -> None:
         super().__init__()
@@ -139,107 +147,86 @@ class ActionValues(nn.Module):
     def forward(self, obs: Tensor) -> Tensor:
         return self.network.forward(obs).mean()
 
-    def varying(self, obs: Tensor, rng: Any) -> Tensor:
-        """Return the values by random numbers: drawing them is a part of the trace, the role is not."""
-        return self.network.forward(obs, TracedRng(rng)).mean()
-
-
-class TracedRng:
-    """An rng for acting, from whatever stands for it in a trace."""
-
-    role: Role = "acting"
-
-    def __init__(self, rng: Any) -> None:
-        self.normal, self.uniform = rng.normal, rng.uniform
+    def random(self, obs: Tensor, rng: Any) -> Tensor:
+        """Return the values for acting; `rng` may be a proxy of one, which cannot be asked for its role."""
+        acting: Any = SimpleNamespace(role="acting", normal=rng.normal, uniform=rng.uniform)
+        return self.network.forward(obs, acting).mean()
 
 
 TRACING = threading.Lock()
-"""Held while tracing: torch.fx patches modules of the whole process and puts them back in order."""
+"""Held while tracing: torch.fx patches torch.nn.Module for the whole process and restores it in order."""
 
 
 class Tracer(fx.Tracer):
-    """Traces a method of a module, also what depends on its parameters and constants alone.
-
-    While it traces, torch.fx makes every module of the process call it, which must not reach other threads.
-    """
+    """Traces a method of a module and of its parts, including operations on parameters alone."""
 
     proxy_buffer_attributes = True
 
     def __init__(self, method: str) -> None:
         super().__init__()
         self.traced_func_name = method
-        self._thread = threading.get_ident()
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if threading.get_ident() != self._thread:
-            return forward(*args, **kwargs)
-        return super().call_module(m, forward, args, kwargs)
+        """Run `forward`: while tracing, torch.fx sends every module here, also those of other threads."""
+        return forward(*args, **kwargs)
 
 
 @contextmanager
 def traceable(network: nn.Module) -> Iterator[None]:
-    """Let a trace follow the parameters; `flatten` makes them plain attributes, which are constants to it."""
-    hidden: list[tuple[nn.Module, dict[str, Any]]] = []
+    """Hide the plain attributes that `flatten` makes of parameters; a trace would copy their values."""
+    hidden: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for module in network.modules():
-        names = vars(module).keys() & (module._parameters.keys() | module._buffers.keys())
-        hidden.append((module, {name: vars(module).pop(name) for name in names}))
+        attributes, tensors = vars(module), module._parameters.keys() | module._buffers.keys()
+        hidden.append((attributes, {name: attributes.pop(name) for name in attributes.keys() & tensors}))
     try:
         yield
     finally:
-        for module, tensors in hidden:
-            vars(module).update(tensors)
+        for attributes, plain in hidden:
+            attributes.update(plain)
 
 
 def numpy_forward(network: QNetwork, *, is_random: bool) -> NumpyForward | None:
-    """Return the action values of observations by NumPy.
+    """Return the forward pass of a network in NumPy; None if there is none or it differs from torch's.
 
     Args:
-        network: the Q-network, which is traced once.
-        is_random: whether it uses random numbers where it gets some.
-
-    Returns:
-        None where the network is not on the CPU, cannot be traced or uses an operation that is neither in
-        FUNCTIONS nor in METHODS, or where NumPy does not give what torch gives.
+        network: the Q-network. It must be on the CPU and use only the operations in FUNCTIONS and METHODS.
+        is_random: whether it uses the rng that it is given.
     """
     if any(leaf.device.type != "cpu" for leaf in network.parameters()):
         return None
     try:
-        values = ActionValues(network)
-        varying = translated(values, "varying") if is_random else None
-        forward = NumpyForward(translated(values, "forward"), varying)
+        forward = NumpyForward(network, is_random=is_random)
         return forward if agrees(forward, network, is_random=is_random) else None
-    except Exception:  # a network of the user's own may do anything that tracing or NumPy cannot follow
+    except Exception:  # a custom network may do anything that tracing or NumPy cannot follow
         return None
 
 
-@torch.no_grad()
 def agrees(forward: NumpyForward, network: QNetwork, *, is_random: bool) -> bool:
-    """Return whether NumPy gives what torch gives."""
+    """Return whether NumPy and torch give the same values of two zero observations, up to rounding."""
     num_seeds = next(network.parameters()).shape[0]
     obs = np.zeros((num_seeds, 2, *network.obs.shape), network.obs.dtype)
-    for given in (False, True)[: 1 + is_random]:
-        ours, theirs = (NumpyRng(seeds=range(num_seeds), name="trial", role="acting") for _ in range(2))
-        numbers = TorchRng(theirs, torch.device("cpu")) if given else None
-        expected = network(torch.from_numpy(obs), numbers).mean()
-        if not np.allclose(forward(obs, ours if given else None), expected, atol=1e-5):
-            return False
-    return True
+    reference = TorchForward(network, torch.device("cpu"))
+    rngs = [NumpyRng(seeds=range(num_seeds), name="trial", role="acting") for _ in range(2)]
+    pairs = [(forward(obs), reference(obs))]
+    if is_random:
+        pairs.append((forward(obs, rngs[0]), reference(obs, rngs[1])))
+    return all(np.allclose(ours, theirs, atol=1e-5) for ours, theirs in pairs)
 
 
-def translated(values: nn.Module, method: str) -> Callable[..., Floats]:
-    """Return a method of a module in NumPy.
+def translated(module: nn.Module, method: str) -> Callable[..., Floats]:
+    """Return a method of a module, translated to NumPy.
 
     Raises:
         KeyError: an operation is neither in FUNCTIONS nor in METHODS.
     """
-    with TRACING, traceable(values):
-        graph = Tracer(method).trace(values)
+    with TRACING, traceable(module):
+        graph = Tracer(method).trace(module)
     constants = nn.Module()
     for i, node in enumerate(graph.nodes):
         if node.op == "get_attr":
-            array = operator.attrgetter(node.target)(values).detach().numpy()
+            array = operator.attrgetter(node.target)(module).detach().numpy()
             node.target = f"constant_{i}"
             setattr(constants, node.target, array)
         elif node.op == "call_function" or (node.op == "call_method" and node.target not in METHODS):

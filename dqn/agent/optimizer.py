@@ -1,4 +1,4 @@
-"""The optimizer of all parameters of all seeds, which are one buffer."""
+"""Optimizers of all parameters of all seeds, which are one buffer."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Protocol
@@ -13,10 +13,10 @@ Decay = Annotated[float, Ge(0), Lt(1)]
 
 
 class Optimizer(Protocol):
-    """What moves parameters by their gradients; those of torch.optim are such."""
+    """Moves parameters by their gradients; an optimizer of torch.optim or one like it."""
 
     param_groups: list[dict[str, Any]]
-    """The learning rate is the "lr" of the first."""
+    """The agent sets the "lr" of the first group before each step."""
 
     def step(self) -> Any: ...
 
@@ -34,22 +34,22 @@ class MakeOptimizer(Protocol):
 class Adam:
     """Adam, bias-corrected, by torch's fused kernel. Kingma and Ba (2015), algorithm 1.
 
-    It is torch.optim.Adam with fused=True, bit for bit. That one imports torch's compiler at its first step,
-    two CPU seconds of every run, and takes longer to find its state than the kernel to compute.
+    The results are those of torch.optim.Adam with fused=True, bit for bit. That class imports torch's
+    compiler at its first step (two CPU seconds), and finding its state takes longer than the kernel.
 
     Args:
-        betas: decay of the averages of the gradient and of its square, per update.
-        eps: added to the root of the second average.
-        params: tensors with gradients.
+        params: parameters with gradients.
         lr: learning rate.
+        betas: decay per update of the averages of the gradient and of its square.
+        eps: added to the root of the second average.
     """
 
     def __init__(
         self, params: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay], eps: Positive
     ) -> None:
         self.betas, self.eps = betas, eps
-        self.param_groups: list[dict[str, Any]] = [{"params": list(params), "lr": lr}]
-        leaves = self.param_groups[0]["params"]
+        leaves = list(params)
+        self.param_groups: list[dict[str, Any]] = [{"params": leaves, "lr": lr}]
         self._values: list[Tensor] = [leaf.detach() for leaf in leaves]
         self._averages: list[Tensor] = [torch.zeros_like(leaf) for leaf in self._values]
         self._squares: list[Tensor] = [torch.zeros_like(leaf) for leaf in self._values]

@@ -1,4 +1,4 @@
-"""A Q-network of K seeds: all that acting and evaluation need."""
+"""The policy: a Q-network of K seeds, all that acting and evaluation need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,20 +11,18 @@ from dqn.agent.numpy_forward import ForwardPass, TorchForward, numpy_forward
 from dqn.agent.rng import NumpyRng, uses_rng
 from dqn.network import MakeNetwork, flatten
 from dqn.seeding import Uniforms, integer
-from dqn.types import (
-    EnvSpec,
-)
+from dqn.types import EnvSpec
 
 State = dict[str, Any]
 
 
 class Policy:
-    """A Q-network of K seeds and how it acts: all that evaluation needs.
+    """A Q-network of K seeds, and its fast forward pass for acting.
 
     Args:
         network: makes the Q-network.
         spec: observations and actions.
-        seeds: each draws its parameters from its own stream.
+        seeds: the K seeds; each has its own stream of initial parameters.
         device: where the network computes.
     """
 
@@ -36,12 +34,12 @@ class Policy:
         self.num_actions = spec.num_actions
         self.device = device
         self.is_random = uses_rng(self.network, device)
-        """Whether the network uses random numbers where it gets some."""
+        """Whether the network uses the rng that it is given."""
         numpy = numpy_forward(self.network, is_random=self.is_random)
         self.q_values: ForwardPass = numpy or TorchForward(self.network, device)
 
     def actor(self, *, exploration: Uniforms | None = None, noise: NumpyRng | None = None) -> Actor:
-        """Return an actor by this policy; without random numbers to explore with it is greedy."""
+        """Return an actor that follows this policy; without `exploration` it is greedy."""
         return Actor(
             q_values=self.q_values, num_actions=self.num_actions, exploration=exploration, noise=noise
         )
@@ -54,7 +52,7 @@ class Policy:
 
 
 def parameter_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """Return what draws the parameters of each seed's network."""
+    """Return the generators of the seeds' initial parameters."""
     return [torch.Generator().manual_seed(integer(seed, "parameters")) for seed in seeds]
 
 
@@ -63,7 +61,7 @@ def copy_leaves(network: nn.Module, state: State) -> None:
     """Copy the tensors of `state` into the parameters of the same names.
 
     Raises:
-        ValueError: a name or a shape is not the network's.
+        ValueError: the names or shapes are not the network's.
     """
     leaves = dict(network.named_parameters())
     shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}

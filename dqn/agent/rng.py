@@ -1,4 +1,4 @@
-"""Random numbers for networks: noise and fractions, from a stream for each seed."""
+"""Random numbers for networks: the noise of layers and the fractions of IQN, from one stream per seed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from dqn.types import Bools, Floats, Rng, Role
 
 
 class NumpyRng:
-    """Random numbers as arrays, for acting; a seed that waits draws none and gets zeros.
+    """Random numbers as arrays, for acting. A seed that waits draws none and gets zeros.
 
     Args:
         seeds: the K seeds.
-        name: of the streams.
-        role: what the network is asked for.
+        name: name of their streams.
+        role: use of the network's values.
     """
 
     def __init__(self, *, seeds: Sequence[int], name: str, role: Role) -> None:
         self.role: Role = role
         self.streams = [stream(seed, name) for seed in seeds]
         self.using: Bools = np.ones(len(seeds), np.bool_)
-        """Seeds that draw [K]."""
+        """Whether each seed draws [K]."""
 
     def normal(self, size: int) -> Floats:
         return self._drawn(np.random.Generator.standard_normal, (size,))
@@ -34,7 +34,7 @@ class NumpyRng:
         return self._drawn(np.random.Generator.random, shape)
 
     def _drawn(self, draw: Callable[..., Any], shape: tuple[int, ...]) -> Floats:
-        """Return what a method of generators draws, [K, *shape]."""
+        """Return numbers [K, *shape] by `draw`, a method of generators."""
         numbers = np.zeros((len(self.streams), *shape), np.float32)
         for row, generator, using in zip(numbers, self.streams, self.using, strict=True):
             if using:
@@ -49,7 +49,7 @@ class NumpyRng:
 
 
 class TorchRng:
-    """Random numbers as tensors on a device; each call sets the role."""
+    """Random numbers as tensors on a device, for learning; each call sets the role."""
 
     def __init__(self, source: NumpyRng, device: torch.device) -> None:
         self.source, self.device = source, device
@@ -62,24 +62,24 @@ class TorchRng:
         return torch.from_numpy(self.source.uniform(*shape)).to(self.device)
 
     def __call__(self, role: Role) -> Rng:
-        """Return this rng, which has `role` until the next call."""
+        """Return this rng, with `role` until the next call."""
         self.role = role
         return self
 
 
 class Probe:
-    """An rng whose numbers are all one half and that knows whether it was asked."""
+    """An rng whose numbers are all 0.5, and which records whether it was used."""
 
     role: Role = "acting"
 
     def __init__(self, num_seeds: int, device: torch.device) -> None:
-        self.num_seeds, self.device, self.asked = num_seeds, device, False
+        self.num_seeds, self.device, self.is_used = num_seeds, device, False
 
     def normal(self, size: int) -> Tensor:
         return self.uniform(size)
 
     def uniform(self, *shape: int) -> Tensor:
-        self.asked = True
+        self.is_used = True
         return torch.full((self.num_seeds, *shape), 0.5, device=self.device)
 
 
@@ -90,4 +90,4 @@ def uses_rng(network: QNetwork, device: torch.device) -> bool:
     probe = Probe(num_seeds, device)
     obs = np.zeros((num_seeds, 1, *network.obs.shape), network.obs.dtype)
     network(torch.from_numpy(obs).to(device), probe)
-    return probe.asked
+    return probe.is_used

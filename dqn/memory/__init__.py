@@ -1,4 +1,4 @@
-"""Replay memory: a ring of rows, a reader of samples, a sampler of their starts."""
+"""Replay memory: a ring of rows, a sampler of the rows where samples start, a reader of the samples."""
 
 from dqn.memory.n_step import NStep
 from dqn.memory.prioritized import Prioritized

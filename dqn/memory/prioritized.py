@@ -1,4 +1,4 @@
-"""Prioritized sampling: rows whose values were predicted badly are drawn more often."""
+"""Prioritized sampling: transitions with larger TD errors are drawn more often."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -13,17 +13,18 @@ from dqn.types import Array, Floats, Integers, Positive, Probability
 
 
 class Prioritized:
-    """Start i is drawn with P(i) = p_i^alpha / sum_j p_j^alpha. Schaul et al. (2015), proportional variant.
+    """Draws start i with P(i) = p_i^alpha / sum_j p_j^alpha. Schaul et al. (2015), proportional variant.
 
-    The priority p_i is the magnitude of its latest TD error plus epsilon; that of a new start is the largest
-    that its seed has met so far, at first 1. Its weight in the loss is w_i = (N P(i))^-beta / max_j w_j,
-    where N, the number of starts, and the sum of all p^alpha cancel out.
+    The priority p_i is the magnitude of the latest TD error plus epsilon; a new start gets the largest
+    priority that its seed has had so far, initially 1. The weight in the loss is
+    w_i = (N P(i))^-beta / max_j w_j, from which N, the number of starts, and the sum of p^alpha cancel.
 
     Args:
         alpha: exponent of priorities; 0: all starts are equally likely.
-        beta: how far weights make up for that, 1: fully; a schedule over the transitions a seed has stored.
+        beta: schedule of the weights' exponent over the transitions that a seed has stored; at 1 weights
+            fully correct the bias of sampling.
         epsilon: added to the magnitude of each TD error.
-        max_weight: the largest weight, which is scaled to 1, is that of each seed's `batch` or `buffer`.
+        max_weight: whether max_j is over the sampled "batch" of a seed or its whole "buffer".
         ring: the rows.
         seeds: the K seeds.
     """
@@ -43,19 +44,19 @@ class Prioritized:
         self.streams = [stream(seed, "sampling") for seed in seeds]
         self._size = ring.num_envs * ring.rows
         self.tree = Tree(ufunc=np.add, empty=0.0, num_seeds=len(seeds), size=self._size)
-        """Its leaves are p^alpha, 0 where a row is no start."""
+        """Sums of p^alpha; the leaf of a row that is not a start is 0."""
         self.minima = None
         if max_weight == "buffer":
             self.minima = Tree(ufunc=np.minimum, empty=np.inf, num_seeds=len(seeds), size=self._size)
         self.largest = np.ones(len(seeds))
-        """Of each seed, the largest p^alpha that it has met."""
+        """Largest p^alpha that each seed has had [K]."""
         self._padding = self.tree.stride - self._size
         self._before = np.arange(len(seeds))[:, None] * self._padding  # leaf - row, [K, 1]
 
     def sample(self, batch_size: int) -> tuple[Integers, Floats]:
-        """Return the rows [K, B] of starts and their weights; each seed must have a start.
+        """Return rows where samples start [K, B] and their weights [K, B]; each seed must have a start.
 
-        One start is drawn from each of B equal ranges of the cumulated priorities (B.2.1).
+        Each of B equal ranges of the cumulated priorities gives one start (B.2.1).
         """
         fraction = np.empty((len(self.streams), batch_size))
         for numbers, generator in zip(fraction, self.streams, strict=True):
@@ -66,7 +67,7 @@ class Prioritized:
         return leaf - self._before, self._weights(self.tree.levels[0][leaf])
 
     def _weights(self, priority: Floats) -> Floats:
-        """Return the weights [K, B], float32, of starts with these p^alpha [K, B]."""
+        """Return the weights [K, B], float32, for p^alpha [K, B]."""
         least = priority.min(-1) if self.minima is None else self.minima.top.min(-1)
         stored = self.ring.stored.reshape(-1, self.ring.num_envs).sum(-1)
         beta = np.array([self.beta(count) for count in stored.tolist()])
@@ -74,12 +75,12 @@ class Prioritized:
         return weights
 
     def update(self, row: Integers, priority: Floats) -> None:
-        """Set the priorities of the starts at `row` [K, B] by TD errors [K, B]; the last of a start counts.
+        """Set the priorities of the starts at `row` [K, B] by their TD errors [K, B].
 
-        What is no start any more stays at 0.
+        Of several errors of one start the last counts. A row that is no longer a start stays at 0.
 
         Raises:
-            ValueError: a priority is not finite; none was set.
+            ValueError: a TD error is not finite; no priority was changed.
         """
         if not np.isfinite(priority).all():
             raise ValueError("priorities should be finite")
@@ -88,7 +89,7 @@ class Prioritized:
         self._set(row + self._before, np.where(self.ring.is_start[row], raised, 0.0))
 
     def changed(self, rows: Sequence[Integers]) -> None:
-        """Give new starts the largest priority, and rows that are no starts any more none."""
+        """Set new starts to the largest priority and rows that are no longer starts to 0."""
         row = np.concatenate(rows)
         seed = row // self._size
         self._set(row + seed * self._padding, np.where(self.ring.is_start[row], self.largest[seed], 0.0))
@@ -99,7 +100,7 @@ class Prioritized:
             self.minima.set(leaf, np.where(value > 0.0, value, np.inf))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return p^alpha of the rows written so far [K * E, rows], and what else sampling depends on."""
+        """Return the streams, the largest priorities and p^alpha of all written rows [K * E, rows]."""
         used = int(self.ring.filled.max())
         priorities = self.tree.leaves.reshape(-1, self.ring.rows)[:, :used].copy()
         return {

@@ -16,19 +16,17 @@ CPU = torch.device("cpu")
 
 
 class ReplayMemory:
-    """The latest rows of each seed, read by `reader` at the starts that `sampler` draws.
-
-    Lin (1992); Mnih et al. (2015).
+    """The latest rows of each seed: `sampler` draws starts, `reader` reads samples. Mnih et al. (2015).
 
     Args:
-        capacity: rows per seed, closing rows included.
-        reader: makes the reader, given gamma.
-        sampler: makes the sampler, given the ring and the seeds.
+        capacity: rows per seed, including closing rows.
+        reader: makes the reader.
+        sampler: makes the sampler.
         gamma: discount of one step.
         spec: observations and actions.
         seeds: the K seeds.
         num_envs: environments per seed, E.
-        device: where batches go.
+        device: device of the batches.
     """
 
     def __init__(
@@ -59,12 +57,12 @@ class ReplayMemory:
 
     @property
     def least_stored(self) -> int:
-        """Return how many transitions a seed must have stored to have a sample, wherever its episodes end."""
+        """Return the number of stored transitions from which on a seed has a start, wherever episodes end."""
         ring = self.ring
         return (ring.span - 1) * ring.num_envs + 1
 
     def push(self, row: Row) -> None:
-        """Store one step of every active environment; its arrays are kept and must not change."""
+        """Store one step of every active environment. The arrays are kept and must not change."""
         self._pending.append(row)
 
     def sample(self, batch_size: int) -> Sample:
@@ -78,13 +76,13 @@ class ReplayMemory:
         return Sample(Batch(*batch), weights, start)
 
     def update_priorities(self, row: Integers, priority: Floats) -> None:
-        """Tell the sampler how wrong the predictions of a sample were, both [K, B]."""
+        """Set the priorities of a sample's rows, both [K, B]."""
         self.sampler.update(row, priority)
 
     def observations(self, count: int) -> Array:
         """Return observations [K, count, ...], spread evenly over the rows of each seed's first environment.
 
-        They are drawn from no stream: looking at them changes nothing.
+        No random stream advances.
         """
         ring = self.ring
         firsts = np.arange(ring.num_seeds) * ring.num_envs
@@ -93,21 +91,18 @@ class ReplayMemory:
         return ring.obs[row]
 
     def reward_range(self) -> tuple[float, float]:
-        """Return the least and the greatest reward stored, as learning sees them."""
+        """Return the least and the greatest stored reward."""
         reward = self.ring.reward
         return float(reward.min()), float(reward.max())
 
     @property
     def rows(self) -> Segments:
-        """Return the part of a checkpoint that stores the rows of the ring; `state_dict` has all else."""
+        """Return the checkpoint part with the rows of the ring; `state_dict` returns everything else."""
         self._pending.flush()
         return self._segments
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "ring": self.ring.state_dict(),
-            "sampler": self.sampler.state_dict(),
-        }
+        return {"ring": self.ring.state_dict(), "sampler": self.sampler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ring.load_state_dict(state["ring"])
@@ -115,14 +110,15 @@ class ReplayMemory:
 
 
 class PendingRows:
-    """Rows that have been pushed and are not in the ring yet: many at once cost little more than one.
+    """Rows waiting to be written into the ring, because many at once cost little more than one.
 
     Args:
-        ring: where they go.
-        sampler: gets the changes of the ring.
+        ring: the ring that the rows are written into.
+        sampler: the sampler, which gets the changes of the ring.
     """
 
     MOST = 256
+    """Steps buffered before a write; more save little and keep more arrays alive."""
 
     def __init__(self, ring: Ring, sampler: Sampler) -> None:
         self._ring, self._sampler = ring, sampler
@@ -143,9 +139,9 @@ class PendingRows:
 
 
 def to_device(arrays: Sequence[Array], device: torch.device) -> list[Tensor]:
-    """Return arrays as tensors on a device; on the CPU they share the memory of the arrays.
+    """Return arrays as tensors on a device; on the CPU they share memory.
 
-    Copies to a GPU go through pinned memory and do not block: torch keeps that memory until they have ended.
+    Copies to a GPU use pinned memory and do not block; torch keeps that memory until they have finished.
     """
     tensors = [torch.from_numpy(array) for array in arrays]
     if device == CPU:

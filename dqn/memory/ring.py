@@ -1,4 +1,4 @@
-"""The rows of all seeds, each observation kept once."""
+"""The rows of all seeds, with each observation stored once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,27 +7,27 @@ import numpy as np
 
 from dqn.types import Array, Bools, EnvSpec, Integers, Row
 
-GOES_ON, TRUNCATED, TERMINATED, CLOSING = range(4)
-"""A row's `end`: its episode goes on, or ended with it; CLOSING: the row only holds a last observation."""
+CONTINUES, TRUNCATED, TERMINATED, CLOSING = range(4)
+"""Values of `end`: the episode continues or ended there; a CLOSING row only holds a last observation."""
 
 STORED_ONCE = ("obs", "action", "reward", "end")
-"""Arrays in which a row never changes until it is overwritten."""
-COUNTERS = ("stored", "episodes", "begun")
+"""Arrays whose rows never change until they are overwritten."""
+COUNTERS = ("stored", "episodes", "episode_start")
 
 
 class Ring:
-    """K * E columns (one for each environment of each seed), each a ring of rows with its own write head.
+    """K * E columns, one for each environment of each seed: rings of rows with separate write heads.
 
     Row i holds obs, action and reward of a step; its next observation is the `obs` of row i + 1. The row
     after the newest one already holds that observation, so the newest transition can be sampled at once.
-    Where an episode ends, that row stays as its closing row; otherwise the next step fills it.
+    Where an episode ends, that row remains as its closing row; otherwise the next step completes it.
 
-    `is_start` marks the rows at which a sample may begin: those followed by `span` rows of one episode, or by
-    its end.
+    `is_start` marks the rows where a sample may start: those with `span` stored steps of their episode from
+    there on, or fewer if it has ended.
 
     Args:
-        capacity: rows per seed; each of its environments has capacity // num_envs of them.
-        span: the most rows that a sample reads.
+        capacity: rows per seed; each environment has capacity // num_envs of them.
+        span: largest number of transitions in a sample.
         num_seeds: K.
         num_envs: E.
         spec: shape and type of an observation, number of actions.
@@ -44,35 +44,35 @@ class Ring:
         self.end = np.zeros(total, np.uint8)
         self.is_start = np.zeros(total, np.bool_)
         self.stored = np.zeros(columns, np.int64)
-        """Transitions that each column has ever stored."""
+        """Transitions ever stored in each column [K * E]."""
         self.episodes = np.zeros(columns, np.int64)
-        """Episodes of each column that have ended; each took one closing row."""
-        self.begun = np.zeros(columns, np.int64)
-        """What `stored` was when the present episode of each column began."""
+        """Episodes that have ended in each column [K * E]; each has a closing row."""
+        self.episode_start = np.zeros(columns, np.int64)
+        """Value of `stored` at the start of each column's current episode [K * E]."""
         self.filled = np.zeros(columns, np.int64)
-        """Rows of each column that have been written."""
+        """Rows in use in each column [K * E]."""
         self.most_filled = np.zeros((num_seeds, 1), np.int64)
-        """Of each seed, those of the column that has the most."""
+        """Rows in use in each seed's fullest column [K, 1]."""
         self._first = np.arange(columns) * self.rows
 
     def push(self, steps: Sequence[Row]) -> list[Integers]:
         """Store successive steps of all active columns, and a closing row wherever an episode ended.
 
         Args:
-            steps: at most `longest_push` of them.
+            steps: at most `longest_push` steps.
 
         Returns:
-            All rows that are no starts any more and all that became starts, some repeatedly.
+            All rows that became starts or no longer are, possibly more than once.
         """
         row = Row(*(joined(arrays) for arrays in zip(*steps, strict=True)))
         active, ended = row.active, row.terminated | row.truncated
         any_ended = np.count_nonzero(ended) > 0
-        transitions = self.stored + active.cumsum(0)  # [T, K * E], as all below: up to and with each step
-        episodes, begun = self.episodes[None], self.begun[None]
+        transitions = self.stored + active.cumsum(0)  # [T, K * E], as below: counts after each step
+        episodes, starts = self.episodes[None], self.episode_start[None]
         position = transitions + (episodes - 1)
         if any_ended:
             episodes = episodes + ended.cumsum(0)
-            begun = np.maximum.accumulate(np.vstack((begun, np.where(ended, transitions, 0))))
+            starts = np.maximum.accumulate(np.vstack((starts, np.where(ended, transitions, 0))))
             position = transitions + (episodes - ended - 1)
         position %= self.rows
         everywhere = np.count_nonzero(active) == active.size
@@ -84,28 +84,28 @@ class Ring:
         at = chosen(self._first + position)
         following = self.after(at)
         self.obs[at], self.obs[following] = chosen(row.obs), chosen(row.next_obs)
-        self.action[at], self.reward[at], self.end[at] = chosen(row.action), chosen(row.reward), GOES_ON
+        self.action[at], self.reward[at], self.end[at] = chosen(row.action), chosen(row.reward), CONTINUES
         self.is_start[at] = self.is_start[following] = False
-        length = chosen(transitions - begun[: len(transitions)])
+        length = chosen(transitions - starts[: len(transitions)])
         started = [at if self.span == 1 else self.before(at, self.span - 1)[length >= self.span]]
         if any_ended:
             where = chosen(ended)
             started += self._close(at[where], following[where], length[where], row.terminated[ended])
         for rows in started:
             self.is_start[rows] = True
-        self.stored, self.episodes, self.begun = transitions[-1], episodes[-1], begun[-1]
+        self.stored, self.episodes, self.episode_start = transitions[-1], episodes[-1], starts[-1]
         self._count()
         return [at, following, *started]
 
     @property
     def longest_push(self) -> int:
-        """Return how many steps may be pushed at once: so few that none overwrites what it continues."""
+        """Return the largest number of steps of a `push` that overwrites none of the rows it needs."""
         return max(1, (self.rows - self.span - 1) // 2)
 
     def _close(
         self, at: Integers, following: Integers, length: Integers, terminated: Bools
     ) -> list[Integers]:
-        """Mark the ends of episodes and return their tails shorter than `span`, which become starts."""
+        """Mark the ends of episodes; return their last span - 1 rows, which become starts."""
         self.end[at] = np.where(terminated, TERMINATED, TRUNCATED)
         self.end[following] = CLOSING
         return [self.before(at, back)[back < length] for back in range(self.span - 1)]
@@ -115,7 +115,7 @@ class Ring:
         self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
 
     def after(self, row: Integers) -> Integers:
-        """Return the rows that follow `row`."""
+        """Return the rows after `row`."""
         following = row + 1
         wraps = following % self.rows == 0
         if np.count_nonzero(wraps):
@@ -123,28 +123,28 @@ class Ring:
         return following
 
     def before(self, row: Integers, distance: int) -> Integers:
-        """Return the rows that lie `distance` rows before `row`."""
+        """Return the rows `distance` rows before `row`."""
         position = row % self.rows
         return row + ((position - distance) % self.rows - position)
 
     @property
     def written(self) -> Integers:
-        """Return how many rows each column has ever written [K * E], closing rows included."""
+        """Return the number of rows ever written in each column [K * E], including closing rows."""
         return self.stored + self.episodes
 
     @property
     def bytes_per_row(self) -> int:
-        """Return the size of one row in the arrays that are stored once."""
+        """Return the size of a row in the arrays STORED_ONCE."""
         total: int = sum(getattr(self, name).nbytes for name in STORED_ONCE)
         return total // self.end.size
 
     def by_column(self, name: str) -> Array:
-        """Return a view [K * E, rows, ...] of an array."""
+        """Return a view [K * E, rows, ...] of the array with this name."""
         array: Array = getattr(self, name)
         return array.reshape(-1, self.rows, *array.shape[1:])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return copies of all but the rows, which `Segments` stores; `is_start` as one bit each."""
+        """Return the counters and `is_start`, packed into bits; `Segments` stores the rows."""
         state: dict[str, Any] = {name: getattr(self, name).copy() for name in COUNTERS}
         return state | {"is_start": np.packbits(self.is_start)}
 
@@ -159,6 +159,6 @@ class Ring:
 
 
 def joined(arrays: Sequence[Array]) -> Array:
-    """Return arrays [K, E, ...] of successive steps as one [T, K * E, ...]."""
+    """Return arrays [K, E, ...] of T successive steps as one array [T, K * E, ...]."""
     whole = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     return whole.reshape(len(arrays), -1, *arrays[0].shape[2:])

@@ -1,4 +1,4 @@
-"""The rows of a ring in files that are written once."""
+"""The rows of a ring in files, each of which is written once."""
 
 import gzip
 import json
@@ -15,16 +15,15 @@ from dqn.memory.ring import STORED_ONCE, Ring
 from dqn.types import Array, Integers
 
 SEALED = 2**22
-"""Bytes of rows from which on a file is not rewritten: fewer make more files, more make each save slower."""
+"""Bytes of rows from which a file is never rewritten; fewer make more files, more make each save slower."""
 PIECE = 2**24
-"""Bytes that are read or written at once."""
+"""Bytes read or written at once."""
 
 
 class Segment(NamedTuple):
-    """A file with rows `start` to `stop` of every column, counted from the first that was ever written.
+    """A file with rows `start` to `stop` of every column, counted from the first row ever written.
 
-    Row `stop` is the one that the next step fills; it already holds an observation. The next segment starts
-    with it.
+    Row `stop` already holds an observation and waits for the next step; the next segment starts with it.
     """
 
     name: str
@@ -33,21 +32,24 @@ class Segment(NamedTuple):
 
 
 class Segments:
-    """A part of a checkpoint: the rows of a ring, of which each save writes those that are new.
+    """The checkpoint part with the rows of a ring, of which each save writes only the new ones.
 
-    Rows do not change until they are overwritten, so neither do files; a file of which all rows have been
-    overwritten is no longer named. The newest file is replaced by a longer one until it holds SEALED bytes,
-    so small memories are one file that is written whole.
-
-    Which rows are starts, how many there are and all else that changes is in the ring's `state_dict`.
+    Rows do not change until they are overwritten, so files do not change either. A file is dropped when all
+    of its rows have been overwritten. The newest file is replaced by a longer one until it has SEALED bytes,
+    so a small memory is one file. The ring's `state_dict` has everything else: counters and starts.
     """
 
     def __init__(self, ring: Ring) -> None:
         self.ring = ring
         self._segments: list[Segment] = []
+        # frames shrink faster than a disk writes; floats do not shrink
+        self._compresses = ring.obs.dtype.kind in "iub"
+        arrays = {name: ring.by_column(name) for name in STORED_ONCE}
+        layout = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
+        self._header = json.dumps({"rows": layout, "gzip": self._compresses}).encode() + b"\n"
 
     def save(self, folder: Path, stem: str) -> list[str]:
-        """Write the new rows and return the names of the files that hold all rows, the oldest first."""
+        """Write the new rows; return the names of the files with all rows, oldest first."""
         stop = self.ring.written
         oldest = stop - self.ring.rows + 1
         there = takewhile(lambda segment: (folder / segment.name).exists(), self._segments)
@@ -57,7 +59,7 @@ class Segments:
             start = kept.pop().start
         segment = Segment(f"{stem}.rows", np.maximum(start, oldest), stop)
         with (folder / segment.name).open("wb") as file:
-            file.write(self._header())
+            file.write(self._header)
             file.write(np.stack(segment[1:]).tobytes())
             with self._compressed(file, "wb") as payload:
                 for piece in self._pieces(segment):
@@ -66,28 +68,27 @@ class Segments:
         return [segment.name for segment in self._segments]
 
     def load(self, folder: Path, names: list[str]) -> None:
-        """Read all rows; the ring's counters must be there.
+        """Read all rows, after the ring's counters have been restored.
 
         Raises:
-            ValueError: a file holds other rows than those of this ring.
+            ValueError: the rows of a file are not those of this ring.
         """
         segments = [self._read(folder / name) for name in names]
         if not np.array_equal(segments[-1].stop, self.ring.written):
-            raise ValueError(f"{names[-1]}: it ends at other rows than the memory")
+            raise ValueError(f"{names[-1]}: its last rows are not the last of the memory")
         self._segments = segments
 
     def _read(self, path: Path) -> Segment:
         """Read the rows of a file into the ring."""
         with path.open("rb") as file:
-            header = self._header()
-            if file.read(len(header)) != header:
+            if file.read(len(self._header)) != self._header:
                 raise ValueError(f"{path.name}: its rows have other columns, shapes or types")
             columns = self.ring.written.size
             bounds = np.frombuffer(file.read(2 * columns * 8), np.int64).reshape(2, columns)
             segment = Segment(path.name, *bounds)
             length = segment.stop - segment.start
             if segment.start.min() < 0 or length.min() < 0 or length.max() >= self.ring.rows:
-                raise ValueError(f"{path.name}: its rows are more than a column has, or less than none")
+                raise ValueError(f"{path.name}: it has more rows than a column, or fewer than none")
             try:
                 with self._compressed(file, "rb") as payload:
                     whole = all(payload.readinto(piece) == piece.size for piece in self._pieces(segment))
@@ -95,27 +96,17 @@ class Segments:
             except (OSError, EOFError, zlib.error) as error:
                 raise ValueError(f"{path.name}: its rows cannot be read ({error})") from None
             if not whole:
-                raise ValueError(f"{path.name}: it holds fewer or more bytes than its rows have")
+                raise ValueError(f"{path.name}: it has fewer or more bytes than its rows need")
         return segment
 
-    def _header(self) -> bytes:
-        """Return the first line of every file: what the rows are, and how they are stored."""
-        arrays = {name: self.ring.by_column(name) for name in STORED_ONCE}
-        layout = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
-        return json.dumps({"rows": layout, "gzip": self._shrinks()}).encode() + b"\n"
-
-    def _shrinks(self) -> bool:
-        """Return whether to compress: frames shrink faster than a disk writes, floats do not shrink."""
-        return self.ring.obs.dtype.kind in "iub"
-
     def _compressed(self, file: IO[bytes], mode: str) -> Any:
-        """Return what reads or writes the rows in a file."""
-        if not self._shrinks():
+        """Return a context manager of the file's rows, which reads or writes bytes."""
+        if not self._compresses:
             return nullcontext(file)
         return gzip.GzipFile(filename="", mode=mode, compresslevel=1, fileobj=file, mtime=0)
 
     def _pieces(self, segment: Segment) -> Iterator[Array]:
-        """Yield views of the rows, bytes, array by array and column by column, at most PIECE at a time."""
+        """Yield views of the rows as bytes: by array, then by column, each of at most PIECE bytes."""
         for name in STORED_ONCE:
             array = self.ring.by_column(name)
             most = max(1, PIECE // max(1, array[0, 0].nbytes))

@@ -1,23 +1,22 @@
-"""Sums over many numbers of which few change at a time, for K seeds in one structure."""
+"""Trees of sums or minima over many numbers of which few change at a time, for K seeds at once."""
 
 import numpy as np
 
 from dqn.types import Floats, Integers
 
 MOST_ON_TOP = 4096
-"""Numbers of a seed's top level, which is read as a whole: that costs no more than another level."""
+"""Numbers in the top level of a seed at most; searching them all costs no more than one more level."""
 
 
 class Tree:
-    """Levels of numbers, float64, each the `ufunc` of two of the level below, up to a wide top level.
+    """Levels of float64 numbers, each the `ufunc` of two numbers of the level below, up to a wide top level.
 
-    The lowest level holds the leaves, those of a seed side by side, padded with `empty`. What changes is
-    computed anew from the two below and never by differences, so the leaves alone determine all levels, bit
-    for bit, and nothing drifts.
+    The lowest level holds the leaves of each seed in turn, padded with `empty`. A changed number is computed
+    from the two below it, never by differences, so the leaves determine all levels bit for bit.
 
     Args:
         ufunc: np.add or np.minimum.
-        empty: the value of a leaf that counts for nothing.
+        empty: identity of `ufunc`, the value of a leaf that does not count.
         num_seeds: K.
         size: leaves of one seed.
     """
@@ -31,21 +30,21 @@ class Tree:
         self.stride = self.top_size << depth
         """Leaf i of seed k is leaf k * stride + i of all."""
         self.levels = [np.full(num_seeds * self.stride >> level, empty) for level in range(depth + 1)]
-        """From the leaves to the top, those of all seeds in one row."""
+        """Levels of all seeds, from the leaves to the top."""
         self._pairs = [level.reshape(-1, 2) for level in self.levels[:-1]]
 
     @property
     def leaves(self) -> Floats:
-        """Return a view [K, size] of the leaves; whoever writes there must `rebuild`."""
+        """Return a view of the leaves [K, size]; call `rebuild` after writing to it."""
         return self.levels[0].reshape(self.num_seeds, -1)[:, : self.size]
 
     @property
     def top(self) -> Floats:
-        """Return a view [K, top_size] of the highest level."""
+        """Return a view of the top level [K, top_size]."""
         return self.levels[-1].reshape(self.num_seeds, -1)
 
     def set(self, leaf: Integers, value: Floats) -> None:
-        """Set leaves, both of one shape; of several values for one leaf the last stays."""
+        """Set leaves to values of the same shape; of several values for one leaf the last counts."""
         leaf = leaf.reshape(-1)
         self.levels[0][leaf] = value.reshape(-1)
         for pairs, level in zip(self._pairs, self.levels[1:], strict=True):
@@ -59,12 +58,12 @@ class Tree:
             level[:] = self.ufunc(pairs[:, 0], pairs[:, 1])
 
     def find(self, fraction: Floats) -> Integers:
-        """Return the leaves [K, B] at `fraction` [K, B], in [0, 1], of each seed's cumulated sum.
+        """Return the leaves [K, B] at the fractions [K, B], in [0, 1], of each seed's cumulated sum.
 
-        Schaul et al. (2015), B.2.1. Only for a tree of sums, of which none is negative and each seed's is not
-        0. Rounding can shift the border of two leaves but never lead to a leaf of value 0: what is left to go
-        stays at least 0 and is, on top, less than the cumulated sum of what was chosen and all before it; and
-        below a value that is not 0, a child of value 0 is never chosen, since the other one is not 0.
+        Schaul et al. (2015), B.2.1. The tree must be one of sums, without negative leaves and with a positive
+        sum for each seed. Rounding can shift the border between two leaves but never lead to a leaf of value
+        0: the remainder stays at least 0 and, in the top level, less than the cumulated sum up to the chosen
+        number; and below a positive number a child of value 0 is never chosen, since the other is positive.
         """
         num_seeds, count = fraction.shape
         cumulated = np.zeros((num_seeds, self.top_size + 1))
@@ -79,7 +78,7 @@ class Tree:
         return self._descend(index.reshape(-1), left.reshape(-1)).reshape(num_seeds, count)
 
     def _descend(self, index: Integers, left: Floats) -> Integers:
-        """Return the leaves below these numbers of the top level, where what is `left` to go ends."""
+        """Return the leaves where the remainders `left` end, below the numbers `index` of the top level."""
         for pairs in reversed(self._pairs):
             pair = pairs.take(index, axis=0)
             first = pair[:, 0]

@@ -11,12 +11,14 @@ from dqn.types import Array, Floats, Integers
 
 
 class Uniform:
-    """Every start of a seed is equally likely, drawn with replacement.
+    """Draws each start of a seed with equal probability, with replacement. Mnih et al. (2015).
 
-    Rows are drawn until they are starts: few are not (closing rows and, with n steps, the newest n - 1).
+    Rows that are not starts are rejected and drawn again. They are few: closing rows and, with n-step
+    returns, the newest n - 1.
     """
 
     ROUNDS = 8
+    """Rounds of rejection before the starts are listed, which takes longer than a round."""
 
     def __init__(self, *, ring: Ring, seeds: Sequence[int]) -> None:
         self.ring = ring
@@ -25,7 +27,7 @@ class Uniform:
         self._weights: Floats = np.ones((len(seeds), 0), np.float32)
 
     def sample(self, batch_size: int) -> tuple[Integers, Floats]:
-        """Return the rows [K, B] of the starts and their weights, all 1; each seed must have a start."""
+        """Return rows where samples start [K, B] and weights 1 [K, B]; each seed must have a start."""
         ring = self.ring
         uniform = np.empty((len(self.streams), batch_size))
         for numbers, generator in zip(uniform, self.streams, strict=True):
@@ -39,13 +41,13 @@ class Uniform:
         return row, self._weights
 
     def update(self, row: Integers, priority: Floats) -> None:
-        """Do nothing: all starts stay equally likely."""
+        """Ignore priorities: all starts stay equally likely."""
 
     def changed(self, rows: Sequence[Integers]) -> None:
-        """Do nothing: the ring knows its starts."""
+        """Ignore changes: the ring marks its starts."""
 
     def _row(self, uniform: Array, filled: Array, first: Array) -> Integers:
-        """Return the rows that numbers in [0, 1) choose among the `filled` first ones of each environment."""
+        """Return rows for numbers in [0, 1), spread over the first `filled` rows of each environment."""
         num_envs = self.ring.num_envs
         total = filled if num_envs == 1 else filled * num_envs
         row: Integers = (uniform * total).astype(np.int64)
@@ -55,7 +57,7 @@ class Uniform:
         return row
 
     def _redraw(self, row: Integers, rejected: Integers) -> None:
-        """Put starts into `row` [K, B] at the flat indices `rejected`; rare ones are drawn from a list."""
+        """Put starts into `row` [K, B] at the flat indices `rejected`; if starts are rare, from a list."""
         ring, streams = self.ring, self.streams
         flat, batch_size = row.reshape(-1), row.shape[1]
         seed = rejected // batch_size
@@ -67,7 +69,7 @@ class Uniform:
             if not np.count_nonzero(wrong):
                 flat[rejected] = drawn
                 return
-            order = np.argsort(2 * seed + wrong, kind="stable")  # each seed's starts as they were drawn
+            order = np.argsort(2 * seed + wrong, kind="stable")  # each seed's starts in the order drawn
             flat[rejected], wrong = drawn[order], wrong[order]
             rejected, seed = rejected[wrong], seed[wrong]
         for k in np.unique(seed).tolist():

@@ -1,4 +1,4 @@
-"""Heads: features to a return distribution."""
+"""Heads: maps from features to return distributions."""
 
 import math
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from dqn.value import Categorical, Expected, Quantile
 
 @dataclass(frozen=True, kw_only=True)
 class HeadFactory:
-    """Makes the modules that a head consists of.
+    """Makes the modules of a head.
 
     Args:
-        in_features: number of features that the torso gives.
-        num_actions: number of actions, A.
+        in_features: number of features of the torso.
+        num_actions: A.
         make_streams: makes the streams.
         make_layer: makes the layers.
-        generators: draw the parameters of each seed.
+        generators: one for the initial parameters of each seed.
     """
 
     in_features: int
@@ -34,7 +34,7 @@ class HeadFactory:
         return len(self.generators)
 
     def streams(self, *, num_atoms: int) -> Streams:
-        """Return a map from features [K, B, in_features] to numbers for each action [K, B, A, num_atoms]."""
+        """Return streams from features [K, B, in_features] to numbers [K, B, A, num_atoms]."""
         return self.make_streams(
             layer=self.make_layer,
             in_features=self.in_features,
@@ -49,7 +49,12 @@ class HeadFactory:
 
 
 class ExpectedHead(nn.Module):
-    """One value per action, [K, B, in_features] to Expected [K, B, A]."""
+    """One value per action: [K, B, in_features] to Expected [K, B, A]. Mnih et al. (2015).
+
+    Args:
+        huber_delta: error from which the loss is linear; None: the loss is squared.
+        make: makes the streams.
+    """
 
     def __init__(self, *, huber_delta: Positive | None, make: HeadFactory) -> None:
         super().__init__()
@@ -61,9 +66,15 @@ class ExpectedHead(nn.Module):
 
 
 class CategoricalHead(nn.Module):
-    """Probabilities of `num_atoms` returns per action, [K, B, in_features] to Categorical [K, B, A, N].
+    """Probabilities of N atoms per action: [K, B, in_features] to Categorical [K, B, A, N].
 
-    Bellemare et al. (2017): the returns lie evenly from v_min to v_max.
+    Bellemare et al. (2017), C51, section 4.1.
+
+    Args:
+        num_atoms: N.
+        v_min: return of the first atom; the others follow at equal distances.
+        v_max: return of the last atom.
+        make: makes the streams.
     """
 
     def __init__(self, *, num_atoms: AtLeastTwo, v_min: Finite, v_max: Finite, make: HeadFactory) -> None:
@@ -79,9 +90,14 @@ class CategoricalHead(nn.Module):
 
 
 class QuantileHead(nn.Module):
-    """Quantiles at the middles of N equal parts, [K, B, in_features] to Quantile [K, B, A, N].
+    """N quantiles per action: [K, B, in_features] to Quantile [K, B, A, N]. Dabney et al. (2018a), QR-DQN.
 
-    Dabney et al. (2018a), QR-DQN, lemma 2.
+    Their fractions tau are the midpoints of N equal parts of [0, 1] (lemma 2).
+
+    Args:
+        num_quantiles: N.
+        huber_delta: error from which the quantile loss is linear; None: it is linear throughout.
+        make: makes the streams.
     """
 
     def __init__(
@@ -89,7 +105,7 @@ class QuantileHead(nn.Module):
     ) -> None:
         super().__init__()
         self.huber_delta = huber_delta
-        self.register_buffer("tau", middles(num_quantiles))
+        self.register_buffer("tau", midpoints(num_quantiles))
         self.streams = make.streams(num_atoms=num_quantiles)
 
     tau: Tensor
@@ -99,17 +115,17 @@ class QuantileHead(nn.Module):
 
 
 class ImplicitQuantileHead(nn.Module):
-    """Quantiles at fractions drawn anew, [K, B, in_features] to Quantile [K, B, A, N].
+    """Quantiles at random fractions tau: [K, B, in_features] to Quantile [K, B, A, N].
 
     Dabney et al. (2018b), IQN, eq. 4: the features are multiplied by an embedding of cos(pi i tau). Without
-    rng the fractions are the middles of `num_action_samples` equal parts.
+    rng the fractions are the midpoints of `num_action_samples` equal parts of [0, 1].
 
     Args:
         num_samples: fractions of a prediction, N.
         num_target_samples: fractions of a target, N'.
-        num_action_samples: fractions by which an action is chosen, K in the paper; for the next state's
-            action they are others than those of its target, as in eq. 3.
-        num_cosines: of the embedding.
+        num_action_samples: fractions for choosing an action, K in the paper. The action of the next state
+            has fractions separate from those of its target, as in eq. 3.
+        num_cosines: cosines i of the embedding.
         huber_delta: as in QuantileHead.
         make: makes the streams and the layer of the embedding.
     """
@@ -133,7 +149,7 @@ class ImplicitQuantileHead(nn.Module):
             "action": num_action_samples,
             "acting": num_action_samples,
         }
-        self.register_buffer("tau", middles(num_action_samples).expand(make.num_seeds, 1, -1))
+        self.register_buffer("tau", midpoints(num_action_samples).expand(make.num_seeds, 1, -1))
         self.register_buffer("frequencies", math.pi * torch.arange(num_cosines))
         self.embedding = make.layer(in_features=num_cosines, out_features=make.in_features)
         self.streams = make.streams(num_atoms=1)
@@ -155,6 +171,6 @@ class ImplicitQuantileHead(nn.Module):
         return Quantile(value[..., :valued], tau[..., :valued], self.huber_delta, q)
 
 
-def middles(count: int) -> Tensor:
-    """Return the middles of `count` equal parts of [0, 1]."""
+def midpoints(count: int) -> Tensor:
+    """Return the midpoints of `count` equal parts of [0, 1]."""
     return (torch.arange(count) + 0.5) / count

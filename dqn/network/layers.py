@@ -10,10 +10,10 @@ from dqn.types import Positive, Rng
 
 
 class Linear(nn.Module):
-    """K affine maps, [K, B, in_features] to [K, B, out_features].
+    """K affine maps: [K, B, in_features] to [K, B, out_features].
 
-    Each seed's weights and biases are drawn from its own generator, uniformly from
-    +-1 / sqrt(in_features), as torch.nn.Linear's are; the weight is the transpose of that layer's.
+    Each seed's weights [in, out] and biases are drawn from its generator, uniformly within
+    +-1 / sqrt(in_features), as those of torch.nn.Linear, whose weight [out, in] is the transpose.
     """
 
     def __init__(self, *, in_features: int, out_features: int, generators: Generators) -> None:
@@ -32,25 +32,25 @@ class Linear(nn.Module):
         return self.affine(x, self.weight, self.bias)
 
     def affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return x @ weight + bias, each seed's numbers whatever other seeds there are.
+        """Return x @ weight + bias, bit for bit the same for a seed regardless of the other seeds.
 
-        A product with a single column would be another kernel for one seed than for several.
+        With a single column, the kernel of a product for one seed would differ from that for several.
         """
         if self.out_features == 1:
             return (x * weight.transpose(1, 2)).sum(-1).unsqueeze(-1) + bias
-        return torch.bmm(x, weight).add_(bias)  # one operation would copy the bias for every sample first
+        return torch.bmm(x, weight).add_(bias)  # baddbmm would first copy the bias for every sample
 
 
 class Noisy(Linear):
-    """K affine maps whose weights and biases vary by factorised noise. Fortunato et al. (2018), eq. 9 to 11.
+    """K affine maps with factorised Gaussian noise. Fortunato et al. (2018), eq. 9 to 11.
 
-    Each forward pass draws its noise anew, one for the whole batch; without rng there is none.
+    Each forward pass draws one noise for the whole batch; without rng there is none.
 
     Args:
-        sigma: the scales of the noise start at sigma / sqrt(in_features); 0.5 in the paper.
+        sigma: initial scale of the noise times sqrt(in_features); 0.5 in the paper.
         in_features: size of the input.
         out_features: size of the output.
-        generators: draw the means, as those of Linear.
+        generators: one for the initial means of each seed, which are those of Linear.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Noisy(Linear):
 
 
 def factor(noise: Tensor) -> Tensor:
-    """Return sign(x) * sqrt(|x|), by which a normal number becomes a factor of the noise."""
+    """Return sign(x) * sqrt(|x|), the paper's f, of normal numbers."""
     return torch.sign(noise) * torch.sqrt(torch.abs(noise))
 
 
 class LayerNorm(nn.Module):
-    """Normalizes each sample's features, [K, B, features]. Ba et al. (2016)."""
+    """Normalizes the features of each sample: [K, B, features] to the same shape. Ba et al. (2016)."""
 
     def __init__(self, *, features: int, num_seeds: int) -> None:
         super().__init__()

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 ALIGNMENT = 16
-"""Numbers to which each leaf is padded: a vector register of 64 bytes.
+"""Multiple of numbers to which each leaf is padded: 64 bytes, a vector register.
 
-A kernel's vector body and its scalar tail round differently, and so do products on unaligned memory. With
-every leaf of every seed aligned, a seed's numbers do not depend on how many seeds are computed beside it.
+The vector body and the scalar tail of a kernel round differently, and so do products on unaligned memory. If
+every leaf of every seed is aligned, the numbers of a seed do not depend on the number of seeds beside it.
 """
 
 
@@ -18,7 +18,7 @@ class Flat(NamedTuple):
     """The parameters of one network."""
 
     value: Tensor  # [K, P], P a multiple of ALIGNMENT
-    leaves: list[nn.Parameter]  # views of it, [K, ...] each
+    leaves: list[nn.Parameter]  # views of `value`, [K, ...] each
     gradient: Tensor  # [K, P]
 
     def set_gradient(self, gradients: Sequence[Tensor]) -> Tensor:
@@ -32,12 +32,12 @@ class Flat(NamedTuple):
 
 
 def padding(leaf: Tensor) -> int:
-    """Return how many numbers fill up a leaf [K, ...] of each seed."""
+    """Return the numbers of padding after each seed's part of a leaf [K, ...]."""
     return -(leaf.numel() // len(leaf)) % ALIGNMENT
 
 
 def views(buffer: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
-    """Return the parts of a buffer [K, P] in which the `leaves`, or their gradients, lie."""
+    """Return the views of a buffer [K, P] that hold the `leaves`, or their gradients."""
     found, start = [], 0
     for leaf in leaves:
         size = leaf[0].numel()
@@ -47,7 +47,7 @@ def views(buffer: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
 
 
 def flatten(network: nn.Module, device: torch.device) -> Flat:
-    """Move the parameters of `network` into one buffer on `device`, as views of it, and its constants too."""
+    """Move a network to `device`, with its parameters as views of one buffer."""
     leaves = list(network.parameters())
     num_seeds = leaves[0].shape[0]
     size = sum(leaf[0].numel() + padding(leaf) for leaf in leaves)
@@ -58,6 +58,6 @@ def flatten(network: nn.Module, device: torch.device) -> Flat:
     for module in network.modules():
         for name, buffer in module._buffers.items():
             module._buffers[name] = None if buffer is None else buffer.to(device)
-        # nn.Module finds these by a slow path; as plain attributes they are the same objects
+        # plain attributes with the same objects are found faster than by nn.Module
         module.__dict__.update(module._parameters | module._buffers | module._modules)
     return Flat(value, leaves, gradient)

@@ -1,7 +1,7 @@
-"""The parts of a network: what makes each of them is given these arguments, and this is what it makes.
+"""Protocols of a network's parts and of their constructors.
 
-`MakeLayer` is what an option of conf/network/layer describes, `MakeTorso` one of conf/network/torso, and so
-on: the keyword arguments of `__call__` come from the program, all other arguments of a part are its keys.
+An option of conf/network/layer is a `MakeLayer`, one of conf/network/torso a `MakeTorso`, and so on. The
+program passes the keyword arguments of `__call__`; all other arguments of a part are keys of its option.
 Layers, torsos, streams and heads are torch.nn.Modules whose parameters have the seed axis first.
 """
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from dqn.network.qnetwork import QNetwork
 
 Generators = Sequence[torch.Generator]
-"""One for each seed; each draws the initial parameters of its seed."""
+"""One generator of initial parameters for each seed."""
 
 
 class MakeLayer(Protocol):
-    """Makes a layer: its forward(x, rng) maps [K, B, in_features] to [K, B, out_features].
+    """Makes a layer, whose forward(x, rng) maps [K, B, in_features] to [K, B, out_features].
 
-    The ReLU behind a layer overwrites what it returns. That must be a new tensor, and the last operation one
-    whose backward pass does not need its result (as that of tanh does).
+    The ReLU after a layer overwrites its result. The result must be a new tensor, of an operation whose
+    backward pass does not need it (that of tanh does).
     """
 
     def __call__(self, *, in_features: int, out_features: int, generators: Generators) -> nn.Module: ...

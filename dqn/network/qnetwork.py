@@ -12,20 +12,20 @@ from dqn.value import ReturnDistribution
 
 
 class QNetwork(nn.Module):
-    """Observations [K, B, ...] to the return distributions of all actions [K, B, A].
+    """Maps observations [K, B, ...] to the return distributions of all actions [K, B, A].
 
     Args:
-        obs_low: numbers of an observation that are read as -1; None: observations are read as they are.
-        obs_high: numbers of an observation that are read as 1; those between and beyond lie on the same line.
+        obs_low: numbers of an observation that are scaled to -1; None: observations are not scaled.
+        obs_high: numbers of an observation that are scaled to 1, linearly also beyond.
         torso: makes the torso.
         streams: makes the streams of the head.
         head: makes the head.
         layer: makes the layers of all three.
         spec: observations and actions.
-        generators: draw the parameters of each seed.
+        generators: one for the initial parameters of each seed.
 
     Raises:
-        ValueError: the two do not fit each other or the observations.
+        ValueError: obs_low and obs_high do not fit each other or the observations.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class QNetwork(nn.Module):
     inverse: Tensor
 
     def forward(self, obs: Tensor, rng: Rng | None = None) -> ReturnDistribution:
-        """Return the distributions; parts that vary at random do so by `rng`, without them not at all."""
-        # .forward, here and below: at this size a module's __call__ costs as much as its products
+        """Return the distributions; without `rng` nothing is random."""
+        # .forward, here and below: in small networks __call__ costs as much as the products
         features = self.torso.forward(self.encode(obs), rng)
         return self.head.forward(features, rng)
 
     def encode(self, obs: Tensor) -> Tensor:
-        """Return what the torso reads, float32: one-hot for discrete observations, else numbers, scaled."""
+        """Return the torso's input, float32: one-hot for discrete observations, else scaled numbers."""
         if self.obs.num_categories:
             return nn.functional.one_hot(obs.long(), self.obs.num_categories).float()
         x = obs.float()
@@ -79,10 +79,10 @@ class QNetwork(nn.Module):
 
 
 def range_of(low: list[Finite] | None, high: list[Finite] | None, obs: ObsSpec) -> tuple[Tensor, Tensor]:
-    """Return the ends of the range of observations, each in their shape.
+    """Return the lower and upper ends of the range of observations, in their shape.
 
     Raises:
-        ValueError: they do not fit each other or the observations.
+        ValueError: the ends do not fit each other or the observations.
     """
     if low is None or high is None:
         raise ValueError("network.obs_low and network.obs_high should be given together")

@@ -1,4 +1,4 @@
-"""Streams: features to numbers for each action, the last layers of a network."""
+"""Streams: the last layers of a network, maps from features to numbers for each action."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from dqn.types import PositiveInt, Rng
 
 
 class SingleStream(nn.Module):
-    """Fully connected layers with ReLU between them, [K, B, in_features] to [K, B, A, N]."""
+    """Fully connected layers with ReLU between them: [K, B, in_features] to [K, B, A, N]."""
 
     def __init__(
         self,
@@ -39,9 +39,10 @@ class SingleStream(nn.Module):
 
 
 class DuelingStreams(nn.Module):
-    """The value of a state plus the advantages of its actions less their mean, to [K, B, A, N].
+    """Dueling streams: [K, B, in_features] to [K, B, A, N]. Wang et al. (2016), eq. 9.
 
-    Wang et al. (2016), eq. 9; for each atom or quantile as in Hessel et al. (2018).
+    The value of the state plus the advantages of its actions minus their mean, for each atom or quantile as
+    in Hessel et al. (2018).
     """
 
     def __init__(

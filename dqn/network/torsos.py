@@ -1,4 +1,4 @@
-"""Torsos: an encoded observation to features."""
+"""Torsos: maps from encoded observations to features."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from dqn.types import PositiveInt, Rng
 
 
 class MLP(nn.Module):
-    """Fully connected layers with ReLU after each, [K, B, *in_shape] to [K, B, out_features]."""
+    """Fully connected layers with ReLU after each: [K, B, *in_shape] to [K, B, out_features]."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Checkpoints: files and a manifest that is replaced in one step, so a crash leaves the last good one."""
+"""Checkpoints: files and a manifest, which is replaced in one step, so a crash leaves the previous one."""
 
 import hashlib
 import json
@@ -16,36 +16,35 @@ from dqn.errors import UserError, first_line
 from dqn.storage.durable_files import replace_file, sync_folder
 
 FORMAT = 4
-"""Raised whenever what the files hold changes; others are refused."""
+"""Version of the files' content; checkpoints of other versions are refused."""
 
 Entry = dict[str, Any]
-"""A file as the manifest lists it: name, size, sha256."""
+"""Manifest entry of a file: name, size in bytes, sha256."""
 
 
 class Part(Protocol):
-    """What a checkpoint holds; it stores itself in files of the checkpoint's folder."""
+    """A part of a checkpoint, which stores itself in files in the checkpoint's folder."""
 
     def save(self, folder: Path, stem: str) -> list[str]:
-        """Write files named `stem`.SUFFIX and return the names of all files that hold this part now.
+        """Write files named `stem`.SUFFIX; return the names of all files that hold this part.
 
-        Files of earlier saves may be among them; those must not have been changed.
+        Files of earlier saves may be among them if they have not changed.
         """
 
     def load(self, folder: Path, names: list[str]) -> None:
-        """Restore what `save` stored from its files, which are as they were written."""
+        """Restore what `save` stored; the files have been verified."""
 
 
 class HasState(Protocol):
+    """An object whose state is nested dicts and lists of tensors, arrays and plain values."""
+
     def state_dict(self) -> Any: ...
 
     def load_state_dict(self, state: Any) -> Any: ...
 
 
 class TorchPart:
-    """A part in one file: what `state_dict` of an object returns, arrays as tensors.
-
-    It may hold nested dicts and lists of tensors, arrays and plain values.
-    """
+    """A part in one file: the state of an object, with arrays as tensors."""
 
     def __init__(self, owner: HasState) -> None:
         self.owner = owner
@@ -56,7 +55,7 @@ class TorchPart:
             with (folder / name).open("wb") as file:
                 torch.save(to_tensors(self.owner.state_dict()), file)
         except RuntimeError as error:
-            # torch's zip writer fails once more after a failed or interrupted write; the first reason counts
+            # after a failed or interrupted write torch's zip writer fails again; raise the first error
             raise error.__context__ or OSError(first_line(error)) from None
         return [name]
 
@@ -65,20 +64,19 @@ class TorchPart:
 
 
 class Checkpoint:
-    """The checkpoint of one run folder: parts, each in files of its own that the manifest lists.
-
-    `save` writes new files, makes them durable, replaces `manifest.json`, and then removes the old ones.
-    """
+    """The checkpoint of one run folder: parts in separate files, listed by `manifest.json`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkpoint"
         self.manifest = self.folder / "manifest.json"
 
     def save(self, iteration: int, parts: Mapping[str, Part]) -> None:
-        """Replace the checkpoint by `parts`; one that is not among them stays as it is.
+        """Replace the checkpoint by `parts`, keeping its other parts as they are.
+
+        New files are written and made durable, then the manifest is replaced, then old files are removed.
 
         Raises:
-            UserError: it could not be written; the previous one stays.
+            UserError: the checkpoint could not be written; the previous one remains.
         """
         try:
             self.folder.mkdir(exist_ok=True)
@@ -91,20 +89,20 @@ class Checkpoint:
             )
             self._remove_old()
         except OSError as error:
-            with suppress(OSError, UserError):  # makes room for the status, which tells of the failure
+            with suppress(OSError, UserError):  # make room for the status, which reports the failure
                 self._remove_old()
             raise UserError(f"{self.folder}: the checkpoint could not be written ({error})") from None
 
     def _store(self, part: Part, stem: str, before: list[Entry]) -> list[Entry]:
-        """Let a part save itself, make its new files durable and return the entries of all of its files."""
+        """Save a part, make its new files durable and return the entries of all of its files."""
         kept = {entry["name"]: entry for entry in before if not entry["name"].startswith(f"{stem}.")}
         return [kept.get(name) or self._entry(name) for name in part.save(self.folder, stem)]
 
     def _entry(self, name: str) -> Entry:
-        with (self.folder / name).open("rb+") as file:
+        path = self.folder / name
+        with path.open("rb+") as file:
             os.fsync(file.fileno())
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            return {"name": name, "size": file.tell(), "sha256": sha256}
+        return {"name": name, "size": path.stat().st_size, "sha256": digest(path)}
 
     def _remove_old(self) -> None:
         """Remove every file that the manifest does not list."""
@@ -124,11 +122,11 @@ class Checkpoint:
         return part in self._files()
 
     def iteration(self) -> int:
-        """Return the number of iterations that the checkpoint follows."""
+        """Return the number of finished iterations."""
         return int(self._read_manifest()["iteration"])
 
     def restore(self, parts: Mapping[str, Part]) -> None:
-        """Let parts load themselves, in their order.
+        """Load `parts` in order.
 
         Raises:
             UserError: there is no checkpoint, or it is damaged, of another format, or of another run.
@@ -142,7 +140,7 @@ class Checkpoint:
                 raise UserError(f"{self.folder}: the checkpoint is not of this run ({reason})") from None
 
     def load(self, part: str) -> Any:
-        """Return the state of a `TorchPart`, arrays as tensors.
+        """Return the state in a `TorchPart`, with arrays as tensors.
 
         Raises:
             UserError: there is no checkpoint, or it is damaged, of another format, or not a checkpoint.
@@ -150,26 +148,26 @@ class Checkpoint:
         return read_state(self.folder, self._verified(part))
 
     def verify(self) -> None:
-        """Raise UserError unless every part is there as it was written."""
+        """Raise UserError unless the files of every part are as they were written."""
         for part in self._files():
             self._verified(part)
 
     def _verified(self, part: str) -> list[str]:
-        """Return the names of the files of a part, which are as they were written."""
+        """Return the names of a part's files; raise UserError unless they are as they were written."""
         entries = self._read_manifest()["files"].get(part)
         if not isinstance(entries, list) or not entries:
-            raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
+            raise UserError(f"{self.manifest}: lists no valid files for the part {part!r}")
         for entry in entries:
             name = str(entry.get("name")) if isinstance(entry, dict) else ""
             if not re.fullmatch(rf"{re.escape(part)}-\d+\.[a-z]+", name) or "/" in part:
-                raise UserError(f"{self.manifest}: names no proper file for the part {part!r}")
+                raise UserError(f"{self.manifest}: lists no valid files for the part {part!r}")
             path = self.folder / name
             try:
                 whole = path.stat().st_size == entry.get("size") and digest(path) == entry.get("sha256")
             except OSError as error:
                 raise unreadable(path, error) from None
             if not whole:
-                raise UserError(f"{path}: damaged, its size or its content is not what was written")
+                raise UserError(f"{path}: damaged, its size or content differs from what was written")
         return [entry["name"] for entry in entries]
 
     def _read_manifest(self) -> dict[str, Any]:
@@ -189,15 +187,15 @@ class Checkpoint:
 
 
 def read_state(folder: Path, names: list[str]) -> Any:
-    """Return what a `TorchPart` stored; no code is run.
+    """Return the state that a `TorchPart` stored, without running code from the file.
 
     Raises:
-        UserError: it is not readable.
+        UserError: the file is not readable.
     """
     path = folder / names[0]
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load may raise anything where the bytes are not its own
+    except Exception as error:  # torch.load may raise anything for foreign bytes
         raise unreadable(path, error) from None
 
 
@@ -206,7 +204,7 @@ def unreadable(path: Path, error: Exception) -> UserError:
 
 
 def to_tensors(state: Any) -> Any:
-    """Return `state` with its arrays as tensors, which torch.load reads without running code."""
+    """Return `state` with arrays as tensors, which torch.load reads without running code."""
     if isinstance(state, np.ndarray):
         return torch.from_numpy(state)
     if isinstance(state, dict):

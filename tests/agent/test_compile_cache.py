@@ -1,4 +1,4 @@
-"""Compiled graphs that are kept, and the descriptions by which they are found."""
+"""The cache of compiled graphs, and the descriptions by which they are found."""
 
 from functools import partial
 from pathlib import Path
@@ -41,20 +41,20 @@ def test_what_is_of_the_package_is_described_the_same_each_time():
 
 
 @pytest.mark.parametrize("kind", [MixedSeeds, BatchBackup, lambda: lambda: None])
-def test_what_is_the_users_own_is_not_described(kind):
+def test_custom_parts_are_not_described(kind):
     part = kind.__new__(kind) if isinstance(kind, type) else kind()
     assert graph.description([1, part]) is None
     assert graph.description([1, kind]) is None
 
 
-def test_names_tell_descriptions_shapes_and_types_apart():
+def test_keys_differ_by_description_shape_and_type():
     given = [numbers(0), numbers(0).double(), numbers(0)[:1], numbers(0).T.contiguous().T]
     keys = [graph.key(text, [x], []) for text in ("one", "other") for x in given]
     assert len({*keys}) == 8
     assert graph.key("one", [numbers(1)], []) == keys[0] != graph.key("one", [], [numbers(0)] * 2)
 
 
-def test_a_name_is_for_this_code_and_these_threads(monkeypatch, tmp_path):
+def test_keys_differ_by_sources_and_threads(monkeypatch, tmp_path):
     names = [graph.key("one", [], [])]
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     names.append(graph.key("one", [], []))
@@ -98,14 +98,14 @@ def restore(content: bytes, *_, path: Path) -> None:
 
 
 def test_a_later_process_finds_the_library(cache, monkeypatch):
-    """On other tensors of its own, without the compiler, and it gives the same; or it mends it."""
+    """It runs on other tensors, without the compiler, and gives the same; a damaged file is replaced."""
     results = []
     for i in range(3):
         written, weight = torch.zeros(2, 3), torch.nn.Parameter(numbers(1))
         function = function_of(written, weight)
         library = graph.compiled_graph(function, (numbers(0),), [weight, written], "this one")
         with torch.no_grad():
-            weight.copy_(numbers(2))  # read where it lies
+            weight.copy_(numbers(2))  # read in place
             ours = [x.clone() for x in (*library(numbers(3)), written)]
         theirs = [x.clone() for x in (*function(numbers(3)), written)]
         for one, other in zip(ours, theirs, strict=True):
@@ -130,7 +130,7 @@ def test_tensors_that_do_not_stay_are_refused(cache, described):
         state[0] = state[0] + x
         return (state[0],)
 
-    with pytest.raises(ValueError, match="changed in place only"):
+    with pytest.raises(ValueError, match="must change in place"):
         graph.compiled_graph(function, (numbers(0),), [], described)
     assert not list(cache.glob("*.so"))
 
@@ -143,7 +143,7 @@ def test_what_is_kept_uses_no_tensor_that_a_later_process_cannot_find(cache):
 
 @pytest.mark.slow
 def test_operations_without_an_interface_are_refused(cache):
-    with pytest.raises(ValueError, match="none of torch's C"):
+    with pytest.raises(ValueError, match="not in torch's C"):
         graph.compiled_graph(torch.linalg.qr, (numbers(0),), [], "this one")
     assert not list(cache.glob("*.so"))
 
@@ -151,7 +151,7 @@ def test_operations_without_an_interface_are_refused(cache):
 @pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", "other"])
 def test_what_is_not_kept_is_the_same(cache, device):
-    """As on devices whose libraries are not kept, and for parts of the user's own."""
+    """Graphs of custom parts, and of devices whose libraries are not kept."""
     written, weight = torch.zeros(2, 3), torch.nn.Parameter(numbers(1))
     function = function_of(written, weight)
     if device == "cpu":
@@ -159,7 +159,7 @@ def test_what_is_not_kept_is_the_same(cache, device):
     else:
         compiled = graph.new_graph(function, (numbers(0),), [])
     with torch.no_grad():
-        weight.copy_(numbers(2))  # read where it lies
+        weight.copy_(numbers(2))  # read in place
         ours = [x.clone() for x in (*compiled(numbers(3)), written)]
     for one, other in zip(ours, (*function(numbers(3)), written), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -16,7 +16,7 @@ from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
 SMALL = ["network.torso.hidden_sizes=[16]", "agent.max_grad_norm=0.5"]
 TOLERANCE = 2e-5
-"""Of gradients and what an update reports, relative to the largest of them: 170 units in the last place."""
+"""Largest difference of gradients and reports, relative to the largest value: 170 units in the last place."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,8 +28,8 @@ def cache(tmp_path_factory):
         patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
 
 
-def make(words: list[str], *, compiles: bool | str, updates: int = 0, num_seeds: int = 2) -> Agent:
-    config = config_of([*words, *SMALL, f"agent.compile={compiles}"])
+def make(overrides: list[str], *, compiles: bool | str, updates: int = 0, num_seeds: int = 2) -> Agent:
+    config = config_of([*overrides, *SMALL, f"agent.compile={compiles}"])
     common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device("cpu")}
     network = instantiate(config["network"], _convert_="all")
     agent: Agent = instantiate(config["agent"], _convert_="all")(
@@ -60,26 +60,26 @@ def near(ours, theirs) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
-        ["agent=rainbow"],
-        pytest.param(["agent=dqn", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
+        ["agent=double", "network/layer=noisy"],
+        pytest.param(["agent=rainbow", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
         pytest.param(["agent=munchausen", "network/streams=dueling"], marks=pytest.mark.slow),
         pytest.param(["agent=m_iqn", "network/layer=noisy"], marks=pytest.mark.slow),
         pytest.param(["agent=qrdqn", "agent/optimizer=rmsprop"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
-def test_it_is_the_update_within_rounding(words):
+def test_it_is_the_update_within_rounding(overrides):
     """Three updates in a row, on the same random numbers: priorities, loss, values, norm and gradients."""
-    plain, graph = (make(words, compiles=compiles) for compiles in (False, True))
+    plain, graph = (make(overrides, compiles=compiles) for compiles in (False, True))
     for sample in samples(3):
         reports = [agent.update(sample, 0) for agent in (plain, graph)]
         for ours, theirs in zip(reports[1], reports[0], strict=True):
             near(ours, theirs)
         near(graph._parameters.gradient.numpy(), plain._parameters.gradient.numpy())
         assert graph.learning_rng.state_dict() == plain.learning_rng.state_dict()
-        graph._parameters.value.copy_(plain._parameters.value)  # rounding is told, not piled up
+        graph._parameters.value.copy_(plain._parameters.value)  # so differences do not add up
         graph.optimizer.load_state_dict(plain.optimizer.state_dict())
     with pytest.raises(ValueError, match=r"the batch is \(3, 32\), the first one was \(2, 32\)"):
         graph.update(samples(1, num_seeds=3)[0], 0)
@@ -88,7 +88,7 @@ def test_it_is_the_update_within_rounding(words):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ["agent=rainbow"],
         ["agent=m_iqn", "network/layer=noisy", "network.obs_low=[0,0,0,0]", "network.obs_high=[1,1,1,1]"],
@@ -96,8 +96,8 @@ def test_it_is_the_update_within_rounding(words):
     ],
     ids=" ".join,
 )
-def test_updates_of_the_family_use_described_tensors_alone(words, monkeypatch):
-    """Otherwise a later process would compute with tensors of an earlier one."""
+def test_updates_of_the_family_use_described_tensors_alone(overrides, monkeypatch):
+    """A later process could not find other tensors."""
     seen = []
 
     def traced(function, given, outside, described):
@@ -105,9 +105,9 @@ def test_updates_of_the_family_use_described_tensors_alone(words, monkeypatch):
         return function
 
     monkeypatch.setattr(compiled, "compiled_graph", traced)
-    agent, sample = make(words, compiles=True), samples(1)[0]
+    agent, sample = make(overrides, compiles=True), samples(1)[0]
     step = agent._gradient
-    step._compile(sample.batch, sample.weight, step._recorded(sample.batch, sample.weight))
+    step._compile(sample.batch, sample.weight)
     ((outside, used, described),) = seen
     assert [x.data_ptr() for x in used] == [x.data_ptr() for x in outside]
     assert described is not None
@@ -122,7 +122,7 @@ def test_auto_compiles_where_that_repays(monkeypatch):
     assert not make(["agent=dqn"], compiles="auto", updates=enough + 1).compiles
 
 
-def test_what_was_decided_stays_when_a_run_goes_on():
+def test_the_decision_stays_when_a_run_is_resumed():
     first = make(["agent=dqn"], compiles="auto", updates=10**9)
     second = make(["agent=dqn"], compiles="auto", updates=0)
     assert (first.compiles, second.compiles) == (True, False)
@@ -130,7 +130,7 @@ def test_what_was_decided_stays_when_a_run_goes_on():
     assert second.compiles
 
 
-def test_a_missing_compiler_is_told_before_the_run(monkeypatch):
+def test_a_missing_compiler_is_reported_before_the_run(monkeypatch):
     config = config_of(["agent.compile=true"])
     monkeypatch.setenv("CXX", "no-such-compiler")
     (problem,) = check(config).problems
@@ -143,7 +143,7 @@ def test_a_missing_compiler_is_told_before_the_run(monkeypatch):
     assert not check(config).problems
 
 
-def test_what_cannot_be_compiled_is_told():
+def test_what_cannot_be_compiled_raises_a_user_error():
     def gradient(batch, weight, rng):
         return (weight, weight) if float(weight.sum()) > 0 else (weight, -weight)
 
@@ -153,11 +153,11 @@ def test_what_cannot_be_compiled_is_told():
         compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)
 
 
-def test_a_mistake_in_a_network_is_no_trouble_of_the_compiler():
+def test_an_error_in_a_network_stays_as_it_is():
     def gradient(batch, weight, rng):
-        raise KeyError("of its own")
+        raise KeyError("custom")
 
     rng = TorchRng(NumpyRng(seeds=[0], name="trial", role="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
-    with pytest.raises(KeyError, match="of its own"):
+    with pytest.raises(KeyError, match="custom"):
         compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)

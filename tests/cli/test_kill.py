@@ -111,8 +111,8 @@ def test_killed(tmp_path, name):
     kill_at_random(folder, words, moments)
     check_torn(folder)
 
-    updates = stored(folder)["learner"]["logger"]["updates"] if iterations(folder) else 0
-    left = expected.checkpoint["learner"]["logger"]["updates"] - updates
+    updates = stored(folder)["learner"]["counters"]["updates"] if iterations(folder) else 0
+    left = expected.checkpoint["learner"]["counters"]["updates"] - updates
     kill_inside("update", moments.randint(1, left // 2), *resume(folder))
     check_torn(folder)
 

@@ -428,7 +428,7 @@ def test_a_refused_resume_loses_no_result(tmp_path):
     before = tree(run)
     result = call("resume", run, "runner.total_episodes=4")
     assert result.code == 1
-    assert "damaged, its size or its content is not what was written" in result.text
+    assert "damaged, its size or content differs from what was written" in result.text
     assert tree(run) == before
 
 

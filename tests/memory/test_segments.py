@@ -91,7 +91,7 @@ def rows_of(checkpoint: Checkpoint) -> dict[str, int]:
     ("obs", "steps"), [(FLOATS, 1), (FRAMES, 7), (FLOATS, 7), (FLOATS, 40), (FRAMES, 120)]
 )
 def test_every_save_is_the_memory(checkpoint, monkeypatch, *, cut, sealed, obs, steps):
-    """Each time another process goes on: the columns wrap, pause and are overwritten at once."""
+    """Another process resumes each time: the columns wrap, pause and are overwritten at once."""
     monkeypatch.setattr(dqn.memory.segments, "SEALED", sealed)
     monkeypatch.setattr(dqn.memory.segments, "PIECE", 100)
     memory = make(obs)
@@ -235,11 +235,11 @@ def payload(content: bytes, edit: Any) -> bytes:
         (lambda content: content.replace(b"|u1", b"|O1", 1), "other columns, shapes or types"),
         (lambda content: content.replace(b"50, 6, 6", b"50, 6, 7"), "other columns, shapes or types"),
         (lambda content: content[: first_line_end(content) + 30], "buffer size|reshape"),
-        (lambda content: bounds(content, 1, -1, 5), "more than a column has, or less than none"),
-        (lambda content: bounds(content, 1, 9, 8), "more than a column has, or less than none"),
-        (lambda content: bounds(content, 1, 0, 50), "more than a column has, or less than none"),
-        (lambda content: bounds(content, 1, 0, 2**62), "more than a column has, or less than none"),
-        (lambda content: bounds(content, 1, 0, 4), "fewer or more bytes|ends at other rows"),
+        (lambda content: bounds(content, 1, -1, 5), "more rows than a column, or fewer than none"),
+        (lambda content: bounds(content, 1, 9, 8), "more rows than a column, or fewer than none"),
+        (lambda content: bounds(content, 1, 0, 50), "more rows than a column, or fewer than none"),
+        (lambda content: bounds(content, 1, 0, 2**62), "more rows than a column, or fewer than none"),
+        (lambda content: bounds(content, 1, 0, 4), "fewer or more bytes|last rows are not"),
         (lambda content: payload(content, lambda rows: rows[:-1]), "fewer or more bytes"),
         (lambda content: payload(content, lambda rows: rows + b"\0"), "fewer or more bytes"),
         (lambda content: payload(content, lambda rows: rows + bytes(10**8)), "fewer or more bytes"),
@@ -275,5 +275,5 @@ def test_rows_of_another_save_are_refused(checkpoint, tmp_path: Path):
     checkpoint.save(1, parts(memory))
     play.push(9)
     checkpoint.save(2, {"memory": TorchPart(memory)})
-    with pytest.raises(UserError, match=r"not of this run.*ends at other rows"):
+    with pytest.raises(UserError, match=r"not of this run.*last rows are not"):
         checkpoint.restore(parts(make()))

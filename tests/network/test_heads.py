@@ -6,27 +6,15 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from heads import HEADS, NOISY
+from heads import HEADS, NOISY, SINGLE, generators, make_network
 
 from dqn.agent.rng import NumpyRng, TorchRng, uses_rng
-from dqn.network import (
-    MLP,
-    DuelingStreams,
-    HeadFactory,
-    Linear,
-    QNetwork,
-    SingleStream,
-)
+from dqn.network import DuelingStreams, HeadFactory, Linear, SingleStream
 from dqn.network.layers import LayerNorm
-from dqn.types import EnvSpec, ObsSpec
+from dqn.types import ObsSpec
 
-SINGLE = partial(SingleStream, hidden_sizes=[])
 FEATURES = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(9))
 CPU = torch.device("cpu")
-
-
-def generators(count=2):
-    return [torch.Generator().manual_seed(k) for k in range(count)]
 
 
 def factory(layer=Linear, streams=SINGLE):
@@ -105,7 +93,7 @@ def test_categorical_probabilities_are_a_softmax_over_atoms():
     )
 
 
-def test_fixed_fractions_are_the_middles_of_equal_parts():
+def test_fixed_fractions_are_the_midpoints_of_equal_parts():
     torch.testing.assert_close(make("quantile").tau, torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]))
 
 
@@ -204,16 +192,9 @@ def test_rngs_are_normal_and_uniform():
 @pytest.mark.parametrize("layer", [Linear, NOISY])
 @pytest.mark.parametrize("name", HEADS)
 def test_a_network_is_known_to_vary(name, layer):
-    network = QNetwork(
-        obs_low=None,
-        obs_high=None,
-        torso=partial(MLP, hidden_sizes=[6], layer_norm=False),
-        streams=partial(DuelingStreams, hidden_sizes=[]),
-        head=HEADS[name],
-        layer=layer,
-        spec=EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None),
-        generators=generators(),
-    )
+    obs = ObsSpec((4,), np.dtype(np.float32), 0, 1.0)
+    streams = partial(DuelingStreams, hidden_sizes=[])
+    network = make_network(obs, head=HEADS[name], layer=layer, streams=streams)
     assert uses_rng(network, CPU) == (name == "implicit_quantile" or layer is NOISY)
 
 

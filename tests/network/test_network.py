@@ -4,31 +4,19 @@ from functools import partial
 
 import numpy as np
 import torch
+from heads import generators, make_network
 
-from dqn.network import MLP, ExpectedHead, Linear, QNetwork, SingleStream, flatten
+from dqn.network import Linear, flatten
 from dqn.network.parameters import ALIGNMENT
-from dqn.types import EnvSpec, ObsSpec
+from dqn.types import ObsSpec
 
-Ends = list[float] | None
-
-
-def generators(count: int = 3) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(k) for k in range(count)]
-
-
-def network(
-    spec: EnvSpec, count: int = 3, sizes: tuple[int, ...] = (7, 5), low: Ends = None, high: Ends = None
-) -> QNetwork:
-    torso = partial(MLP, hidden_sizes=list(sizes), layer_norm=False)
-    streams, head = partial(SingleStream, hidden_sizes=[]), partial(ExpectedHead, huber_delta=1.0)
-    parts = {"torso": torso, "streams": streams, "head": head, "layer": Linear}
-    return QNetwork(obs_low=low, obs_high=high, **parts, spec=spec, generators=generators(count))
+network = partial(make_network, num_seeds=3)
 
 
 def spec_of(
     shape: tuple[int, ...], dtype: type = np.float32, categories: int = 0, scale: float = 1.0
-) -> EnvSpec:
-    return EnvSpec(ObsSpec(shape, np.dtype(dtype), categories, scale), 2, None)
+) -> ObsSpec:
+    return ObsSpec(shape, np.dtype(dtype), categories, scale)
 
 
 def test_each_seed_computes_what_torch_layers_compute():
@@ -37,7 +25,7 @@ def test_each_seed_computes_what_torch_layers_compute():
     for k in range(3):
         plain = torch.nn.Sequential(
             *(torch.nn.Linear(4, 7), torch.nn.ReLU(), torch.nn.Linear(7, 5), torch.nn.ReLU()),
-            torch.nn.Linear(5, 2),
+            torch.nn.Linear(5, 3),
         )
         leaves = [leaf[k].squeeze(0) for leaf in stacked.parameters()]
         for leaf, stored in zip(plain.parameters(), leaves, strict=True):
@@ -57,7 +45,7 @@ def test_a_range_of_observations_is_read_as_minus_one_to_one():
 def test_gradients_equal_those_of_vmap():
     """torch.func.vmap over single networks is the oracle for values and gradients."""
     stacked = network(spec_of((4,)))
-    single = network(spec_of((4,)), count=1)
+    single = make_network(spec_of((4,)), num_seeds=1)
     x = torch.randn(3, 6, 4)
     stacked(x).mean().square().sum().backward()
     leaves = {name: leaf.detach().unsqueeze(1) for name, leaf in stacked.named_parameters()}
@@ -78,7 +66,7 @@ def test_initial_parameters_are_uniform_within_torchs_bound():
         assert leaf.abs().max() > 0.099
         assert abs(leaf.mean()) < 0.01
     assert not torch.equal(layer.weight[0], layer.weight[1])
-    alone = Linear(in_features=100, out_features=300, generators=[torch.Generator().manual_seed(1)])
+    alone = Linear(in_features=100, out_features=300, generators=generators()[1:])
     assert torch.equal(alone.weight[0], layer.weight[1])
 
 
@@ -109,5 +97,5 @@ def test_observations_are_encoded():
 
 def test_no_hidden_layer_is_a_linear_map():
     net = network(spec_of((2, 3)), sizes=())
-    assert [tuple(leaf.shape) for leaf in net.parameters()] == [(3, 6, 2), (3, 1, 2)]
-    assert net(torch.ones(3, 5, 2, 3)).mean().shape == (3, 5, 2)
+    assert [tuple(leaf.shape) for leaf in net.parameters()] == [(3, 6, 3), (3, 1, 3)]
+    assert net(torch.ones(3, 5, 2, 3)).mean().shape == (3, 5, 3)

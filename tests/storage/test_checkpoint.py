@@ -163,7 +163,7 @@ def test_another_format(checkpoint, version):
 )
 def test_a_manifest_that_names_other_files(checkpoint, name):
     edit_manifest(checkpoint, lambda manifest: manifest["files"]["policy"][0].update(name=name))
-    with pytest.raises(UserError, match=f"{checkpoint.manifest}: names no proper file"):
+    with pytest.raises(UserError, match=f"{checkpoint.manifest}: lists no valid files"):
         checkpoint.load("policy")
 
 
@@ -171,7 +171,7 @@ def test_a_manifest_that_names_other_files(checkpoint, name):
 def test_a_manifest_whose_files_are_no_list_of_files(checkpoint, entries):
     edit_manifest(checkpoint, lambda manifest: manifest["files"].update(policy=entries))
     for read in (partial(checkpoint.load, "policy"), checkpoint.verify):
-        with pytest.raises(UserError, match=f"{checkpoint.manifest}: names no proper file"):
+        with pytest.raises(UserError, match=f"{checkpoint.manifest}: lists no valid files"):
             read()
 
 
