@@ -42,7 +42,7 @@ WRAPPERS = frozenset(
 )
 """Gymnasium's wrappers that a run may name: none that writes files, opens windows or imports packages."""
 
-WRAPPER = re.compile(r"env\.(training_)?wrappers\.\d+\._target_")
+WRAPPER = re.compile(r"env\.(training_)?wrappers\[\d+\]\._target_")
 """The places of wrappers."""
 
 PLAIN = (str, int, float, bool, list, dict, type(None))

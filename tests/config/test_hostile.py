@@ -108,12 +108,16 @@ CONFIGS = {
         {"env_id": ["canary_module:Env-v0"]},
         "env.kwargs.env_id[0]=canary_module:Env-v0",
     ),
-    "a wrapper that is a command": ("env.wrappers", [TOUCH], "env.wrappers.0._target_=os.system"),
-    "a wrapper of training": ("env.training_wrappers", [TOUCH], "env.training_wrappers.0._target_=os.system"),
+    "a wrapper that is a command": ("env.wrappers", [TOUCH], "env.wrappers[0]._target_=os.system"),
+    "a wrapper of training": (
+        "env.training_wrappers",
+        [TOUCH],
+        "env.training_wrappers[0]._target_=os.system",
+    ),
     "a function for a wrapper": (
         "env.wrappers",
         [{"_target_": "gymnasium.wrappers.TransformReward", "func": {**TOUCH, "_partial_": True}}],
-        "env.wrappers.0.func._target_=os.system",
+        "env.wrappers[0].func._target_=os.system",
     ),
     "the name of a function for a wrapper": (
         "env.wrappers",
@@ -128,22 +132,22 @@ CONFIGS = {
     "a wrapper that writes files": (
         "env.wrappers",
         [{"_target_": "gymnasium.wrappers.RecordVideo", "video_folder": CANARY}],
-        "env.wrappers.0._target_=gymnasium.wrappers.RecordVideo",
+        "env.wrappers[0]._target_=gymnasium.wrappers.RecordVideo",
     ),
     "a wrapper that imports packages": (
         "env.wrappers",
         [{"_target_": "gymnasium.wrappers.ArrayConversion", "env_xp": "canary_module", "target_xp": "numpy"}],
-        "env.wrappers.0._target_=gymnasium.wrappers.ArrayConversion",
+        "env.wrappers[0]._target_=gymnasium.wrappers.ArrayConversion",
     ),
     "an alias through Gymnasium": (
         "env.wrappers",
         [{"_target_": "gymnasium.wrappers.common.gym.make", "id": "canary_module:Env-v0"}],
-        "env.wrappers.0._target_=gymnasium.wrappers.common.gym.make",
+        "env.wrappers[0]._target_=gymnasium.wrappers.common.gym.make",
     ),
     "below a wrapper": (
         "env.wrappers",
         [{"_target_": "gymnasium.wrappers.TimeLimit.__init__.__globals__.get"}],
-        "env.wrappers.0._target_=gymnasium.wrappers.TimeLimit.__init__",
+        "env.wrappers[0]._target_=gymnasium.wrappers.TimeLimit.__init__",
     ),
     "a wrapper in another place": ("schedule", {"_target_": "gymnasium.wrappers.TimeLimit"}, None),
     "a wrapper for a wrapper": (
@@ -154,12 +158,12 @@ CONFIGS = {
                 "func": {"_target_": "gymnasium.wrappers.Autoreset"},
             }
         ],
-        "env.wrappers.0.func._target_=gymnasium.wrappers.Autoreset",
+        "env.wrappers[0].func._target_=gymnasium.wrappers.Autoreset",
     ),
     "environments as a wrapper": (
         "env.wrappers",
         [ENVIRONMENTS],
-        "env.wrappers.0._target_=dqn.env.Environments",
+        "env.wrappers[0]._target_=dqn.env.Environments",
     ),
     "wrappers that are no list": (
         "env.wrappers",

@@ -225,7 +225,7 @@ def test_custom_wrapper(tmp_path):
     words = ["+experiment=corridor", "env=costly_corridor"]
     run = dqn.train(words, config_dir=USER / "my_conf")
     assert run.result == pytest.approx(1 - 4 * 0.1)
-    with pytest.raises(UserError, match=r"env\.wrappers\.0\._target_=my_package.*--trust my_package"):
+    with pytest.raises(UserError, match=r"env\.wrappers\[0\]\._target_=my_package.*--trust my_package"):
         dqn.load(run.folder)
     env = dqn.load(run.folder, trust=["my_package"]).make_env()
     assert env.reset(seed=0)[0] == 1, "the environment's own observations"
