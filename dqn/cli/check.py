@@ -1,9 +1,9 @@
-"""The configuration of a command line as what the checks of parts examine."""
+"""The check of the parts that a command line composes."""
 
 import copy
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
 
@@ -20,24 +20,21 @@ from dqn.storage.folder import RunFolder
 def examine_parts(
     overrides: Sequence[str], config_dir: StrPath | None, names: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """Return what the checks find of the parts that a command line composes.
+    """Check the parts that a command line composes; return the findings.
 
     Args:
         overrides: as for training.
-        config_dir: a folder of further options.
-        names: of the checks; none: all.
+        config_dir: a folder of additional options.
+        names: the checks to run; empty: all.
 
     Raises:
-        UserError: the overrides, or what they configure, is not as it should be.
+        UserError: the overrides do not compose, or their configuration is wrong.
     """
     config = resolved(compose(overrides, config_dir=config_dir).config)
     check(config).raise_if_any()
-    factory = env_factory(config["env"])
-    return examine(Subject(config=config, factory=factory, make=make, build=build_in), names)
-
-
-def make(node: Any) -> Any:
-    return instantiate(node, _convert_="all")
+    make = partial(instantiate, _convert_="all")
+    subject = Subject(config=config, factory=env_factory(config["env"]), make=make, build=build_in)
+    return examine(subject, names)
 
 
 def build_in(config: Config, folder: Path) -> Runner:
