@@ -133,11 +133,14 @@ def test_names_of_recipes():
         (["runner=steps", "env.num_envs=20"], "time limit"),
         (
             ["runner=steps", "runner.learning_starts=50001", "memory.capacity=60000"],
-            "too little for any update",
+            "too small for any update",
         ),
         (["runner=steps", "runner.train_period=40000", "runner.learning_starts=40001"], "any update"),
-        (["runner.train_period=3001"], "too little for any update"),
-        (["agent/lr_schedule=linear", "agent.lr_schedule.duration=2999"], "learning rate is 0 after it"),
+        (["runner.train_period=3001"], "too small for any update"),
+        (
+            ["agent/lr_schedule=linear", "agent.lr_schedule.duration=2999"],
+            "learning rate is 0 after tick 2999",
+        ),
         (["agent/lr_schedule=linear"], "does not reach agent.lr_schedule.end"),
     ],
 )

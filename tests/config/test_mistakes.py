@@ -144,7 +144,7 @@ COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
     ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr_schedule, backup, lr"}),
     ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
-    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; agent/backup=munchausen brings it"}),
+    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; it comes with agent/backup=munchausen"}),
     (
         "memory.sampler.alpha=1",
         {"memory.sampler.alpha=1": "memory=prioritized or memory=prioritized_rainbow"},
@@ -417,7 +417,9 @@ def test_a_folder_with_files_of_another_run_is_refused(name, tmp_path):
     before = tree(tmp_path)
     result = call("train", *TINY, f"hydra.run.dir={tmp_path}")
     assert result.code == 1
-    assert f"{tmp_path}: has {name} (a run folder without .hydra/config.yaml, or no run; " in result.text
+    assert (
+        f"{tmp_path}: contains {name} but no .hydra/config.yaml; choose another hydra.run.dir" in result.text
+    )
     assert {path: text for path, text in tree(tmp_path).items() if path != ".lock"} == before
 
 

@@ -47,7 +47,7 @@ def test_an_older_run_is_refused_in_a_sentence_that_names_its_version(older_run)
     for text in texts:
         assert text.strip() == (
             f"{older_run}: made by dqn 0.1.0; this is dqn {dqn.__version__}, which cannot read it:"
-            " install that version to go on with it"
+            " install that version to continue it"
         )
     assert {path: one for path, one in tree(older_run).items() if path != ".lock"} == before
 

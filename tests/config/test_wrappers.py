@@ -118,7 +118,7 @@ MISTAKES = [
         {"env.wrappers[0].func._target_=no.such": "a class or a function"},
     ),
     ("{_target_: my_package.wrappers.StepCost, cost: -1}", {"env.wrappers[0].cost=-1": "greater than 0"}),
-    ("{_target_: os.system}", {"env.wrappers[0]={'_target_': 'os.system'}": "cannot be made"}),
+    ("{_target_: os.system}", {"env.wrappers[0]={'_target_': 'os.system'}": "cannot be created"}),
     ("{_target_: os.getcwd}", {"env.wrappers[0]={'_target_': 'os.getcwd'}": "cannot wrap CartPole-v1"}),
     ("{_target_: wrapped.nothing}", {"env.wrappers[0]={": "should return an environment, not NoneType"}),
     ("{_target_: wrapped.Late}", {"env.wrappers[0]={": "cannot wrap CartPole-v1 (RuntimeError: too late)"}),
