@@ -46,11 +46,7 @@ def check_arguments() -> argparse.Namespace:
 
 
 def parse(options: Sequence[str]) -> Config:
-    """Return KEY=VALUE options, whose values follow Hydra's grammar, as a dict.
-
-    Raises:
-        UserError: some are not of this form.
-    """
+    """Return KEY=VALUE options in Hydra's grammar as a dict; raise UserError for any other option."""
     overrides, problems = compose.parse(options, OverridesParser.create())
     for one in overrides:
         if one.is_add() or one.is_delete() or one.is_sweep_override():
@@ -61,11 +57,7 @@ def parse(options: Sequence[str]) -> Config:
 
 
 def replace_values(config: Config, values: Config) -> None:
-    """Replace values of a configuration by their dotted keys.
-
-    Raises:
-        UserError: the configuration lacks some of the keys.
-    """
+    """Replace values of a configuration by their dotted keys; raise UserError if it lacks some of them."""
     problems = []
     for key, value in values.items():
         *path, name = key.split(".")

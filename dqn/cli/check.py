@@ -1,26 +1,23 @@
 """The check of the parts that a command line composes."""
 
-import copy
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from hydra.utils import instantiate
 
-from dqn.config.build import Config, build
+from dqn.config.build import build
 from dqn.config.compose import StrPath, compose
 from dqn.config.preflight import resolved
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
 from dqn.conformance import Finding, Subject, examine
-from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
 
 
 def examine_parts(
     overrides: Sequence[str], config_dir: StrPath | None, names: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """Check the parts that a command line composes; return the findings.
+    """Check the parts of the configuration that overrides compose; return the findings.
 
     Args:
         overrides: as for training.
@@ -33,9 +30,10 @@ def examine_parts(
     config = resolved(compose(overrides, config_dir=config_dir).config)
     check(config).raise_if_any()
     make = partial(instantiate, _convert_="all")
-    subject = Subject(config=config, factory=env_factory(config["env"]), make=make, build=build_in)
+    subject = Subject(
+        config=config,
+        factory=env_factory(config["env"]),
+        make=make,
+        build=lambda config, folder: build(config, RunFolder(folder)),
+    )
     return examine(subject, names)
-
-
-def build_in(config: Config, folder: Path) -> Runner:
-    return build(copy.deepcopy(config), RunFolder(folder))

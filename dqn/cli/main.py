@@ -17,7 +17,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
-from dqn.cli.output import log_to_stdout, plain_errors, print_summary
+from dqn.cli.output import plain_errors, print_summary
 from dqn.config.compose import CONFIG_NAME, Composed, compose, mistakes
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
@@ -85,7 +85,8 @@ def hydra_application(cfg: DictConfig) -> float:
         return result
     except UserError as error:
         logging.getLogger(__name__).error("job %s: %s", job.job.num, error)
-        remove_if_empty(folder.path)
+        if not any(folder.path.iterdir()):
+            folder.path.rmdir()
         raise CompactHydraException(str(error)) from None  # SystemExit would stop the other jobs
 
 
@@ -110,11 +111,6 @@ def make_folder(folder: Path, key: str) -> None:
         raise UserError(f"{key}={folder}: cannot be written")
 
 
-def remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
 def resume() -> None:
     """Run `python scripts/resume.py RUN [KEY=VALUE ...]`."""
     arguments = run_arguments(
@@ -122,8 +118,7 @@ def resume() -> None:
         "Continue an interrupted run from its last checkpoint, as if it had not been interrupted.",
         "a larger runner.total_steps or runner.total_episodes",
     )
-    log_to_stdout()
-    with plain_errors():
+    with plain_errors(logging.INFO):
         options = parse(arguments.options)
         from dqn.config.launch import launch
         from dqn.config.trust import load_config
@@ -143,8 +138,7 @@ def evaluate() -> None:
         "episodes=100 (per seed), epsilon=0.0, stream=0 (another number selects other episodes),"
         " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
     )
-    log_to_stdout()
-    with plain_errors():
+    with plain_errors(logging.INFO):
         options = parse(arguments.options)
         from dqn.cli.evaluate import evaluate_run
         from dqn.cli.options import EvaluateOptions, read_options
@@ -162,8 +156,7 @@ def export() -> None:
         "seed=N (default: the run's first), policy=last (or best: of the seed's highest periodic evaluation)",
         file="FILE.onnx, or FILE.pt2 (torch.export)",
     )
-    log_to_stdout()
-    with plain_errors():
+    with plain_errors(logging.INFO):
         options = parse(arguments.options)
         from dqn.cli.export import export_run
         from dqn.cli.options import ExportOptions, read_options
@@ -175,8 +168,7 @@ def export() -> None:
 def check() -> None:
     """Run `python scripts/check.py [GROUP=OPTION ...] [KEY=VALUE ...]`."""
     arguments = check_arguments()
-    log_to_stdout(logging.WARNING)
-    with plain_errors():
+    with plain_errors(logging.WARNING):
         from dqn.cli.check import examine_parts
 
         states = []

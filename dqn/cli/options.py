@@ -49,11 +49,7 @@ Options = TypeVar("Options", EvaluateOptions, ExportOptions)
 
 
 def read_options(kind: type[Options], values: dict[str, Any]) -> Options:
-    """Return the options of a command.
-
-    Raises:
-        UserError: there is no such option, or a value is not allowed.
-    """
+    """Return the options of a command; raise UserError for unknown options and wrong values."""
     problems: list[Problem] = []
     check_keys(values, kind, "", problems)
     if problems:

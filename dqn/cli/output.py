@@ -19,14 +19,14 @@ def print_summary(folder: RunFolder) -> None:
         log.info("%s", line)
 
 
-def log_to_stdout(level: int = logging.INFO) -> None:
-    """Log plain messages to stdout, as Hydra does for train."""
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
-
-
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Exit without a traceback after a UserError, which is printed, or Ctrl-C."""
+def plain_errors(log_level: int | None = None) -> Iterator[None]:
+    """Exit without a traceback after a UserError, which is printed, or Ctrl-C.
+
+    With a level, log to stdout, as Hydra does for train.
+    """
+    if log_level is not None:
+        logging.basicConfig(level=log_level, format="%(message)s", stream=sys.stdout)
     try:
         yield
     except UserError as error:

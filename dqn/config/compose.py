@@ -211,11 +211,7 @@ def load(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> DictConfig:
 
 
 def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoaderImpl) -> Override:
-    """Return the override that causes an error: the error names its key, or it fails alone in the same way.
-
-    Raises:
-        UserError: no single override causes the error.
-    """
+    """Return the override that causes an error: the error names its key, or it alone causes the same one."""
     for override in overrides:
         if f"'{override.get_key_element().lstrip('+~')}'" in str(error):
             return override
@@ -229,13 +225,7 @@ def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoad
 
 
 def explain(override: Override, error: Exception, config: DictConfig) -> str:
-    """Return an override that does not compose with the reason and the remedy.
-
-    Args:
-        override: the override.
-        error: Hydra's error about it.
-        config: the configuration of the other overrides, whose keys are listed.
-    """
+    """Return the message about an override that Hydra refuses; `config` is what the others compose."""
     line, text = override.input_line, str(error)
     if override.is_add() and "already at" in text:
         return f"{line}: the key exists already; change its value without the +"

@@ -51,11 +51,7 @@ OmegaConf.register_new_resolver("choice", choice)
 
 
 def prepare(composed: DictConfig, overrides: list[str]) -> CheckedRun:
-    """Return the run of a composed configuration that includes Hydra's own node.
-
-    Raises:
-        UserError: all problems of the configuration, or that of its folder.
-    """
+    """Return the run of a configuration with Hydra's own node; raise UserError with all its problems."""
     with COMPOSING, hydra_config(composed):
         config = resolved(composed)
         folder = RunFolder(folder_of(composed, "hydra.run.dir"))
@@ -63,11 +59,7 @@ def prepare(composed: DictConfig, overrides: list[str]) -> CheckedRun:
 
 
 def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> CheckedRun:
-    """Return the run of a resolved configuration in a folder.
-
-    Raises:
-        UserError: all problems of the configuration, or that of the folder.
-    """
+    """Return the run of a resolved configuration in a folder; raise UserError with all its problems."""
     from dqn.config.validate import check  # imports torch
 
     report = check(config)

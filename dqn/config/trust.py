@@ -23,12 +23,9 @@ OLDEST_READABLE = "0.2.0"
 WRAPPERS = frozenset(
     f"gymnasium.wrappers.{name}{kind}"
     for kind, names in (
-        ("Observation", ("AddRender", "Delay", "Discretize", "Dtype", "Filter", "Flatten", "FrameStack")),
-        (
-            "Observation",
-            ("Grayscale", "MaxAndSkip", "Normalize", "Rescale", "Reshape", "Resize", "TimeAware"),
-        ),
-        ("Observation", ("Transform",)),
+        ("Observation", ("AddRender", "Delay", "Discretize", "Dtype", "Filter", "Flatten")),
+        ("Observation", ("FrameStack", "Grayscale", "MaxAndSkip", "Normalize", "Rescale")),
+        ("Observation", ("Reshape", "Resize", "TimeAware", "Transform")),
         ("Action", ("Clip", "Discretize", "Repeat", "Rescale", "Sticky", "Transform")),
         ("Reward", ("Clip", "Normalize", "Transform")),
         ("", ("AddWhiteNoise", "AtariPreprocessing", "Autoreset", "ObstructView")),
@@ -101,9 +98,10 @@ def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
             check_target(folder, path, value, trust)
         elif isinstance(key, str) and re.fullmatch(r"_\w+_", key) and key != "_partial_":
             raise refuse(folder, path, value, "not a key of a recorded configuration")
-    check_environment(folder, config.get("env"), trust)
-    if not isinstance(config.get("seed"), int):
+    env = config.get("env")
+    if not isinstance(env, dict) or not isinstance(config.get("seed"), int):
         raise UserError(f"{folder.config_file}: not the configuration of a run")
+    check_environment(folder, env, trust)
     return config
 
 
@@ -122,10 +120,8 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
         raise refuse(folder, path, value, f"imported by {package(value)}, not defined in it")
 
 
-def check_environment(folder: RunFolder, env: Any, trust: Sequence[str]) -> None:
+def check_environment(folder: RunFolder, env: dict[str, Any], trust: Sequence[str]) -> None:
     """Raise UserError if making environments would import a package that the user does not trust."""
-    if not isinstance(env, dict):
-        raise UserError(f"{folder.config_file}: not the configuration of a run")
     module, id = env.get("module"), env.get("id")
     if module is not None and not trusted(module, trust):
         raise refuse(folder, "env.module", module, f"imports a package; {advice(module)}")

@@ -17,19 +17,12 @@ Config = dict[str, Any]
 
 
 def env_factory(env: Config) -> EnvFactory:
-    """Return the factory of single environments.
-
-    Args:
-        env: the node `env` of a checked configuration.
-
-    Raises:
-        WrongValue: an argument of a wrapper cannot be created.
-    """
+    """Return the factory of single environments of the node `env`; WrongValue if a wrapper is wrong."""
     return EnvFactory(id=env["id"], module=env["module"], kwargs=env["kwargs"], **wrappers_of(env))
 
 
 def make_environments(env: Config) -> Callable[..., Environments]:
-    """Return the factory of the environments of all seeds; `env` is that node of a checked configuration."""
+    """Return the factory of the environments of all seeds."""
     wrappers = wrappers_of(env)
     return partial(instantiate(env | dict.fromkeys(wrappers), _convert_="all"), **wrappers)
 
