@@ -1,4 +1,4 @@
-"""Run folders that older versions of this package made: refused in one sentence, and left as they were."""
+"""Run folders of older versions of this package are refused in one sentence and left unchanged."""
 
 import json
 
@@ -53,7 +53,7 @@ def test_an_older_run_is_refused_in_a_sentence_that_names_its_version(older_run)
 
 
 @pytest.mark.parametrize("status", [{}, {"versions": {"dqn": "x"}}, {"versions": 5}])
-def test_of_an_older_run_without_its_version_no_part_is_trusted(status, older_run):
+def test_an_older_run_without_its_version_is_not_trusted(status, older_run):
     (older_run / "status.json").write_text(json.dumps(status))
     text = call("evaluate", older_run, "--trust", "dqn").text
     assert "_target_=dqn." in text
