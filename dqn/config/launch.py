@@ -58,14 +58,15 @@ def launch(run: CheckedRun) -> float:
 
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
-    """Record the start of a run in its folder; warn if a run to continue was made by other versions."""
+    """Record the start of a run in its folder; warn if it continues in another environment."""
     versions = environment()
     is_new = not folder.config_file.exists()
     before = folder.stored_status().get("versions")
     if not is_new and isinstance(before, dict):
         changed = [f"{key} {before[key]} -> {v}" for key, v in versions.items() if before.get(key, v) != v]
         if changed:
-            log.warning("warning: the continued run may differ; versions changed: %s", ", ".join(changed))
+            text = "warning: the run may not continue exactly; changed since it started: %s"
+            log.warning(text, ", ".join(changed))
     if is_new or folder.read_config() != config:
         folder.write_config(config, overrides)
     folder.count_cpu()
