@@ -1,1 +1,1 @@
-"""The commands: train, resume, evaluate, export and check."""
+"""The commands: train, resume, evaluate, export, check and report."""

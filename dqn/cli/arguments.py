@@ -1,18 +1,15 @@
-"""The arguments of the commands about a run: a folder, KEY=VALUE options, and which packages to trust."""
+"""The arguments of the commands: a run folder, KEY=VALUE options, and the packages to trust."""
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
+from dqn.config import compose
 from dqn.config.commands import command
 from dqn.config.compose import mistakes
-from dqn.errors import UserError, first_line
 
 Config = dict[str, Any]
 
@@ -20,64 +17,47 @@ Config = dict[str, Any]
 def run_arguments(
     name: str, description: str, options: str, *, file: str | None = None
 ) -> argparse.Namespace:
-    """Return the arguments of a command about a run: the folder, KEY=VALUE options, and whom to trust.
+    """Return the arguments of a command about a run.
 
     Args:
         name: of the command.
         description: of the command.
-        options: what KEY may be.
-        file: what the command writes; None: it names no file.
+        options: help for the KEY=VALUE options.
+        file: help for the file that the command writes; None: it takes no file.
     """
     parser = argparse.ArgumentParser(prog=command(name), description=description)
     parser.add_argument("run", type=Path, help="the run folder")
     if file is not None:
         parser.add_argument("file", type=Path, help=file)
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help=options)
-    trust = "a package of your own that the run may import"
+    trust = "a package that the run may import, such as your own"
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)
     return parser.parse_intermixed_args()
 
 
 def check_arguments() -> argparse.Namespace:
-    """Return the arguments of the command that tries parts: overrides, and a folder of options."""
-    about = "Try whether the parts of a configuration, such as your own, do what the others rely on."
+    """Return the arguments of check: overrides, and a folder of options."""
+    about = "Check that the parts of a configuration, such as your own, do what the other parts rely on."
     parser = argparse.ArgumentParser(prog=command("check"), description=about)
-    overrides = "as for training: what is tried is what these overrides compose"
+    overrides = "as for training; the parts of the composed configuration are checked"
     parser.add_argument("overrides", nargs="*", metavar="GROUP=OPTION or KEY=VALUE", help=overrides)
-    parser.add_argument("--config-dir", metavar="FOLDER", help="a folder of options of your own")
+    parser.add_argument("--config-dir", metavar="FOLDER", help="a folder of additional options")
     return parser.parse_intermixed_args()
 
 
 def parse(options: Sequence[str]) -> Config:
-    """Return KEY=VALUE options as a dict, values in Hydra's grammar.
-
-    Raises:
-        UserError: some are no such options.
-    """
-    parser = OverridesParser.create()
-    values: Config = {}
-    problems = []
-    for option in options:
-        try:
-            override = parser.parse_overrides([option])[0]
-        except HydraException as error:
-            problems.append(f"{option}: should be KEY=VALUE ({first_line(error)})")
-            continue
-        if override.is_add() or override.is_delete() or override.is_sweep_override():
-            problems.append(f"{option}: should be KEY=VALUE")
-        else:
-            values[override.key_or_group] = override.value()
+    """Return KEY=VALUE options in Hydra's grammar as a dict; raise UserError for any other option."""
+    overrides, problems = compose.parse(options, OverridesParser.create())
+    for one in overrides:
+        if one.is_add() or one.is_delete() or one.is_sweep_override():
+            problems.append(f"{one.input_line}: should be KEY=VALUE with one value")
     if problems:
         raise mistakes(problems, "the command")
-    return values
+    return {one.key_or_group: one.value() for one in overrides}
 
 
 def replace_values(config: Config, values: Config) -> None:
-    """Replace values of a configuration by their dotted keys.
-
-    Raises:
-        UserError: it has no such keys.
-    """
+    """Replace values of a configuration by their dotted keys; raise UserError if it lacks some of them."""
     problems = []
     for key, value in values.items():
         *path, name = key.split(".")
@@ -90,19 +70,3 @@ def replace_values(config: Config, values: Config) -> None:
             problems.append(f"{key}={value}: the run has no such key")
     if problems:
         raise mistakes(problems, "the command")
-
-
-class plain_errors:
-    """Show a user's mistake without a traceback, and log as Hydra does for train.py."""
-
-    def __init__(self, level: int = logging.INFO) -> None:
-        self.level = level
-
-    def __enter__(self) -> None:
-        logging.basicConfig(level=self.level, format="%(message)s", stream=sys.stdout)
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, UserError):
-            sys.exit(str(error))
-        if isinstance(error, KeyboardInterrupt):
-            sys.exit(130)

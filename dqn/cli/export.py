@@ -1,4 +1,4 @@
-"""The export of a run's policy, checked on observations of its environment."""
+"""The export of a run's policy to a file, checked on observations of its environment."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ from dqn.seeding import Uniforms, stream
 from dqn.types import Array
 
 NUM_OBS = 1000
-"""Observations that the file is checked on."""
+"""Observations to check the file on."""
 
 
 def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[str]) -> str:
-    """Write the policy of a seed as a file; return a text that tells what it takes and how exact it is.
+    """Write the policy of a seed to a file; return a text with its input, output and accuracy.
 
     Raises:
-        UserError: the run or the file is not as it should be.
+        UserError: the folder has no valid run or lacks the policy, or the file cannot be written.
     """
     config, folder = read_run(path, trust)
     policy = load_policy(config, folder, options.seed, options.policy)
@@ -43,7 +43,7 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
 
 
 def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
-    """Return observations [NUM_OBS, ...] as the network reads them, of episodes that are half random."""
+    """Return observations [NUM_OBS, ...], as the network reads them; half of the actions are random."""
     seeds = [policy.seed]
     env = make_env(num_envs=1, vectorization="sync", seeds=seeds, role="export", training=False)
     exploration = Uniforms([stream(policy.seed, "export exploration")], (1, 2))

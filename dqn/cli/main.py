@@ -1,4 +1,4 @@
-"""The command lines: train (Hydra's), resume, evaluate, export and check."""
+"""The commands train (through Hydra), resume, evaluate, export and check."""
 
 import gc
 import logging
@@ -16,22 +16,22 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from dqn.cli.arguments import check_arguments, parse, plain_errors, replace_values, run_arguments
-from dqn.cli.output import print_summary
+from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
+from dqn.cli.output import plain_errors, print_summary
 from dqn.config.compose import CONFIG_NAME, Composed, compose, mistakes
 from dqn.config.paths import CONF
-from dqn.config.preflight import CheckedRun, container, folder_of, preflight, prepare, resolved
+from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 
 
 def train() -> None:
     """Run `python scripts/train.py`."""
-    gc.disable()  # until the job begins: what is imported stays, and to look for garbage in it takes a second
+    gc.disable()  # until the job starts: imports leave no garbage, and looking for it takes a second
     arguments = vars(get_args_parser().parse_args())
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
-    try:
-        if any(arguments.values()):  # --help, --cfg and others ask for no run, or for another configuration
+    with plain_errors():
+        if any(arguments.values()):  # --help, --cfg and others need no run, or another configuration
             hydra_application()
             return
         composed = compose(overrides, multirun=multirun, config_dir=config_dir)
@@ -44,14 +44,10 @@ def train() -> None:
             make_folder(run.folder.path, "hydra.run.dir")
             train_one(composed, run)
             print_summary(run.folder)
-    except UserError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def train_one(composed: Composed, run: CheckedRun) -> None:
-    """Train a run as hydra.main would, without composing again: Hydra sets up logging, calls callbacks."""
+    """Train a run as hydra.main does, with its logging and callbacks, but without composing again."""
     config = composed.config
     with read_write(config.hydra):
         config.hydra.mode = RunMode.RUN
@@ -67,20 +63,20 @@ def train_one(composed: Composed, run: CheckedRun) -> None:
         job_subdir_key=None,
     )
     callbacks.on_run_end(config=config, config_name=CONFIG_NAME, job_return=job)
-    _ = job.return_value  # raises what the run has raised
+    _ = job.return_value  # raises the run's exception
 
 
 def train_here(run: CheckedRun) -> float:
     from dqn.config.launch import launch  # imports torch
 
-    gc.freeze()  # modules stay: no collection, nor the one at the exit, need look at them again
+    gc.freeze()  # modules stay: no later collection needs to examine them
     gc.enable()
     return launch(run)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)
 def hydra_application(cfg: DictConfig) -> float:
-    """Answer Hydra's flags, or run a sweep; one of Hydra's own launchers calls this for each job."""
+    """Answer Hydra's flags or run a sweep; Hydra's own launchers call this for each job."""
     job = HydraConfig.get()
     folder = RunFolder(Path(job.runtime.output_dir))
     try:
@@ -89,17 +85,18 @@ def hydra_application(cfg: DictConfig) -> float:
         return result
     except UserError as error:
         logging.getLogger(__name__).error("job %s: %s", job.job.num, error)
-        remove_if_empty(folder.path)
-        raise CompactHydraException(str(error)) from None  # SystemExit would end the other jobs
+        if not any(folder.path.iterdir()):
+            folder.path.rmdir()
+        raise CompactHydraException(str(error)) from None  # SystemExit would stop the other jobs
 
 
 def check_plugins(config: DictConfig) -> None:
-    """Raise UserError if the keys of the launcher or the sweeper have wrong values."""
+    """Raise UserError if keys of the launcher or the sweeper are wrong."""
     from dqn.config.schema import Problem, check_keys  # import torch
 
     problems: list[Problem] = []
     for key in ("hydra.launcher", "hydra.sweeper"):
-        node = container(OmegaConf.select(config, key), resolve=True)
+        node = plain(OmegaConf.select(config, key))
         check_keys(node, get_class(node["_target_"]), key, problems)
     if problems:
         raise mistakes(problems, "the configuration")
@@ -109,24 +106,19 @@ def make_folder(folder: Path, key: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{key}={folder}: cannot be made ({error})") from None
+        raise UserError(f"{key}={folder}: cannot be created ({error})") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{key}={folder}: cannot be written")
-
-
-def remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def resume() -> None:
     """Run `python scripts/resume.py RUN [KEY=VALUE ...]`."""
     arguments = run_arguments(
         "resume",
-        "Go on with an interrupted run, exactly where its last checkpoint is.",
+        "Continue an interrupted run from its last checkpoint, as if it had not been interrupted.",
         "a larger runner.total_steps or runner.total_episodes",
     )
-    with plain_errors():
+    with plain_errors(logging.INFO):
         options = parse(arguments.options)
         from dqn.config.launch import launch
         from dqn.config.trust import load_config
@@ -142,17 +134,16 @@ def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
     arguments = run_arguments(
         "evaluate",
-        "Play fresh episodes with a run's policy; writes RUN/evaluation.json.",
-        "episodes=100 (per seed), epsilon=0.0, stream=0 (another number plays other episodes),"
+        "Play fresh episodes with a run's policies and write RUN/evaluation.json.",
+        "episodes=100 (per seed), epsilon=0.0, stream=0 (another number selects other episodes),"
         " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
     )
-    with plain_errors():
+    with plain_errors(logging.INFO):
         options = parse(arguments.options)
         from dqn.cli.evaluate import evaluate_run
         from dqn.cli.options import EvaluateOptions, read_options
 
-        given = read_options(EvaluateOptions, options)
-        evaluation = evaluate_run(arguments.run, given, arguments.trust)
+        evaluation = evaluate_run(arguments.run, read_options(EvaluateOptions, options), arguments.trust)
         print(evaluation.pop("text"))
         RunFolder(arguments.run).write_evaluation(evaluation)
 
@@ -161,11 +152,11 @@ def export() -> None:
     """Run `python scripts/export.py RUN FILE [seed=0]`."""
     arguments = run_arguments(
         "export",
-        "Write a policy as a file that other programs run: action values [B, A] of observations [B, ...].",
-        "seed=0 (one of the run's; its first), policy=last (or best: of its highest periodic evaluation)",
+        "Write a policy to a file for other programs: observations [B, ...] to action values [B, A].",
+        "seed=N (default: the run's first), policy=last (or best: of the seed's highest periodic evaluation)",
         file="FILE.onnx, or FILE.pt2 (torch.export)",
     )
-    with plain_errors():
+    with plain_errors(logging.INFO):
         options = parse(arguments.options)
         from dqn.cli.export import export_run
         from dqn.cli.options import ExportOptions, read_options

@@ -1,7 +1,5 @@
 """The KEY=VALUE options of the commands about a run."""
 
-import dataclasses
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -9,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator
 
 from dqn.config.compose import mistakes
-from dqn.config.schema import Problem, check_value
+from dqn.config.schema import Problem, check_keys
 from dqn.types import NonNegativeInt, PositiveInt, Probability
 
 
@@ -24,25 +22,26 @@ def check_video(file: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """How a run's policies are evaluated."""
+    """The options of evaluate."""
 
     episodes: PositiveInt = 100
-    """Of each seed."""
+    """Episodes per seed."""
     epsilon: Probability = 0.0
+    """Probability of a random action."""
     stream: NonNegativeInt = 0
-    """Chooses the episodes."""
+    """Number that selects the episodes."""
     policy: Literal["last", "best"] = "last"
-    """best: that of each seed's highest periodic evaluation."""
+    """best: the policy of each seed's highest periodic evaluation."""
     video: Annotated[str, AfterValidator(check_video)] | None = None
-    """An .mp4 file of an episode of the first seed."""
+    """An .mp4 file for an episode of the first seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """Which policy of a run is exported."""
+    """The options of export."""
 
     seed: int | None = None
-    """One of the run's; None: its first."""
+    """A seed of the run; None: the first."""
     policy: Literal["last", "best"] = "last"
 
 
@@ -50,20 +49,9 @@ Options = TypeVar("Options", EvaluateOptions, ExportOptions)
 
 
 def read_options(kind: type[Options], values: dict[str, Any]) -> Options:
-    """Return the options of a command.
-
-    Raises:
-        UserError: there is no such option, or a value is not allowed.
-    """
-    hints = typing.get_type_hints(kind, include_extras=True)
-    names = [field.name for field in dataclasses.fields(kind)]
+    """Return the options of a command; raise UserError for unknown options and wrong values."""
     problems: list[Problem] = []
-    checked = {}
-    for key, value in values.items():
-        if key in names:
-            checked[key] = check_value(key, value, hints[key], problems)
-        else:
-            problems.append(Problem(key, value, f"no such option; there are {', '.join(names)}"))
+    check_keys(values, kind, "", problems)
     if problems:
         raise mistakes(problems, "the command")
-    return kind(**checked)
+    return kind(**values)

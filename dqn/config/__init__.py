@@ -1,1 +1,1 @@
-"""Configuration: composed by Hydra, checked, built. The only place that knows Hydra and OmegaConf."""
+"""Configurations: composed with Hydra, checked and built."""

@@ -1,7 +1,8 @@
-"""A checked configuration to a runner."""
+"""Build the objects of a checked configuration: a runner, or a policy alone."""
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,7 +24,7 @@ from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder
 from dqn.tracking.logger import Logger
-from dqn.types import NonNegativeInt, PositiveInt
+from dqn.types import EnvSpec, NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
     from dqn.tracking.progress_bar import Bar
@@ -35,7 +36,7 @@ FolderName = Annotated[str, Predicate(lambda name: name not in ("", ".", "..") a
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The root of a configuration: its values, and its groups as objects or as what makes objects."""
+    """The root of a configuration: its values, and its groups as the objects or factories that they make."""
 
     name: FolderName
     seed: NonNegativeInt
@@ -50,17 +51,16 @@ class RunConfig:
     agent: MakeAgent
 
 
-def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
-    """Return the runner of a run.
-
-    Args:
-        run: its parts.
-        folder: where it writes.
-        config: what its parts were made from, for the record.
-    """
-    seeds = range(run.seed, run.seed + run.num_seeds)
+def build(config: Config, folder: RunFolder) -> Runner:
+    """Return the runner of a checked configuration, which writes into `folder`."""
+    parts = {
+        key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key != "env"
+    }
+    run = RunConfig(**parts, env=make_environments(config["env"]))
     configure_process(run.num_threads)
-    clock = run.runner
+    seeds, clock = seeds_of(config), run.runner
     environments = run.env(seeds=seeds, role="environment", training=True)
     common: Config = {
         "spec": environments.spec,
@@ -94,14 +94,17 @@ def make_runner(run: RunConfig, *, folder: RunFolder, config: Config) -> Runner:
     )
 
 
+def seeds_of(config: Config) -> range:
+    return range(config["seed"], config["seed"] + config["num_seeds"])
+
+
 def make_camera(config: Config) -> Camera:
-    """Return what films the environment of a configuration."""
-    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
-    return Camera(factory=env_factory(config["env"]), seeds=seeds)
+    """Return a camera that films the environment of a configuration."""
+    return Camera(factory=env_factory(config["env"]), seeds=seeds_of(config))
 
 
 def make_bar(clock: Clock) -> "Bar | None":
-    """Return a progress bar where stdout is a terminal that can draw one."""
+    """Return a progress bar if stdout is a terminal that can draw one."""
     if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         return None
     from dqn.tracking.progress_bar import Bar
@@ -109,34 +112,14 @@ def make_bar(clock: Clock) -> "Bar | None":
     return Bar(unit=clock.unit, total=clock.total)
 
 
-def build(config: Config, folder: RunFolder) -> Runner:
-    """Return the runner of a checked configuration."""
-    parts = {
-        key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
-        for key, value in config.items()
-        if key != "env"
-    }
-    run = RunConfig(**parts, env=make_environments(config["env"]))
-    return make_runner(run, folder=folder, config=config)
-
-
-def build_policy(config: Config) -> tuple[Policy, MakeEnvironments, range]:
-    """Return the policy of a run, what makes its environments, and its seeds; memory is not read."""
-    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
-    torch.set_num_threads(config["num_threads"])
-    make_env = make_environments(config["env"])
+def build_policy(config: Config, *, spec: EnvSpec, seeds: Sequence[int]) -> Policy:
+    """Return an untrained policy of a checked configuration; without CUDA a policy for it uses the CPU."""
     network = instantiate(config["network"], _convert_="all")
-    spec = env_factory(config["env"]).spec
-    policy = Policy(network=network, spec=spec, seeds=seeds, device=device_here(config["device"]))
-    return policy, make_env, seeds
+    device = find_device("auto" if config["device"] == "cuda" else config["device"])
+    return Policy(network=network, spec=spec, seeds=seeds, device=device)
 
 
 def find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-def device_here(name: str) -> torch.device:
-    """Return where a policy computes that may have been trained on a machine with CUDA."""
-    return find_device("auto" if name == "cuda" else name)

@@ -1,4 +1,4 @@
-"""How the commands of this package are started: as scripts of the checkout, or as what a wheel installs."""
+"""How users start the commands: as scripts of a checkout, or as the programs that a wheel installs."""
 
 import shlex
 import shutil
@@ -11,7 +11,7 @@ from dqn.config.paths import CONF
 
 
 def command(name: str) -> str:
-    """Return how a command of this package is started, in the way in which this program was."""
+    """Return how to start a command of this package, in the form in which the user started this program."""
     program = Path(sys.argv[0])
     if program.resolve().parent == CONF.parent / "scripts":
         return f"{beside_python('python')} {shlex.quote(str(program.with_name(f'{name}.py')))}"
@@ -19,12 +19,12 @@ def command(name: str) -> str:
 
 
 def beside_python(name: str) -> str:
-    """Return how a program of this Python's environment is started, also where that is not activated."""
+    """Return how to start a program of this Python's environment, even if that is not activated."""
     return typed(Path(sys.executable).with_name(name))
 
 
 def typed(program: Path) -> str:
-    """Return the name of a program if that finds it or it is not there, else its path."""
+    """Return a program's name if the shell finds it by that or the file does not exist, else its path."""
     found = shutil.which(program.name)
     if not program.exists() or (found and Path(found).parent == program.parent):
         return program.name
@@ -32,9 +32,5 @@ def typed(program: Path) -> str:
     return shlex.quote(str(program.relative_to(Path.cwd()) if is_below else program))
 
 
-def in_template(name: str) -> str:
-    """Return a command as Hydra's help template needs it."""
-    return command(name).replace("$", "$$")
-
-
-OmegaConf.register_new_resolver("command", in_template)
+# In Hydra's help template $ has a meaning.
+OmegaConf.register_new_resolver("command", lambda name: command(name).replace("$", "$$"))

@@ -1,6 +1,6 @@
-"""Compose overrides by Hydra, without its global state and without torch, and report all mistakes at once.
+"""Compose overrides with Hydra, without its global state and without torch, and report all mistakes at once.
 
-Hydra itself reports the first mistake only, and in a multirun after it has made the folder.
+Hydra alone reports only the first mistake, and in a multirun only after it has created the folder.
 """
 
 import os
@@ -26,21 +26,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.paths import CONF
-from dqn.errors import UserError, first_line
+from dqn.errors import UserError, first_line, format_value
 
 StrPath = str | os.PathLike[str]
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 CONFIG_NAME = "config"
 SEARCHPATH = "hydra.searchpath"
-NO_VALUES = "should have values: START, START + STEP, ... before STOP, which is none of them"
-"""The message about a range that has no values."""
+NO_VALUES = "the range is empty; it should contain START, START + STEP, ... below STOP"
+"""Message about a range without values."""
 
 COMPOSING = threading.Lock()
 """Held while composing or resolving: Hydra keeps its compatible version and its own node in globals."""
 
 
 class Composed(NamedTuple):
-    """A composed configuration, with Hydra's own node, and the loader that composed it."""
+    """A composed configuration with Hydra's own node, and the loader that composed it."""
 
     config: DictConfig
     loader: ConfigLoaderImpl
@@ -50,24 +50,24 @@ class Composed(NamedTuple):
         return bool(self.config.hydra.mode == RunMode.MULTIRUN)
 
 
-def mistakes(lines: Sequence[object], where: str) -> UserError:
-    """Return all mistakes as one error."""
-    count = f"{len(lines)} mistake{'s' * (len(lines) > 1)} in {where}"
-    return UserError("\n  ".join([f"{count}:", *map(str, lines)]))
+def mistakes(problems: Sequence[object], where: str) -> UserError:
+    """Return all problems as one error."""
+    count = f"{len(problems)} mistake{'s' * (len(problems) > 1)} in {where}"
+    return UserError("\n  ".join([f"{count}:", *map(str, problems)]))
 
 
 def compose(
     overrides: Sequence[str], *, multirun: bool = False, config_dir: StrPath | None = None
 ) -> Composed:
-    """Return the configuration of overrides; of an override with several values, that of the first.
+    """Return the configuration of overrides; an override with several values counts with the first of them.
 
     Args:
         overrides: as on the command line.
         multirun: whether an override may have several values; a recipe may allow it too.
-        config_dir: a user's folder of further options.
+        config_dir: a folder of additional options.
 
     Raises:
-        UserError: some overrides do not compose; its text names each of them.
+        UserError: some overrides do not compose; the message lists each of them.
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise mistakes([f"--config-dir {config_dir}: should be a folder"], "the command")
@@ -80,9 +80,9 @@ def compose(
 
 
 def make_loader(config_dir: StrPath | None) -> ConfigLoaderImpl:
-    """Return what loads the options of conf/ and of a user's folder; `hydra.searchpath` may name more."""
+    """Return a loader of the options in conf/ and in `config_dir`; `hydra.searchpath` may add folders."""
     path = create_config_search_path(str(CONF))
-    if config_dir is not None:  # where Hydra's own command line puts it
+    if config_dir is not None:  # the position that Hydra's own command line gives it
         folder = f"file://{os.path.abspath(config_dir)}"
         path.prepend("command-line", folder, anchor=SearchPathQuery(provider="schema"))
     return ConfigLoaderImpl(path)
@@ -90,7 +90,7 @@ def make_loader(config_dir: StrPath | None) -> ConfigLoaderImpl:
 
 @contextmanager
 def hydra_globals() -> Iterator[None]:
-    """Set Hydra's compatible version and register its resolvers; put the version back at the end."""
+    """Set Hydra's compatible version and register its resolvers; restore the version at the end."""
     base = version.VersionBase.instance()
     before = base.version_base
     version.setbase("1.3")
@@ -104,7 +104,7 @@ def hydra_globals() -> Iterator[None]:
 def compose_valid(
     texts: Sequence[str], loader: ConfigLoaderImpl, *, multirun: bool
 ) -> tuple[DictConfig, list[str]]:
-    """Return the configuration of the overrides that compose, and what is wrong with the others."""
+    """Return the configuration of the overrides that compose, and the problems of the others."""
     parser = OverridesParser.create(config_loader=loader)
     overrides, problems = parse(texts, parser)
     searchpath = [str(one.input_line) for one in overrides if one.get_key_element() == SEARCHPATH]
@@ -119,12 +119,13 @@ def compose_valid(
     problems += uncomposable
     if not multirun and config.hydra.mode != RunMode.MULTIRUN:
         sweeps = [override.input_line for override in valid if override.is_sweep_override()]
-        problems += [f"{line}: should be one value; several need -m, or quotes in a text" for line in sweeps]
+        advice = "should be one value; for several add -m, for a text with commas add quotes"
+        problems += [f"{line}: {advice}" for line in sweeps]
     return config, problems
 
 
 def parse(texts: Sequence[str], parser: OverridesParser) -> tuple[list[Override], list[str]]:
-    """Return the overrides in Hydra's grammar, and what is wrong with the others."""
+    """Return the overrides that follow Hydra's grammar, and the problems of the others."""
     overrides: list[Override] = []
     problems: list[str] = []
     for text in texts:
@@ -136,11 +137,11 @@ def parse(texts: Sequence[str], parser: OverridesParser) -> tuple[list[Override]
 
 
 def missing_folders(override: Override) -> str | None:
-    """Return which folders of a `hydra.searchpath` override do not exist."""
+    """Return the problem of a `hydra.searchpath` that names folders that do not exist."""
     value = override.value() if override.get_key_element() == SEARCHPATH else None
-    paths = [str(path) for path in value] if isinstance(value, list) else []
-    missing = [path for path in paths if not is_available(path)]
-    return f"{override.input_line}: no such folder: {', '.join(missing)}" if missing else None
+    paths = map(str, value) if isinstance(value, list) else []
+    missing = ", ".join(path for path in paths if not is_available(path))
+    return f"{override.input_line}: no such folder: {missing}" if missing else None
 
 
 def is_available(searchpath: str) -> bool:
@@ -150,32 +151,28 @@ def is_available(searchpath: str) -> bool:
 
 
 def empty_range(override: Override) -> str | None:
-    """Return what is wrong with a range that has no values."""
-    if not override.is_range_sweep():
-        return None
+    """Return the problem of a range without values."""
     try:
-        first = next(override.sweep_string_iterator(), None)
+        is_empty = override.is_range_sweep() and next(override.sweep_string_iterator(), None) is None
     except (HydraException, ValueError):  # a step of 0
-        first = None
-    return f"{override.input_line}: {NO_VALUES}" if first is None else None
+        is_empty = True
+    return f"{override.input_line}: {NO_VALUES}" if is_empty else None
 
 
 def wrong_option(override: Override, loader: ConfigLoaderImpl, searchpath: list[str]) -> str | None:
-    """Return which options that an override of a group chooses do not exist."""
+    """Return the problem of an override that chooses options that its group does not have."""
     group, is_recipe = override.key_or_group, override.is_add()
     options = loader.get_group_options(group, ObjectType.CONFIG, CONFIG_NAME, searchpath)
-    if is_recipe:  # such a group's options lie in folders, as experiment/zoo/acrobot does
+    if is_recipe:  # its options lie in folders too, such as experiment/zoo/acrobot
         for folder in loader.get_group_options(group, ObjectType.GROUP, CONFIG_NAME, searchpath):
             below = loader.get_group_options(f"{group}/{folder}", ObjectType.CONFIG, CONFIG_NAME, searchpath)
             options += [f"{folder}/{option}" for option in below]
     if not options or override.is_delete():
         return None
-    later = r"[\[$]|/.*/" if is_recipe else r"[\[$/]"  # only the composition shows whether these exist
+    later = r"[\[$]|/.*/" if is_recipe else r"[\[$/]"  # only composing shows whether these exist
     wrong = [one for one in chosen(override) if one not in options and not re.search(later, str(one))]
-    if not wrong:
-        return None
-    shown = ",".join("null" if one is None else str(one) for one in wrong)
-    return f"{group}={shown}: should be one of {', '.join(options)}"
+    names = ",".join(map(format_value, wrong))
+    return f"{group}={names}: should be one of {', '.join(options)}" if wrong else None
 
 
 def chosen(override: Override) -> list[object]:
@@ -187,7 +184,7 @@ def chosen(override: Override) -> list[object]:
 
 
 def first_value(override: Override, parser: OverridesParser) -> Override:
-    """Return an override as it is, or one with the first of its several values."""
+    """Return the override with the first of its values; one with a single value is returned unchanged."""
     if not override.is_sweep_override():
         return override
     value = override.value()
@@ -196,19 +193,16 @@ def first_value(override: Override, parser: OverridesParser) -> Override:
 
 
 def compose_most(overrides: list[Override], loader: ConfigLoaderImpl) -> tuple[DictConfig, list[str]]:
-    """Compose all overrides but those that do not compose; return what is wrong with these, too."""
+    """Compose as many overrides as possible; return the configuration and the problems of the others."""
     failed: list[tuple[Override, Exception]] = []
-    left = list(overrides)
     while True:
         try:
-            config = load(left, loader)
+            config = load(overrides, loader)
             return config, [explain(override, error, config) for override, error in failed]
         except CANNOT_COMPOSE as error:
-            culprit = find_culprit(left, error, loader)
-            if culprit is None:
-                raise UserError(first_line(error)) from None
+            culprit = find_culprit(overrides, error, loader)
             failed.append((culprit, error))
-            left.remove(culprit)
+            overrides = [one for one in overrides if one is not culprit]
 
 
 def load(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> DictConfig:
@@ -216,10 +210,10 @@ def load(overrides: Sequence[Override], loader: ConfigLoaderImpl) -> DictConfig:
     return loader.load_configuration(CONFIG_NAME, texts, RunMode.RUN, from_shell=False)
 
 
-def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoaderImpl) -> Override | None:
-    """Return the override that an error is about: its key is named or it fails alone."""
+def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoaderImpl) -> Override:
+    """Return the override that causes an error: the error names its key, or it alone causes the same one."""
     for override in overrides:
-        if re.search(f"'{re.escape(override.get_key_element().lstrip('+~'))}'", str(error)):
+        if f"'{override.get_key_element().lstrip('+~')}'" in str(error):
             return override
     for override in overrides:
         try:
@@ -227,39 +221,38 @@ def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoad
         except CANNOT_COMPOSE as alone:
             if str(alone) == str(error):
                 return override
-    return None
+    raise UserError(first_line(error)) from None
 
 
 def explain(override: Override, error: Exception, config: DictConfig) -> str:
-    """Return an override that does not compose, and what would be right."""
-    if override.is_add() and "already at" in str(error):
-        return f"{override.input_line}: there is such a key; without the + its value is changed"
-    if str(error).startswith("In ") and "Could not override" in str(error):
+    """Return the message about an override that Hydra refuses; `config` is what the others compose."""
+    line, text = override.input_line, str(error)
+    if override.is_add() and "already at" in text:
+        return f"{line}: the key exists already; change its value without the +"
+    if text.startswith("In ") and "Could not override" in text:
         order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
-        return f"{override.input_line}: {first_line(error).rstrip('.')}; {order}"
-    unknown = "Could not override" in str(error) or "does not exist" in str(error)
+        return f"{line}: {first_line(error).rstrip('.')}; {order}"
     parent, _, name = override.key_or_group.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    if not unknown or (isinstance(node, DictConfig) and name in node):
-        return f"{override.input_line}: {first_line(error)}"
+    node = OmegaConf.select(config, parent)
+    is_unknown = "Could not override" in text or "does not exist" in text
+    if not is_unknown or (isinstance(node, DictConfig) and name in node):
+        return f"{line}: {first_line(error)}"
     while not isinstance(node, DictConfig):
         parent = parent.rpartition(".")[0]
-        node = OmegaConf.select(config, parent) if parent else config
+        node = OmegaConf.select(config, parent)
     keys = ", ".join(str(key) for key in node if not str(key).startswith("_") and key != "hydra") or "none"
-    there = " or ".join(options_with(override.key_or_group))
-    return f"{override.input_line}: no such key; {parent or 'the configuration'} has {keys}" + (
-        f"; {there} brings it" if there else ""
-    )
+    others = " or ".join(options_with(override.key_or_group))
+    advice = f"; it comes with {others}" if others else ""
+    return f"{line}: no such key; {f'{parent} has' if parent else 'there are'} {keys}{advice}"
 
 
 def options_with(key: str) -> list[str]:
-    """Return the options, as GROUP=OPTION, of the key's group whose files have that key."""
-    *path, _ = names = key.split(".")
-    for depth in range(len(path), 0, -1):
-        files = sorted(CONF.joinpath(*path[:depth]).glob("*.yaml"))
+    """Return the options of the key's group that have the key, as GROUP=OPTION."""
+    names = key.split(".")
+    for depth in range(len(names) - 1, 0, -1):
+        files = sorted(CONF.joinpath(*names[:depth]).glob("*.yaml"))
         below = ".".join(names[depth:])
-        if found := [
-            file.stem for file in files if OmegaConf.select(OmegaConf.load(file), below) is not None
-        ]:
-            return [f"{'/'.join(path[:depth])}={option}" for option in found]
+        found = [file for file in files if OmegaConf.select(OmegaConf.load(file), below) is not None]
+        if found:
+            return [f"{'/'.join(names[:depth])}={file.stem}" for file in found]
     return []

@@ -1,4 +1,4 @@
-"""What the program gives to the part of each group: one table, which the schema and its tests read."""
+"""The arguments that the program passes to the part of each group, read by the schema and its tests."""
 
 import inspect
 from collections.abc import Sequence
@@ -57,10 +57,10 @@ MAKERS: dict[str, Any] = {
     "agent": MakeAgent,
     "agent.optimizer": MakeOptimizer,
 }
-"""The groups whose part is made by the program, which gives it the arguments of this `__call__`."""
+"""Groups whose option is a factory, and the protocol whose `__call__` arguments the program passes to it."""
 
 OBJECTS = ("schedule", "runner", "agent.backup", "agent.lr_schedule", "memory.sampler.beta")
-"""The groups whose part is made from its own keys alone."""
+"""Groups whose part is made from its own keys alone."""
 PLUGIN_OBJECTS = ("hydra.sweeper.sampler", "hydra.sweeper.pruner")
 
 GIVEN: dict[str, frozenset[str]] = {
@@ -70,7 +70,7 @@ GIVEN: dict[str, frozenset[str]] = {
     },
     **dict.fromkeys((*OBJECTS, *PLUGIN_OBJECTS), frozenset()),
 }
-"""The arguments that the program gives to the part of each group: those are no keys."""
+"""Arguments that the program passes to the part of each group; they are not keys."""
 
 SOURCES = {
     "gamma": "agent.gamma",
@@ -81,4 +81,4 @@ SOURCES = {
     "network": "network",
     "layer": "network.layer",
 }
-"""The keys behind these arguments, which a user could look for in the wrong group."""
+"""The keys that set these arguments; a user may look for them in the wrong group."""

@@ -1,4 +1,4 @@
-"""Train one run in its folder: go on with what is there, and record in its status how it ends."""
+"""Train one run in its folder: start or continue it, and record its state in status.json."""
 
 import logging
 import shlex
@@ -24,7 +24,7 @@ def launch(run: CheckedRun) -> float:
     """Train a run to its end and return its result.
 
     Raises:
-        UserError: the folder is another run's or in use, or the run failed; its status says so too.
+        UserError: the folder belongs to another run or is in use, or the run failed, as its status records.
     """
     config, folder = run.config, run.folder
     with folder.locked():
@@ -36,7 +36,7 @@ def launch(run: CheckedRun) -> float:
 
             Checkpoint(folder.path).verify()
         else:
-            refuse_others_files(folder)
+            refuse_foreign_files(folder)
         with status_of(folder, config), interruption() as stop:
             adopt(config, folder, run.overrides)
             for warning in run.warnings:
@@ -59,18 +59,16 @@ def launch(run: CheckedRun) -> float:
 
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
-    """Record the configuration in a new folder, or go on with that of an old one."""
+    """Record the start of a run in its folder; warn if it continues in another environment."""
     versions = environment()
-    if folder.config_file.exists():
-        before = folder.stored_status().get("versions")
-        before = before if isinstance(before, dict) else {}
-        changed = {k: f"{before.get(k)} -> {v}" for k, v in versions.items() if before.get(k, v) != v}
+    is_new = not folder.config_file.exists()
+    before = folder.stored_status().get("versions")
+    if not is_new and isinstance(before, dict):
+        changed = [f"{key} {before[key]} -> {v}" for key, v in versions.items() if before.get(key, v) != v]
         if changed:
-            listed = ", ".join(f"{key} {change}" for key, change in changed.items())
-            log.warning("warning: not exactly the run that was interrupted, for this has changed: %s", listed)
-        if folder.read_config() != config:
-            folder.write_config(config, overrides)
-    else:
+            text = "warning: the run may not continue exactly; changed since it started: %s"
+            log.warning(text, ", ".join(changed))
+    if is_new or folder.read_config() != config:
         folder.write_config(config, overrides)
     folder.count_cpu()
     folder.update_status(
@@ -86,25 +84,23 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
 
 
 def commands(folder: RunFolder) -> list[str]:
-    """Return the command lines that have worked on the run, this process's last; a repeated one once."""
+    """Return the distinct command lines that have worked on the run, that of this process included."""
     stored = folder.stored_status().get("commands")
     before = [line for line in stored if isinstance(line, str)] if isinstance(stored, list) else []
     line = shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv)
     return before if line in before else [*before, line]
 
 
-def refuse_others_files(folder: RunFolder) -> None:
-    """Raise UserError if a folder without a configuration has what a run would write over, or runs in it."""
+def refuse_foreign_files(folder: RunFolder) -> None:
+    """Raise UserError if a folder without a configuration has runs in it, or files that a run overwrites."""
     for pattern in ("checkpoint", "seed=*", "*/.hydra"):
         if found := next(folder.path.glob(pattern), None):
-            advice = (
-                "a run folder without .hydra/config.yaml, or no run; another hydra.run.dir makes a new one"
-            )
-            raise UserError(f"{folder.path}: has {found.relative_to(folder.path)} ({advice})")
+            problem = f"contains {found.relative_to(folder.path)} but no .hydra/config.yaml"
+            raise UserError(f"{folder.path}: {problem}; choose another hydra.run.dir")
 
 
 def finished(config: dict[str, Any], folder: RunFolder) -> bool:
-    """Return whether the folder holds this run with its result."""
+    """Return whether the folder holds this run, finished, with its result."""
     status = folder.stored_status()
     ended = status.get("state") == "finished" and isinstance(status.get("result"), float)
     return ended and folder.config_file.exists() and folder.read_config() == config
@@ -112,33 +108,32 @@ def finished(config: dict[str, Any], folder: RunFolder) -> bool:
 
 @contextmanager
 def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
-    """Record how the body ends."""
+    """Record in the status that the body was interrupted or failed; no space or memory raises UserError."""
     try:
         yield
-    except KeyboardInterrupt:
-        leave(folder, state="interrupted")
-        path = shlex.quote(str(folder.path))
-        log.info("interrupted; it goes on with: %s %s%s", command("resume"), path, trusting(config))
-        raise
-    except SystemExit:  # as of Slurm, which starts the run anew
-        leave(folder, state="interrupted")
+    except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Slurm, which restarts the run
+        record(folder, state="interrupted")
+        if isinstance(stop, KeyboardInterrupt):
+            path = shlex.quote(str(folder.path))
+            log.info("interrupted; continue with: %s %s%s", command("resume"), path, trusting(config))
         raise
     except UserError as error:
-        leave(folder, state="failed", error=str(error))
+        record(folder, state="failed", error=str(error))
         raise
     except OSError as error:
-        leave(folder, state="failed", error=str(error))
-        raise UserError(f"{folder.path}: {error}; the last checkpoint stays") from None
+        record(folder, state="failed", error=str(error))
+        raise UserError(f"{folder.path}: {error}; the last checkpoint is kept") from None
     except MemoryError as error:
-        leave(folder, state="failed", error=f"out of memory: {error}")
+        record(folder, state="failed", error=f"out of memory: {error}")
         advice = "a smaller memory.capacity, num_seeds or network may help"
         raise UserError(f"{folder.path}: out of memory ({error}); {advice}") from None
     except BaseException as error:
-        leave(folder, state="failed", error=f"{type(error).__name__}: {error}")
+        record(folder, state="failed", error=f"{type(error).__name__}: {error}")
         raise
 
 
-def leave(folder: RunFolder, **values: Any) -> None:
+def record(folder: RunFolder, **values: Any) -> None:
+    """Update the status; if it cannot be written, log that, so that the error that stops the run stays."""
     try:
         folder.update_status(**values)
     except OSError as error:
@@ -147,10 +142,10 @@ def leave(folder: RunFolder, **values: Any) -> None:
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """Let SIGTERM (a scheduler's request to stop) end the run as Ctrl-C does; yield what is set by both.
+    """Make SIGTERM (a scheduler's request to stop) stop the run as Ctrl-C does; yield an event that both set.
 
-    An exception in a signal handler is lost where the interpreter is inside a callback, such as that of a
-    fork; the run then ends at its next step, by the event.
+    An exception in a signal handler is lost if the interpreter is inside a callback, such as that of a fork;
+    the event then stops the run at its next step.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Where conf/ lies."""
+"""The path of conf/."""
 
 from pathlib import Path
 

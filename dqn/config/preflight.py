@@ -1,4 +1,4 @@
-"""From a composed configuration to a run that was checked; nothing is made or changed yet."""
+"""Turn a composed configuration into a checked run, before any folder or file is created or changed."""
 
 import secrets
 import time
@@ -24,24 +24,24 @@ TOTALS = ("runner.total_steps", "runner.total_episodes")
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedRun:
-    """A run that nothing speaks against."""
+    """A run whose configuration and folder were checked."""
 
     config: Config
-    """Resolved and checked."""
+    """The resolved configuration."""
     folder: RunFolder
-    """New, or that of a run with the same configuration (or a smaller total), which then goes on."""
+    """A new folder, or that of a run with the same configuration (or a smaller total), to be continued."""
     overrides: list[str]
-    """As on the command line, for the record."""
+    """The overrides of the command line, to be recorded."""
     warnings: list[str]
 
 
 def run_id() -> str:
-    """Return a name that no other run has, also of those that start in the same second."""
+    """Return a unique name, even among runs that start in the same second."""
     return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
 
 
 def choice(group: str, *, _root_: DictConfig) -> str:
-    """Return the chosen option of a group as part of a name; a job's configuration has no Hydra node."""
+    """Return the chosen option of a group for use in a name; a job's configuration has no Hydra node."""
     hydra = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
     return str(hydra.runtime.choices[group]).replace("/", "_")
 
@@ -51,11 +51,7 @@ OmegaConf.register_new_resolver("choice", choice)
 
 
 def prepare(composed: DictConfig, overrides: list[str]) -> CheckedRun:
-    """Return the run of a composed configuration, which has Hydra's own node.
-
-    Raises:
-        UserError: everything that is wrong with it.
-    """
+    """Return the run of a configuration with Hydra's own node; raise UserError with all its problems."""
     with COMPOSING, hydra_config(composed):
         config = resolved(composed)
         folder = RunFolder(folder_of(composed, "hydra.run.dir"))
@@ -63,11 +59,7 @@ def prepare(composed: DictConfig, overrides: list[str]) -> CheckedRun:
 
 
 def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> CheckedRun:
-    """Return the run of a resolved configuration in a folder.
-
-    Raises:
-        UserError: everything that is wrong with it.
-    """
+    """Return the run of a resolved configuration in a folder; raise UserError with all its problems."""
     from dqn.config.validate import check  # imports torch
 
     report = check(config)
@@ -81,7 +73,7 @@ def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> Checke
 
 @contextmanager
 def hydra_config(composed: DictConfig) -> Iterator[None]:
-    """Let `${hydra:...}` mean this configuration, as it does inside a job."""
+    """Resolve `${hydra:...}` from this configuration, as inside a job."""
     instance = HydraConfig.instance()
     before = instance.cfg
     instance.set_config(composed)
@@ -95,29 +87,27 @@ def resolved(cfg: DictConfig) -> Config:
     """Return a composed configuration as plain data.
 
     Raises:
-        UserError: interpolations lead nowhere, or values are missing.
+        UserError: values are missing, or interpolations cannot be resolved.
     """
-    raw: Config = {str(key): value for key, value in container(cfg, resolve=False).items() if key != "hydra"}
-    problems = [problem for key, value in leaves(raw) if (problem := unresolved(cfg, key, value))]
+    raw: Any = OmegaConf.to_container(cfg)
+    raw.pop("hydra", None)
+    problems = []
+    for key, value in leaves(raw):
+        try:
+            if value == "???":
+                problems.append(f"{key}=???: should be given")
+            elif isinstance(value, str) and "${" in value:
+                OmegaConf.select(cfg, key)
+        except OmegaConfBaseException as error:
+            problems.append(f"{key}={value}: {first_line(error)}")
     if problems:
         raise mistakes(problems, "the configuration")
-    return {key: container(cfg[key], resolve=True) for key in raw}
+    return {str(key): plain(cfg[key]) for key in raw}
 
 
-def container(node: Any, *, resolve: bool) -> Any:
-    return OmegaConf.to_container(node, resolve=resolve) if OmegaConf.is_config(node) else node
-
-
-def unresolved(cfg: DictConfig, key: str, value: Any) -> str | None:
-    """Return what is wrong with a value as it was composed, if it stands for none."""
-    if value == "???":
-        return f"{key}=???: should be given"
-    if isinstance(value, str) and "${" in value:
-        try:
-            OmegaConf.select(cfg, key, throw_on_resolution_failure=True)
-        except OmegaConfBaseException as error:
-            return f"{key}={value}: {first_line(error)}"
-    return None
+def plain(node: Any) -> Any:
+    """Return a node as dicts, lists and values, with its interpolations resolved."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def folder_of(config: DictConfig, key: str) -> Path:
@@ -128,7 +118,7 @@ def folder_of(config: DictConfig, key: str) -> Path:
 
 
 def refuse_differences(config: Config, folder: RunFolder) -> None:
-    """Raise UserError unless `config` is the folder's own, or it with a larger total."""
+    """Raise UserError unless `config` equals that of the folder, apart from a larger total."""
     refuse_older(folder)
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
     changes = []
@@ -139,7 +129,5 @@ def refuse_differences(config: Config, folder: RunFolder) -> None:
         if before != after or (key in old) != (key in new):
             changes.append(f"{key}: {before} there, {after} here")
     if changes:
-        advice = "only a larger total may be given; another hydra.run.dir makes a new run"
-        raise UserError(
-            "\n  ".join([f"{folder.path}: a run with another configuration ({advice}):", *changes])
-        )
+        advice = "only the total may grow; choose another hydra.run.dir"
+        raise UserError("\n  ".join([f"{folder.path}: another run's configuration; {advice}:", *changes]))

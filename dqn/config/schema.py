@@ -1,7 +1,7 @@
-"""The keys and values of a configuration against what its parts take.
+"""Check the keys and values of a configuration against the signatures of its parts.
 
-The annotated signature of what a `_target_` names is the schema of its keys, so a user's own part is checked
-like the built-in ones.
+The annotated signature of the class or function that a `_target_` names is the schema of its keys, so custom
+parts are checked like the built-in ones.
 """
 
 import inspect
@@ -24,10 +24,13 @@ from dqn.errors import format_value
 Node = dict[str, Any]
 
 PART_LISTS = ("env.wrappers", "env.training_wrappers")
-"""Keys of lists of parts, each of which gets its first argument when it is built."""
+"""Keys of lists of parts; the program passes the first argument of each part."""
 
 MISSING = object()
-"""The value of a key that is not there."""
+"""The value of a missing key."""
+
+KINDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
+"""The names of types in messages."""
 
 
 class Problem(NamedTuple):
@@ -40,61 +43,66 @@ class Problem(NamedTuple):
         return f"{self.key}{value}: {self.should}"
 
 
-def check_keys(node: Node, target: Callable[..., Any], place: str, problems: list[Problem]) -> None:
-    """Check the keys of `node` against the signature of `target`, and those of the nodes below it."""
+def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: list[Problem]) -> None:
+    """Check the keys of a node, and of the nodes below it; replace values by those of the annotated types.
+
+    Args:
+        node: the node.
+        target: the class or function that takes the keys as arguments.
+        parent: the key of `node`; empty for the root.
+        problems: gets all problems.
+    """
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    given = frozenset([*named][:1]) if is_listed(place) else GIVEN.get(place, frozenset())
-    prefix = f"{place}." * bool(place)
+    given = frozenset([*named][:1]) if is_listed(parent) else GIVEN.get(parent, frozenset())
+    prefix = f"{parent}." * bool(parent)
     hints = type_hints(target)
     for name, value in node.items():
         key = f"{prefix}{name}"
-        if name in ("_target_", "_partial_"):
+        if parent and name in ("_target_", "_partial_"):
             continue
         if name in given:
             source = f"{SOURCES[name]} sets it" if name in SOURCES else "the program sets it"
             problems.append(Problem(key, value, f"should be left out; {source}"))
         elif is_special(name) or (name not in named and not open_ended):
             keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "none"
-            problems.append(Problem(key, value, f"no such key; {place or 'the configuration'} has {keys}"))
+            there = f"{parent} has" if parent else "there are"
+            problems.append(Problem(key, value, f"no such key; {there} {keys}"))
         elif key in PART_LISTS:
             check_list(value, key, problems)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
         else:
             node[name] = check_value(key, value, hints.get(name, Any), problems)
-    if place not in GIVEN and node.get("_partial_"):
-        return  # a part of a user's part, which gives it arguments that are not known here
+    if parent not in GIVEN and node.get("_partial_"):
+        return  # below a custom part, which passes further arguments, unknown here
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in node and name not in given:
             problems.append(Problem(f"{prefix}{name}", MISSING, should_be_given(f"{prefix}{name}")))
     if not open_ended and not given <= named.keys():
-        lacking = ", ".join(sorted(given - named.keys()))
-        problems.append(
-            Problem(f"{prefix}_target_", node["_target_"], f"should take the arguments {lacking}")
-        )
+        should = f"should take the arguments {', '.join(sorted(given - named.keys()))}"
+        problems.append(Problem(f"{prefix}_target_", node["_target_"], should))
 
 
-def is_listed(place: str) -> bool:
-    """Return whether a place is that of an entry of a list of parts, such as env.wrappers[0]."""
-    return place.endswith("]") and place.partition("[")[0] in PART_LISTS
+def is_listed(key: str) -> bool:
+    """Return whether a key is that of an entry in a list of parts, such as env.wrappers[0]."""
+    return key.endswith("]") and key.partition("[")[0] in PART_LISTS
 
 
 def check_list(nodes: Any, key: str, problems: list[Problem]) -> None:
-    """Check a list of nodes that each make an object."""
+    """Check a list of parts."""
     if not isinstance(nodes, list):
         problems.append(Problem(key, nodes, f"should be a list; {should_be_given(key)}"))
         return
     for i, node in enumerate(nodes):
-        place = f"{key}[{i}]"
         if isinstance(node, dict) and "_partial_" in node:
-            problems.append(Problem(f"{place}._partial_", node["_partial_"], "should be left out"))
-        check_part(node, place, problems)
+            problems.append(Problem(f"{key}[{i}]._partial_", node["_partial_"], "should be left out"))
+        check_part(node, f"{key}[{i}]", problems)
 
 
 def is_special(name: str) -> bool:
-    """Return whether Hydra would give a key a meaning of its own."""
+    """Return whether a key is reserved for Hydra."""
     return str(name).startswith("_") and str(name).endswith("_")
 
 
@@ -112,27 +120,27 @@ def should_be_given(key: str) -> str:
     return f"should be given as {option}"
 
 
-def check_part(node: Any, place: str, problems: list[Problem]) -> None:
-    """Check a node that makes an object: what it names and its keys."""
+def check_part(node: Any, key: str, problems: list[Problem]) -> None:
+    """Check a node that makes an object: its `_target_` and its other keys."""
     if not isinstance(node, dict) or "_target_" not in node:
-        problems.append(Problem(place, node, should_be_given(place)))
+        problems.append(Problem(key, node, should_be_given(key)))
         return
     try:
         target = get_object(node["_target_"])
         inspect.signature(target)
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        why = f"should name a class or a function ({reason})"
-        problems.append(Problem(f"{place}._target_", node["_target_"], why))
+        should = f"should name a class or a function ({reason})"
+        problems.append(Problem(f"{key}._target_", node["_target_"], should))
         return
-    if place in GIVEN and node.get("_partial_", False) is not bool(GIVEN[place]):
-        right = "true: the program gives" if GIVEN[place] else "false: the program gives no"
-        problems.append(Problem(f"{place}._partial_", node.get("_partial_"), f"should be {right} arguments"))
-    check_keys(node, target, place, problems)
+    if key in GIVEN and node.get("_partial_", False) is not bool(GIVEN[key]):
+        right = "true: the program passes" if GIVEN[key] else "false: the program passes no"
+        problems.append(Problem(f"{key}._partial_", node.get("_partial_"), f"should be {right} arguments"))
+    check_keys(node, target, key, problems)
 
 
 def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """Return the annotations of a callable's parameters, with their value types."""
+    """Return the annotations of a callable's parameters; none if they cannot be evaluated."""
     of = target.__init__ if inspect.isclass(target) else target
     try:
         return typing.get_type_hints(of, include_extras=True)
@@ -141,7 +149,7 @@ def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def in_yaml(hint: Any) -> Any:
-    """Return what a type is written as: NumPy's numbers as numbers, its arrays as lists."""
+    """Return the type of the YAML values for a type: numbers for NumPy's numbers, lists for its arrays."""
     if typing.get_origin(hint) in (typing.Union, UnionType):
         return typing.Union[tuple(map(in_yaml, typing.get_args(hint)))]  # noqa: UP007
     if not inspect.isclass(typing.get_origin(hint) or hint):
@@ -153,7 +161,7 @@ def in_yaml(hint: Any) -> Any:
 
 
 def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any:
-    """Return `value` as `hint` wants it, or report what it should be."""
+    """Return `value` converted to the type `hint`; if it is wrong, report that and return it unchanged."""
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(
             in_yaml(hint), config=ConfigDict(arbitrary_types_allowed=True)
@@ -166,30 +174,26 @@ def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any
         problems.append(Problem(key, value, " or ".join(sorted(should))))
         return value
     if not same_kind(value, converted):
-        problems.append(Problem(key, value, f"should be {kind(converted)}, not {kind(value)}"))
+        problems.append(Problem(key, value, f"should be {kind_of(converted)}, not {kind_of(value)}"))
         return value
     return list(converted) if isinstance(value, list) and isinstance(converted, tuple) else converted
 
 
 def message_of(error: str, message: str, value: Any) -> str:
-    """Return a message of pydantic's as what the value should be."""
+    """Return what a value should be, from the type and the message of pydantic's error."""
     if isinstance(value, float) and not math.isfinite(value):
         return "should be a finite number"
-    if error == "predicate_failed":  # the only predicate is that of the name
+    if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")
 
 
 def same_kind(before: Any, after: Any) -> bool:
-    """Return whether a conversion kept text as text and truth values as such."""
+    """Return whether a conversion kept text as text and booleans as booleans."""
     if isinstance(before, list) and isinstance(after, list | tuple):
         return all(map(same_kind, before, after))
-    return isinstance(before, str) == isinstance(after, str) and isinstance(before, bool) == isinstance(
-        after, bool
-    )
+    return all(isinstance(before, kind) == isinstance(after, kind) for kind in (str, bool))
 
 
-def kind(value: Any) -> str:
-    return {"bool": "true or false", "str": "text", "int": "a whole number", "float": "a number"}.get(
-        type(value).__name__, type(value).__name__
-    )
+def kind_of(value: Any) -> str:
+    return KINDS.get(type(value), type(value).__name__)

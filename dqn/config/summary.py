@@ -1,4 +1,4 @@
-"""What a finished run reached and which commands go on from it, as lines of text."""
+"""The summary that is printed for a finished run."""
 
 import math
 import shlex
@@ -13,7 +13,7 @@ from dqn.storage.folder import RunFolder
 
 
 def summary(folder: RunFolder) -> list[str]:
-    """Return where a finished run lies, what it reached and what can be done next."""
+    """Return lines about a finished run: its result, its folder and the commands to use it with."""
     status = folder.stored_status()
     lines = []
     if status.get("progress", {}).get("updates") == 0:
@@ -38,11 +38,11 @@ def summary(folder: RunFolder) -> list[str]:
 
 
 def trusting(config: dict[str, Any]) -> str:
-    """Return the options by which a command trusts the packages of the user's own in a run."""
+    """Return the options that make a command trust the custom packages of a run."""
     return "".join(f" --trust {shlex.quote(name)}" for name in own_packages(config))
 
 
 def ends_learning(config: dict[str, Any], total: int) -> bool:
-    """Return whether the learning rate is 0 from `total` on."""
+    """Return whether the learning rate stays 0 after tick `total`."""
     schedule = config["agent"]["lr_schedule"]
     return bool(schedule.get("end") == 0 and schedule.get("duration", math.inf) <= total)

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a configuration, found before anything is made or changed."""
+"""Find all problems of a configuration before any folder or file is created or changed."""
 
 import re
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ from dqn.config.schema import PART_LISTS, Problem, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
+from dqn.storage.flatten import entries
 from dqn.types import ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers)\b")
-"""The keys of a single environment."""
+"""The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
 
@@ -33,57 +34,46 @@ class Report(NamedTuple):
 
 
 def check(config: Config, *, learns: bool = True) -> Report:
-    """Return what is wrong with a resolved configuration and what deserves a warning.
+    """Return the problems of a resolved configuration, and warnings.
 
-    Whole numbers written as floats (5e4) are replaced by integers in `config`. Without `learns` no optimizer
-    is tried, which would take a second, and a policy may be of another machine's device.
+    Args:
+        config: whole numbers written as floats (5e4) are replaced by integers in it.
+        learns: check also what only training needs: the device, the compiler, the optimizer, videos.
     """
     problems: list[Problem] = []
     check_keys(config, RunConfig, "", problems)
-    warnings: list[str] = []
-    contradictions = Contradictions(config, problems, warnings)
-    contradictions.find()
-    if learns:
-        contradictions.device()
-        contradictions.compiler()
-        contradictions.optimizer()
-        contradictions.video()
-    return Report(problems, warnings)
+    contradictions = Contradictions(config, problems)
+    contradictions.find(learns=learns)
+    return Report(problems, contradictions.warnings)
 
 
 class Contradictions:
-    """What single values do not show: keys that do not fit each other, the environment or the machine."""
+    """Finds values that do not fit each other, the environment or the machine."""
 
-    def __init__(self, config: Config, problems: list[Problem], warnings: list[str]) -> None:
-        self.config, self.problems, self.warnings = config, problems, warnings
+    def __init__(self, config: Config, problems: list[Problem]) -> None:
+        self.config, self.problems = config, problems
+        self.warnings: list[str] = []
         self._wrong = {problem.key for problem in problems}
+        self._nodes = {key: node for key, _, node in entries(config)}
 
     def get(self, key: str) -> Any:
-        """Return a value, None where it is missing or already known to be wrong."""
-        node: Any = self.config
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, dict) else None
-        return None if key in self._wrong else node
-
-    def as_given(self, key: str) -> Any:
-        """Return a value, also that of an entry of a list, such as env.wrappers[0]."""
-        name, _, index = key.partition("[")
-        return self.get(name)[int(index[:-1])] if index else self.get(name)
+        """Return the value of a key, such as env.wrappers[0]; None if it is missing or wrong by itself."""
+        return None if key in self._wrong else self._nodes.get(key)
 
     def number(self, key: str) -> Any:
-        """Return a number, None where there is none."""
+        """Return the number of a key; None if there is none."""
         value = self.get(key)
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def add(self, key: str, should: str) -> None:
         self.problems.append(Problem(key, self.get(key), should))
 
-    def find(self) -> None:
-        self.environment()
-        self.memory()
-        self.support()
-        self.clock()
-        self.length()
+    def find(self, *, learns: bool) -> None:
+        checks = [self.environment, self.memory, self.support, self.clock, self.length]
+        if learns:
+            checks += [self.device, self.compiler, self.optimizer, self.video]
+        for check_one in checks:
+            check_one()
 
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
@@ -91,21 +81,23 @@ class Contradictions:
         try:
             spec = env_factory(self.get("env")).inspect()
         except WrongValue as error:
-            self.problems.append(Problem(error.key, self.as_given(error.key), error.should))
+            self.add(error.key, error.should)
             return
         self.observations(spec.obs)
         for key in PART_LISTS:
             for i, node in enumerate(self.get(key)):
                 if node["_target_"] in RUNNING_STATISTICS:
-                    told = f"{key}[{i}]={node['_target_']}: its statistics start over in every iteration"
-                    self.warnings.append(f"{told} and in every evaluation")
+                    wrapper = f"{key}[{i}]={node['_target_']}"
+                    self.warnings.append(
+                        f"{wrapper}: its statistics restart in every iteration and evaluation"
+                    )
         if self.number("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
-            self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values have no bound")
+            self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values are unbounded")
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
         if self.number("runner.total_steps") and length and envs and length // envs < (spec.time_limit or 0):
             self.warnings.append(
-                f"runner.iteration_length={length} cuts every episode after {length // envs} steps of its"
-                f" environment, fewer than the {spec.time_limit} of its time limit"
+                f"runner.iteration_length={length} cuts every episode after {length // envs} steps,"
+                f" before the environment's time limit of {spec.time_limit}"
             )
 
     def observations(self, obs: ObsSpec) -> None:
@@ -148,7 +140,7 @@ class Contradictions:
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
 
     def length(self) -> None:
-        """Warn where the run is too short, or too long, to learn."""
+        """Warn if the run is too short for an update or does not fit the learning rate's schedule."""
         starts, period = self.number("runner.learning_starts"), self.number("runner.train_period")
         for key in TOTALS:
             total, duration = self.number(key), self.number("agent.lr_schedule.duration")
@@ -157,24 +149,26 @@ class Contradictions:
             least = starts if key == "runner.total_steps" else 1
             if least and period and total // period * period < least:
                 keys = f"runner.train_period={period} and runner.learning_starts={starts}"
-                self.warnings.append(f"{key}={total} is too little for any update with {keys}")
-            schedule = f"agent.lr_schedule.duration={duration} is not {key}={total}: the learning rate"
+                self.warnings.append(f"{key}={total} is too small for any update with {keys}")
+            schedule = f"agent.lr_schedule.duration={duration} differs from {key}={total}: the learning rate"
             if duration and duration < total and self.number("agent.lr_schedule.end") == 0:
-                self.warnings.append(f"{schedule} is 0 after it, so nothing is learned there")
+                self.warnings.append(
+                    f"{schedule} is 0 after tick {duration}, and nothing is learned from then on"
+                )
             if duration and duration > total:
                 self.warnings.append(f"{schedule} does not reach agent.lr_schedule.end")
 
     def device(self) -> None:
         if self.get("device") == "cuda" and not torch.cuda.is_available():
-            self.add("device", "should be auto or cpu: no CUDA device is usable here")
+            self.add("device", "should be auto or cpu: this machine has no usable CUDA device")
 
     def compiler(self) -> None:
         on_cpu = self.get("device") == "cpu" or not torch.cuda.is_available()
         if on_cpu and self.get("agent.compile") is True and find_compiler() is None:
-            self.add("agent.compile", "should be false or auto: no C++ compiler is found here")
+            self.add("agent.compile", "should be false or auto: no C++ compiler was found")
 
     def optimizer(self) -> None:
-        """Try an optimizer: what its numbers may be, only its own code says."""
+        """Make an optimizer: only its own code knows which numbers it accepts."""
         node, lr = self.get("agent.optimizer"), self.number("agent.lr") or 1.0
         if not isinstance(node, dict) or any(key.startswith("agent.optimizer") for key in self._wrong):
             return
@@ -182,10 +176,10 @@ class Contradictions:
             instantiate(node, _convert_="all")([torch.zeros(1, requires_grad=True)], lr=lr)
         except Exception as error:
             values = {key: value for key, value in node.items() if not is_special(key)}
-            self.problems.append(Problem("agent.optimizer", values, f"cannot be made ({error})"))
+            self.problems.append(Problem("agent.optimizer", values, f"cannot be created ({error})"))
 
     def video(self) -> None:
-        """Try to draw, where videos are to be made: now, and not after hours of training."""
+        """Draw a frame if videos are wanted, rather than fail after hours of training."""
         if not self.number("runner.video_period") or not isinstance(self.get("env.id"), str) or self.problems:
             return
         try:

@@ -1,4 +1,4 @@
-"""The environment of a configuration: its wrappers wait for the environment that they wrap."""
+"""Make the environments of a configuration; its wrappers are partial objects, applied to each environment."""
 
 import typing
 from collections.abc import Callable
@@ -17,23 +17,14 @@ Config = dict[str, Any]
 
 
 def env_factory(env: Config) -> EnvFactory:
-    """Return what makes one environment.
-
-    Args:
-        env: the node `env` of a checked configuration.
-
-    Raises:
-        WrongValue: the arguments of a wrapper cannot be made.
-    """
-    keys = {key: env[key] for key in ("id", "module", "kwargs")}
-    return EnvFactory(**keys, **wrappers_of(env))
+    """Return the factory of single environments of the node `env`; WrongValue if a wrapper is wrong."""
+    return EnvFactory(id=env["id"], module=env["module"], kwargs=env["kwargs"], **wrappers_of(env))
 
 
 def make_environments(env: Config) -> Callable[..., Environments]:
-    """Return what makes the environments of all seeds, of the node `env` of a checked configuration."""
+    """Return the factory of the environments of all seeds."""
     wrappers = wrappers_of(env)
-    make = instantiate(env | dict.fromkeys(wrappers), _convert_="all")
-    return partial(make, **wrappers)
+    return partial(instantiate(env | dict.fromkeys(wrappers), _convert_="all"), **wrappers)
 
 
 def wrappers_of(env: Config) -> dict[str, Any]:
@@ -42,19 +33,19 @@ def wrappers_of(env: Config) -> dict[str, Any]:
 
 
 def make_wrapper(node: Config, key: str) -> Wrapper:
-    """Return a wrapper that has its arguments but for the environment, the first."""
+    """Return a wrapper that has all its arguments except the first, the environment."""
     try:
         made = instantiate(node | {"_partial_": True}, _convert_="all")
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())
-        raise WrongValue(key, node, f"cannot be made ({reason})") from None
+        raise WrongValue(key, node, f"cannot be created ({reason})") from None
     hints = type_hints(made.func)
     arguments = {name: as_annotated(value, hints.get(name)) for name, value in made.keywords.items()}
     return partial(made.func, **arguments)
 
 
 def as_annotated(value: Any, hint: Any) -> Any:
-    """Return a list as the tuple or the array that an argument should be; YAML has neither."""
+    """Return a list as the tuple or array that the annotation asks for; YAML has neither."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
     kinds = {typing.get_origin(option) or option for option in options}
     if isinstance(value, list) and np.ndarray in kinds:

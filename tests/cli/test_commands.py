@@ -1,4 +1,4 @@
-"""What users are told to type: the commands in the way in which they started the program."""
+"""Printed commands have the form in which the user started the program."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_a_script_names_scripts(monkeypatch):
 
 
 def test_a_python_that_is_not_activated(monkeypatch, tmp_path):
-    """As of `.venv/bin/python scripts/train.py`, and of a folder with another python on the PATH."""
+    """Started as `.venv/bin/python scripts/train.py`, without or with another python on the PATH."""
     for folder in (tmp_path / ".venv" / "bin", tmp_path / "other"):
         folder.mkdir(parents=True)
         (folder / "python").write_text("#!/bin/sh\n")
@@ -72,7 +72,7 @@ def test_any_other_program_names_the_installed_ones(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["resume", "evaluate", "export"])
 def test_usage(name):
-    """The words are those of a program that is no script of the checkout."""
+    """Help for a program that is not a script of the checkout."""
     assert f"usage: dqn-{name} [-h]" in call(name, "--help").text
     wrong = call(name)
     assert wrong.code == 2
@@ -81,22 +81,22 @@ def test_usage(name):
 
 @pytest.mark.process
 def test_help_of_an_installed_command():
-    words = [sys.executable, "-c", INSTALLED, "--help"]
-    text = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    overrides = [sys.executable, "-c", INSTALLED, "--help"]
+    text = subprocess.run(overrides, check=True, capture_output=True, text=True).stdout
     assert "usage: dqn-train [GROUP=OPTION" in text
     assert "\n  dqn-train agent.lr=5e-4 agent=double env=acrobot\n" in text
     assert 'eval "$(dqn-train -sc install=bash)"' in text
     assert "train.py" not in text
 
 
-def test_a_run_calls_hydras_callbacks_and_logs_as_it_is_told(tmp_path, monkeypatch):
+def test_a_run_calls_hydras_callbacks_and_logs_as_configured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = [*TINY, "seed=3", "hydra.run.dir=runs/${hydra:job.name}_${seed}", "hydra.job.name=mine"]
-    words += [
+    overrides = [*TINY, "seed=3", "hydra.run.dir=runs/${hydra:job.name}_${seed}", "hydra.job.name=mine"]
+    overrides += [
         "+hydra.callbacks.mine._target_=parts.Recorder",
         "hydra.job_logging.formatters.simple.format='> %(message)s'",
     ]
-    result = call("train", *words)
+    result = call("train", *overrides)
     assert result.code == 0, result.text
     lines = result.text.splitlines()
     assert lines[0] == "on_run_start 3"

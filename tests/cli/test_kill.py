@@ -1,4 +1,4 @@
-"""Real processes that end in the worst ways, resumed: the run is the one that nobody disturbed."""
+"""Killed and interrupted processes are resumed: the run equals the undisturbed one."""
 
 import json
 import os
@@ -46,8 +46,8 @@ CONFIGURATIONS = {
 }
 
 
-def train(folder: Path, words: list[str]) -> list[object]:
-    return [SCRIPTS / "train.py", f"hydra.run.dir={folder}", *words]
+def train(folder: Path, overrides: list[str]) -> list[object]:
+    return [SCRIPTS / "train.py", f"hydra.run.dir={folder}", *overrides]
 
 
 def resume(folder: Path) -> list[object]:
@@ -55,7 +55,7 @@ def resume(folder: Path) -> list[object]:
 
 
 def check_torn(folder: Path) -> None:
-    """Assert what must hold right after a kill."""
+    """Assert that the status and the metrics are valid right after a kill."""
     assert json.loads((folder / "status.json").read_text())["state"] == "running"
     assert RunFolder(folder).status()["state"] == "interrupted"
     for path in folder.glob("seed=*/metrics.jsonl"):
@@ -65,16 +65,16 @@ def check_torn(folder: Path) -> None:
 
 
 def iterations(folder: Path) -> int:
-    """Return how many are in the checkpoint."""
+    """Return the number of iterations in the checkpoint."""
     checkpoint = Checkpoint(folder)
     return checkpoint.iteration() if checkpoint.exists() else 0
 
 
-def kill_at_random(folder: Path, words: list[str], moments: random.Random) -> None:
-    """Start a run and kill it from outside, early enough to leave something for the other kills."""
+def kill_at_random(folder: Path, overrides: list[str], moments: random.Random) -> None:
+    """Start a run and kill it from outside, early enough to leave iterations for the other kills."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
-        with started(*train(folder, words)) as process:
+        with started(*train(folder, overrides)) as process:
             line = process.wait_for(r"^(step|episode) ")
             delay = moments.uniform(0, 0.4)
             print(f"SIGKILL {delay:.3f} s after: {line.strip()}")
@@ -105,10 +105,10 @@ def kill_inside(place: str, number: int, *command: object) -> None:
 def test_killed(tmp_path, name):
     print(f"DQN_TEST_SEED={SEED}")
     moments = random.Random(f"{SEED} {name}")
-    words, folder = CONFIGURATIONS[name], tmp_path / "killed"
-    expected = undisturbed(tmp_path / "undisturbed", words)
+    overrides, folder = CONFIGURATIONS[name], tmp_path / "killed"
+    expected = undisturbed(tmp_path / "undisturbed", overrides)
 
-    kill_at_random(folder, words, moments)
+    kill_at_random(folder, overrides, moments)
     check_torn(folder)
 
     updates = stored(folder)["learner"]["counters"]["updates"] if iterations(folder) else 0
@@ -117,7 +117,7 @@ def test_killed(tmp_path, name):
     check_torn(folder)
 
     left = 10 - iterations(folder)
-    kill_inside("checkpoint", moments.randint(1, 4 * left), *train(folder, words))
+    kill_inside("checkpoint", moments.randint(1, 4 * left), *train(folder, overrides))
     check_torn(folder)
 
     with started(*resume(folder)) as process:
@@ -127,16 +127,16 @@ def test_killed(tmp_path, name):
 
 
 def test_asked_to_stop(tmp_path):
-    """SIGTERM, then SIGINT; meanwhile nobody else may go on with the run."""
-    words, folder = [*CONFIGURATIONS["steps"], "runner.total_steps=4800"], tmp_path / "stopped"
-    expected = undisturbed(tmp_path / "undisturbed", words)
-    for number, command in ((signal.SIGTERM, train(folder, words)), (signal.SIGINT, resume(folder))):
+    """SIGTERM, then SIGINT; meanwhile no other process may continue the run."""
+    overrides, folder = [*CONFIGURATIONS["steps"], "runner.total_steps=4800"], tmp_path / "stopped"
+    expected = undisturbed(tmp_path / "undisturbed", overrides)
+    for number, command in ((signal.SIGTERM, train(folder, overrides)), (signal.SIGINT, resume(folder))):
         with started(*command) as process:
             for _ in range(2):  # the checkpoint of the first follows its line
                 process.wait_for("^step ")
             process.signal(signal.SIGSTOP)  # so that it lives on while we look
             os.waitid(os.P_PID, process.popen.pid, os.WSTOPPED)
-            refused_while_in_use(folder, words)
+            refused_while_in_use(folder, overrides)
             process.signal(number)
             process.signal(signal.SIGCONT)
             assert process.finish() == 130
@@ -150,11 +150,11 @@ def test_asked_to_stop(tmp_path):
     same(end_of(folder), expected)
 
 
-def refused_while_in_use(folder: Path, words: list[str]) -> None:
+def refused_while_in_use(folder: Path, overrides: list[str]) -> None:
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert RunFolder(folder).status()["state"] == "running"
     with pytest.raises(UserError, match=f"{folder}: in use"):
-        train_run(folder, words)
+        train_run(folder, overrides)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys, "argv", ["resume.py", str(folder)])
         with pytest.raises(SystemExit, match=f"{folder}: in use"):
@@ -164,9 +164,9 @@ def refused_while_in_use(folder: Path, words: list[str]) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the children by /proc")
 def test_environments_in_processes_end_with_the_run(tmp_path):
-    words, folder = [*CONFIGURATIONS["steps"], "runner.eval_episodes=0"], tmp_path / "killed"
-    expected = undisturbed(tmp_path / "undisturbed", [*words, "env.vectorization=sync"])
-    with started(*train(folder, [*words, "env.vectorization=async"])) as process:
+    overrides, folder = [*CONFIGURATIONS["steps"], "runner.eval_episodes=0"], tmp_path / "killed"
+    expected = undisturbed(tmp_path / "undisturbed", [*overrides, "env.vectorization=sync"])
+    with started(*train(folder, [*overrides, "env.vectorization=async"])) as process:
         process.wait_for("^step ")
         for _ in range(1000):  # between two iterations there are none
             workers = children(process.popen.pid)
@@ -184,7 +184,7 @@ def test_environments_in_processes_end_with_the_run(tmp_path):
 
 @pytest.fixture
 def small_disk():
-    """Return a folder on a file system of its own of 260 kB, None where nothing may be mounted."""
+    """Return a folder on a separate file system of 260 kB; None if nothing may be mounted."""
     folder = Path(tempfile.mkdtemp())
     mount = ["mount", "-t", "tmpfs", "-o", "size=260k", "tmpfs", str(folder)]
     mounted = shutil.which("mount") and not subprocess.run(mount, capture_output=True, check=False).returncode
@@ -195,9 +195,9 @@ def small_disk():
 
 
 def test_a_disk_that_is_full(tmp_path, small_disk):
-    words, folder = CONFIGURATIONS["steps of three seeds"], (small_disk or tmp_path) / "run"
-    expected = undisturbed(tmp_path / "undisturbed", words)
-    with started(*train(folder, words)) as process:
+    overrides, folder = CONFIGURATIONS["steps of three seeds"], (small_disk or tmp_path) / "run"
+    expected = undisturbed(tmp_path / "undisturbed", overrides)
+    with started(*train(folder, overrides)) as process:
         if small_disk is None:  # files that may not grow do as well
             resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (40_000, 40_000))
         assert process.finish() == 1

@@ -1,4 +1,4 @@
-"""Every option composes, is valid, builds, and is read; conf/ is the only place of default values."""
+"""Every option composes, is valid, builds, and is read; only conf/ has default values."""
 
 import ast
 import inspect
@@ -19,17 +19,17 @@ from dqn.storage.flatten import leaves
 GROUPS = [key.replace(".", "/") for key in (*MAKERS, *OBJECTS) if (CONF / key.replace(".", "/")).is_dir()]
 ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")
 PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster"}
-"""Files of conf/experiment that other ones include."""
+"""Files of conf/experiment that recipes include."""
 
 
 def recipes(group: str) -> list[str]:
-    """Return the recipes below conf/, which lie in folders."""
+    """Return the recipes of a group, which may lie in folders."""
     files = (CONF / group).glob("**/*.yaml")
     return sorted(str(file.relative_to(CONF / group).with_suffix("")) for file in files)
 
 
 def recipe_lists() -> list[str]:
-    """Return every recipe, those that change another one in lists after it."""
+    """Return every recipe; one that changes another recipe follows it in a list."""
     lists = []
     for option in recipes("experiment"):
         folder, _, name = option.rpartition("/")
@@ -65,10 +65,10 @@ def test_recipes():
     assert "[revisiting/lunarlander,revisiting/iqn]" in RECIPES
 
 
-@pytest.mark.parametrize("words", EVERY, ids=" ".join)
-def test_every_option_composes_and_builds(tmp_path, words):
-    assert ours(config_of(words)) <= set(TARGETS)
-    runner = make_runner(tmp_path, words)
+@pytest.mark.parametrize("overrides", EVERY, ids=" ".join)
+def test_every_option_composes_and_builds(tmp_path, overrides):
+    assert ours(config_of(overrides)) <= set(TARGETS)
+    runner = make_runner(tmp_path, overrides)
     runner.env.close()
 
 
@@ -104,14 +104,14 @@ def test_default_is_the_documents_experiment():
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_default_value_outside_conf(target):
-    """A constructor of ours that conf/ names has no defaults: each value stands once."""
+    """No constructor that conf/ names has defaults: each value is written once."""
     parameters = inspect.signature(get_object(target)).parameters.values()
     assert all(p.default is p.empty for p in parameters)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_set_only_keys_that_exist(recipe):
-    """A value for a key that its groups do not have would be an addition, which nothing reads."""
+    """A value for a key that no group has would be an addition that nothing reads."""
     assert check(config_of([f"+experiment={recipe}"])).problems == []
 
 
@@ -120,36 +120,39 @@ def test_names_of_recipes():
     assert names["[revisiting/acrobot,revisiting/iqn]"] == "revisiting_acrobot_iqn"
     assert names["cleanrl/c51"] == "cleanrl_cartpole_c51"
     runs = {recipe: name for recipe, name in names.items() if not recipe.endswith("/all]")}
-    assert len(set(runs.values())) == len(runs), "each recipe's runs are in a folder of their own"
+    assert len(set(runs.values())) == len(runs), "the runs of each recipe have a separate folder"
     ablation = config_of(["+experiment=revisiting/acrobot", "agent=ablation/less_double"])
     assert ablation["name"] == "revisiting_acrobot_ablation_less_double"
 
 
 @pytest.mark.parametrize(
-    ("words", "warning"),
+    ("overrides", "warning"),
     [
         (["env.time_limit_is_terminal=false"], "agent.gamma=1"),
         (["runner=steps", "runner.iteration_length=100"], "time limit"),
         (["runner=steps", "env.num_envs=20"], "time limit"),
         (
             ["runner=steps", "runner.learning_starts=50001", "memory.capacity=60000"],
-            "too little for any update",
+            "too small for any update",
         ),
         (["runner=steps", "runner.train_period=40000", "runner.learning_starts=40001"], "any update"),
-        (["runner.train_period=3001"], "too little for any update"),
-        (["agent/lr_schedule=linear", "agent.lr_schedule.duration=2999"], "learning rate is 0 after it"),
+        (["runner.train_period=3001"], "too small for any update"),
+        (
+            ["agent/lr_schedule=linear", "agent.lr_schedule.duration=2999"],
+            "learning rate is 0 after tick 2999",
+        ),
         (["agent/lr_schedule=linear"], "does not reach agent.lr_schedule.end"),
     ],
 )
-def test_warnings(words, warning):
-    report = check(config_of(words))
+def test_warnings(overrides, warning):
+    report = check(config_of(overrides))
     assert report.problems == []
     assert any(warning in one for one in report.warnings)
     assert check(config_of([])).warnings == []
 
 
 def unread(cls: type, trees: list[ast.Module]) -> set[str]:
-    """Return the arguments of a class that its constructor stores at most, under names that nothing reads."""
+    """Return the arguments of a class that are unused, or stored under names that nothing reads."""
     nodes = [node for tree in trees for node in ast.walk(tree)]
     read = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
     stored: dict[str, str] = {}
@@ -169,7 +172,7 @@ def unread(cls: type, trees: list[ast.Module]) -> set[str]:
 
 
 def pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.Attribute, ast.Name]]:
-    """Return the attributes that get plain names in `self.a = a` and `self.a, self.b = a, b`."""
+    """Return the pairs of attribute and name in `self.a = a` and `self.a, self.b = a, b`."""
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
         return [pair for both in zip(target.elts, value.elts, strict=True) for pair in pairs(*both)]
     return [(target, value)] if isinstance(target, ast.Attribute) and isinstance(value, ast.Name) else []
@@ -184,7 +187,7 @@ def test_every_key_is_read(target):
 
 
 class Idle:
-    """Reads one argument at once and one later; two lie where nothing looks."""
+    """Reads one argument at once and one later, and never the other two."""
 
     def __init__(self, *, used, kept, idle, idle_too):
         self.twice = 2 * used
@@ -200,7 +203,7 @@ def test_a_key_that_nothing_reads_is_found():
 
 
 @pytest.mark.parametrize(
-    ("words", "parts"),
+    ("overrides", "parts"),
     [
         (
             ["agent=rainbow", "memory=uniform", "network/layer=linear"],
@@ -221,9 +224,9 @@ def test_a_key_that_nothing_reads_is_found():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_parts_are_added_and_taken_away(words, parts):
-    """No part leaves a value behind: the check would find a key that the other part does not have."""
-    config = config_of(words)
+def test_parts_are_added_and_taken_away(overrides, parts):
+    """No part leaves a value behind: the check would report a key that the other part lacks."""
+    config = config_of(overrides)
     assert check(config).problems == []
     targets = (
         config["agent"]["backup"],

@@ -1,4 +1,4 @@
-"""Run folders from elsewhere: they cannot run code, import a package or tell a variable of this process."""
+"""Untrusted run folders cannot run code, import a package or reveal a variable of this process."""
 
 import datetime
 import hashlib
@@ -16,9 +16,9 @@ from helpers import FINISHED
 LONGER = "runner.total_episodes=6"
 SECRET = "the-secret-of-this-process"
 CANARY = "CANARY"
-"""Stands for the file that a payload would make."""
+"""Placeholder for the file that a payload would create."""
 PICKLE = "PICKLE"
-"""Stands for a file whose unpickling makes the canary."""
+"""Placeholder for a file whose unpickling creates the canary."""
 
 TOUCH = {"_target_": "os.system", "command": f"touch {CANARY}"}
 LOAD = {"f": PICKLE, "weights_only": False}
@@ -40,7 +40,7 @@ ENVIRONMENTS = {
 }
 
 CONFIGS = {
-    # name: (where, what is put there, the key that must be named)
+    # name: (key, its value, start of the message)
     "a function of Python's": (
         "agent.backup",
         {"_target_": "builtins.open", "file": CANARY, "mode": "w"},
@@ -202,7 +202,7 @@ TEXTS = {
 
 
 class Payload:
-    """Makes the canary when it is unpickled."""
+    """Creates the canary when it is unpickled."""
 
     def __init__(self, canary) -> None:
         self.command = f"touch {canary}"
@@ -213,7 +213,7 @@ class Payload:
 
 @pytest.fixture
 def trap(tmp_path, monkeypatch):
-    """Lay out what hostile folders look for; afterwards nothing of it was touched."""
+    """Create the files that hostile folders look for; check at the end that none of them was used."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     canary, module = elsewhere / "canary", elsewhere / "canary_module.py"
@@ -229,7 +229,7 @@ def trap(tmp_path, monkeypatch):
 
 
 def planted(value, elsewhere):
-    """Return a payload with the real files' names."""
+    """Return a payload with the names of the real files."""
     text = yaml.safe_dump(value).replace(CANARY, f"{elsewhere}/canary").replace(PICKLE, f"{elsewhere}/pickle")
     return yaml.safe_load(text)
 
@@ -245,12 +245,12 @@ def tamper(folder, where, value):
     file.write_text(yaml.safe_dump(config))
 
 
-def refused(folder, *words):
-    """Assert that both scripts refuse the folder and change nothing; return what they say."""
+def refused(folder, *overrides):
+    """Assert that both scripts refuse the folder and change nothing; return their messages."""
     before = tree(folder)
     texts = []
     for script, option in (("evaluate", "episodes=1"), ("resume", LONGER)):
-        result = call(script, folder, option, *words)
+        result = call(script, folder, option, *overrides)
         assert result.code == 1, result.text
         assert SECRET not in result.text
         assert tree(folder) == before
@@ -279,7 +279,7 @@ def test_text_that_is_no_configuration(case, finished_run, trap):
 
 
 def replace_part(folder, part, content):
-    """Put other bytes into a file of the checkpoint and make the manifest fit them."""
+    """Replace the content of a file of the checkpoint, and its size and digest in the manifest."""
     manifest_file = folder / "checkpoint" / "manifest.json"
     manifest = json.loads(manifest_file.read_text())
     entry = manifest["files"][part][-1]
@@ -393,8 +393,8 @@ def test_scripts_refuse_without_traceback(finished_run, trap, tmp_path):
     tamper(finished_run, "agent.backup", planted(TOUCH, trap))
     tampered = tree(finished_run)
     assert tampered != before
-    words = [f"hydra.run.dir={finished_run}", *FINISHED]
-    for script, options in (("resume", [str(finished_run)]), ("train", words)):
+    overrides = [f"hydra.run.dir={finished_run}", *FINISHED]
+    for script, options in (("resume", [str(finished_run)]), ("train", overrides)):
         result = run(script, *options, cwd=tmp_path)
         assert result.code == 1
         assert "agent.backup" in result.text

@@ -1,4 +1,4 @@
-"""What a user gets wrong: told in one message with key and value, nothing made, nothing changed."""
+"""All mistakes of a user are reported in one message with key and value; nothing is created or changed."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ from dqn.storage.folder import RunFolder
 STEPS = "runner=steps"
 
 VALUES = [
-    # words of the command, {what must be named: what would be right}
+    # overrides, {start of a line of the message: what would be right}
     ("agent.lr=-1", {"agent.lr=-1": "greater than 0"}),
     ("agent.lr=fast", {"agent.lr=fast": "a valid number"}),
     ("agent.lr=nan", {"agent.lr=nan": "a finite number"}),
@@ -144,7 +144,7 @@ COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
     ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr_schedule, backup, lr"}),
     ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
-    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; agent/backup=munchausen brings it"}),
+    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; it comes with agent/backup=munchausen"}),
     (
         "memory.sampler.alpha=1",
         {"memory.sampler.alpha=1": "memory=prioritized or memory=prioritized_rainbow"},
@@ -172,27 +172,27 @@ COMPOSITION = [
 ]
 
 
-@pytest.mark.parametrize(("words", "keys"), VALUES, ids=[words for words, _ in VALUES])
-def test_values(words, keys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("overrides", "keys"), VALUES, ids=[overrides for overrides, _ in VALUES])
+def test_values(overrides, keys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as error:
-        preflight(config_of(words.split()), RunFolder(tmp_path / "run"), words.split())
+        preflight(config_of(overrides.split()), RunFolder(tmp_path / "run"), overrides.split())
     named(str(error.value), keys)
     assert str(error.value).startswith(f"{str(error.value).count(chr(10))} mistake")
     assert tree(tmp_path) == {}
 
 
-@pytest.mark.parametrize(("words", "keys"), COMPOSITION, ids=[words for words, _ in COMPOSITION])
-def test_composition(words, keys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("overrides", "keys"), COMPOSITION, ids=[overrides for overrides, _ in COMPOSITION])
+def test_composition(overrides, keys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = call("train", *words.split())
+    result = call("train", *overrides.split())
     assert result.code == 1
     named(result.text, keys)
     assert tree(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
-    ("words", "multirun"),
+    ("overrides", "multirun"),
     [
         ("agent=double seed=3 +experiment=cleanrl/dqn +env.kwargs.render_mode=rgb_array", False),
         ("agent=double,dqn seed=range(0,3) agent.lr=choice(1,2) name=a hydra/launcher=basic", True),
@@ -200,8 +200,8 @@ def test_composition(words, keys, tmp_path, monkeypatch):
         ("network.torso.hidden_sizes=[8,8] network/torso=mlp ~agent.lr ++agent.x=1", False),
     ],
 )
-def test_words_that_compose(words, multirun):
-    compose(words.split(), multirun=multirun)
+def test_overrides_that_compose(overrides, multirun):
+    compose(overrides.split(), multirun=multirun)
 
 
 def test_whole_numbers_may_be_written_as_floats(tmp_path):
@@ -226,7 +226,7 @@ QUICK = [
 
 @pytest.fixture(scope="module")
 def most_seconds():
-    """CPU seconds of 0.7 imports of torch: a little less than 1 where an import takes 1.36."""
+    """CPU seconds of 0.7 imports of torch: a little less than 1 if an import takes 1.36."""
     seconds = []
     for _ in range(3):
         before = child_seconds()
@@ -237,18 +237,18 @@ def most_seconds():
 
 @pytest.fixture(scope="module")
 def quick_answers(tmp_path_factory):
-    """Return by command what one process answers; the first answer pays for its imports."""
+    """Return the answers of one process by command; an additional first command pays for the imports."""
     folder = tmp_path_factory.mktemp("quick")
     completion = {"COMP_LINE": "train.py agent", "COMP_POINT": "14"}
-    commands = [["--help"], *(words.split() for words, *_ in QUICK)]
+    commands = [["--help"], *(overrides.split() for overrides, *_ in QUICK)]
     _, *found = answers("train", commands, cwd=folder, env=completion)
     assert tree(folder) == {}
-    return dict(zip((words for words, *_ in QUICK), found, strict=True))
+    return dict(zip((overrides for overrides, *_ in QUICK), found, strict=True))
 
 
-@pytest.mark.parametrize(("words", "code", "keys"), QUICK, ids=[words for words, *_ in QUICK])
-def test_quick_answers_need_no_torch(words, code, keys, most_seconds, quick_answers):
-    answer = quick_answers[words]
+@pytest.mark.parametrize(("overrides", "code", "keys"), QUICK, ids=[overrides for overrides, *_ in QUICK])
+def test_quick_answers_need_no_torch(overrides, code, keys, most_seconds, quick_answers):
+    answer = quick_answers[overrides]
     assert not answer.has_torch
     assert answer.seconds < most_seconds
     assert answer.code == code
@@ -312,9 +312,9 @@ TOGETHER = [
 ]
 
 
-@pytest.mark.parametrize(("words", "keys"), TOGETHER, ids=["values", "values and keys", "composition"])
-def test_all_mistakes_in_one_message(words, keys, tmp_path):
-    result = run("train", *words.split(), cwd=tmp_path)
+@pytest.mark.parametrize(("overrides", "keys"), TOGETHER, ids=["values", "values and keys", "composition"])
+def test_all_mistakes_in_one_message(overrides, keys, tmp_path):
+    result = run("train", *overrides.split(), cwd=tmp_path)
     assert result.code == 1
     assert result.text.startswith(f"{len(keys)} mistakes in ")
     assert len(result.text.splitlines()) == 1 + len(keys)
@@ -325,14 +325,14 @@ def test_all_mistakes_in_one_message(words, keys, tmp_path):
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     before = tree(tmp_path)
-    for words in (
+    for overrides in (
         ["hydra.run.dir=file/run"],
         ["-m", "hydra.sweep.dir=file/runs"],
         ["hydra.run.dir=${nosuch}"],
     ):
-        result = run("train", *words, cwd=tmp_path)
+        result = run("train", *overrides, cwd=tmp_path)
         assert result.code == 1
-        named(result.text, {words[-1].partition("=")[0]: ""})
+        named(result.text, {overrides[-1].partition("=")[0]: ""})
         assert tree(tmp_path) == before
 
 
@@ -346,10 +346,10 @@ def test_folder_of_another_run(finished_run, tmp_path):
     assert tree(tmp_path) == before
 
 
-def again(folder, *words):
-    """Do the run of `finished_run` once more, by its command and by resume.py."""
-    yield run("train", *FINISHED, f"hydra.run.dir={folder}", *words, cwd=folder.parent)
-    yield call("resume", folder, *words)
+def again(folder, *overrides):
+    """Repeat the run of `finished_run`, with its command and with resume.py."""
+    yield run("train", *FINISHED, f"hydra.run.dir={folder}", *overrides, cwd=folder.parent)
+    yield call("resume", folder, *overrides)
 
 
 def test_smaller_total(finished_run, tmp_path):
@@ -369,7 +369,7 @@ def test_folder_in_use(finished_run, tmp_path):
         assert tree(tmp_path) == before
 
 
-def test_finished_run_tells_its_result(finished_run, tmp_path, caplog):
+def test_finished_run_prints_its_result(finished_run, tmp_path, caplog):
     caplog.set_level("INFO")
     status = json.loads((finished_run / "status.json").read_text())
     before = tree(tmp_path)
@@ -379,15 +379,15 @@ def test_finished_run_tells_its_result(finished_run, tmp_path, caplog):
         assert tree(tmp_path) == before
 
 
-def test_two_runs_started_together_have_folders_of_their_own(tmp_path):
+def test_two_runs_started_together_have_separate_folders(tmp_path):
     processes = [start("train", *TINY, cwd=tmp_path) for _ in range(2)]
     assert [finish(process).code for process in processes] == [0, 0]
     assert len(list((tmp_path / "outputs" / "dqn").iterdir())) == 2
 
 
 def test_bad_job_does_not_stop_the_others(tmp_path):
-    words = ["agent.lr=-1,1e-3", *TINY, "hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
-    result = run("train", "-m", *words, cwd=tmp_path)
+    overrides = ["agent.lr=-1,1e-3", *TINY, "hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
+    result = run("train", "-m", *overrides, cwd=tmp_path)
     assert result.code == 1
     assert "lr=-1: 1 mistake in the configuration: agent.lr=-1: should be greater than 0" in result.text
     (job,) = (tmp_path / "runs").iterdir()
@@ -396,17 +396,17 @@ def test_bad_job_does_not_stop_the_others(tmp_path):
 
 
 def test_a_run_that_learned_nothing_says_so(tmp_path):
-    told, more = "warning: no update was made", f"{tmp_path / 'run'} runner.total_episodes=4"
+    warning, more = "warning: no update was made", f"{tmp_path / 'run'} runner.total_episodes=4"
     result = call("train", *TINY, f"hydra.run.dir={tmp_path / 'run'}")
-    assert told in result.text
+    assert warning in result.text
     assert more in result.text
     learning = ["runner.learning_starts=1", "runner.batch_size=1"]
-    assert told not in call("train", *TINY, *learning, f"hydra.run.dir={tmp_path / 'learns'}").text
+    assert warning not in call("train", *TINY, *learning, f"hydra.run.dir={tmp_path / 'learns'}").text
 
 
 def test_no_more_training_is_recommended_at_learning_rate_0(tmp_path):
-    words = [*TINY, f"hydra.run.dir={tmp_path / 'run'}", "agent/lr_schedule=linear"]
-    text = call("train", *words, "agent.lr_schedule.duration=2").text
+    overrides = [*TINY, f"hydra.run.dir={tmp_path / 'run'}", "agent/lr_schedule=linear"]
+    text = call("train", *overrides, "agent.lr_schedule.duration=2").text
     assert f"{tmp_path / 'run'} episodes=100" in text
     assert "runner.total_episodes=4" not in text
 
@@ -417,7 +417,9 @@ def test_a_folder_with_files_of_another_run_is_refused(name, tmp_path):
     before = tree(tmp_path)
     result = call("train", *TINY, f"hydra.run.dir={tmp_path}")
     assert result.code == 1
-    assert f"{tmp_path}: has {name} (a run folder without .hydra/config.yaml, or no run; " in result.text
+    assert (
+        f"{tmp_path}: contains {name} but no .hydra/config.yaml; choose another hydra.run.dir" in result.text
+    )
     assert {path: text for path, text in tree(tmp_path).items() if path != ".lock"} == before
 
 
@@ -432,7 +434,7 @@ def test_a_refused_resume_loses_no_result(tmp_path):
     assert tree(run) == before
 
 
-def test_commands_that_are_told_trust_what_the_run_needs(tmp_path):
+def test_printed_commands_trust_the_packages_that_the_run_needs(tmp_path):
     run = tmp_path / "run"
     text = call("train", *TINY, f"hydra.run.dir={run}", "agent.backup._target_=parts.OwnBackup").text
     assert f"{run} episodes=100 --trust parts" in text
@@ -442,11 +444,11 @@ def test_commands_that_are_told_trust_what_the_run_needs(tmp_path):
 
 
 def test_infinite_loss_stops_the_run(tmp_path):
-    words = ["env.module=parts", "env.id=Explosive-v0", "hydra.run.dir=run", "runner=steps"]
-    words += ["runner.total_steps=100", "runner.iteration_length=50", "runner.learning_starts=60"]
-    words += ["runner.batch_size=4", "runner.train_period=1", "runner.eval_episodes=0"]
-    words += ["env.reward_scale=1.0", "network.head.huber_delta=null"]
-    result = run("train", *words, cwd=tmp_path)
+    overrides = ["env.module=parts", "env.id=Explosive-v0", "hydra.run.dir=run", "runner=steps"]
+    overrides += ["runner.total_steps=100", "runner.iteration_length=50", "runner.learning_starts=60"]
+    overrides += ["runner.batch_size=4", "runner.train_period=1", "runner.eval_episodes=0"]
+    overrides += ["env.reward_scale=1.0", "network.head.huber_delta=null"]
+    result = run("train", *overrides, cwd=tmp_path)
     assert result.code == 1
     status = json.loads((tmp_path / "run/status.json").read_text())
     assert status["state"] == "failed"
@@ -496,11 +498,11 @@ RUN_MISTAKES = [
 
 
 @pytest.mark.parametrize(
-    ("script", "words", "keys"), RUN_MISTAKES, ids=[words for _, words, _ in RUN_MISTAKES]
+    ("script", "overrides", "keys"), RUN_MISTAKES, ids=[overrides for _, overrides, _ in RUN_MISTAKES]
 )
-def test_mistakes_about_a_run(script, words, keys, finished_run, capsys):
+def test_mistakes_about_a_run(script, overrides, keys, finished_run, capsys):
     before = tree(finished_run)
-    result = call(script, finished_run, *words.split())
+    result = call(script, finished_run, *overrides.split())
     assert result.code != 0
     named(result.text, keys)
     assert tree(finished_run) == before

@@ -1,4 +1,4 @@
-"""Run folders that older versions of this package made: refused in one sentence, and left as they were."""
+"""Run folders of older versions of this package are refused in one sentence and left unchanged."""
 
 import json
 
@@ -47,13 +47,13 @@ def test_an_older_run_is_refused_in_a_sentence_that_names_its_version(older_run)
     for text in texts:
         assert text.strip() == (
             f"{older_run}: made by dqn 0.1.0; this is dqn {dqn.__version__}, which cannot read it:"
-            " install that version to go on with it"
+            " install that version to continue it"
         )
     assert {path: one for path, one in tree(older_run).items() if path != ".lock"} == before
 
 
 @pytest.mark.parametrize("status", [{}, {"versions": {"dqn": "x"}}, {"versions": 5}])
-def test_of_an_older_run_without_its_version_no_part_is_trusted(status, older_run):
+def test_an_older_run_without_its_version_is_not_trusted(status, older_run):
     (older_run / "status.json").write_text(json.dumps(status))
     text = call("evaluate", older_run, "--trust", "dqn").text
     assert "_target_=dqn." in text

@@ -35,9 +35,9 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(USER)
 
 
-def env_of(*words: str) -> gymnasium.Env:
-    """Return a training environment of a command line, which was checked."""
-    config = config_of(list(words))
+def env_of(*overrides: str) -> gymnasium.Env:
+    """Return a training environment of checked overrides."""
+    config = config_of(list(overrides))
     assert check(config).problems == []
     return env_factory(config["env"]).make(training=True)
 
@@ -50,7 +50,7 @@ def test_without_arguments_or_with():
 
 
 def test_lists_become_arrays_and_tuples():
-    """YAML has neither; the annotations of a wrapper say which of its arguments is one."""
+    """YAML has neither; the annotations of a wrapper's arguments decide."""
     env = env_of("env=mountaincar", f"env.wrappers=[{UNIT}]")
     np.testing.assert_allclose(env.observation_space.low, [0, -1])
     np.testing.assert_allclose(env.observation_space.high, [1, 0.5])
@@ -78,7 +78,7 @@ def test_statistics_that_start_over_are_warned_of():
 
 ENTRY = "{_target_: CLASS, ARGUMENT: VALUE}"
 MISTAKES = [
-    # an entry of env.wrappers, {what must be named: what would be right}
+    # an entry of env.wrappers, {start of a line of the message: what would be right}
     (f"{{_target_: {G}.Nothing}}", {f"env.wrappers[0]._target_={G}.Nothing": "a class or a function"}),
     ("{_target_: no.such}", {"env.wrappers[0]._target_=no.such": "No module named 'no'"}),
     (
@@ -117,7 +117,7 @@ MISTAKES = [
         {"env.wrappers[0].func._target_=no.such": "a class or a function"},
     ),
     ("{_target_: my_package.wrappers.StepCost, cost: -1}", {"env.wrappers[0].cost=-1": "greater than 0"}),
-    ("{_target_: os.system}", {"env.wrappers[0]={'_target_': 'os.system'}": "cannot be made"}),
+    ("{_target_: os.system}", {"env.wrappers[0]={'_target_': 'os.system'}": "cannot be created"}),
     ("{_target_: os.getcwd}", {"env.wrappers[0]={'_target_': 'os.getcwd'}": "cannot wrap CartPole-v1"}),
     ("{_target_: wrapped.nothing}", {"env.wrappers[0]={": "should return an environment, not NoneType"}),
     ("{_target_: wrapped.Late}", {"env.wrappers[0]={": "cannot wrap CartPole-v1 (RuntimeError: too late)"}),
@@ -131,9 +131,9 @@ MISTAKES = [
 ]
 
 
-def assert_refused(words: list[str], keys: dict[str, str], folder: Path) -> None:
+def assert_refused(overrides: list[str], keys: dict[str, str], folder: Path) -> None:
     with pytest.raises(UserError) as error:
-        preflight(config_of(words), RunFolder(folder / "run"), words)
+        preflight(config_of(overrides), RunFolder(folder / "run"), overrides)
     first, *lines = [line.strip() for line in str(error.value).splitlines()]
     assert first.startswith(f"{len(keys)} mistake")
     assert len(lines) == len(keys), lines
@@ -152,7 +152,7 @@ def test_mistakes(entry, keys, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "keys"),
+    ("overrides", "keys"),
     [
         ("env.wrappers=null", {"env.wrappers=null": f"[{ENTRY}]"}),
         ("env.wrappers=5", {"env.wrappers=5": f"[{ENTRY}]"}),
@@ -162,8 +162,8 @@ def test_mistakes(entry, keys, tmp_path):
         ("env.id=Pendulum-v1", {"env.id=Pendulum-v1": "gymnasium.wrappers.DiscretizeAction in env.wrappers"}),
     ],
 )
-def test_other_mistakes(words, keys, tmp_path):
-    assert_refused([words], keys, tmp_path)
+def test_other_mistakes(overrides, keys, tmp_path):
+    assert_refused([overrides], keys, tmp_path)
 
 
 def test_the_command_makes_nothing(tmp_path):
@@ -174,9 +174,9 @@ def test_the_command_makes_nothing(tmp_path):
 
 
 def test_evaluation_has_no_training_wrappers(tmp_path):
-    """And the returns of training are those that the training wrappers leave."""
-    words = [*TINY_STEPS, f"env.wrappers=[{LIMIT}]", f"env.training_wrappers=[{CLIP}]"]
-    runner = make_runner(tmp_path, [*words, "runner.eval_period=1", "runner.eval_episodes=8"])
+    """Returns of training are those of the training wrappers."""
+    overrides = [*TINY_STEPS, f"env.wrappers=[{LIMIT}]", f"env.training_wrappers=[{CLIP}]"]
+    runner = make_runner(tmp_path, [*overrides, "runner.eval_period=1", "runner.eval_episodes=8"])
     runner.run()
     (lines,) = read_metrics(tmp_path).values()
     episodes = [line for line in lines if "train/return" in line]
@@ -191,10 +191,10 @@ def test_evaluation_has_no_training_wrappers(tmp_path):
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_resume_is_exact(tmp_path, vectorization):
-    words = [*TINY_STEPS, f"env.wrappers=[{STACK}]", f"env.training_wrappers=[{CLIP}]", "num_seeds=2"]
-    words += [f"env.vectorization={vectorization}", "env.num_envs=2"]
-    whole = dqn.train([*words, "hydra.run.dir=whole"]).folder
-    first = dqn.train([*words, "hydra.run.dir=parts", "runner.total_steps=200"]).folder
+    overrides = [*TINY_STEPS, f"env.wrappers=[{STACK}]", f"env.training_wrappers=[{CLIP}]", "num_seeds=2"]
+    overrides += [f"env.vectorization={vectorization}", "env.num_envs=2"]
+    whole = dqn.train([*overrides, "hydra.run.dir=whole"]).folder
+    first = dqn.train([*overrides, "hydra.run.dir=parts", "runner.total_steps=200"]).folder
     assert Checkpoint(first).iteration() == 1
     assert call("resume", first, "runner.total_steps=400").code == 0
     assert read_metrics(whole) == read_metrics(first)
@@ -220,9 +220,9 @@ def test_loaded_policy_and_its_environment(tmp_path):
 
 
 def test_custom_wrapper(tmp_path):
-    """The example of the documentation: an option of the user's with a wrapper of theirs."""
-    words = ["+experiment=corridor", "env=costly_corridor"]
-    run = dqn.train(words, config_dir=USER / "my_conf")
+    """The example of the documentation: a custom option with a custom wrapper."""
+    overrides = ["+experiment=corridor", "env=costly_corridor"]
+    run = dqn.train(overrides, config_dir=USER / "my_conf")
     assert run.result == pytest.approx(1 - 4 * 0.1)
     with pytest.raises(UserError, match=r"env\.wrappers\[0\]\._target_=my_package.*--trust my_package"):
         dqn.load(run.folder)
@@ -232,8 +232,8 @@ def test_custom_wrapper(tmp_path):
 
 
 def test_packages_that_a_run_needs():
-    words = f"env.wrappers=[{{_target_: wrapped.plus, amount: 1.0}}, {STACK}]"
-    assert trusting(config_of([words])) == " --trust wrapped"
+    overrides = f"env.wrappers=[{{_target_: wrapped.plus, amount: 1.0}}, {STACK}]"
+    assert trusting(config_of([overrides])) == " --trust wrapped"
     assert trusting(config_of([f"env.wrappers=[{STACK}]", f"env.training_wrappers=[{CLIP}]"])) == ""
 
 
@@ -258,7 +258,7 @@ def test_conformance():
 
 @pytest.fixture
 def made(monkeypatch) -> list[str]:
-    """Return the ids of the environments that are made from now on."""
+    """Record the ids of the environments that are made during the test."""
     ids: list[str] = []
     make = gymnasium.make
 
@@ -271,6 +271,6 @@ def made(monkeypatch) -> list[str]:
 
 
 def test_a_run_makes_one_environment_more_than_it_plays(made):
-    """The one that it is checked and built by; evaluations need none either."""
+    """One environment serves the checks and the building of the run; evaluations need none."""
     dqn.train([*FINISHED, f"env.wrappers=[{LIMIT}]", "runner.eval_period=1", "runner.eval_episodes=3"])
     assert len(made) == 1 + 2 * (1 + 3)

@@ -23,6 +23,7 @@ from dqn.agent import Policy
 from dqn.config.api import Run
 from dqn.config.build import build_policy
 from dqn.config.paths import CONF
+from dqn.config.wrappers import env_factory
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.env import EnvFactory
 from dqn.process import flushes_denormals
@@ -52,7 +53,8 @@ def test_public_names():
 
 def stored(config, folder: Path) -> Policy:
     """Return the policy of all seeds, as the evaluation has it."""
-    policy, *_ = build_policy(config)
+    seeds = range(config["seed"], config["seed"] + config["num_seeds"])
+    policy = build_policy(config, spec=env_factory(config["env"]).spec, seeds=seeds)
     policy.load_state_dict(Checkpoint(folder).load("policy"))
     return policy
 

@@ -126,7 +126,7 @@ def test_ctrl_c(tmp_path, terminal):
     assert time.monotonic() - began < 5
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
     assert text.rstrip().endswith(
-        f"interrupted; it goes on with: python {SCRIPTS / 'resume.py'} {tmp_path / 'run'}"
+        f"interrupted; continue with: python {SCRIPTS / 'resume.py'} {tmp_path / 'run'}"
     )
     assert "Traceback" not in text
 
