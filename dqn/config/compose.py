@@ -107,10 +107,11 @@ def compose_valid(
     """Return the configuration of the overrides that compose, and the problems of the others."""
     parser = OverridesParser.create(config_loader=loader)
     overrides, problems = parse(texts, parser)
-    searchpath = [str(one.input_line) for one in overrides if one.get_key_element() == SEARCHPATH]
+    missing = {id(one): missing_folders(one) for one in overrides if one.get_key_element() == SEARCHPATH}
+    searchpath = [str(one.input_line) for one in overrides if missing.get(id(one), "") is None]
     valid = []
     for override in overrides:
-        problem = missing_folders(override) or empty_range(override)
+        problem = missing.get(id(override)) or empty_range(override)
         if problem := problem or wrong_option(override, loader, searchpath):
             problems.append(problem)
         else:

@@ -136,7 +136,7 @@ def test_a_missing_compiler_is_reported_before_the_run(monkeypatch):
     (problem,) = check(config).problems
     assert (problem.key, problem.should) == (
         "agent.compile",
-        "should be false or auto: no C++ compiler is found here",
+        "should be false or auto: no C++ compiler was found",
     )
     monkeypatch.delenv("CXX")
     monkeypatch.setattr(compiled.shutil, "which", lambda name: name)

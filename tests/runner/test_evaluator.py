@@ -84,4 +84,4 @@ def test_a_run_of_a_machine_with_cuda(finished_run, tmp_path, monkeypatch):
     np.testing.assert_array_equal(dqn.load(finished_run).q_values(np.ones(4)), before)
     result = call("resume", finished_run, "runner.total_episodes=6")
     assert result.code == 1
-    assert "device=cuda: should be auto or cpu: no CUDA device is usable here" in result.text
+    assert "device=cuda: should be auto or cpu: this machine has no usable CUDA device" in result.text

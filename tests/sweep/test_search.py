@@ -50,8 +50,8 @@ INVALID_RANGES = [
     ("interval(2, 1)", "low"),
     ("tag(log, interval(0, 1))", "low"),
     ("tag(log, range(1, 9, 2))", "step"),
-    ("range(5, 1)", "should have values"),
-    ("range(1, 5, 0)", "should have values"),
+    ("range(5, 1)", "the range is empty"),
+    ("range(1, 5, 0)", "the range is empty"),
 ]
 
 
