@@ -45,3 +45,8 @@ def finished_template(tmp_path_factory) -> Path:
 def finished_run(finished_template, tmp_path) -> Path:
     """Return a folder with a small finished run that the test may change."""
     return Path(shutil.copytree(finished_template, tmp_path / "run"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run tests with processes first: they are the longest, and at the end one worker would wait for another."""
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)

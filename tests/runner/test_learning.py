@@ -90,7 +90,7 @@ def test_the_fixed_point_is_the_optimum_for_one_step():
     np.testing.assert_allclose(fixed_point(), Chain.optimal_values(GAMMA))
 
 
-SUMS = {"m_qrdqn", "dueling_double", "prioritized_double"}
+SUMS = {"m_qrdqn", "dueling_double", "prioritized_double", "rainbow_iqn", "m_iqn"}
 """Presets of two switches, each of which another preset here has; test_family tries them together."""
 
 

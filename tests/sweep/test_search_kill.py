@@ -24,6 +24,7 @@ def runs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_and_continued(tmp_path):
     """SIGKILL, then Ctrl-C, each while a trial runs: the result equals that of an undisturbed search."""

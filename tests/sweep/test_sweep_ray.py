@@ -124,6 +124,7 @@ def free_port(address: str) -> int:
 
 @HAS_PROC
 @pytest.mark.process
+@pytest.mark.slow
 def test_two_nodes(ray, tmp_path, monkeypatch):
     """Jobs run on both nodes; Ctrl-C stops them, and the same command resumes them."""
     head = f"127.0.0.2:{free_port('127.0.0.2')}"
