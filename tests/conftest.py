@@ -48,5 +48,5 @@ def finished_run(finished_template, tmp_path) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests with processes first: they are the longest, and at the end one worker would wait for another."""
+    """Run tests with processes first: they take longest, and the last one would keep one worker alone."""
     items.sort(key=lambda item: item.get_closest_marker("process") is None)
