@@ -51,6 +51,6 @@ def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
     collector = Collector(env=env, actor=actor, ticks=whole_rounds)
     try:
         collector.start(0)
-        return np.concatenate([collector.collect(0.5, 0).row.obs[0] for _ in range(NUM_OBS)])
+        return np.concatenate([collector.collect(0.5, NUM_OBS + 1).row.obs[0] for _ in range(NUM_OBS)])
     finally:
         env.close()
