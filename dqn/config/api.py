@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dqn.config.build import build_policy
+from dqn.config.build import build_policy, seeds_of
 from dqn.config.compose import StrPath, compose
 from dqn.config.launch import launch
 from dqn.config.preflight import prepare
@@ -74,7 +74,7 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, whi
     """
     first, count = config["seed"], config["num_seeds"]
     seed = first if seed is None else seed
-    if isinstance(seed, bool) or seed not in range(first, first + count):
+    if isinstance(seed, bool) or seed not in seeds_of(config):
         seeds = f"the seed {first}" if count == 1 else f"the seeds {first} to {first + count - 1}"
         raise UserError(f"seed={seed!r}: the run has {seeds}")
     factory = env_factory(config["env"])
