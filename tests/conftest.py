@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ import pytest
 # fill the cores: threads that wait for each other would cost up to a third more.
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
 
+import gymnasium
 import torch
 from helpers import FINISHED, train_run
 
@@ -45,6 +47,20 @@ def finished_template(tmp_path_factory) -> Path:
 def finished_run(finished_template, tmp_path) -> Path:
     """Return a folder with a small finished run that the test may change."""
     return Path(shutil.copytree(finished_template, tmp_path / "run"))
+
+
+@pytest.fixture
+def made(monkeypatch) -> list[str]:
+    """Record the ids of the environments that are made during the test."""
+    ids: list[str] = []
+    make = gymnasium.make
+
+    def recording(id: str, **kwargs: Any) -> Any:
+        ids.append(id)
+        return make(id, **kwargs)
+
+    monkeypatch.setattr(gymnasium, "make", recording)
+    return ids
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -256,20 +256,6 @@ def test_conformance():
     assert "randomness should come from" in found.detail
 
 
-@pytest.fixture
-def made(monkeypatch) -> list[str]:
-    """Record the ids of the environments that are made during the test."""
-    ids: list[str] = []
-    make = gymnasium.make
-
-    def recording(id: str, **kwargs: Any) -> Any:
-        ids.append(id)
-        return make(id, **kwargs)
-
-    monkeypatch.setattr(gymnasium, "make", recording)
-    return ids
-
-
 def test_a_run_makes_one_environment_more_than_it_plays(made):
     """One environment serves the checks and the building of the run; evaluations need none."""
     dqn.train([*FINISHED, f"env.wrappers=[{LIMIT}]", "runner.eval_period=1", "runner.eval_episodes=3"])

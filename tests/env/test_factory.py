@@ -22,20 +22,6 @@ def factory(
     return EnvFactory(id=id, module=None, kwargs=kwargs, wrappers=wrappers, training_wrappers=training)
 
 
-@pytest.fixture
-def made(monkeypatch) -> list[str]:
-    """Return the ids of the environments that are made from now on."""
-    ids: list[str] = []
-    make = gymnasium.make
-
-    def recording(id: str, **kwargs: Any) -> Any:
-        ids.append(id)
-        return make(id, **kwargs)
-
-    monkeypatch.setattr(gymnasium, "make", recording)
-    return ids
-
-
 def reward_of(env: gymnasium.Env) -> float:
     env.reset(seed=0)
     reward = env.step(0)[1]

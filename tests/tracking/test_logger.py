@@ -244,8 +244,8 @@ def test_lines_reach_the_disk_while_the_run_goes_on(make, tmp_path, monkeypatch)
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 2], "the latest line may still grow"
 
 
-def interrupted(make: Any, tmp_path: Path) -> tuple[Any, Any]:
-    """Log steps 1 to 20, take the state, and log 21 to 30 in vain; return the state."""
+def logged_beyond(make: Any) -> tuple[Any, Any, Any]:
+    """Log steps 1 to 20, take the state, and log 21 to 30 in vain; return the open logger and the state."""
     logger = make()
     for _ in range(20):
         logger.step(ended=True)
@@ -253,6 +253,12 @@ def interrupted(make: Any, tmp_path: Path) -> tuple[Any, Any]:
     for _ in range(10):
         logger.step(ended=True, reward=-1.0)
     logger.files()
+    return logger, states, counts
+
+
+def interrupted(make: Any, tmp_path: Path) -> tuple[Any, Any]:
+    """Log beyond a state and close the logger; return the state."""
+    logger, states, counts = logged_beyond(make)
     logger.close()
     assert len(lines_of(tmp_path)) == 30
     return states, counts
@@ -305,13 +311,7 @@ def test_events_announce_where_a_resumed_run_goes_on(make, tmp_path):
 @pytest.mark.parametrize("saved", [True, False])
 def test_a_tensorboard_that_looks_on_sees_each_step_once(make, tmp_path, saved):
     """It drops what it has seen and was cut off, with and without a checkpoint to go on from."""
-    logger = make()
-    for _ in range(20):
-        logger.step(ended=True)
-    states, counts = logger.files(), logger.state_dict()
-    for _ in range(10):
-        logger.step(ended=True, reward=-1.0)
-    logger.files()
+    logger, states, counts = logged_beyond(make)
     board = EventAccumulator(str(tmp_path / "seed=3"), size_guidance={"scalars": 0})
     board.Reload()
     assert len(board.Scalars("train/return")) == 30
