@@ -9,12 +9,13 @@ import torch
 
 from dqn.cli.options import EvaluateOptions
 from dqn.config.api import read_run
-from dqn.config.build import build_policy, make_camera, seeds_of
+from dqn.config.build import build_policy, make_camera
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.deploy.load import load_policies
 from dqn.runner.evaluator import Evaluator
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint
+from dqn.storage.folder import seeds_of
 
 
 def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dqn.config.build import build_policy, seeds_of
+from dqn.config.build import build_policy
 from dqn.config.compose import StrPath, compose
 from dqn.config.launch import launch
 from dqn.config.preflight import prepare
@@ -17,7 +17,7 @@ from dqn.deploy.load import load_policies
 from dqn.errors import UserError
 from dqn.process import preserve_settings
 from dqn.storage.checkpoint import Checkpoint
-from dqn.storage.folder import RunFolder
+from dqn.storage.folder import RunFolder, seeds_of
 
 
 @dataclass(frozen=True, kw_only=True)

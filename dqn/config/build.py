@@ -22,7 +22,7 @@ from dqn.runner.evaluator import Evaluator
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
-from dqn.storage.folder import RunFolder
+from dqn.storage.folder import RunFolder, seeds_of
 from dqn.tracking.logger import Logger
 from dqn.types import EnvSpec, NonNegativeInt, PositiveInt
 
@@ -92,10 +92,6 @@ def build(config: Config, folder: RunFolder) -> Runner:
         bar=make_bar(clock),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
-
-
-def seeds_of(config: Config) -> range:
-    return range(config["seed"], config["seed"] + config["num_seeds"])
 
 
 def make_camera(config: Config) -> Camera:

@@ -150,3 +150,8 @@ def excess(text: str) -> str | None:
         if depth > MAX_DEPTH:  # would overflow the stack of the loader in C
             return f"more than {MAX_DEPTH} levels"
     return None
+
+
+def seeds_of(config: State) -> range:
+    """Return the seeds of a run's configuration."""
+    return range(config["seed"], config["seed"] + config["num_seeds"])

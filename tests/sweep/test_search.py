@@ -18,11 +18,11 @@ from searches import RANGE, Cheap, Slow, record, search, write_returns
 from dqn.config.paths import CONF
 from dqn.config.validate import check
 from dqn.errors import UserError
-from dqn.storage.folder import RunFolder
+from dqn.storage.folder import RunFolder, seeds_of
 from dqn.storage.metrics import final_scores
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
-from dqn.sweep.search.returns import periodic_returns, seeds_of
+from dqn.sweep.search.returns import periodic_returns
 from dqn.sweep.search.samplers import GridSampler, RandomSampler, SearchSampler, TpeSampler
 from dqn.sweep.search.space import space_of, text, to_distribution, values_of
 from dqn.sweep.search.study import open_study, started

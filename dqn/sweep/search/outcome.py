@@ -12,10 +12,9 @@ from dqn.config.commands import beside_python
 from dqn.seeding import stream
 from dqn.stats import estimate
 from dqn.storage.durable_files import replace_file
-from dqn.storage.folder import State
+from dqn.storage.folder import State, seeds_of
 from dqn.storage.metrics import final_scores
 from dqn.sweep.job import SweepJob
-from dqn.sweep.search.returns import seeds_of
 from dqn.sweep.search.study import FOLDER, REASON, started, swept, url
 from dqn.sweep.table import relative
 

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from dqn.stats import interquartile_mean
-from dqn.storage.folder import RunFolder
+from dqn.storage.folder import RunFolder, seeds_of
 from dqn.storage.metrics import RECENT_EPISODES, metrics_file, read_lines
 
 ITERATION_END = "time/steps_per_second"
@@ -24,10 +24,6 @@ def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, flo
     seeds = [dict(seed_returns(folder, seed, evaluation=evaluation)) for seed in seeds_of(config)]
     shared = sorted(set(seeds[0]).intersection(*seeds))
     return {iteration: interquartile_mean([one[iteration] for one in seeds]) for iteration in shared}
-
-
-def seeds_of(config: dict[str, Any]) -> range:
-    return range(config["seed"], config["seed"] + config["num_seeds"])
 
 
 def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[tuple[int, float]]:

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dqn.storage.folder import seeds_of
 from dqn.sweep.job import SweepJob
 from dqn.sweep.planner import Planner
 from dqn.sweep.pool import log_failure
-from dqn.sweep.search.returns import periodic_returns, seeds_of
+from dqn.sweep.search.returns import periodic_returns
 from dqn.sweep.search.samplers import SearchSampler
 from dqn.sweep.search.space import SearchSpace
 from dqn.sweep.search.study import FOLDER, OVERRIDES, REASON, SECONDS, STOP_REASON, reopen, started
