@@ -149,7 +149,7 @@ class Environments:
         )
         self.spec = factory.spec
         self.num_envs = num_envs
-        self._make = partial(factory.make_unchecked, training=training)
+        self._make = partial(factory.make, training=training)
         self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": AsyncColumns}[vectorization]
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
