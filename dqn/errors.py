@@ -9,9 +9,23 @@ class InUse(UserError):
     """Another process is using the run folder."""
 
 
+class EnvFailed(UserError):
+    """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the type and the text of an error in one line."""
+    return printable(f"{type(error).__name__}: {error}")
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, with escapes for characters that a terminal does not print."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
 def format_value(value: object) -> str:

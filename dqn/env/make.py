@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
+from dqn.env.guard import Guard, comparison, from_signal_handler
 from dqn.env.spec import obs_spec, time_limit
-from dqn.errors import WrongValue
+from dqn.errors import WrongValue, one_line
 from dqn.types import EnvSpec
 
 Env = gymnasium.Env[Any, Any]
@@ -42,8 +42,17 @@ class EnvFactory:
     training_wrappers: Sequence[Wrapper]
 
     def make(self, *, training: bool) -> Env:
-        """Return an environment as networks read it: wrapped and adapted."""
-        return adapt(self.make_wrapped(training=training))
+        """Return an environment as networks read it: wrapped, guarded and adapted.
+
+        The guard replaces Gymnasium's check that `reset` came before `step`.
+        """
+        layer = guard = Guard(self.make_wrapped(training=training), id=self.id)
+        while isinstance(layer.env, gymnasium.Wrapper):
+            if type(layer.env) is OrderEnforcing:
+                layer.env = layer.env.env
+            else:
+                layer = layer.env
+        return adapt(guard)
 
     def make_wrapped(self, *, training: bool) -> Env:
         """Return a wrapped environment with the observations and actions that its wrappers give it."""
@@ -51,16 +60,6 @@ class EnvFactory:
         for key, wrapper in self._layers(training=training):
             env = self._wrap(env, key, wrapper)
         return env
-
-    def make_unchecked(self, *, training: bool) -> Env:
-        """Return an adapted environment without the check that it was reset before `step`."""
-        outer = layer = gymnasium.Wrapper(self.make(training=training))
-        while isinstance(layer.env, gymnasium.Wrapper):
-            if type(layer.env) is OrderEnforcing:
-                layer.env = layer.env.env
-            else:
-                layer = layer.env
-        return outer.env
 
     def make_registered(self) -> Env:
         """Return the environment that is registered under the id, without the wrappers."""
@@ -82,7 +81,9 @@ class EnvFactory:
             raise WrongValue(key, value, f"no such package can be imported ({error})") from None
         except TypeError as error:
             raise WrongValue("env.kwargs", self.kwargs, f"{id} does not take them ({error})") from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if from_signal_handler(error):
+                raise
             raise WrongValue("env.id", id, f"cannot be made ({one_line(error)})") from None
 
     @property
@@ -101,7 +102,7 @@ class EnvFactory:
                 inner, env = env, self._wrap(env, key, wrapper)
                 try:
                     try_one_step(env)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise self._wrong(key, wrapper, error) from None
                 if key.startswith("env.training_wrappers") and spaces_of(env) != spaces_of(inner):
                     should = "should leave observations and actions as they are; env.wrappers may change them"
@@ -127,14 +128,16 @@ class EnvFactory:
     def _wrap(self, env: Env, key: str, wrapper: Wrapper) -> Env:
         try:
             wrapped = wrapper(env)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._wrong(key, wrapper, error) from None
         if not isinstance(wrapped, gymnasium.Env):
             should = f"should return an environment, not {type(wrapped).__name__}"
             raise WrongValue(key, as_node(wrapper), should)
         return wrapped
 
-    def _wrong(self, key: str, wrapper: Wrapper, error: Exception) -> WrongValue:
+    def _wrong(self, key: str, wrapper: Wrapper, error: BaseException) -> BaseException:
+        if from_signal_handler(error):
+            return error
         return WrongValue(key, as_node(wrapper), f"cannot wrap {self.id} ({one_line(error)})")
 
 
@@ -156,14 +159,14 @@ def by_value(value: Any) -> Hashable:
 
 
 def try_one_step(env: Env) -> None:
-    """Reset and step an environment; raise ValueError if an observation has the wrong shape."""
+    """Reset and step an environment; raise ValueError if an observation is not in its space."""
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
     next_obs, *_ = env.step(env.action_space.sample())
-    space = env.observation_space
+    compare = comparison(env.observation_space, exact_bounds=True)
     for one in (obs, next_obs):
-        if isinstance(space, spaces.Box) and np.shape(one) != space.shape:
-            raise ValueError(f"an observation has the shape {np.shape(one)}, observation_space is {space}")
+        if problem := compare(one):
+            raise ValueError(f"an observation {problem}, observation_space is {env.observation_space}")
 
 
 def spaces_of(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
@@ -176,10 +179,6 @@ def as_node(wrapper: Wrapper) -> dict[str, Any]:
     arguments = wrapper.keywords if isinstance(wrapper, partial) else {}
     name = getattr(function, "__qualname__", type(function).__name__)
     return {"_target_": f"{function.__module__}.{name}", **arguments}
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def adapt(env: Env) -> Env:

@@ -184,7 +184,7 @@ def end_with_parent() -> None:
 
 
 def how_it_ended(exit_code: int | None) -> str:
-    """Return how a process ended, in words."""
+    """Return how a process ended."""
     if exit_code is None or exit_code >= 0:
         return f"ended with exit code {exit_code}"
     names = {one.value: one.name for one in signal.Signals}

@@ -43,3 +43,14 @@ def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     if limits or env.spec is None:
         return min(limits, default=None)
     return env.spec.max_episode_steps
+
+
+def bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest numbers of a space of numbers."""
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    if isinstance(space, spaces.Box):
+        return space.low, space.high
+    return 0, 1  # MultiBinary

@@ -118,7 +118,7 @@ class Environments:
         )
         self.spec = factory.spec
         self.num_envs = num_envs
-        self._make = partial(factory.make_unchecked, training=training)
+        self._make = partial(factory.make, training=training)
         self._vectorize: Callable[..., Any] = (
             SyncColumns if vectorization == "sync" else partial(AsyncColumns, id=id)
         )

@@ -11,7 +11,7 @@ from envs import Spaces  # noqa: F401  registers the environments
 from gymnasium.wrappers import ClipReward, FrameStackObservation, TimeLimit
 from wrapped import Late, Longer, nothing, plus, times
 
-from dqn.env import EnvFactory, Environments
+from dqn.env import EnvFactory, Environments, Guard
 from dqn.env.make import Wrapper
 from dqn.errors import WrongValue
 
@@ -39,7 +39,7 @@ def test_training_wrappers_are_outside_and_in_training_alone():
     one = factory(partial(plus, amount=1.0), training=(partial(times, factor=10.0),))
     assert reward_of(one.make(training=True)) == 20
     assert reward_of(one.make(training=False)) == 2
-    assert reward_of(one.make_unchecked(training=True)) == 20
+    assert reward_of(one.make(training=True)) == 20
 
 
 def test_the_environment_is_adapted_after_its_wrappers():
@@ -51,12 +51,12 @@ def test_the_environment_is_adapted_after_its_wrappers():
 
 
 def test_unchecked_takes_only_the_check_away():
-    env: Any = factory(partial(ClipReward, max_reward=0.5)).make_unchecked(training=True)
+    env: Any = factory(partial(ClipReward, max_reward=0.5)).make(training=True)
     layers = []
     while env is not env.unwrapped:
         layers.append(type(env))
         env = env.env
-    assert layers == [ClipReward, TimeLimit]
+    assert layers == [Guard, ClipReward, TimeLimit]
 
 
 @pytest.mark.parametrize(
