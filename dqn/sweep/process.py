@@ -44,6 +44,7 @@ class Process:
             return None
         if self._popen.stdin is not None:
             self._popen.stdin.close()
+        self._kill_group()  # what the job left, such as a compiler or a simulator
         return JobResult(code)
 
     def ask_to_stop(self) -> None:
@@ -51,9 +52,12 @@ class Process:
 
     def kill(self) -> None:
         """Kill the job and the processes that it started."""
+        self._kill_group()
+        self._popen.wait()
+
+    def _kill_group(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
 
 
 def same_imports() -> dict[str, str]:

@@ -6,12 +6,14 @@ import pickle
 import signal
 import sys
 import threading
+import time
 
 from dqn.config.preflight import CheckedRun
 from dqn.config.summary import summary
 from dqn.errors import InUse, UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import IN_USE, JobSpec
+from dqn.sweep.pool import GRACE_SECONDS
 
 
 def work(spec: JobSpec) -> int:
@@ -35,9 +37,14 @@ def work(spec: JobSpec) -> int:
 
 
 def stop_with_the_sweep() -> None:
-    """Stop this process as an interrupted run when the sweep's process is gone, even if it was killed."""
+    """Stop this process as an interrupted run when the sweep's process is gone, even if it was killed.
+
+    If it does not stop, it is killed after GRACE_SECONDS.
+    """
     os.read(sys.stdin.fileno(), 1)  # returns when the pipe closes; sys.stdin itself would block the exit
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)
 
 
 def main() -> None:
