@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env
-from dqn.errors import UserError
+from dqn.errors import EnvFailed, UserError
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
 
 log = logging.getLogger(__name__)
@@ -104,10 +104,10 @@ class AsyncColumns:
         if error is not None:
             raise error
 
-    def _died(self, i: int) -> UserError:
+    def _died(self, i: int) -> EnvFailed:
         process = self._processes[i]
         process.join(LOOK_SECONDS)
-        return UserError(f"env.id={self._id}: its process {how_it_ended(process.exitcode)}")
+        return EnvFailed(f"env.id={self._id} failed: its process {how_it_ended(process.exitcode)}")
 
     def close(self) -> None:
         """Close the environments; kill the processes that do not end in time, and all that they started."""

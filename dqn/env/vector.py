@@ -84,6 +84,7 @@ class Environments:
         id: a registered id, or "package:id".
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
+        max_episode_steps: steps after which an episode is truncated; None: as registered.
         wrappers: wrap every environment, as in EnvFactory.
         training_wrappers: further wrappers around these if `training` is set.
         num_envs: environments per seed, E.
@@ -102,6 +103,7 @@ class Environments:
         id: str,
         module: str | None,
         kwargs: dict[str, Any],
+        max_episode_steps: PositiveInt | None,
         wrappers: Sequence[Wrapper],
         training_wrappers: Sequence[Wrapper],
         num_envs: PositiveInt,
@@ -114,7 +116,12 @@ class Environments:
         training: bool,
     ) -> None:
         factory = EnvFactory(
-            id=id, module=module, kwargs=kwargs, wrappers=wrappers, training_wrappers=training_wrappers
+            id=id,
+            module=module,
+            kwargs=kwargs,
+            max_episode_steps=max_episode_steps,
+            wrappers=wrappers,
+            training_wrappers=training_wrappers,
         )
         self.spec = factory.spec
         self.num_envs = num_envs

@@ -46,7 +46,14 @@ VALUES = [
     ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
     ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
     ("env.id=null", {"env.id=null": "a valid string"}),
+    ("env.max_episode_steps=0", {"env.max_episode_steps=0": "greater than 0"}),
+    ("runner.eval_num_envs=0", {"runner.eval_num_envs=0": "greater than 0"}),
+    ("runner.eval_max_steps=1.5", {"runner.eval_max_steps=1.5": "a valid integer"}),
     # contradictions
+    (
+        "env.max_episode_steps=9 +env.kwargs.max_episode_steps=8",
+        {"env.max_episode_steps=9": "null where env.kwargs has max_episode_steps"},
+    ),
     (
         "memory.capacity=10",
         {"memory.capacity=10": "runner.batch_size=256", "runner.learning_starts=2000": "10"},
