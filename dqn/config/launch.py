@@ -45,6 +45,7 @@ def launch(run: CheckedRun) -> float:
             from dqn.config.build import build
             from dqn.runner.progress import status
 
+            probe(config, folder)
             runner = build(config, folder)
             runner.stop = stop
             result = runner.run()
@@ -81,6 +82,18 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         versions=versions,
         git=git_revision(),
     )
+
+
+def probe(config: dict[str, Any], folder: RunFolder) -> None:
+    """Record whether the environment follows its seed; warn if it does not."""
+    from dqn.config.wrappers import make_environments
+    from dqn.runner.probe import ignored_seed
+
+    reason = ignored_seed(make_environments(config["env"]), config["seed"])
+    folder.update_status(reproducible=reason is None, irreproducible_because=reason)
+    if reason is not None:
+        text = "warning: env.id=%s ignores its seed, so the run cannot be repeated or resumed exactly: %s"
+        log.warning(text, config["env"]["id"], reason)
 
 
 def commands(folder: RunFolder) -> list[str]:
