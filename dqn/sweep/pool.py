@@ -37,14 +37,14 @@ class ActiveJob:
     stop_reason: str = ""
 
     def failure(self, result: JobResult) -> str:
-        """Return why the job failed."""
+        """Return why the job has no result, "interrupted" if it was asked to stop."""
+        status = self.job.run_folder.stored_status()
+        state = "" if status == self.before else status.get("state")
+        if state == "interrupted" or -result.code in (signal.SIGTERM, signal.SIGINT):
+            return "interrupted"
         if result.code < 0:
             known = {one.value: one.name for one in signal.Signals}
             return f"killed by {known.get(-result.code, f'signal {-result.code}')}"
-        status = self.job.run_folder.stored_status()
-        state = "" if status == self.before else status.get("state")
-        if state == "interrupted":
-            return "interrupted"
         if state == "failed" and status.get("error"):
             return str(status["error"])
         return result.error or last_line(self.job) or f"ended with exit code {result.code}"
@@ -144,7 +144,7 @@ class Pool:
         job.seconds = time.monotonic() - active.since
         if result.code == IN_USE:
             self._wait(job)
-        elif (result.code == 0 or active.stop_reason) and finished(job.config, job.run_folder):
+        elif finished(job.config, job.run_folder):  # for any exit code: its last output may have failed
             job.succeed("finished", float(job.run_folder.stored_status()["result"]))
             log.info("finished  %s: %.2f after %.0f s", job.name, job.return_value, job.seconds)
         elif active.stop_reason:
@@ -153,7 +153,8 @@ class Pool:
             with suppress(UserError, OSError), job.run_folder.locked():
                 job.run_folder.update_status(error=f"pruned: {job.reason}")
         else:
-            job.fail(active.failure(result))
+            reason = active.failure(result)
+            job.fail(reason, "interrupted" if reason == "interrupted" else "failed")
             log_failure(job)
 
     def _stop_all(self) -> None:
@@ -192,4 +193,4 @@ def skip_finished(job: SweepJob) -> bool:
 
 
 def log_failure(job: SweepJob) -> None:
-    log.info("failed    %s", describe(job))
+    log.info("%-9s %s", job.state, describe(job))

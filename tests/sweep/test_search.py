@@ -13,6 +13,7 @@ from commands import tree
 from helpers import config_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
 from searches import RANGE, Cheap, Slow, record, search, write_returns
 
 from dqn.config.paths import CONF
@@ -22,11 +23,9 @@ from dqn.storage.folder import RunFolder, seeds_of
 from dqn.storage.metrics import final_scores
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
-from dqn.sweep.search.returns import periodic_returns
 from dqn.sweep.search.samplers import GridSampler, RandomSampler, SearchSampler, TpeSampler
 from dqn.sweep.search.space import space_of, text, to_distribution, values_of
-from dqn.sweep.search.study import open_study, started
-from dqn.sweep.search.trials import Trials
+from dqn.sweep.search.study import Trials, open_study, periodic_returns
 
 GRAMMAR = [
     ("interval(0, 1)", FloatDistribution(0.0, 1.0)),
@@ -197,10 +196,8 @@ def propose(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, 
     """Return the values of the new trials of a search in a folder, whose score is -`bowl`."""
     space = space_of(OverridesParser.create().parse_overrides(ranges))
     folder.mkdir(exist_ok=True)
-    study, storage = open_study(folder, space, {})
-    trials = Trials(
-        study=study, storage=storage, space=space, sampler=sampler, planner=Planner(folder), most=most
-    )
+    study = open_study(folder, space, {})
+    trials = Trials(study=study, space=space, sampler=sampler, planner=Planner(folder), most=most)
     found, running = [], []
     jobs = trials.jobs()
     while (job := next(jobs, None)) or running:
@@ -211,31 +208,49 @@ def propose(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, 
             ended, values = running.pop(0)
             ended.succeed("finished", -bowl(values))
     trials.settle()
-    assert [trial.state.name for trial in started(study)] == ["COMPLETE"] * len(started(study))
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
     return found
 
 
-def test_trials_left_by_kills(tmp_path):
-    """A trial without a job is dropped, one that was being pruned is pruned, any other is continued."""
+@pytest.mark.parametrize("state", ["WAITING", "RUNNING"])
+def test_trials_left_by_kills(state, tmp_path):
+    """A trial that was being pruned is pruned; any other is continued, also before it had a job."""
     space = space_of(map(override_of, SQUARE))
-    study, storage = open_study(tmp_path, space, {})
-    proposed, pruned, running = (study.ask(dict(space.ranges)) for _ in range(3))
-    for trial in (pruned, running):
-        trial.set_user_attr("words", space.overrides(trial.params))
-        trial.report(1.0, 1)
-    pruned.set_user_attr("verdict", "too low")
+    study = open_study(tmp_path, space, {})
+    values = [{"a": 0.25, "b": 0.5}, {"a": 0.75, "b": 1.0}]
+    for one, its_state in zip(values, ("RUNNING", state), strict=True):
+        trial = create_trial(
+            state=TrialState[its_state],
+            params=one,
+            distributions=dict(space.ranges),
+            intermediate_values={1: 1.0} if its_state == "RUNNING" else {},
+            user_attrs={"reason": "too low"} if one is values[0] else {},
+        )
+        study.add_trial(trial)
     planner = Planner(tmp_path)
-    trials = Trials(
-        study=study, storage=storage, space=space, sampler=RandomSampler(seed=0), planner=planner, most=3
-    )
+    trials = Trials(study=study, space=space, sampler=RandomSampler(seed=0), planner=planner, most=3)
     assert trials.left() == 3
     jobs = list(trials.jobs())
-    assert [job.name for job in jobs] == [f"trial {running.number}", "trial 3"]
-    assert jobs[0].overrides == space.overrides(running.params)
-    assert [trial.state.name for trial in study.trials] == ["FAIL", "PRUNED", "RUNNING", "RUNNING"]
-    assert study.trials[pruned.number].user_attrs["reason"] == "too low"
-    assert [trial.number for trial in started(study)] == [1, 2, 3]
-    assert proposed.number == 0
+    assert [job.name for job in jobs] == ["trial 1", "trial 2"]
+    assert jobs[0].overrides == space.overrides(values[1])
+    assert [active.reported for active in trials.active] == [int(state == "RUNNING"), 0]
+    assert [trial.state.name for trial in study.trials] == ["PRUNED", "RUNNING", "RUNNING"]
+    assert study.trials[0].user_attrs["reason"] == "too low"
+
+
+def test_a_search_killed_while_it_checks_a_trial(tmp_path, monkeypatch):
+    """The trial keeps its number and values, and no other takes its place."""
+    whole = propose(tmp_path / "whole", RandomSampler(seed=0), SQUARE, 3)
+    kill = Planner.job
+
+    def killed(self: Planner, overrides: list[str], number: int) -> SweepJob:
+        monkeypatch.setattr(Planner, "job", kill)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Planner, "job", killed)
+    with pytest.raises(KeyboardInterrupt):
+        propose(tmp_path / "killed", RandomSampler(seed=0), SQUARE, 3)
+    assert propose(tmp_path / "killed", RandomSampler(seed=0), SQUARE, 3) == whole
 
 
 def bowl(values) -> float:
@@ -278,11 +293,9 @@ def test_grid(at_once, tmp_path):
     assert values == [(a, b) for a in (3, 1) for b in (0, 0.25, 0.5, 0.75)]
 
 
-def test_types_and_limits_of_samplers():
-    ranges = {"a": FloatDistribution(0.0, 1.0)}
+def test_limits_of_samplers():
     for sampler in (TpeSampler(seed=0, n_startup_trials=1), RandomSampler(seed=0)):
-        assert sampler.max_trials(ranges) is None
-        assert type(sampler(ranges, 3)).__name__ == f"{type(sampler).__name__.replace('Tpe', 'TPE')}"
+        assert sampler.max_trials({"a": FloatDistribution(0.0, 1.0)}) is None
     assert (
         GridSampler().max_trials({"a": IntDistribution(1, 3), "b": CategoricalDistribution(["x", "y"])}) == 6
     )

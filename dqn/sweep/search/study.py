@@ -1,27 +1,38 @@
-"""A search as an Optuna study, stored in a file of the sweep's folder so that it survives a kill."""
+"""A search as an Optuna study: stored in a file of the sweep's folder, with its trials as jobs."""
 
-from collections.abc import Sequence
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.utils import JobStatus
+
 from dqn.errors import UserError, first_line, format_value
+from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
-from dqn.storage.folder import RunFolder
+from dqn.storage.folder import RunFolder, seeds_of
+from dqn.storage.metrics import RECENT_EPISODES, metrics_file, read_lines
 from dqn.sweep.job import SweepJob
-from dqn.sweep.search.space import SearchSpace
+from dqn.sweep.planner import Planner
+from dqn.sweep.pool import log_failure
+from dqn.sweep.search.samplers import SearchSampler
+from dqn.sweep.search.space import SearchSpace, text
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial, Trial
 
 NAME = "search"
 STUDY_FILE = "search.db"
 ABOUT = "about"
 """Attribute of the study: the searched ranges and all other values, which must not change."""
-OVERRIDES, FOLDER, STOP_REASON, REASON, SECONDS = "words", "folder", "verdict", "reason", "seconds"
-"""Attributes of a trial: its job, why to stop it early, why it has no result, and its duration. Their names
-are in the files of existing searches."""
+FOLDER, REASON, SECONDS = "folder", "reason", "seconds"
+"""Attributes of a trial: its run folder, why it has no result (set before it is stopped), its duration."""
+ITERATION_END = "time/steps_per_second"
+"""Key that only the last line of an iteration in metrics.jsonl has."""
 
 
 def require_optuna() -> None:
@@ -41,8 +52,8 @@ def url(folder: Path) -> str:
     return f"sqlite:///{folder / STUDY_FILE}"
 
 
-def open_study(folder: Path, space: SearchSpace, config: dict[str, Any]) -> tuple["Study", "RDBStorage"]:
-    """Return the study of a folder and its storage; create the study if there is none.
+def open_study(folder: Path, space: SearchSpace, config: dict[str, Any]) -> "Study":
+    """Return the study of a folder; create it if there is none.
 
     The values of the resolved `config` that `space` does not vary are part of the study.
 
@@ -65,7 +76,7 @@ def open_study(folder: Path, space: SearchSpace, config: dict[str, Any]) -> tupl
         study.set_user_attr(ABOUT, about)
     elif before != about:
         raise UserError(describe_differences(folder, before, about))
-    return study, storage
+    return study
 
 
 def describe_differences(folder: Path, before: dict[str, str], now: dict[str, str]) -> str:
@@ -79,17 +90,139 @@ def describe_differences(folder: Path, before: dict[str, str], now: dict[str, st
     return "\n  ".join([f"{folder}: holds another search ({advice}):", *changed])
 
 
-def started(study: "Study") -> list["FrozenTrial"]:
-    """Return the trials in order, without those that were killed before they had a job."""
-    return [trial for trial in study.trials if OVERRIDES in trial.user_attrs]
+@dataclass
+class ActiveTrial:
+    """A trial and its job."""
+
+    trial: "Trial"
+    job: SweepJob
+    reported: int
+    """Last iteration whose return was reported to the study."""
 
 
-def reopen(study: "Study", storage: "RDBStorage", number: int) -> "Trial":
-    """Return a stored trial as one that accepts reports."""
-    from optuna.trial import Trial
+@dataclass(kw_only=True)
+class Trials:
+    """Runs trials until the study has the wanted number.
 
-    study_id = storage.get_study_id_from_name(study.study_name)
-    return Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
+    Each step is stored before the next one starts, so a kill loses nothing; a continued search first finishes
+    the trials that were running.
+    """
+
+    study: "Study"
+    """The study, with its pruner set."""
+    space: SearchSpace
+    sampler: SearchSampler
+    planner: Planner
+    most: int
+    """Number of trials at the end."""
+    active: list[ActiveTrial] = field(default_factory=list, init=False)
+
+    def left(self) -> int:
+        """Return the number of trials that are unfinished or not started."""
+        trials = self.study.trials
+        return sum(not trial.state.is_finished() for trial in trials) + max(0, self.most - len(trials))
+
+    def jobs(self) -> Iterator[SweepJob]:
+        """Yield the jobs of the trials that a kill left unfinished, then those of new trials.
+
+        The results of ended jobs are reported to the study before it proposes the next values.
+        """
+        from optuna.trial import TrialState, create_trial
+
+        for stored in self.study.get_trials(states=[TrialState.RUNNING]):
+            if REASON in stored.user_attrs:  # killed while being pruned
+                self.study.tell(stored.number, state=TrialState.PRUNED)
+            else:
+                self.study._storage.set_trial_state_values(stored._trial_id, TrialState.WAITING)
+        while True:
+            self.settle()
+            if not self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+                trials = self.study.trials
+                if len(trials) >= self.most:
+                    return
+                ranges = dict(self.space.ranges)
+                values = self.sampler(ranges, trials)
+                # Added in one step, which a kill cannot divide.
+                self.study.add_trial(
+                    create_trial(state=TrialState.WAITING, params=values, distributions=ranges)
+                )
+            trial = self.study.ask()
+            job = self.planner.job(self.space.overrides(trial.params), trial.number)
+            if job.folder is not None:
+                trial.set_user_attr(FOLDER, job.name)
+            reported = max(self.study.trials[trial.number].intermediate_values, default=0)
+            self.active.append(ActiveTrial(trial, job, reported))
+            if job.state == "failed":
+                log_failure(job)
+            else:
+                yield job
+
+    def settle(self) -> None:
+        """Report the jobs that have ended to the study; interrupted ones stay unfinished."""
+        unfinished = ("due", "waiting", "running", "interrupted")
+        for active in self.active.copy():
+            if active.job.state not in unfinished:
+                self._report(active.trial, active.job)
+                self.active.remove(active)
+
+    def _report(self, trial: "Trial", job: SweepJob) -> None:
+        from optuna.trial import TrialState
+
+        if job.seconds is not None:
+            trial.set_user_attr(SECONDS, round(job.seconds, 1))
+        if job.status == JobStatus.COMPLETED:
+            if math.isfinite(job.return_value):
+                self.study.tell(trial, job.return_value)
+                return
+            job.fail(f"its result is {job.return_value}")
+        trial.set_user_attr(REASON, job.reason)
+        self.study.tell(trial, state=TrialState.PRUNED if job.state == "pruned" else TrialState.FAIL)
+
+    def stop_rule(self, job: SweepJob) -> str:
+        """Report a job's new returns to the study; return the reason to stop the job, "" if there is none."""
+        (active,) = [one for one in self.active if one.job is job]
+        progress = job.run_folder.stored_status().get("progress")
+        if not isinstance(progress, dict) or progress["iteration"] <= active.reported:
+            return ""
+        for iteration, value in periodic_returns(job.run_folder, job.config).items():
+            if iteration > active.reported:
+                active.trial.report(value, iteration)
+                active.reported = iteration
+                if progress["tick"] < progress["total"] and active.trial.should_prune():
+                    reason = f"{value:.2f} after iteration {iteration} is below the median"
+                    active.trial.set_user_attr(REASON, reason)
+                    return reason
+        return ""
+
+
+def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, float]:
+    """Return the interquartile mean over seeds of the return in each iteration, counted from 1.
+
+    The return is that of the periodic evaluation or, in runs without one, the mean of the latest training
+    episodes. Iterations that lack a return of some seed are left out. The job may run on any machine: its
+    returns are read from its files.
+    """
+    runner = config["runner"]
+    evaluation = runner["eval_period"] > 0 and runner["eval_episodes"] > 0
+    seeds = [dict(seed_returns(folder, seed, evaluation=evaluation)) for seed in seeds_of(config)]
+    shared = sorted(set(seeds[0]).intersection(*seeds))
+    return {iteration: interquartile_mean([one[iteration] for one in seeds]) for iteration in shared}
+
+
+def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[tuple[int, float]]:
+    """Yield iteration and return of a seed, from evaluation or from training."""
+    recent: deque[float] = deque(maxlen=RECENT_EPISODES)
+    iteration = 0
+    for line in read_lines(metrics_file(folder.path, seed)):
+        if "train/return" in line:
+            recent.append(line["train/return"])
+        if ITERATION_END not in line:
+            continue
+        iteration += 1
+        if evaluation and "eval/return" in line:
+            yield iteration, line["eval/return"]
+        elif not evaluation and recent:
+            yield iteration, fmean(recent)
 
 
 def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
@@ -97,11 +230,10 @@ def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
     from optuna.trial import TrialState
 
     attrs = trial.user_attrs
-    job = SweepJob(overrides=attrs[OVERRIDES], name=f"trial {trial.number}: {' '.join(swept(trial))}")
+    job = SweepJob(name=f"trial {trial.number}: {describe(trial)}")
     job.folder = RunFolder(folder / attrs[FOLDER]) if FOLDER in attrs else None
     job.seconds = attrs.get(SECONDS)
-    if trial.state == TrialState.COMPLETE:
-        assert trial.value is not None
+    if trial.value is not None and trial.state == TrialState.COMPLETE:
         job.succeed("finished", trial.value)
     else:
         states = {TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -109,7 +241,10 @@ def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
     return job
 
 
-def swept(trial: "FrozenTrial") -> Sequence[str]:
-    """Return the overrides of a trial that are not common to all trials."""
-    overrides: Sequence[str] = trial.user_attrs[OVERRIDES]
-    return overrides[len(overrides) - len(trial.params) :]
+def settings(trial: "FrozenTrial") -> dict[str, str]:
+    """Return the values of a trial by their keys, as written on the command line."""
+    return {key.lstrip("+"): text(value) for key, value in trial.params.items()}
+
+
+def describe(trial: "FrozenTrial") -> str:
+    return " ".join(f"{key}={value}" for key, value in settings(trial).items())

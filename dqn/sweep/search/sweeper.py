@@ -11,7 +11,7 @@ from hydra.core.utils import JobStatus
 from dqn.config.compose import CANNOT_COMPOSE, mistakes
 from dqn.config.preflight import folder_of, resolved
 from dqn.errors import UserError, first_line
-from dqn.storage.folder import RunFolder
+from dqn.storage.folder import RunFolder, seeds_of
 from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.search.samplers import Pruner, SearchSampler
 from dqn.sweep.search.space import SearchSpace, space_of
@@ -73,36 +73,40 @@ class SearchSweeper(JobSweeper):
         return space
 
     def _search(self, space: SearchSpace, most: int, folder: Path) -> bool:
-        """Return whether there is a best trial, and a result of its rerun if that is wanted."""
-        from dqn.sweep.search.outcome import best_of, dashboard, log_summary, write_record
-        from dqn.sweep.search.study import open_study, started, to_job
-        from dqn.sweep.search.trials import Trials, fresh_job
+        """Return whether all trials have ended, some with a result, and the rerun has one if it is wanted."""
+        from dqn.sweep.search.outcome import best_of, dashboard, log_summary, record_of, write_record
+        from dqn.sweep.search.study import Trials, open_study, to_job
 
         config = resolved(self._config)
-        study, storage = open_study(folder, space, config)
+        study = open_study(folder, space, config)
         study.pruner = self._pruner()
         planner = self._launcher.planner()
-        trials = Trials(
-            study=study, storage=storage, space=space, sampler=self._sampler, planner=planner, most=most
-        )
+        trials = Trials(study=study, space=space, sampler=self._sampler, planner=planner, most=most)
         log.info("search in %s: %d trials, %d to run", planner.folder, most, trials.left())
         log.info("  %s", dashboard(folder))
-        fresh = None
+        best = fresh = None
         try:
             self._launcher.run(trials.jobs(), trials.left(), trials.stop_rule)
             trials.settle()
             best = best_of(study)
-            if best is not None and self._fresh_seeds:
+            if best is not None and self._fresh_seeds and not trials.left():
                 log.info("running the best settings on fresh seeds")
-                fresh = fresh_job(best, planner, config, self._fresh_seeds)
+                seeds = [f"seed={seeds_of(config).stop}", f"num_seeds={self._fresh_seeds}"]
+                fresh = planner.job([*space.overrides(best.params), *seeds], best.number)
                 if fresh.state == "due":
                     self._launcher.run(iter([fresh]), 1)
         except KeyboardInterrupt:
             trials.settle()
-            log.info(interrupted([to_job(trial, folder) for trial in started(study)]))
+            log.info(interrupted([to_job(trial, folder) for trial in study.trials]))
             raise
-        jobs = [to_job(trial, folder) for trial in started(study)]
-        record = write_record(folder, study, config, best, fresh)
+        jobs = [to_job(trial, folder) for trial in study.trials]
         log_results([*jobs, fresh] if fresh else jobs, folder, report=self._report)
-        log_summary(record, best, folder)
-        return best is not None and (fresh is None or fresh.status == JobStatus.COMPLETED)
+        record = record_of(study, config, best, fresh)
+        log_summary(record, best)
+        write_record(folder, record)
+        log.info("  %s", dashboard(folder))
+        if trials.left():
+            log.info(interrupted(jobs))
+        return (
+            not trials.left() and best is not None and (fresh is None or fresh.status == JobStatus.COMPLETED)
+        )
