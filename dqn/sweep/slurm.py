@@ -59,7 +59,7 @@ class SlurmTask:
 
     def __call__(self, spec: JobSpec, env: dict[str, str]) -> int:
         """Train a run, print to its log, and return the exit code."""
-        from dqn.sweep.worker import work
+        from dqn.sweep.process import work
 
         os.environ.update(env)
         with spec.open_log(platform.node()) as log:

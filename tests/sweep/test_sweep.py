@@ -20,7 +20,6 @@ from dqn.sweep.job import JobResult, SweepJob
 from dqn.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
 from dqn.sweep.pool import Pool, last_line
 from dqn.sweep.table import table
-from dqn.sweep.worker import work
 
 RECIPE = """
 # @package _global_
@@ -82,7 +81,7 @@ class Inline:
 
     def __init__(self, spec, env, node):
         spec.folder.mkdir(parents=True, exist_ok=True)
-        self.end = JobResult(work(spec))
+        self.end = JobResult(process.work(spec))
 
     def ended(self):
         return self.end
