@@ -15,9 +15,8 @@ from dqn.stats import estimate
 from dqn.storage.durable_files import replace_file
 from dqn.storage.folder import State, seeds_of
 from dqn.storage.metrics import final_scores
-from dqn.sweep.job import SweepJob
-from dqn.sweep.search.study import FOLDER, REASON, STUDY_FILE, describe, settings, url
-from dqn.sweep.table import relative
+from dqn.sweep.job import SweepJob, relative
+from dqn.sweep.search.study import FOLDER, STUDY_FILE, describe, reason_of, settings, url
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -70,14 +69,13 @@ def write_record(folder: Path, record: State) -> None:
 
 
 def trial_record(trial: "FrozenTrial") -> State:
-    is_complete = trial.state.name == "COMPLETE"  # also if it was to be pruned, but finished first
     return {
         "trial": trial.number,
         "state": trial.state.name.lower(),
-        "result": trial.value if is_complete else None,
+        "result": trial.value if trial.state.name == "COMPLETE" else None,
         "settings": settings(trial),
         "folder": trial.user_attrs.get(FOLDER),
-        "reason": None if is_complete else trial.user_attrs.get(REASON),
+        "reason": reason_of(trial),
     }
 
 

@@ -33,6 +33,7 @@ class SearchSampler(Protocol):
         Raises:
             UserError: the sampler does not support a range.
         """
+        return None
 
 
 def ask(sampler: "BaseSampler", ranges: Ranges, trials: "Sequence[FrozenTrial]") -> Values:
@@ -51,7 +52,7 @@ class Pruner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TpeSampler:
+class TpeSampler(SearchSampler):
     """Bergstra et al. (2011), "Algorithms for hyper-parameter optimization", over all keys jointly.
 
     A running trial counts as a bad one, so that concurrent trials try different values.
@@ -73,12 +74,9 @@ class TpeSampler:
         )
         return ask(sampler, ranges, trials)
 
-    def max_trials(self, ranges: Ranges) -> int | None:
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
-class RandomSampler:
+class RandomSampler(SearchSampler):
     """Bergstra and Bengio (2012), "Random search for hyper-parameter optimization"."""
 
     seed: Natural
@@ -90,12 +88,9 @@ class RandomSampler:
 
         return ask(samplers.RandomSampler(seed=integer(self.seed, "search", len(trials))), ranges, ())
 
-    def max_trials(self, ranges: Ranges) -> int | None:
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
-class GridSampler:
+class GridSampler(SearchSampler):
     """Every combination once; the values of the last key change fastest.
 
     Optuna's GridSampler needs Optuna's loop: asked trial by trial, it repeats some combinations.

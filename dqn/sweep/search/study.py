@@ -3,14 +3,13 @@
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobStatus
-
-from dqn.errors import UserError, first_line, format_value
+from dqn.errors import UserError, first_line, format_value, needs_extra
 from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder, seeds_of
@@ -29,21 +28,17 @@ NAME = "search"
 STUDY_FILE = "search.db"
 ABOUT = "about"
 """Attribute of the study: the searched ranges and all other values, which must not change."""
-FOLDER, REASON, SECONDS = "folder", "reason", "seconds"
-"""Attributes of a trial: its run folder, why it has no result (set before it is stopped), its duration."""
+FOLDER, STOP_REASON, REASON, SECONDS = "folder", "verdict", "reason", "seconds"
+"""Attributes of a trial: its run folder, why to stop it early, why it failed, and its duration. Existing
+searches have these names in their files."""
 ITERATION_END = "time/steps_per_second"
 """Key that only the last line of an iteration in metrics.jsonl has."""
 
 
 def require_optuna() -> None:
     """Raise UserError unless Optuna is installed; make it log only warnings."""
-    try:
+    with needs_extra("hydra/sweeper=optuna", "Optuna", "search"):
         import optuna
-    except ImportError:
-        raise UserError(
-            "hydra/sweeper=optuna needs Optuna; install the extra `search`:"
-            ' pip install -c constraints.txt -e ".[search]"'
-        ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -75,47 +70,92 @@ def open_study(folder: Path, space: SearchSpace, config: dict[str, Any]) -> "Stu
     if before is None:
         study.set_user_attr(ABOUT, about)
     elif before != about:
-        raise UserError(describe_differences(folder, before, about))
+        changed = [
+            f"{key}: {before.get(key, 'not searched')} there, {about.get(key, 'not searched')} here"
+            for key in sorted(before.keys() | about.keys())
+            if before.get(key) != about.get(key)
+        ]
+        advice = "trials of the two cannot be compared; give another name=NAME for a new search"
+        raise UserError("\n  ".join([f"{folder}: holds another search ({advice}):", *changed]))
     return study
 
 
-def describe_differences(folder: Path, before: dict[str, str], now: dict[str, str]) -> str:
-    """Return an error message that lists the differences between a stored search and this one."""
-    changed = [
-        f"{key}: {before.get(key, 'not searched')} there, {now.get(key, 'not searched')} here"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
-    advice = "trials of the two cannot be compared; give another name=NAME for a new search"
-    return "\n  ".join([f"{folder}: holds another search ({advice}):", *changed])
+@contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """Raise UserError if the study of a folder cannot be read or written, such as on a full disk."""
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
 
-
-@dataclass
-class ActiveTrial:
-    """A trial and its job."""
-
-    trial: "Trial"
-    job: SweepJob
-    reported: int
-    """Last iteration whose return was reported to the study."""
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        kept = "the runs and the trials before are kept; run the same command to continue"
+        raise UserError(f"{folder / STUDY_FILE}: cannot be read or written ({reason}); {kept}") from None
 
 
 @dataclass(kw_only=True)
+class TrialJob(SweepJob):
+    """The job of a trial, which reports its returns and its end to the study."""
+
+    study: "Study"
+    """The study, with its pruner set."""
+    trial: "Trial"
+    reported: int
+    """Last iteration whose return was reported."""
+
+    def succeed(self, state: str, result: float) -> None:
+        if not math.isfinite(result):
+            self.fail(f"its result is {result}")
+            return
+        super().succeed(state, result)
+        self._store_seconds()
+        self.study.tell(self.trial, result)
+
+    def fail(self, reason: str, state: str = "failed") -> None:
+        from optuna.trial import TrialState
+
+        super().fail(reason, state)
+        if state == "interrupted":  # the trial is continued later
+            return
+        self._store_seconds()
+        if state == "failed":
+            self.trial.set_user_attr(REASON, self.reason)
+        self.study.tell(self.trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+
+    def _store_seconds(self) -> None:
+        if self.seconds is not None:
+            self.trial.set_user_attr(SECONDS, round(self.seconds, 1))
+
+    def stop_reason(self) -> str:
+        progress = self.run_folder.stored_status().get("progress")
+        if not isinstance(progress, dict) or progress["iteration"] <= self.reported:
+            return ""
+        for iteration, value in periodic_returns(self.run_folder, self.config).items():
+            if iteration > self.reported:
+                self.trial.report(value, iteration)
+                self.reported = iteration
+                if progress["tick"] < progress["total"] and self.trial.should_prune():
+                    reason = f"{value:.2f} after iteration {iteration} is below the median"
+                    self.trial.set_user_attr(STOP_REASON, reason)
+                    return reason
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Runs trials until the study has the wanted number.
+    """The jobs of trials, until the study has the wanted number.
 
     Each step is stored before the next one starts, so a kill loses nothing; a continued search first finishes
     the trials that were running.
     """
 
     study: "Study"
-    """The study, with its pruner set."""
     space: SearchSpace
     sampler: SearchSampler
     planner: Planner
     most: int
     """Number of trials at the end."""
-    active: list[ActiveTrial] = field(default_factory=list, init=False)
 
     def left(self) -> int:
         """Return the number of trials that are unfinished or not started."""
@@ -125,74 +165,38 @@ class Trials:
     def jobs(self) -> Iterator[SweepJob]:
         """Yield the jobs of the trials that a kill left unfinished, then those of new trials.
 
-        The results of ended jobs are reported to the study before it proposes the next values.
+        The values of a new trial depend on the results of those that have ended.
         """
         from optuna.trial import TrialState, create_trial
 
         for stored in self.study.get_trials(states=[TrialState.RUNNING]):
-            if REASON in stored.user_attrs:  # killed while being pruned
+            if STOP_REASON in stored.user_attrs:  # killed while being pruned
                 self.study.tell(stored.number, state=TrialState.PRUNED)
             else:
                 self.study._storage.set_trial_state_values(stored._trial_id, TrialState.WAITING)
+        ranges = self.space.ranges
         while True:
-            self.settle()
             if not self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
                 trials = self.study.trials
                 if len(trials) >= self.most:
                     return
-                ranges = dict(self.space.ranges)
                 values = self.sampler(ranges, trials)
-                # Added in one step, which a kill cannot divide.
-                self.study.add_trial(
-                    create_trial(state=TrialState.WAITING, params=values, distributions=ranges)
-                )
-            trial = self.study.ask()
-            job = self.planner.job(self.space.overrides(trial.params), trial.number)
-            if job.folder is not None:
-                trial.set_user_attr(FOLDER, job.name)
-            reported = max(self.study.trials[trial.number].intermediate_values, default=0)
-            self.active.append(ActiveTrial(trial, job, reported))
+                trial = create_trial(state=TrialState.WAITING, params=values, distributions=dict(ranges))
+                self.study.add_trial(trial)  # in one step, which a kill cannot divide
+            job = self._job(self.study.ask())
             if job.state == "failed":
                 log_failure(job)
             else:
                 yield job
 
-    def settle(self) -> None:
-        """Report the jobs that have ended to the study; interrupted ones stay unfinished."""
-        unfinished = ("due", "waiting", "running", "interrupted")
-        for active in self.active.copy():
-            if active.job.state not in unfinished:
-                self._report(active.trial, active.job)
-                self.active.remove(active)
-
-    def _report(self, trial: "Trial", job: SweepJob) -> None:
-        from optuna.trial import TrialState
-
-        if job.seconds is not None:
-            trial.set_user_attr(SECONDS, round(job.seconds, 1))
-        if job.status == JobStatus.COMPLETED:
-            if math.isfinite(job.return_value):
-                self.study.tell(trial, job.return_value)
-                return
-            job.fail(f"its result is {job.return_value}")
-        trial.set_user_attr(REASON, job.reason)
-        self.study.tell(trial, state=TrialState.PRUNED if job.state == "pruned" else TrialState.FAIL)
-
-    def stop_rule(self, job: SweepJob) -> str:
-        """Report a job's new returns to the study; return the reason to stop the job, "" if there is none."""
-        (active,) = [one for one in self.active if one.job is job]
-        progress = job.run_folder.stored_status().get("progress")
-        if not isinstance(progress, dict) or progress["iteration"] <= active.reported:
-            return ""
-        for iteration, value in periodic_returns(job.run_folder, job.config).items():
-            if iteration > active.reported:
-                active.trial.report(value, iteration)
-                active.reported = iteration
-                if progress["tick"] < progress["total"] and active.trial.should_prune():
-                    reason = f"{value:.2f} after iteration {iteration} is below the median"
-                    active.trial.set_user_attr(REASON, reason)
-                    return reason
-        return ""
+    def _job(self, trial: "Trial") -> SweepJob:
+        reported = max(self.study.trials[trial.number].intermediate_values, default=0)
+        job = TrialJob(study=self.study, trial=trial, reported=reported)
+        job.overrides = self.space.overrides(trial.params)
+        self.planner.plan(job, trial.number)
+        if job.folder is not None:
+            trial.set_user_attr(FOLDER, job.name)
+        return job
 
 
 def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, float]:
@@ -237,8 +241,14 @@ def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
         job.succeed("finished", trial.value)
     else:
         states = {TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-        job.fail(attrs.get(REASON, ""), states.get(trial.state, "interrupted"))
+        job.fail(reason_of(trial) or "", states.get(trial.state, "interrupted"))
     return job
+
+
+def reason_of(trial: "FrozenTrial") -> str | None:
+    """Return why a trial failed or was pruned, None if it did neither: one to be pruned may have finished."""
+    attributes = {"FAIL": REASON, "PRUNED": STOP_REASON}
+    return trial.user_attrs.get(attributes.get(trial.state.name, ""))
 
 
 def settings(trial: "FrozenTrial") -> dict[str, str]:

@@ -6,17 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
 
-from dqn.config.compose import CANNOT_COMPOSE, mistakes
+from dqn.config.compose import CANNOT_COMPOSE, first_value, mistakes
 from dqn.config.preflight import folder_of, resolved
 from dqn.errors import UserError, first_line
 from dqn.storage.folder import RunFolder, seeds_of
+from dqn.sweep.job import interrupted
 from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.search.samplers import Pruner, SearchSampler
 from dqn.sweep.search.space import SearchSpace, space_of
 from dqn.sweep.sweeper import JobSweeper, log_results
-from dqn.sweep.table import interrupted
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,13 @@ class SearchSweeper(JobSweeper):
         Raises:
             SystemExit: the search is invalid, no trial has finished, or the rerun failed.
         """
+        from dqn.sweep.search.study import storing
+
         folder = folder_of(self._config, "hydra.sweep.dir").absolute()
         try:
             space = self._space(arguments)
             most = self._sampler.max_trials(space.ranges) or self._n_trials
-            with RunFolder(folder).locked():
+            with RunFolder(folder).locked(), storing(folder):
                 succeeded = self._search(space, min(most, self._n_trials), folder)
         except UserError as error:
             with suppress(OSError):
@@ -65,9 +68,12 @@ class SearchSweeper(JobSweeper):
         if not isinstance(self._launcher, JobLauncher):
             should = "hydra/launcher: should be processes, slurm or ray for a search"
             raise mistakes([should], "the command")
-        space = space_of(self.overrides(arguments))
+        overrides, loader = self.overrides(arguments), self._context.config_loader
+        space = space_of(overrides)
+        parser = OverridesParser.create(config_loader=loader)
+        first = [str(first_value(one, parser).input_line) for one in overrides]
         try:  # checks the keys; the values are checked in each trial
-            self._context.config_loader.load_sweep_config(self._config, space.overrides(space.first()))
+            loader.load_sweep_config(self._config, first)
         except CANNOT_COMPOSE as error:
             raise mistakes([first_line(error)], "the search") from None
         return space
@@ -80,14 +86,13 @@ class SearchSweeper(JobSweeper):
         config = resolved(self._config)
         study = open_study(folder, space, config)
         study.pruner = self._pruner()
-        planner = self._launcher.planner()
+        planner = self._launcher.planner(shared=space.fixed)
         trials = Trials(study=study, space=space, sampler=self._sampler, planner=planner, most=most)
         log.info("search in %s: %d trials, %d to run", planner.folder, most, trials.left())
         log.info("  %s", dashboard(folder))
         best = fresh = None
         try:
-            self._launcher.run(trials.jobs(), trials.left(), trials.stop_rule)
-            trials.settle()
+            self._launcher.run(trials.jobs(), trials.left())
             best = best_of(study)
             if best is not None and self._fresh_seeds and not trials.left():
                 log.info("running the best settings on fresh seeds")
@@ -96,7 +101,6 @@ class SearchSweeper(JobSweeper):
                 if fresh.state == "due":
                     self._launcher.run(iter([fresh]), 1)
         except KeyboardInterrupt:
-            trials.settle()
             log.info(interrupted([to_job(trial, folder) for trial in study.trials]))
             raise
         jobs = [to_job(trial, folder) for trial in study.trials]
