@@ -1,23 +1,21 @@
 """The Hydra sweeper for searches."""
 
 import logging
-import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 
 from dqn.config.compose import CANNOT_COMPOSE, first_value, mistakes
-from dqn.config.preflight import folder_of, resolved
-from dqn.errors import UserError, first_line
+from dqn.config.preflight import resolved
+from dqn.errors import first_line
 from dqn.storage.folder import RunFolder, seeds_of
 from dqn.sweep.job import interrupted
 from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.search.samplers import Pruner, SearchSampler
 from dqn.sweep.search.space import SearchSpace, space_of
-from dqn.sweep.sweeper import JobSweeper, log_results
+from dqn.sweep.sweeper import JobSweeper
 
 log = logging.getLogger(__name__)
 
@@ -39,41 +37,26 @@ class SearchSweeper(JobSweeper):
         self._n_trials, self._fresh_seeds = n_trials, fresh_seeds
         self._sampler, self._pruner = sampler, pruner
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run all trials and rerun the best settings.
-
-        Raises:
-            SystemExit: the search is invalid, no trial has finished, or the rerun failed.
-        """
-        from dqn.sweep.search.study import storing
-
-        folder = folder_of(self._config, "hydra.sweep.dir").absolute()
-        try:
-            space = self._space(arguments)
-            most = self._sampler.max_trials(space.ranges) or self._n_trials
-            with RunFolder(folder).locked(), storing(folder):
-                succeeded = self._search(space, min(most, self._n_trials), folder)
-        except UserError as error:
-            with suppress(OSError):
-                folder.rmdir()  # if no job started
-            sys.exit(str(error))
-        if not succeeded:
-            sys.exit(1)
-
-    def _space(self, arguments: list[str]) -> SearchSpace:
-        """Return the search space after checking it; write nothing."""
-        from dqn.sweep.search.study import require_optuna
+    def run(self, overrides: list[Override], folder: Path) -> bool:
+        """Run all trials and rerun the best settings; return whether all trials and the rerun have ended."""
+        from dqn.sweep.search.study import require_optuna, storing
 
         require_optuna()
+        space = self._space(overrides)
+        most = self._sampler.max_trials(space.ranges) or self._n_trials
+        folder = folder.absolute()
+        with RunFolder(folder).locked(), storing(folder):
+            return self._search(space, min(most, self._n_trials), folder)
+
+    def _space(self, overrides: list[Override]) -> SearchSpace:
+        """Return the search space after checking it; write nothing."""
         if not isinstance(self._launcher, JobLauncher):
             should = "hydra/launcher: should be processes, slurm or ray for a search"
             raise mistakes([should], "the command")
-        overrides, loader = self.overrides(arguments), self._context.config_loader
         space = space_of(overrides)
-        parser = OverridesParser.create(config_loader=loader)
-        first = [str(first_value(one, parser).input_line) for one in overrides]
+        first = [str(first_value(one, self._parser()).input_line) for one in overrides]
         try:  # checks the keys; the values are checked in each trial
-            loader.load_sweep_config(self._config, first)
+            self._context.config_loader.load_sweep_config(self._config, first)
         except CANNOT_COMPOSE as error:
             raise mistakes([first_line(error)], "the search") from None
         return space
@@ -104,7 +87,7 @@ class SearchSweeper(JobSweeper):
             log.info(interrupted([to_job(trial, folder) for trial in study.trials]))
             raise
         jobs = [to_job(trial, folder) for trial in study.trials]
-        log_results([*jobs, fresh] if fresh else jobs, folder, report=self._report)
+        self.log_results([*jobs, fresh] if fresh else jobs, folder)
         record = record_of(study, config, best, fresh)
         log_summary(record, best)
         write_record(folder, record)
