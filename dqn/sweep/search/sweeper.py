@@ -64,20 +64,20 @@ class SearchSweeper(JobSweeper):
     def _search(self, space: SearchSpace, most: int, folder: Path) -> bool:
         """Return whether all trials have ended, some with a result, and the rerun has one if it is wanted."""
         from dqn.sweep.search.outcome import best_of, dashboard, log_summary, record_of, write_record
-        from dqn.sweep.search.study import Trials, open_study, to_job
+        from dqn.sweep.search.study import open_study, to_job, trial_jobs, trials_left
 
         config = resolved(self._config)
         study = open_study(folder, space, config)
         study.pruner = self._pruner()
         planner = self._launcher.planner(shared=space.fixed)
-        trials = Trials(study=study, space=space, sampler=self._sampler, planner=planner, most=most)
-        log.info("search in %s: %d trials, %d to run", planner.folder, most, trials.left())
+        jobs = trial_jobs(study, space=space, sampler=self._sampler, planner=planner, most=most)
+        log.info("search in %s: %d trials, %d to run", planner.folder, most, trials_left(study, most))
         log.info("  %s", dashboard(folder))
-        best = fresh = None
+        fresh = None
         try:
-            self._launcher.run(trials.jobs(), trials.left())
-            best = best_of(study)
-            if best is not None and self._fresh_seeds and not trials.left():
+            self._launcher.run(jobs, trials_left(study, most))
+            best, unfinished = best_of(study), trials_left(study, most)
+            if best is not None and self._fresh_seeds and not unfinished:
                 log.info("running the best settings on fresh seeds")
                 seeds = [f"seed={seeds_of(config).stop}", f"num_seeds={self._fresh_seeds}"]
                 fresh = planner.job([*space.overrides(best.params), *seeds], best.number)
@@ -86,14 +86,11 @@ class SearchSweeper(JobSweeper):
         except KeyboardInterrupt:
             log.info(interrupted([to_job(trial, folder) for trial in study.trials]))
             raise
-        jobs = [to_job(trial, folder) for trial in study.trials]
-        self.log_results([*jobs, fresh] if fresh else jobs, folder)
+        ended = [to_job(trial, folder) for trial in study.trials]
+        self.log_results([*ended, fresh] if fresh else ended, folder)
         record = record_of(study, config, best, fresh)
         log_summary(record, best)
         write_record(folder, record)
-        log.info("  %s", dashboard(folder))
-        if trials.left():
-            log.info(interrupted(jobs))
-        return (
-            not trials.left() and best is not None and (fresh is None or fresh.status == JobStatus.COMPLETED)
-        )
+        if unfinished:
+            log.info(interrupted(ended))
+        return not unfinished and best is not None and (fresh is None or fresh.status == JobStatus.COMPLETED)
