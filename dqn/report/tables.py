@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn.report.analysis import Analysis, Pair
-from dqn.report.formatting import short_name
+from dqn.report.formatting import short_name, to_number
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT, Task
 from dqn.stats import Estimate
@@ -198,8 +199,4 @@ def scores_csv(analyses: Sequence[Analysis]) -> str:
 
 def harmless(text: str) -> str:
     """Return a text that no spreadsheet evaluates as a formula."""
-    try:
-        float(text)
-    except ValueError:
-        return "'" + text if text.startswith(("=", "+", "-", "@")) else text
-    return text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and math.isnan(to_number(text)) else text

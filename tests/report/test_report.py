@@ -466,7 +466,7 @@ def test_bins_by_hand():
 
 
 def test_latest_by_hand():
-    found = latest(np.array([2.0, 4.0]), np.array([1.0, 9.0]), np.array([1.0, 2, 3, 4, 5]))
+    found = latest(np.array([2.0, 4.0]), np.array([1.0, 9.0]), np.array([1.0, 2, 3, 4, 5]), end=4)
     np.testing.assert_array_equal(found, [np.nan, 1, 1, 9, np.nan])
 
 
