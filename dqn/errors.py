@@ -1,5 +1,8 @@
 """Errors that a user sees as a message, without a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """A mistake or a condition that the user can fix; its text says how."""
@@ -30,3 +33,13 @@ class WrongValue(UserError):
 
     def __str__(self) -> str:
         return f"{self.key}={format_value(self.value)}: {self.should}"
+
+
+@contextmanager
+def needs_extra(user: str, package: str, extra: str) -> Iterator[None]:
+    """Raise UserError, with the command that installs an extra, if the body cannot import its package."""
+    try:
+        yield
+    except ImportError:
+        install = f'pip install -c constraints.txt -e ".[{extra}]"'
+        raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install}") from None

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -19,9 +20,7 @@ from omegaconf import DictConfig
 from dqn.config.compose import mistakes
 from dqn.config.preflight import folder_of
 from dqn.errors import UserError, first_line
-from dqn.sweep.job import SweepJob
-from dqn.sweep.names import parse_overrides
-from dqn.sweep.table import folders_of, relative, table
+from dqn.sweep.job import SweepJob, relative, table
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +41,12 @@ class JobSweeper(Sweeper, abc.ABC):
         )
 
     def overrides(self, arguments: list[str]) -> list[Override]:
-        """Return `params` followed by the overrides of the command."""
-        return parse_overrides(self._context.config_loader, self._params, arguments)
+        """Return the last override of each key: of the command, or else of `params`."""
+        params = [f"{key}={value}" for key, value in (self._params or {}).items()]
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        return list(
+            {one.get_key_element(): one for one in parser.parse_overrides([*params, *arguments])}.values()
+        )
 
 
 class GridSweeper(JobSweeper):
@@ -68,25 +71,24 @@ class GridSweeper(JobSweeper):
 
 
 def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the overrides of each job; the last override of a key counts.
+    """Return the overrides of each job.
 
     Raises:
         UserError: some overrides are ranges without steps.
     """
-    values: dict[str, list[str]] = {}
-    problems = []
+    values, problems = [], []
     for override in overrides:
-        key = override.get_key_element()
         if not override.is_sweep_override():
-            values[key] = [str(override.input_line)]
+            values.append([str(override.input_line)])
         elif override.is_discrete_sweep():
-            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            key = override.get_key_element()
+            values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
             should = "should be one value or several; an interval needs hydra/sweeper=optuna"
             problems.append(f"{override.input_line}: {should}")
     if problems:
         raise mistakes(problems, "the command")
-    return [list(chosen) for chosen in itertools.product(*values.values())]
+    return [list(chosen) for chosen in itertools.product(*values)]
 
 
 def to_sweep_job(job: JobReturn) -> SweepJob:
@@ -111,9 +113,9 @@ def end(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
 def log_results(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
     """Log the table of the jobs and write the report."""
     log.info("\n%s", table(jobs))
-    folders = folders_of(jobs)
-    if report and folders:
-        log.info(try_to_report(folders, folder / "report"))
+    runs = [job.folder for job in jobs if job.folder]
+    if report and (folders := [relative(run.path) for run in runs if run.config_file.exists()]):
+        log.info(try_to_report(list(dict.fromkeys(folders)), folder / "report"))
     with suppress(OSError):
         folder.rmdir()  # if no job started
 
