@@ -159,10 +159,10 @@ COMPOSITION = [
     ("agent.lr", {"agent.lr": "KEY=VALUE"}),
     ("~agent.nosuch", {"~agent.nosuch": "agent has"}),
     ("~agent.lr=7", {"~agent.lr=7": "0.0005 and not 7"}),
-    ("+agent.lr=1", {"+agent.lr=1": "without the +"}),
+    ("+agent.lr=1", {"+agent.lr=1": "type agent.lr=1"}),
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
-    ("+agent=double", {"+agent=double": "Multiple values for agent"}),
+    ("+agent=double", {"+agent=double": "should be agent=double"}),
     ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
     ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
     (
