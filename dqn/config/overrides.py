@@ -1,4 +1,4 @@
-"""Overrides in Hydra's grammar; each mistake becomes a sentence with the words to type instead."""
+"""Overrides in Hydra's grammar; each mistake becomes a sentence that shows what to type instead."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ CONFIG_NAME = "config"
 MOST_VALUES = 100_000
 """Most values of one sweep, and most jobs of a grid."""
 MOST_PIECES = 20
-"""Most words that are tried as the pieces of one override."""
+"""Most pieces that are tried as one override."""
 NO_VALUES = "the range is empty; it should contain START, START + STEP, ... below STOP"
 """Message about a range without values."""
 FOR_SWEEPS = re.compile(r"hydra[./](sweep|sweeper|launcher)\b")
@@ -53,7 +53,7 @@ def parse(texts: Sequence[str], parser: OverridesParser) -> tuple[list[Override]
 
 
 def in_one_word(words: Sequence[str], parser: OverridesParser) -> tuple[str, int]:
-    """Return an override that the shell has split at spaces, and the number of its words; 1: not split."""
+    """Return an override that the shell has split at spaces, and the number of its pieces; 1: not split."""
     text = words[0]
     for count, word in enumerate(words[1:MOST_PIECES], start=2):
         text += word if text.endswith("=") or word.startswith("=") else f" {word}"
