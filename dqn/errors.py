@@ -12,6 +12,20 @@ class InUse(UserError):
     """Another process is using the run folder."""
 
 
+MOST_CHARACTERS = 2000
+"""Characters displayed of one text that a file or another package gives."""
+
+
+def one_line(value: object) -> str:
+    """Return a text, or the cause of an error with its type, as one line of printable characters."""
+    if isinstance(value, BaseException):
+        cause = value.__cause__ or value
+        value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+    text = "".join(c if c.isprintable() else " " for c in str(value)[: MOST_CHARACTERS + 1])
+    text = " ".join(text.split())
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return next(iter(str(error).splitlines()), type(error).__name__)

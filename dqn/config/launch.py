@@ -62,13 +62,16 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     """Record the start of a run in its folder; warn if it continues in another environment."""
     versions = environment()
     is_new = not folder.config_file.exists()
+    recorded = config if is_new else folder.read_config()
     before = folder.stored_status().get("versions")
     if not is_new and isinstance(before, dict):
         changed = [f"{key} {before[key]} -> {v}" for key, v in versions.items() if before.get(key, v) != v]
+        if recorded["num_threads"] != config["num_threads"]:
+            changed.append(f"num_threads {recorded['num_threads']} -> {config['num_threads']}")
         if changed:
             text = "warning: the run may not continue exactly; changed since it started: %s"
             log.warning(text, ", ".join(changed))
-    if is_new or folder.read_config() != config:
+    if is_new or recorded != config:
         folder.write_config(config, overrides)
     folder.count_cpu()
     folder.update_status(

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 
 from dqn.config.schema import PART_LISTS, type_hints
 from dqn.env import EnvFactory, Environments, Wrapper
-from dqn.errors import WrongValue
+from dqn.errors import WrongValue, one_line
 
 Config = dict[str, Any]
 
@@ -37,8 +37,7 @@ def make_wrapper(node: Config, key: str) -> Wrapper:
     try:
         made = instantiate(node | {"_partial_": True}, _convert_="all")
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise WrongValue(key, node, f"cannot be created ({reason})") from None
+        raise WrongValue(key, node, f"cannot be created ({one_line(error)})") from None
     hints = type_hints(made.func)
     arguments = {name: as_annotated(value, hints.get(name)) for name, value in made.keywords.items()}
     return partial(made.func, **arguments)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.spec import obs_spec, time_limit
-from dqn.errors import WrongValue
+from dqn.errors import WrongValue, one_line
 from dqn.types import EnvSpec
 
 Env = gymnasium.Env[Any, Any]
@@ -176,10 +176,6 @@ def as_node(wrapper: Wrapper) -> dict[str, Any]:
     arguments = wrapper.keywords if isinstance(wrapper, partial) else {}
     name = getattr(function, "__qualname__", type(function).__name__)
     return {"_target_": f"{function.__module__}.{name}", **arguments}
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def adapt(env: Env) -> Env:

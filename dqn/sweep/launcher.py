@@ -179,7 +179,7 @@ def run_settings(
     Raises:
         KeyboardInterrupt: the user interrupted the jobs; the same call resumes them.
     """
-    master = compose([f"hydra.sweep.dir={folder}", *common])
+    master = compose([f"hydra.sweep.dir={folder}", *common], multirun=True)
     launcher = Processes(n_jobs=n_jobs)
     context = HydraContext(config_loader=master.loader, callbacks=Callbacks())
     launcher.setup(hydra_context=context, task_function=lambda _: None, config=master.config)

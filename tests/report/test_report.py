@@ -19,10 +19,11 @@ from helpers import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
 from dqn.cli.report import report
+from dqn.errors import one_line
 from dqn.report.analysis import analyse
 from dqn.report.charts import draw_curve, draw_curves
 from dqn.report.curves import Curve, binned, curves_of, latest
-from dqn.report.formatting import one_line, setting_text
+from dqn.report.formatting import setting_text
 from dqn.report.read import Seed, Series, find_runs, read_record
 from dqn.report.settings import labels, sort_runs
 from dqn.report.tables import Table, duration, harmless, seeds_text, time_text
