@@ -41,7 +41,7 @@ class GreedyPolicy:
         env.close()
         self.observation_space: Space = env.observation_space
         self.action_space = cast(spaces.Discrete, env.action_space)
-        self._encode_one, _ = encoder(self.observation_space)
+        self._encode_one, _ = encoder(self.observation_space, scale_bytes=factory.scale_bytes)
         self._actions = np.arange(policy.num_actions) + self.action_space.start
 
     def make_env(self, **kwargs: Any) -> Env:

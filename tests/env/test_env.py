@@ -18,6 +18,7 @@ COMMON: dict[str, Any] = {
     "kwargs": {},
     "wrappers": [],
     "training_wrappers": [],
+    "scale_bytes": True,
     "num_envs": 2,
     "vectorization": "sync",
     "reward_scale": 1.0,
@@ -30,7 +31,8 @@ COMMON: dict[str, Any] = {
 
 
 def factory(id: str, **kwargs: Any) -> EnvFactory:
-    return EnvFactory(id=id, module=None, kwargs=kwargs, wrappers=[], training_wrappers=[])
+    plain: Any = {"module": None, "wrappers": [], "training_wrappers": [], "scale_bytes": True}
+    return EnvFactory(id=id, kwargs=kwargs, **plain)
 
 
 def make(id: str = "CartPole-v1", **changes: Any) -> Environments:
