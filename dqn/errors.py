@@ -12,8 +12,17 @@ class InUse(UserError):
     """Another process is using the run folder."""
 
 
+class EnvFailed(UserError):
+    """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
+
+
 MOST_CHARACTERS = 2000
 """Characters displayed of one text that a file or another package gives."""
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for characters that a terminal does not print."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def one_line(value: object) -> str:
@@ -21,8 +30,7 @@ def one_line(value: object) -> str:
     if isinstance(value, BaseException):
         cause = value.__cause__ or value
         value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
-    text = "".join(c if c.isprintable() else " " for c in str(value)[: MOST_CHARACTERS + 1])
-    text = " ".join(text.split())
+    text = printable(" ".join(str(value).split()))
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 

@@ -17,7 +17,7 @@ from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
 from dqn.types import ObsSpec
 
-MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers)\b")
+MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers|scale_bytes)\b")
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")

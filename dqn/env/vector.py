@@ -117,6 +117,7 @@ class Environments:
         kwargs: the arguments of gymnasium.make.
         wrappers: wrap every environment, as in EnvFactory.
         training_wrappers: further wrappers around these if `training` is set.
+        scale_bytes: whether the network reads bytes divided by 255, as in EnvFactory.
         num_envs: environments per seed, E.
         vectorization: "sync" steps them one after another, "async" in one process each.
         reward_scale: factor of the rewards used for learning.
@@ -135,6 +136,7 @@ class Environments:
         kwargs: dict[str, Any],
         wrappers: Sequence[Wrapper],
         training_wrappers: Sequence[Wrapper],
+        scale_bytes: bool,
         num_envs: PositiveInt,
         vectorization: Literal["sync", "async"],
         reward_scale: Positive,
@@ -145,11 +147,16 @@ class Environments:
         training: bool,
     ) -> None:
         factory = EnvFactory(
-            id=id, module=module, kwargs=kwargs, wrappers=wrappers, training_wrappers=training_wrappers
+            id=id,
+            module=module,
+            kwargs=kwargs,
+            wrappers=wrappers,
+            training_wrappers=training_wrappers,
+            scale_bytes=scale_bytes,
         )
         self.spec = factory.spec
         self.num_envs = num_envs
-        self._make = partial(factory.make_unchecked, training=training)
+        self._make = partial(factory.make, training=training)
         self._vectorize: Callable[..., Any] = {"sync": SyncColumns, "async": AsyncColumns}[vectorization]
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
