@@ -1,8 +1,14 @@
 """Errors that a user sees as a message, without a traceback."""
 
+SHOWN = 300
+"""Characters of a foreign value in a message."""
+
 
 class UserError(Exception):
-    """A mistake or a condition that the user can fix; its text says how."""
+    """A mistake or a condition that the user can fix; its text says how, and no terminal acts on it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InUse(UserError):
@@ -12,6 +18,19 @@ class InUse(UserError):
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for all characters that are not printable, except line ends."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def shown(value: object) -> str:
+    """Return a foreign value as one line of printable characters, at most SHOWN long."""
+    text = printable(str(value)[: SHOWN + 1]).replace("\n", "\\n")
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def format_value(value: object) -> str:
@@ -29,4 +48,4 @@ class WrongValue(UserError):
         self.key, self.value, self.should = key, value, should
 
     def __str__(self) -> str:
-        return f"{self.key}={format_value(self.value)}: {self.should}"
+        return printable(f"{self.key}={format_value(self.value)}: {self.should}")

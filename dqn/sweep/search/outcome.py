@@ -1,6 +1,5 @@
 """The outcome of a search: its best settings, and their result on seeds that did not select them."""
 
-import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,7 @@ from hydra.core.utils import JobStatus
 from dqn.config.commands import beside_python
 from dqn.seeding import stream
 from dqn.stats import estimate
-from dqn.storage.durable_files import replace_file
+from dqn.storage.durable_files import write_json
 from dqn.storage.folder import State, seeds_of
 from dqn.storage.metrics import final_scores
 from dqn.sweep.job import SweepJob
@@ -53,7 +52,7 @@ def write_record(
             "interval": interval,
             "scores": dict(zip(map(str, seeds), scores, strict=True)),
         }
-    replace_file(folder / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+    write_json(folder / RECORD_FILE, record)
     return record
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dqn.stats import interquartile_mean
 from dqn.storage.folder import RunFolder, seeds_of
-from dqn.storage.metrics import RECENT_EPISODES, metrics_file, read_lines
+from dqn.storage.metrics import RECENT_EPISODES, read_lines
 
 ITERATION_END = "time/steps_per_second"
 """Key that only the last line of an iteration has."""
@@ -30,7 +30,7 @@ def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[
     """Yield iteration and return of a seed, from evaluation or from training."""
     recent: deque[float] = deque(maxlen=RECENT_EPISODES)
     iteration = 0
-    for line in read_lines(metrics_file(folder.path, seed)):
+    for line in read_lines(folder.path, seed):
         if "train/return" in line:
             recent.append(line["train/return"])
         if ITERATION_END not in line:

@@ -115,7 +115,7 @@ class Trials:
         """Report a job's new returns to the study; return the reason to stop the job, "" if there is none."""
         (active,) = [one for one in self.active.values() if one.job is job]
         progress = job.run_folder.stored_status().get("progress")
-        if not isinstance(progress, dict) or progress["iteration"] <= active.reported:
+        if not progress or progress["iteration"] <= active.reported:
             return ""
         for iteration, value in periodic_returns(job.run_folder, job.config).items():
             if iteration > active.reported:
