@@ -5,7 +5,10 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """A mistake or a condition that the user can fix; its text says how."""
+    """A mistake or a condition that the user can fix; its text says how, and no terminal acts on it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InUse(UserError):
@@ -21,8 +24,10 @@ MOST_CHARACTERS = 2000
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes for characters that a terminal does not print."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """Return a text with escapes for all characters that are not printable, except line ends."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def one_line(value: object) -> str:
@@ -30,7 +35,7 @@ def one_line(value: object) -> str:
     if isinstance(value, BaseException):
         cause = value.__cause__ or value
         value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
-    text = printable(" ".join(str(value).split()))
+    text = printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split()))
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 
@@ -54,7 +59,7 @@ class WrongValue(UserError):
         self.key, self.value, self.should = key, value, should
 
     def __str__(self) -> str:
-        return f"{self.key}={format_value(self.value)}: {self.should}"
+        return printable(f"{self.key}={format_value(self.value)}: {self.should}")
 
 
 @contextmanager

@@ -73,18 +73,19 @@ class GridSweeper(JobSweeper):
 
 
 def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the overrides of each job.
+    """Return the overrides of each job; the last override of a key counts.
 
     Raises:
         UserError: some overrides are ranges without steps, or there are too many jobs.
     """
-    values, problems = [], []
+    values: dict[str, list[str]] = {}
+    problems = []
     for override in overrides:
+        key = override.get_key_element()
         if not override.is_sweep_override():
-            values.append([str(override.input_line)])
+            values[key] = [str(override.input_line)]
         elif override.is_discrete_sweep():
-            key = override.get_key_element()
-            values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
             should = "should be one value or several; an interval needs hydra/sweeper=optuna"
             problems.append(f"{override.input_line}: {should}")
@@ -93,7 +94,7 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
         problems.append(f"the grid has {count:,} jobs; it should have at most {MOST_VALUES:,}")
     if problems:
         raise mistakes(problems, "the command")
-    return [list(chosen) for chosen in itertools.product(*values)]
+    return [list(chosen) for chosen in itertools.product(*values.values())]
 
 
 def to_sweep_job(job: JobReturn) -> SweepJob:

@@ -9,7 +9,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
 
-from dqn.config.compose import CANNOT_COMPOSE, first_value, mistakes
+from dqn.config.compose import CANNOT_COMPOSE, mistakes
+from dqn.config.overrides import first_value
 from dqn.config.preflight import folder_of, resolved
 from dqn.errors import UserError, first_line
 from dqn.storage.folder import RunFolder, seeds_of
