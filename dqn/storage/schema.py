@@ -12,6 +12,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, Strict, StringConstraints, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # Python 3.11 has one that pydantic cannot read
 
+from dqn.errors import one_line
 from dqn.types import NonNegativeInt
 
 T = TypeVar("T")
