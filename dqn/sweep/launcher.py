@@ -171,7 +171,7 @@ def run_settings(
     `common` are overrides of all runs. The same call continues interrupted runs; Ctrl-C raises
     KeyboardInterrupt.
     """
-    master = compose([f"hydra.sweep.dir={folder}", *common])
+    master = compose([f"hydra.sweep.dir={folder}", *common], multirun=True)
     launcher = Processes(n_jobs=n_jobs)
     context = HydraContext(config_loader=master.loader, callbacks=Callbacks())
     launcher.setup(hydra_context=context, task_function=lambda _: None, config=master.config)

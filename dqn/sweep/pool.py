@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dqn.config.launch import finished, interruption
 from dqn.errors import UserError
-from dqn.storage.folder import State
 from dqn.sweep.job import IN_USE, JobHandle, JobResult, SweepJob
+
+if TYPE_CHECKING:
+    from dqn.storage.schema import Status
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,7 @@ class ActiveJob:
 
     job: SweepJob
     handle: JobHandle
-    before: State
+    before: "Status"
     """Status of the run folder before the job started."""
     since: float = field(default_factory=time.monotonic)
     stop_reason: str = ""
@@ -141,7 +144,7 @@ class Pool:
         if result.code == IN_USE:
             self._wait(job)
         elif finished(job.config, job.run_folder):  # for any exit code: its last output may have failed
-            value = float(job.run_folder.stored_status()["result"])
+            value = job.run_folder.result()
             job.succeed("finished", value)
             log.info("finished  %s: %.2f after %.0f s", job.name, value, job.seconds)
         elif active.stop_reason:
@@ -185,7 +188,7 @@ def skip_finished(job: SweepJob) -> bool:
     """Mark a job as skipped if its run has finished already; return whether it has."""
     if not finished(job.config, job.run_folder):
         return False
-    result = float(job.run_folder.stored_status()["result"])
+    result = job.run_folder.result()
     job.succeed("skipped", result)
     log.info("skipped   %s: already finished, result %.2f", job.name, result)
     return True

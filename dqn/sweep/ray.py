@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from dqn.errors import UserError, first_line, needs_extra
+from dqn.errors import UserError, first_line, needs_extra, one_line
 from dqn.sweep.job import JobResult, JobSpec, SweepJob
 from dqn.sweep.process import Process, same_imports
 
@@ -59,8 +59,7 @@ def join(address: str) -> None:
     try:
         ray.init(address, **options)
     except (RuntimeError, OSError, RayError) as error:  # such as a cluster with another version of Ray
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"hydra.launcher.address={address}: {reason}") from None
+        raise UserError(f"hydra.launcher.address={address}: {one_line(error)}") from None
 
 
 def check_address(address: str) -> None:

@@ -3,6 +3,7 @@
 import abc
 import itertools
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from dqn.config.compose import mistakes
+from dqn.config.overrides import MOST_VALUES
 from dqn.config.preflight import folder_of
 from dqn.errors import UserError, first_line
 from dqn.sweep.job import SweepJob, relative, table
@@ -90,7 +92,7 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
     """Return the overrides of each job.
 
     Raises:
-        UserError: some overrides are ranges without steps.
+        UserError: some overrides are ranges without steps, or there are too many jobs.
     """
     values, problems = [], []
     for override in overrides:
@@ -102,6 +104,9 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
         else:
             should = "should be one value or several; an interval needs hydra/sweeper=optuna"
             problems.append(f"{override.input_line}: {should}")
+    count = math.prod(map(len, values))
+    if count > MOST_VALUES:
+        problems.append(f"the grid has {count:,} jobs; it should have at most {MOST_VALUES:,}")
     if problems:
         raise mistakes(problems, "the command")
     return [list(chosen) for chosen in itertools.product(*values)]

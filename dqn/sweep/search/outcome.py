@@ -1,6 +1,5 @@
 """The outcome of a search: its best settings, and their result on seeds that did not select them."""
 
-import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ from dqn.config.commands import beside_python
 from dqn.errors import UserError
 from dqn.seeding import stream
 from dqn.stats import estimate
-from dqn.storage.durable_files import replace_file
+from dqn.storage.durable_files import write_json
 from dqn.storage.folder import State, seeds_of
 from dqn.storage.metrics import final_scores
 from dqn.sweep.job import SweepJob, relative
@@ -61,7 +60,7 @@ def write_record(folder: Path, record: State) -> None:
     """
     file = relative(folder / RECORD_FILE)
     try:
-        replace_file(file, json.dumps(record, indent=2) + "\n")
+        write_json(file, record)
     except OSError as error:
         kept = f"all trials are kept in {STUDY_FILE}; run the same command to write {RECORD_FILE}"
         raise UserError(f"{file}: cannot be written ({error}); {kept}") from None

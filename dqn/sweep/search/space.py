@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dqn.config.compose import NO_VALUES, mistakes
+from dqn.config.compose import mistakes
+from dqn.config.overrides import NO_VALUES
 from dqn.errors import first_line
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dqn.errors import UserError, first_line, format_value, needs_extra
 from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder, seeds_of
-from dqn.storage.metrics import RECENT_EPISODES, metrics_file, read_lines
+from dqn.storage.metrics import RECENT_EPISODES, read_lines
 from dqn.sweep.job import SweepJob
 from dqn.sweep.planner import Planner
 from dqn.sweep.pool import log_failure
@@ -123,7 +123,7 @@ class TrialJob(SweepJob):
 
     def stop_reason(self) -> str:
         progress = self.run_folder.stored_status().get("progress")
-        if not isinstance(progress, dict) or progress["iteration"] <= self.reported:
+        if not progress or progress["iteration"] <= self.reported:
             return ""
         for iteration, value in periodic_returns(self.run_folder, self.config).items():
             if iteration > self.reported:
@@ -195,7 +195,7 @@ def seed_returns(folder: RunFolder, seed: int, *, evaluation: bool) -> Iterator[
     """Yield iteration and return of a seed, from evaluation or from training."""
     recent: deque[float] = deque(maxlen=RECENT_EPISODES)
     iteration = 0
-    for line in read_lines(metrics_file(folder.path, seed)):
+    for line in read_lines(folder.path, seed):
         if "train/return" in line:
             recent.append(line["train/return"])
         if ITERATION_END not in line:

@@ -7,7 +7,8 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 
-from dqn.config.compose import CANNOT_COMPOSE, first_value, mistakes
+from dqn.config.compose import CANNOT_COMPOSE, mistakes
+from dqn.config.overrides import first_value
 from dqn.config.preflight import resolved
 from dqn.errors import first_line
 from dqn.storage.folder import RunFolder, seeds_of
