@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from dqn.config import compose
+from dqn.config import overrides as grammar
 from dqn.config.commands import command
 from dqn.config.compose import mistakes
 
@@ -47,7 +47,7 @@ def check_arguments() -> argparse.Namespace:
 
 def parse(options: Sequence[str]) -> Config:
     """Return KEY=VALUE options in Hydra's grammar as a dict; raise UserError for any other option."""
-    overrides, problems = compose.parse(options, OverridesParser.create())
+    overrides, problems = grammar.parse(options, OverridesParser.create())
     for one in overrides:
         if one.is_add() or one.is_delete() or one.is_sweep_override():
             problems.append(f"{one.input_line}: should be KEY=VALUE with one value")

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.assertions import Failure, NotApplicable
 from dqn.conformance.candidate import Candidate
+from dqn.errors import EnvFailed
 from dqn.process import configure_process, preserve_settings
 
 
@@ -94,7 +95,7 @@ def examine_one(candidate: Candidate, check: Check, failed: set[str]) -> Finding
         return finding("ok", check.run(candidate) or "")
     except NotApplicable as reason:
         return finding("skipped", str(reason))
-    except Failure as failure:
+    except (Failure, EnvFailed) as failure:
         return finding("FAILED", str(failure))
     except Exception as error:  # a custom part may raise anything
         frame = traceback.extract_tb(error.__traceback__)[-1]

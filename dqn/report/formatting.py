@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-TEXT_LENGTH = 2000
-"""Characters displayed of one text of a run."""
+from dqn.errors import one_line
 
 
 def setting_text(value: Any) -> str:
@@ -14,12 +13,6 @@ def setting_text(value: Any) -> str:
     if isinstance(value, list):
         return one_line(f"[{', '.join(map(setting_text, value))}]")
     return f"{value:.12g}" if isinstance(value, float) else one_line(value)
-
-
-def one_line(value: object) -> str:
-    """Return a text of one line without invisible characters, at most TEXT_LENGTH long."""
-    text = "".join(c if c.isprintable() else " " for c in str(value)[: TEXT_LENGTH + 1])
-    return shorten(" ".join(text.split()), TEXT_LENGTH)
 
 
 def short_name(text: str) -> str:

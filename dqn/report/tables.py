@@ -156,10 +156,7 @@ def seeds_text(numbers: Sequence[int]) -> str:
 
 def progress_text(run: RunRecord) -> str:
     progress = run.status.get("progress")
-    if not isinstance(progress, dict) or not all(isinstance(progress.get(k), int) for k in ("tick", "total")):
-        return ABSENT
-    unit = progress.get("unit") if progress.get("unit") in ("step", "episode") else "tick"
-    return f"{progress['tick']:,} of {progress['total']:,} {unit}s"
+    return f"{progress['tick']:,} of {progress['total']:,} {progress['unit']}s" if progress else ABSENT
 
 
 def failures_table(runs: Sequence[RunRecord]) -> Table:

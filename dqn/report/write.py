@@ -90,7 +90,7 @@ def write_files(output: Path, texts: dict[str, str], pictures: Sequence[Picture]
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for name in (*texts, *(f"{name}.tmp" for name in texts), *(file for file, _ in pictures)):
+        for name in (*texts, *(file for file, _ in pictures)):
             if (output / name).is_symlink():
                 raise UserError(f"{output / name}: a symbolic link; writing would follow it")
         for name, png in pictures:

@@ -19,10 +19,11 @@ from helpers import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
 from dqn.cli.report import report
+from dqn.errors import one_line
 from dqn.report.analysis import analyse
 from dqn.report.charts import draw_curve, draw_curves, draw_effects
 from dqn.report.curves import Curve, binned, curves_of, latest
-from dqn.report.formatting import one_line, setting_text
+from dqn.report.formatting import setting_text
 from dqn.report.read import Seed, Series, find_runs, read_record
 from dqn.report.settings import labels, sort_runs
 from dqn.report.tables import Table, duration, harmless, seeds_text, settings_table, time_text
@@ -265,10 +266,11 @@ LINES = {
     "deep": (b"[" * 100_000 + b"\n", 1),
     "a huge number": (b"9" * 10_000 + b"\n", 1),
     "no step": (b'{"train/return": 5, "episode": 1}\n', 0),
-    "a word": (b'{"step": "x", "episode": 1, "train/return": 5}\n', 0),
-    "a list": (b'{"step": [1, 2], "episode": 1, "train/return": 5}\n', 0),
-    "infinite": (b'{"step": 1, "episode": 1, "train/return": Infinity}\n', 0),
-    "beyond a float": (b'{"step": 1' + b"0" * 400 + b', "episode": 1, "train/return": 5}\n', 0),
+    "a word": (b'{"step": "x", "episode": 1, "train/return": 5}\n', 1),
+    "a list": (b'{"step": [1, 2], "episode": 1, "train/return": 5}\n', 1),
+    "infinite": (b'{"step": 1, "episode": 1, "train/return": Infinity}\n', 1),
+    "beyond a float": (b'{"step": 1' + b"0" * 400 + b', "episode": 1, "train/return": 5}\n', 1),
+    "longer than a block": (b'{"step": ' + b"1" * 2_500_000 + b"}\n", 3),
 }
 
 
@@ -310,7 +312,7 @@ def test_output_follows_no_link(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (run / "report").mkdir()
-    for name in ("report.md.tmp", "curves.png"):
+    for name in ("report.md", "curves.png"):
         (run / "report" / name).symlink_to(victim)
         assert "a symbolic link" in message(run)
         assert victim.read_text() == "mine"
