@@ -1,16 +1,33 @@
 """Errors that a user sees as a message, without a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
-    """A mistake or a condition that the user can fix; its text says how."""
+    """A mistake or a condition that the user can fix; its text says how, and no terminal acts on it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InUse(UserError):
     """Another process is using the run folder."""
 
 
+class EnvFailed(UserError):
+    """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
+
+
 MOST_CHARACTERS = 2000
 """Characters displayed of one text that a file or another package gives."""
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for all characters that are not printable, except line ends."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def one_line(value: object) -> str:
@@ -18,8 +35,7 @@ def one_line(value: object) -> str:
     if isinstance(value, BaseException):
         cause = value.__cause__ or value
         value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
-    text = "".join(c if c.isprintable() else " " for c in str(value)[: MOST_CHARACTERS + 1])
-    text = " ".join(text.split())
+    text = printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split()))
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
 
 
@@ -43,4 +59,14 @@ class WrongValue(UserError):
         self.key, self.value, self.should = key, value, should
 
     def __str__(self) -> str:
-        return f"{self.key}={format_value(self.value)}: {self.should}"
+        return printable(f"{self.key}={format_value(self.value)}: {self.should}")
+
+
+@contextmanager
+def needs_extra(user: str, package: str, extra: str) -> Iterator[None]:
+    """Raise UserError, with the command that installs an extra, if the body cannot import its package."""
+    try:
+        yield
+    except ImportError:
+        install = f'pip install -c constraints.txt -e ".[{extra}]"'
+        raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install}") from None

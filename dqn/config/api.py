@@ -1,5 +1,6 @@
 """The public Python interface: train a run, load the policy of a run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,10 @@ def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
     run = prepare(composed.config, overrides)
     with preserve_settings():
         result = launch(run)
-    evaluation = run.folder.stored_status().get("evaluation")
+    stored = run.folder.stored_status().get("evaluation")
+    evaluation = None
+    if stored is not None:
+        evaluation = {seed: [math.nan if x is None else x for x in xs] for seed, xs in stored.items()}
     return Run(folder=run.folder.path, config=run.config, result=result, evaluation=evaluation)
 
 

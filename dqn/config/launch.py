@@ -13,7 +13,7 @@ from typing import Any
 from dqn.config.commands import command
 from dqn.config.preflight import CheckedRun, refuse_differences
 from dqn.config.summary import trusting
-from dqn.errors import UserError
+from dqn.errors import UserError, one_line
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
@@ -29,7 +29,7 @@ def launch(run: CheckedRun) -> float:
     config, folder = run.config, run.folder
     with folder.locked():
         if finished(config, folder):
-            return float(folder.stored_status()["result"])
+            return folder.result()
         if folder.config_file.exists():
             refuse_differences(config, folder)
             from dqn.storage.checkpoint import Checkpoint
@@ -63,14 +63,15 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     versions = environment()
     is_new = not folder.config_file.exists()
     recorded = config if is_new else folder.read_config()
-    before = folder.stored_status().get("versions")
-    if not is_new and isinstance(before, dict):
-        changed = [f"{key} {before[key]} -> {v}" for key, v in versions.items() if before.get(key, v) != v]
-        if recorded["num_threads"] != config["num_threads"]:
-            changed.append(f"num_threads {recorded['num_threads']} -> {config['num_threads']}")
-        if changed:
-            text = "warning: the run may not continue exactly; changed since it started: %s"
-            log.warning(text, ", ".join(changed))
+    before = folder.stored_status().get("versions", {})
+    changed = [
+        f"{key} {one_line(before[key])} -> {v}" for key, v in versions.items() if before.get(key, v) != v
+    ]
+    if recorded["num_threads"] != config["num_threads"]:
+        changed.append(f"num_threads {recorded['num_threads']} -> {config['num_threads']}")
+    if changed:
+        text = "warning: the run may not continue exactly; changed since it started: %s"
+        log.warning(text, ", ".join(changed))
     if is_new or recorded != config:
         folder.write_config(config, overrides)
     folder.count_cpu()
@@ -88,8 +89,7 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
 
 def commands(folder: RunFolder) -> list[str]:
     """Return the distinct command lines that have worked on the run, that of this process included."""
-    stored = folder.stored_status().get("commands")
-    before = [line for line in stored if isinstance(line, str)] if isinstance(stored, list) else []
+    before = folder.stored_status().get("commands", [])
     line = shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv)
     return before if line in before else [*before, line]
 
@@ -104,8 +104,7 @@ def refuse_foreign_files(folder: RunFolder) -> None:
 
 def finished(config: dict[str, Any], folder: RunFolder) -> bool:
     """Return whether the folder holds this run, finished, with its result."""
-    status = folder.stored_status()
-    ended = status.get("state") == "finished" and isinstance(status.get("result"), float)
+    ended = folder.stored_status().get("state") == "finished"
     return ended and folder.config_file.exists() and folder.read_config() == config
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 
-from dqn.agent.compiled_update import find_compiler
+from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.preflight import TOTALS
@@ -18,7 +18,7 @@ from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
-MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers)\b")
+MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers|scale_bytes)\b")
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
@@ -172,8 +172,8 @@ class Contradictions:
 
     def compiler(self) -> None:
         on_cpu = self.get("device") == "cpu" or not torch.cuda.is_available()
-        if on_cpu and self.get("agent.compile") is True and find_compiler() is None:
-            self.add("agent.compile", "should be false or auto: no C++ compiler was found")
+        if self.get("agent.compile") is True and (problem := obstacle(on_cpu=on_cpu)):
+            self.add("agent.compile", f"should be false or auto: {problem}")
 
     def optimizer(self) -> None:
         """Make an optimizer: only its own code knows which numbers it accepts."""

@@ -18,7 +18,8 @@ Config = dict[str, Any]
 
 def env_factory(env: Config) -> EnvFactory:
     """Return the factory of single environments of the node `env`; WrongValue if a wrapper is wrong."""
-    return EnvFactory(id=env["id"], module=env["module"], kwargs=env["kwargs"], **wrappers_of(env))
+    plain = {key: env[key] for key in ("id", "module", "kwargs", "scale_bytes")}
+    return EnvFactory(**plain, **wrappers_of(env))
 
 
 def make_environments(env: Config) -> Callable[..., Environments]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dqn import stats
 from dqn.report.curves import MAX_RESAMPLES, Curve, curves_of
+from dqn.report.formatting import to_number
 from dqn.report.settings import ABSENT, Setting, Task
 from dqn.seeding import stream
 from dqn.stats import Band, Estimate
@@ -18,6 +19,10 @@ from dqn.types import Floats
 
 MAX_CHARTED = 8
 """Settings in a chart; readers cannot distinguish more colours."""
+CROWDED = 4
+"""Settings; with more, a picture has no room for every interval."""
+EFFECTS = 8
+"""Keys whose effect is drawn."""
 
 
 class Score(NamedTuple):
@@ -170,9 +175,7 @@ def pooled(groups: list[list[float]], rng: np.random.Generator) -> Estimate | No
     return with_interval([score for group in groups for score in group], rng)
 
 
-def by_value(text: str) -> tuple[int, float, str]:
+def by_value(text: str) -> tuple[bool, bool, float, str]:
     """Return a sort key: numbers by value, then other texts, then missing values."""
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (2 if text == ABSENT else 1, 0.0, text)
+    value = to_number(text)
+    return (text == ABSENT, np.isnan(value), np.nan_to_num(value), text)

@@ -1,5 +1,6 @@
 """Turn values of a run, which can be anything, into texts that are safe to display."""
 
+import math
 from typing import Any
 
 from dqn.errors import one_line
@@ -26,3 +27,11 @@ def shorten(text: str, length: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def to_number(text: str) -> float:
+    """Return the number that a text is; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

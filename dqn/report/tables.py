@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn.report.analysis import Analysis, Pair
-from dqn.report.formatting import short_name
+from dqn.report.formatting import short_name, to_number
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT, Task
 from dqn.stats import Estimate
@@ -155,10 +156,7 @@ def seeds_text(numbers: Sequence[int]) -> str:
 
 def progress_text(run: RunRecord) -> str:
     progress = run.status.get("progress")
-    if not isinstance(progress, dict) or not all(isinstance(progress.get(k), int) for k in ("tick", "total")):
-        return ABSENT
-    unit = progress.get("unit") if progress.get("unit") in ("step", "episode") else "tick"
-    return f"{progress['tick']:,} of {progress['total']:,} {unit}s"
+    return f"{progress['tick']:,} of {progress['total']:,} {progress['unit']}s" if progress else ABSENT
 
 
 def failures_table(runs: Sequence[RunRecord]) -> Table:
@@ -198,8 +196,4 @@ def scores_csv(analyses: Sequence[Analysis]) -> str:
 
 def harmless(text: str) -> str:
     """Return a text that no spreadsheet evaluates as a formula."""
-    try:
-        float(text)
-    except ValueError:
-        return "'" + text if text.startswith(("=", "+", "-", "@")) else text
-    return text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and math.isnan(to_number(text)) else text

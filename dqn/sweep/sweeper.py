@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -21,9 +22,7 @@ from dqn.config.compose import mistakes
 from dqn.config.overrides import MOST_VALUES
 from dqn.config.preflight import folder_of
 from dqn.errors import UserError, first_line
-from dqn.sweep.job import SweepJob
-from dqn.sweep.names import parse_overrides
-from dqn.sweep.table import folders_of, relative, table
+from dqn.sweep.job import SweepJob, relative, table
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +43,12 @@ class JobSweeper(Sweeper, abc.ABC):
         )
 
     def overrides(self, arguments: list[str]) -> list[Override]:
-        """Return `params` followed by the overrides of the command."""
-        return parse_overrides(self._context.config_loader, self._params, arguments)
+        """Return the last override of each key: of the command, or else of `params`."""
+        params = [f"{key}={value}" for key, value in (self._params or {}).items()]
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        return list(
+            {one.get_key_element(): one for one in parser.parse_overrides([*params, *arguments])}.values()
+        )
 
 
 class GridSweeper(JobSweeper):
@@ -116,9 +119,9 @@ def end(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
 def log_results(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
     """Log the table of the jobs and write the report."""
     log.info("\n%s", table(jobs))
-    folders = folders_of(jobs)
-    if report and folders:
-        log.info(try_to_report(folders, folder / "report"))
+    runs = [job.folder for job in jobs if job.folder]
+    if report and (folders := [relative(run.path) for run in runs if run.config_file.exists()]):
+        log.info(try_to_report(list(dict.fromkeys(folders)), folder / "report"))
     with suppress(OSError):
         folder.rmdir()  # if no job started
 

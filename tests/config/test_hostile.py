@@ -37,6 +37,7 @@ ENVIRONMENTS = {
     "training": True,
     "wrappers": [],
     "training_wrappers": [],
+    "scale_bytes": True,
 }
 
 CONFIGS = {

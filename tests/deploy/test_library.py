@@ -66,9 +66,8 @@ def test_own_observations_and_actions(name):
     run = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"])
     kwargs = {"name": name, "start": -4}
     own = gymnasium.make("Spaces-v0", disable_env_checker=True, **kwargs)
-    trained = EnvFactory(id="Spaces-v0", module=None, kwargs=kwargs, wrappers=[], training_wrappers=[]).make(
-        training=True
-    )
+    plain = {"module": None, "wrappers": [], "training_wrappers": [], "scale_bytes": True}
+    trained = EnvFactory(id="Spaces-v0", kwargs=kwargs, **plain).make(training=True)
     whole = stored(run.config, run.folder)
     policies = [dqn.load(run.folder, trust=["envs"]), dqn.load(run.folder, seed=6, trust="envs"), run.load(6)]
     assert [policy.seed for policy in policies] == [5, 6, 6]

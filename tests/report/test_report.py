@@ -256,10 +256,11 @@ LINES = {
     "deep": (b"[" * 100_000 + b"\n", 1),
     "a huge number": (b"9" * 10_000 + b"\n", 1),
     "no step": (b'{"train/return": 5, "episode": 1}\n', 0),
-    "a word": (b'{"step": "x", "episode": 1, "train/return": 5}\n', 0),
-    "a list": (b'{"step": [1, 2], "episode": 1, "train/return": 5}\n', 0),
-    "infinite": (b'{"step": 1, "episode": 1, "train/return": Infinity}\n', 0),
-    "beyond a float": (b'{"step": 1' + b"0" * 400 + b', "episode": 1, "train/return": 5}\n', 0),
+    "a word": (b'{"step": "x", "episode": 1, "train/return": 5}\n', 1),
+    "a list": (b'{"step": [1, 2], "episode": 1, "train/return": 5}\n', 1),
+    "infinite": (b'{"step": 1, "episode": 1, "train/return": Infinity}\n', 1),
+    "beyond a float": (b'{"step": 1' + b"0" * 400 + b', "episode": 1, "train/return": 5}\n', 1),
+    "longer than a block": (b'{"step": ' + b"1" * 2_500_000 + b"}\n", 3),
 }
 
 
@@ -301,7 +302,7 @@ def test_output_follows_no_link(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (run / "report").mkdir()
-    for name in ("report.md.tmp", "curves.png"):
+    for name in ("report.md", "curves.png"):
         (run / "report" / name).symlink_to(victim)
         assert "a symbolic link" in message(run)
         assert victim.read_text() == "mine"
@@ -467,7 +468,7 @@ def test_bins_by_hand():
 
 
 def test_latest_by_hand():
-    found = latest(np.array([2.0, 4.0]), np.array([1.0, 9.0]), np.array([1.0, 2, 3, 4, 5]))
+    found = latest(np.array([2.0, 4.0]), np.array([1.0, 9.0]), np.array([1.0, 2, 3, 4, 5]), end=4)
     np.testing.assert_array_equal(found, [np.nan, 1, 1, 9, np.nan])
 
 

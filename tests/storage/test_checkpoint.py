@@ -22,7 +22,7 @@ from records import same
 import dqn.storage.durable_files
 from dqn.errors import UserError
 from dqn.storage.checkpoint import FORMAT, Checkpoint, TorchPart, digest
-from dqn.storage.durable_files import replace_file
+from dqn.storage.durable_files import replace_file, write_json
 
 PARTS = ("policy", "learner", "memory")
 
@@ -350,7 +350,7 @@ def test_all_is_durable_before_the_manifest_names_it(checkpoint, monkeypatch):
     checkpoint.save(2, parts(2))
     assert done == [
         *("sync policy-2.pt", "sync learner-2.pt", "sync memory-2.pt", "sync checkpoint"),
-        *("sync manifest.json.tmp", "replace manifest.json", "sync checkpoint"),
+        *(f"sync manifest.json.{os.getpid()}.tmp", "replace manifest.json", "sync checkpoint"),
     ]
 
 
@@ -479,6 +479,27 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     checkpoint.folder.write_text("")
     with pytest.raises(UserError, match=f"{checkpoint.folder}: .*File exists"):
         checkpoint.save(1, parts(1))
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
+def test_json_is_valid_whatever_is_written(tmp_path, odd):
+    path = tmp_path / "status.json"
+    write_json(path, {"result": odd, "evaluation": {"0": [odd, 1.0], "1": (odd,)}, "name": "\x1b\udc80"})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert json.loads(path.read_text(), parse_constant=refuse) == {
+        **{"result": None, "evaluation": {"0": [None, 1.0], "1": [None]}, "name": "\x1b\udc80"}
+    }
+
+
+def test_no_file_in_the_way_of_a_new_one_is_followed(tmp_path):
+    path, victim = tmp_path / "status.json", tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / f"status.json.{os.getpid()}.tmp").symlink_to(victim)
+    replace_file(path, "new")
+    assert (path.read_text(), victim.read_text()) == ("new", "mine")
 
 
 def test_replace_file_leaves_the_old_content_or_the_new(tmp_path, monkeypatch):

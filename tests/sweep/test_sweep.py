@@ -1,13 +1,14 @@
 """Sweeps in this process: the names of jobs, which jobs are run, and the handling of their results."""
 
 import re
+import signal
 import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from commands import call, tree
 from helpers import TINY_STEPS, config_of
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
 from hydra.errors import CompactHydraException
 
@@ -16,11 +17,9 @@ from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep import process, sweeper
-from dqn.sweep.job import JobResult, SweepJob
-from dqn.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
-from dqn.sweep.pool import Pool, last_line
-from dqn.sweep.table import table
-from dqn.sweep.worker import work
+from dqn.sweep.job import JobResult, SweepJob, table
+from dqn.sweep.planner import MAX_BYTES, digest_of, folders_by_digest, readable, shortened
+from dqn.sweep.pool import ActiveJob, Pool, last_line
 
 RECIPE = """
 # @package _global_
@@ -50,20 +49,24 @@ NAMES = [
 
 @pytest.mark.parametrize(("overrides", "name"), NAMES, ids=[name for _, name in NAMES])
 def test_names(overrides, name):
-    assert readable(overrides, frozenset({"num_seeds", "+experiment"})) == name
+    assert readable(overrides, {"num_seeds=8", "+experiment=a"}) == name
 
 
 def test_the_last_override_of_a_key_counts():
-    overrides = ["a=1", "a=1,2", "b=1,2", "b=3"]
-    assert fixed_keys(OverridesParser.create().parse_overrides(overrides)) == {"b"}
+    grid = sweeper.GridSweeper(params={"a": 1, "b": "1,2"}, report=False)
+    grid._context = SimpleNamespace(config_loader=None)
+    assert [one.input_line for one in grid.overrides(["a=1", "a=1,2", "b=3"])] == ["a=1,2", "b=3"]
 
 
-def test_names_are_short():
+def test_names_are_short(tmp_path):
     overrides = [f"a{i}.key_of_some_length_{i}={'väl/ue' * 30}" for i in range(30)]
-    name = folder_name(readable(overrides, frozenset()), digest_of({}))
+    digest = digest_of({})
+    name = f"{readable(overrides, ())}_{digest}"
     assert 100 < len(name.encode()) <= MAX_BYTES
     assert re.fullmatch(r"[\w.,=+-]+", name, re.ASCII)
-    assert folder_name("", "ab") == "ab"
+    for path in (name, digest_of({"a": 1}), "report"):
+        (tmp_path / path).mkdir()
+    assert folders_by_digest(tmp_path) == {digest: name, digest_of({"a": 1}): digest_of({"a": 1})}
 
 
 def test_keys_are_shortened_but_distinct():
@@ -82,7 +85,7 @@ class Inline:
 
     def __init__(self, spec, env, node):
         spec.folder.mkdir(parents=True, exist_ok=True)
-        self.end = JobResult(work(spec))
+        self.end = JobResult(process.work(spec))
 
     def ended(self):
         return self.end
@@ -167,6 +170,32 @@ def test_table_and_exit_code(tmp_path):
             sweeper.end(jobs, tmp_path, report=False)
 
 
+FINISHED = {"state": "finished", "result": 7.0}
+ENDS = [
+    (0, FINISHED, "finished", ""),
+    (1, FINISHED, "finished", ""),  # its summary could not be printed
+    (-signal.SIGKILL, FINISHED, "finished", ""),
+    (130, {"state": "interrupted"}, "interrupted", "interrupted"),
+    (1, {"state": "interrupted"}, "interrupted", "interrupted"),
+    (-signal.SIGTERM, {}, "interrupted", "interrupted"),  # before it could handle the signal
+    (-signal.SIGKILL, {"state": "running"}, "failed", "killed by SIGKILL"),
+    (-200, {}, "failed", "killed by signal 200"),
+    (1, {"state": "failed", "error": "it broke"}, "failed", "it broke"),
+    (3, {"state": "running"}, "failed", "ended with exit code 3"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "state", "reason"), ENDS)
+def test_how_a_job_ended(code, status, state, reason, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_config({}, [])
+    job = SweepJob(name="a", folder=folder)
+    active = ActiveJob(job, handle=None, before={})
+    folder.update_status(**status)
+    Pool(start=None, n_jobs=1)._settle(active, JobResult(code))
+    assert (job.state, job.reason) == (state, reason)
+
+
 @pytest.mark.parametrize("launcher", ["basic", "processes"])
 def test_sweeper_of_hydra(launcher):
     """Hydra's default sweeper works with our launcher, and Hydra's default launcher with our sweeper."""
@@ -237,7 +266,7 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
 def test_shipped_sweeps(recipe, folder, names, tmp_path, monkeypatch):
     """Every job is valid and has a separate folder; none is run here."""
     got = []
-    monkeypatch.setattr(Pool, "run", lambda self, jobs, total, stop: got.extend(jobs))
+    monkeypatch.setattr(Pool, "run", lambda self, jobs, total: got.extend(jobs))
     call("train", f"+experiment={recipe}")
     assert {job.state for job in got} == {"due"}
     assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / folder}
