@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class OptionalOutput(io.FileIO):
-    """Standard output that falls silent where it cannot be written: a closed pipe or full disk ends nothing."""
+    """Standard output that falls silent where it cannot be written: a closed pipe ends no work."""
 
     def write(self, data: object) -> int:
         """Write bytes; at the first error report it on standard error, and drop everything from then on."""
