@@ -1,6 +1,7 @@
 """Train one run in its folder: start or continue it, and record its state in status.json."""
 
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -18,6 +19,9 @@ from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
 log = logging.getLogger(__name__)
+
+NO_MEMORY = re.compile("(can't|cannot|not enough) (allocate )?memory|out of memory", re.IGNORECASE)
+"""In the text of torch's RuntimeError."""
 
 
 def launch(run: CheckedRun) -> float:
@@ -119,19 +123,26 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
             path = shlex.quote(str(folder.path))
             log.info("interrupted; continue with: %s %s%s", command("resume"), path, trusting(config))
         raise
-    except UserError as error:
-        record(folder, state="failed", error=str(error))
-        raise
-    except OSError as error:
-        record(folder, state="failed", error=str(error))
-        raise UserError(f"{folder.path}: {error}; the last checkpoint is kept") from None
-    except MemoryError as error:
-        record(folder, state="failed", error=f"out of memory: {error}")
-        advice = "a smaller memory.capacity, num_seeds or network may help"
-        raise UserError(f"{folder.path}: out of memory ({error}); {advice}") from None
-    except BaseException as error:
-        record(folder, state="failed", error=f"{type(error).__name__}: {error}")
-        raise
+    except Exception as error:
+        problem = problem_of(error, folder)
+        record(folder, state="failed", error=str(problem or f"{type(error).__name__}: {error}"))
+        if problem is None or problem is error:
+            raise
+        raise problem from None
+
+
+def problem_of(error: Exception, folder: RunFolder) -> UserError | None:
+    """Return what a user can fix about an error that ended a run; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        advice = "a smaller memory.capacity, num_seeds, runner.batch_size or network may help"
+        return UserError(f"{folder.path}: out of memory ({one_line(error)}); {advice}")
+    return (
+        UserError(f"{folder.path}: {error}; the last checkpoint is kept")
+        if isinstance(error, OSError)
+        else None
+    )
 
 
 def record(folder: RunFolder, **values: Any) -> None:
