@@ -14,6 +14,7 @@ from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import MakeNetwork, QNetwork
+from dqn.process import float32_by_default
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
@@ -38,6 +39,7 @@ class Agent:
         device: where the networks compute.
     """
 
+    @float32_by_default()
     def __init__(
         self,
         *,
@@ -89,9 +91,11 @@ class Agent:
             described=description([type(self), *networks, self.backup, self.max_grad_norm]),
         )
 
+    @float32_by_default()
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
-        priority, report = self._gradient(sample.batch, sample.weight)
+        with torch.enable_grad():
+            priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
         self.optimizer.step()  # its parameter's .grad is the buffer that _gradient filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
