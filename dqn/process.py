@@ -99,7 +99,7 @@ def flushes_denormals() -> bool:
 
 @contextmanager
 def float32_by_default() -> Iterator[None]:
-    """Have torch make tensors of float32, whatever dtype an environment's package has set for its own."""
+    """Have torch make tensors of float32, even if the package of an environment has set another dtype."""
     before = torch.get_default_dtype()
     if before == torch.float32:  # setting it takes a while
         yield
