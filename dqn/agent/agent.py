@@ -15,6 +15,7 @@ from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import MakeNetwork, QNetwork
+from dqn.process import float32_by_default
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
@@ -42,6 +43,7 @@ class Agent:
         device: where the networks compute.
     """
 
+    @float32_by_default()
     def __init__(
         self,
         *,
@@ -100,15 +102,17 @@ class Agent:
             described=description([type(self), *networks, self.backup, self.max_grad_norm]),
         )
 
+    @float32_by_default()
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
-        try:
-            priority, report = self._gradient(sample.batch, sample.weight)
-        except CannotCompile as error:  # at the first update
-            if not self._may_fall_back:
-                raise
-            self._fall_back(error.problem)
-            priority, report = self._gradient(sample.batch, sample.weight)
+        with torch.enable_grad():
+            try:
+                priority, report = self._gradient(sample.batch, sample.weight)
+            except CannotCompile as error:  # at the first update
+                if not self._may_fall_back:
+                    raise
+                self._fall_back(error.problem)
+                priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
         self.optimizer.step()  # its parameter's .grad is the buffer that _gradient filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
