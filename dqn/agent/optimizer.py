@@ -7,6 +7,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from dqn.state import check_formats
 from dqn.types import Positive
 
 Decay = Annotated[float, Ge(0), Lt(1)]
@@ -83,4 +84,5 @@ class Adam:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, mine in self.state_dict().items():
             for tensor, stored in zip(mine, state[name], strict=True):
+                check_formats({name: stored}, {name: tensor})
                 tensor.copy_(stored)

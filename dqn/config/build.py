@@ -52,7 +52,11 @@ class RunConfig:
 
 
 def build(config: Config, folder: RunFolder) -> Runner:
-    """Return the runner of a checked configuration, which writes into `folder`."""
+    """Return the runner of a checked configuration, which writes into `folder` once it runs.
+
+    Raises:
+        UserError: the checkpoint in the folder is damaged or belongs to another run.
+    """
     parts = {
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
@@ -78,7 +82,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
             epsilon=clock.eval_epsilon,
             role="periodic evaluation",
         )
-    return Runner(
+    runner = Runner(
         clock=clock,
         env=environments,
         agent=learner,
@@ -92,6 +96,8 @@ def build(config: Config, folder: RunFolder) -> Runner:
         bar=make_bar(clock),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
+    runner.restore()
+    return runner
 
 
 def make_camera(config: Config) -> Camera:

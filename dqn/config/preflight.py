@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.compose import COMPOSING, mistakes
-from dqn.config.trust import refuse_older
-from dqn.errors import UserError, first_line
+from dqn.config.trust import refuse_others
+from dqn.errors import UserError, first_line, shown
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 
@@ -64,10 +64,10 @@ def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> Checke
 
     report = check(config)
     report.raise_if_any()
-    if folder.in_use():
-        raise UserError(f"{folder.path}: in use by another process")
     if folder.config_file.exists():
         refuse_differences(config, folder)
+    if folder.in_use():
+        raise UserError(f"{folder.path}: in use by another process")
     return CheckedRun(config=config, folder=folder, overrides=overrides, warnings=report.warnings)
 
 
@@ -119,7 +119,7 @@ def folder_of(config: DictConfig, key: str) -> Path:
 
 def refuse_differences(config: Config, folder: RunFolder) -> None:
     """Raise UserError unless `config` equals that of the folder, apart from a larger total."""
-    refuse_older(folder)
+    refuse_others(folder)
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
     changes = []
     for key in sorted(old.keys() | new.keys()):
@@ -127,7 +127,7 @@ def refuse_differences(config: Config, folder: RunFolder) -> None:
         if key in TOTALS and isinstance(before, int) and isinstance(after, int) and after >= before:
             continue
         if before != after or (key in old) != (key in new):
-            changes.append(f"{key}: {before} there, {after} here")
+            changes.append(f"{shown(key)}: {shown(before)} there, {shown(after)} here")
     if changes:
         advice = "only the total may grow; choose another hydra.run.dir"
         raise UserError("\n  ".join([f"{folder.path}: another run's configuration; {advice}:", *changes]))
