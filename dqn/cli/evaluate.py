@@ -36,9 +36,7 @@ def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> 
     seeds = seeds_of(config)
     policy = build_policy(config, spec=env_factory(config["env"]).spec, seeds=seeds)
     checkpoint = Checkpoint(folder.path)
-    iterations, selected = load_policies(
-        policy, checkpoint, options.policy, count=len(seeds), rows=slice(None)
-    )
+    iterations, selected = load_policies(policy, checkpoint, options.policy, seeds=seeds, rows=slice(None))
     evaluator = Evaluator(
         make_env=make_environments(config["env"]),
         seeds=seeds,
