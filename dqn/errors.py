@@ -1,8 +1,14 @@
 """Errors that a user sees as a message, without a traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
-    """A mistake or a condition that the user can fix; its text says how."""
+    """A mistake or a condition that the user can fix; its text says how, and no terminal acts on it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InUse(UserError):
@@ -13,19 +19,29 @@ class EnvFailed(UserError):
     """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or the name of its type if it has no text."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the type and the text of an error in one line."""
-    return printable(f"{type(error).__name__}: {error}")
+MOST_CHARACTERS = 2000
+"""Characters displayed of one text that a file or another package gives."""
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, with escapes for characters that a terminal does not print."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    """Return a text with escapes for all characters that are not printable, except line ends."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def one_line(value: object) -> str:
+    """Return a text, or the cause of an error with its type, as one line of printable characters."""
+    if isinstance(value, BaseException):
+        cause = value.__cause__ or value
+        value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+    text = printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split()))
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or the name of its type if it has no text."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def format_value(value: object) -> str:
@@ -43,4 +59,14 @@ class WrongValue(UserError):
         self.key, self.value, self.should = key, value, should
 
     def __str__(self) -> str:
-        return f"{self.key}={format_value(self.value)}: {self.should}"
+        return printable(f"{self.key}={format_value(self.value)}: {self.should}")
+
+
+@contextmanager
+def needs_extra(user: str, package: str, extra: str) -> Iterator[None]:
+    """Raise UserError, with the command that installs an extra, if the body cannot import its package."""
+    try:
+        yield
+    except ImportError:
+        install = f'pip install -c constraints.txt -e ".[{extra}]"'
+        raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install}") from None

@@ -18,6 +18,7 @@ ENV: dict[str, Any] = {
     "max_episode_steps": None,
     "wrappers": [],
     "training_wrappers": [],
+    "scale_bytes": True,
     "num_envs": 2,
     "vectorization": "sync",
     "reward_scale": 1.0,

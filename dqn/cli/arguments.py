@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from dqn.config import compose
+from dqn.config import overrides as grammar
 from dqn.config.commands import command
 from dqn.config.compose import mistakes
 
@@ -32,6 +32,9 @@ def run_arguments(
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help=options)
     trust = "a package that the run may import, such as your own"
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)
+    if name == "resume":
+        restart = "start the run again from the beginning; its checkpoint, metrics and result are replaced"
+        parser.add_argument("--restart", action="store_true", help=restart)
     return parser.parse_intermixed_args()
 
 
@@ -47,7 +50,7 @@ def check_arguments() -> argparse.Namespace:
 
 def parse(options: Sequence[str]) -> Config:
     """Return KEY=VALUE options in Hydra's grammar as a dict; raise UserError for any other option."""
-    overrides, problems = compose.parse(options, OverridesParser.create())
+    overrides, problems = grammar.parse(options, OverridesParser.create())
     for one in overrides:
         if one.is_add() or one.is_delete() or one.is_sweep_override():
             problems.append(f"{one.input_line}: should be KEY=VALUE with one value")

@@ -19,7 +19,7 @@ from pydantic.errors import PydanticUserError
 
 from dqn.config.groups import GIVEN, SOURCES
 from dqn.config.paths import CONF
-from dqn.errors import format_value
+from dqn.errors import format_value, one_line
 
 Node = dict[str, Any]
 
@@ -129,8 +129,7 @@ def check_part(node: Any, key: str, problems: list[Problem]) -> None:
         target = get_object(node["_target_"])
         inspect.signature(target)
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        should = f"should name a class or a function ({reason})"
+        should = f"should name a class or a function ({one_line(error)})"
         problems.append(Problem(f"{key}._target_", node["_target_"], should))
         return
     if key in GIVEN and node.get("_partial_", False) is not bool(GIVEN[key]):

@@ -6,18 +6,21 @@ from typing import Any, NamedTuple
 import torch
 from hydra.utils import instantiate
 
-from dqn.agent.compiled_update import find_compiler
+from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.preflight import TOTALS
+from dqn.config.resources import shortages
 from dqn.config.schema import PART_LISTS, Problem, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
-from dqn.types import ObsSpec
+from dqn.types import EnvSpec, ObsSpec
 
-MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|max_episode_steps|wrappers|training_wrappers)\b")
+MAKES_ENVIRONMENT = re.compile(
+    r"env\.(id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+)
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
@@ -53,6 +56,7 @@ class Contradictions:
     def __init__(self, config: Config, problems: list[Problem]) -> None:
         self.config, self.problems = config, problems
         self.warnings: list[str] = []
+        self.spec: EnvSpec | None = None
         self._wrong = {problem.key for problem in problems}
         self._nodes = {key: node for key, _, node in entries(config)}
 
@@ -74,6 +78,11 @@ class Contradictions:
             checks += [self.device, self.compiler, self.optimizer, self.video]
         for check_one in checks:
             check_one()
+        if self.spec is not None and not self._wrong:
+            self.problems += [
+                Problem(key, self.get(key), should)
+                for key, should in shortages(self.config, self.spec, learns=learns)
+            ]
 
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
@@ -83,6 +92,7 @@ class Contradictions:
         except WrongValue as error:
             self.add(error.key, error.should)
             return
+        self.spec = spec
         self.observations(spec.obs)
         if self.get("env.max_episode_steps") and "max_episode_steps" in self.get("env.kwargs"):
             self.add("env.max_episode_steps", "should be null where env.kwargs has max_episode_steps")
@@ -171,8 +181,8 @@ class Contradictions:
 
     def compiler(self) -> None:
         on_cpu = self.get("device") == "cpu" or not torch.cuda.is_available()
-        if on_cpu and self.get("agent.compile") is True and find_compiler() is None:
-            self.add("agent.compile", "should be false or auto: no C++ compiler was found")
+        if self.get("agent.compile") is True and (problem := obstacle(on_cpu=on_cpu)):
+            self.add("agent.compile", f"should be false or auto: {problem}")
 
     def optimizer(self) -> None:
         """Make an optimizer: only its own code knows which numbers it accepts."""

@@ -65,7 +65,6 @@ class Candidate:
             for step in path:
                 node = node[step]
             node[name] = value
-        folder.mkdir(parents=True, exist_ok=True)
         runner = self.build(config, folder)
         runner.bar = None
         return runner

@@ -30,7 +30,8 @@ def environment(candidate: Candidate) -> None:
     finally:
         env.close()
     wrapped = (factory.make_wrapped(training=True) for _ in range(2))
-    one, other = (play(adapt(Guard(env, id=factory.id, full_steps=STEPS))) for env in wrapped)
+    guarded = (Guard(env, id=factory.id, full_steps=STEPS) for env in wrapped)
+    one, other = (play(adapt(env, scale_bytes=factory.scale_bytes)) for env in guarded)
     for t, (mine, theirs) in enumerate(zip(one, other, strict=True)):
         for name, value, again in zip(
             ("obs", "reward", "terminated", "truncated"), mine, theirs, strict=True

@@ -46,15 +46,12 @@ PARTS = (
     Check("memory", "memory", memory.memory, ("memory.sampler.beta", "memory.reader", "memory.sampler")),
     Check("env", "env", environment.environment),
 )
-WHOLE = tuple(
-    Check(name, "", run, tuple(check.name for check in PARTS))
-    for name, run in (
-        ("resume", runs.resume),
-        ("seed alone", runs.seed_alone),
-        ("learning", learning.learning),
-    )
+ALL_PARTS = tuple(check.name for check in PARTS)
+WHOLE = (
+    Check("resume", "", runs.resume, ALL_PARTS),
+    Check("seed alone", "", runs.seed_alone, ALL_PARTS),
+    Check("learning", "", learning.learning, ALL_PARTS),
 )
-CHECKS = (*PARTS, *WHOLE)
 
 
 class Finding(NamedTuple):
@@ -80,7 +77,7 @@ def examine(candidate: Candidate, names: Collection[str] = ()) -> Iterator[Findi
     failed: set[str] = set()
     with preserve_settings():
         configure_process(1)
-        for check in CHECKS:
+        for check in (*PARTS, *WHOLE):
             if (check.key and not candidate.target(check.key)) or (names and check.name not in names):
                 continue
             finding = examine_one(candidate, check, failed)

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.env.spec import bounds
-from dqn.errors import EnvFailed, one_line, printable
+from dqn.errors import EnvFailed, one_line
 from dqn.types import Array
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self._steps += 1
+        reward: Any
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
         except BaseException as error:
@@ -108,7 +109,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._failed(one_line(error))
 
     def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:
-        given = printable(repr(value))
+        given = one_line(repr(value))
         given = given if len(given) <= LONGEST_VALUE else f"{given[:LONGEST_VALUE]}..."
         declared = f"; observation_space is {self.env.observation_space}" if name == "observation" else ""
         return self._failed(f"the {name} {given} {problem}{declared}")

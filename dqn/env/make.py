@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.guard import Guard, comparison, from_signal_handler
-from dqn.env.spec import obs_spec, time_limit
+from dqn.env.spec import obs_spec, spans_bytes, time_limit
 from dqn.errors import WrongValue, one_line
-from dqn.types import EnvSpec
+from dqn.types import EnvSpec, Floats
 
 Env = gymnasium.Env[Any, Any]
 Wrapper = Callable[[Env], Env]
@@ -34,6 +35,7 @@ class EnvFactory:
         max_episode_steps: steps after which an episode is truncated; None: as registered, or in `kwargs`.
         wrappers: each takes an environment and returns it wrapped. The first is the innermost.
         training_wrappers: further wrappers around these, in training only.
+        scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
     """
 
     id: str
@@ -42,19 +44,21 @@ class EnvFactory:
     max_episode_steps: int | None
     wrappers: Sequence[Wrapper]
     training_wrappers: Sequence[Wrapper]
+    scale_bytes: bool
 
     def make(self, *, training: bool) -> Env:
         """Return an environment as networks read it: wrapped, guarded and adapted.
 
         The guard replaces Gymnasium's check that `reset` came before `step`.
         """
-        layer = guard = Guard(self.make_wrapped(training=training), id=self.id)
+        guard = Guard(self.make_wrapped(training=training), id=self.id)
+        layer: gymnasium.Wrapper[Any, Any, Any, Any] = guard
         while isinstance(layer.env, gymnasium.Wrapper):
             if type(layer.env) is OrderEnforcing:
                 layer.env = layer.env.env
             else:
                 layer = layer.env
-        return adapt(guard)
+        return adapt(guard, scale_bytes=self.scale_bytes)
 
     def make_wrapped(self, *, training: bool) -> Env:
         """Return a wrapped environment with the observations and actions that its wrappers give it."""
@@ -110,11 +114,12 @@ class EnvFactory:
                 if key.startswith("env.training_wrappers") and spaces_of(env) != spaces_of(inner):
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
-            env = adapt(env)
+            env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
                 raise WrongValue("env.id", self.id, f"its actions are {actions}; {NEEDS_DISCRETE}")
-            spec = EnvSpec(obs_spec(env.observation_space, self.id), int(actions.n), time_limit(env))
+            obs = obs_spec(env.observation_space, self.id, scale_bytes=self.scale_bytes)
+            spec = EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             env.close()
         _INSPECTED.clear()
@@ -185,10 +190,10 @@ def as_node(wrapper: Wrapper) -> dict[str, Any]:
     return {"_target_": f"{function.__module__}.{name}", **arguments}
 
 
-def adapt(env: Env) -> Env:
+def adapt(env: Env, *, scale_bytes: bool) -> Env:
     """Return an environment with composite observations flattened and discrete spaces counted from 0."""
     space, actions = env.observation_space, env.action_space
-    encode, encoded = encoder(space)
+    encode, encoded = encoder(space, scale_bytes=scale_bytes)
     if encoded is not space:
         env = gymnasium.wrappers.TransformObservation(env, encode, encoded)
     if isinstance(actions, spaces.Discrete) and actions.start != 0:
@@ -197,11 +202,29 @@ def adapt(env: Env) -> Env:
     return env
 
 
-def encoder(space: spaces.Space[Any]) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
-    """Return a function from observations of `space` to what networks read, and the space of the latter."""
+def encoder(space: spaces.Space[Any], *, scale_bytes: bool) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
+    """Return a function from observations of `space` to stored ones, and the space of the latter.
+
+    If bytes that span 0 to 255 are only some parts of a composite space, they are divided by 255 here. If
+    they are all of it, they are stored as bytes, and the network divides them.
+    """
     if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
-        return partial(spaces.flatten, space), spaces.flatten_space(space)
+        flatten: Callable[[Any], Any] = partial(spaces.flatten, space)
+        flat: Any = spaces.flatten_space(space)  # a Box
+        factor = byte_factor(space)
+        if not scale_bytes or (factor == factor[:1]).all():
+            return flatten, flat
+        low, high = flat.low.astype(np.float32) * factor, flat.high.astype(np.float32) * factor
+        return lambda obs: flatten(obs).astype(np.float32) * factor, spaces.Box(low, high, dtype=np.float32)
     if isinstance(space, spaces.Discrete) and space.start != 0:
         first, count = space.start, int(space.n)
         return lambda obs: obs - first, spaces.Discrete(count)
     return lambda obs: obs, space
+
+
+def byte_factor(space: spaces.Space[Any]) -> Floats:
+    """Return the factor of each number of flattened observations: 1/255 in bytes that span 0 to 255."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.values() if isinstance(space, spaces.Dict) else space
+        return np.concatenate([np.zeros(0, np.float32), *map(byte_factor, parts)])
+    return np.full(spaces.flatdim(space), 1 / 255 if spans_bytes(space) else 1, np.float32)

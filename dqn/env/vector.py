@@ -87,6 +87,7 @@ class Environments:
         max_episode_steps: steps after which an episode is truncated; None: as registered.
         wrappers: wrap every environment, as in EnvFactory.
         training_wrappers: further wrappers around these if `training` is set.
+        scale_bytes: whether the network reads bytes divided by 255, as in EnvFactory.
         num_envs: environments per seed, E.
         vectorization: "sync" steps them one after another, "async" in one process each.
         reward_scale: factor of the rewards used for learning.
@@ -106,6 +107,7 @@ class Environments:
         max_episode_steps: PositiveInt | None,
         wrappers: Sequence[Wrapper],
         training_wrappers: Sequence[Wrapper],
+        scale_bytes: bool,
         num_envs: PositiveInt,
         vectorization: Literal["sync", "async"],
         reward_scale: Positive,
@@ -122,6 +124,7 @@ class Environments:
             max_episode_steps=max_episode_steps,
             wrappers=wrappers,
             training_wrappers=training_wrappers,
+            scale_bytes=scale_bytes,
         )
         self.spec = factory.spec
         self.num_envs = num_envs

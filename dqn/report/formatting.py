@@ -1,9 +1,9 @@
 """Turn values of a run, which can be anything, into texts that are safe to display."""
 
+import math
 from typing import Any
 
-TEXT_LENGTH = 2000
-"""Characters displayed of one text of a run."""
+from dqn.errors import one_line
 
 
 def setting_text(value: Any) -> str:
@@ -13,12 +13,6 @@ def setting_text(value: Any) -> str:
     if isinstance(value, list):
         return one_line(f"[{', '.join(map(setting_text, value))}]")
     return f"{value:.12g}" if isinstance(value, float) else one_line(value)
-
-
-def one_line(value: object) -> str:
-    """Return a text of one line without invisible characters, at most TEXT_LENGTH long."""
-    text = "".join(c if c.isprintable() else " " for c in str(value)[: TEXT_LENGTH + 1])
-    return shorten(" ".join(text.split()), TEXT_LENGTH)
 
 
 def short_name(text: str) -> str:
@@ -33,3 +27,11 @@ def shorten(text: str, length: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def to_number(text: str) -> float:
+    """Return the number that a text is; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dqn.report import tables
-from dqn.report.analysis import MAX_CHARTED, Analysis
-from dqn.report.charts import CROWDED, EFFECTS
+from dqn.report.analysis import CROWDED, EFFECTS, MAX_CHARTED, Analysis
 from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT

@@ -4,19 +4,21 @@ import abc
 import logging
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt, MultipleOf
+from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from dqn.config.compose import compose
 from dqn.errors import UserError
-from dqn.sweep.job import JobHandle, StopRule, SweepJob
+from dqn.sweep.job import JobHandle, SweepJob, interrupted
 from dqn.sweep.planner import Planner
-from dqn.sweep.table import interrupted
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ class JobLauncher(Launcher, abc.ABC):
         """
         from dqn.sweep.pool import log_failure, skip_finished  # import NumPy
 
-        planner = self.planner()
+        planner = self.planner(shared=set.intersection(*map(set, job_overrides)))
         jobs = [planner.job(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
         log.info("jobs in %s: %d, %d at a time", planner.folder, len(jobs), self._n_jobs)
         for job in jobs:
@@ -70,21 +72,19 @@ class JobLauncher(Launcher, abc.ABC):
             raise
         return jobs
 
-    def planner(self) -> Planner:
-        """Configure the log and return the planner of this sweep."""
+    def planner(self, *, shared: Collection[str]) -> Planner:
+        """Configure the log and return the planner of this sweep; `shared` are overrides of all jobs."""
         setup_globals()
         configure_log(self._config.hydra.job_logging, self._config.hydra.verbose)
-        return Planner(self._config, self._context.config_loader)
+        return Planner(self._config, self._context.config_loader, shared)
 
-    def run(self, jobs: Iterator[SweepJob], total: int, stop_rule: StopRule = lambda _: "") -> None:
+    def run(self, jobs: Iterator[SweepJob], total: int) -> None:
         """Run planned jobs, `total` in number, until all have ended; raise the same errors as `launch`."""
-        from dqn.config.launch import interruption
         from dqn.sweep.pool import Pool
 
         if total:
-            self._prepare()  # before `interruption`, since it may change signal handlers
-        with interruption() as stop:
-            Pool(self._start, self._n_jobs, stop_rule).run(jobs, total, stop)
+            self._prepare()  # before the pool, which handles signals, since it may change their handlers
+        Pool(self._start, self._n_jobs).run(jobs, total)
 
     def _prepare(self) -> None:
         """Connect to the launcher's cluster; raise SystemExit if it is not available."""
@@ -104,7 +104,7 @@ class Processes(JobLauncher):
     def _start(self, job: SweepJob) -> JobHandle:
         from dqn.sweep.process import Process, same_imports
 
-        return Process(job.spec(sys.argv), same_imports() | self._env(), platform.node())
+        return Process(job.spec(), same_imports() | self._env(), platform.node())
 
 
 class Slurm(JobLauncher):
@@ -134,9 +134,9 @@ class Slurm(JobLauncher):
         }
 
     def _start(self, job: SweepJob) -> JobHandle:
-        from dqn.sweep.slurm import submit
+        from dqn.sweep.slurm import SlurmHandle
 
-        return submit(job, self._cluster, self._parameters, self._env())
+        return SlurmHandle(job, self._cluster, self._parameters, self._env())
 
 
 class Ray(JobLauncher):
@@ -161,3 +161,18 @@ class Ray(JobLauncher):
         from dqn.sweep.ray import RayHandle
 
         return RayHandle(job, self._resources, self._env())
+
+
+def run_settings(
+    settings: Sequence[Sequence[str]], folder: Path, *, common: Sequence[str], n_jobs: int
+) -> list[SweepJob]:
+    """Train each setting, the overrides of a run, as a job in `folder`, and return the jobs.
+
+    `common` are overrides of all runs. The same call continues interrupted runs; Ctrl-C raises
+    KeyboardInterrupt.
+    """
+    master = compose([f"hydra.sweep.dir={folder}", *common], multirun=True)
+    launcher = Processes(n_jobs=n_jobs)
+    context = HydraContext(config_loader=master.loader, callbacks=Callbacks())
+    launcher.setup(hydra_context=context, task_function=lambda _: None, config=master.config)
+    return launcher.launch([[*common, *setting] for setting in settings], initial_job_idx=0)

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from dqn.errors import UserError, first_line
+from dqn.errors import UserError, first_line, needs_extra, one_line
 from dqn.sweep.job import JobResult, JobSpec, SweepJob
 from dqn.sweep.process import Process, same_imports
 
@@ -36,13 +36,8 @@ def connect(address: str, num_cpus: float, num_gpus: float) -> None:
     """
     if address == LOCAL:
         os.environ.update(OWN_CLUSTER)  # Ray reads them on import
-    try:
+    with needs_extra("hydra/launcher=ray", "Ray", "ray"):
         import ray
-    except ImportError:
-        raise UserError(
-            "hydra/launcher=ray needs Ray; install the extra `ray`:"
-            ' pip install -c constraints.txt -e ".[ray]"'
-        ) from None
     if not ray.is_initialized():
         join(address)
     if lack := lacking(ray.nodes(), {"CPU": num_cpus, "GPU": num_gpus}):
@@ -56,16 +51,15 @@ def join(address: str) -> None:
     import ray
     from ray.exceptions import RayError
 
-    quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    if address == LOCAL:
+        options["object_store_memory"] = OBJECT_STORE
+    else:
+        check_address(address)
     try:
-        if address == LOCAL:
-            ray.init(LOCAL, object_store_memory=OBJECT_STORE, **quiet)
-        else:
-            check_address(address)
-            ray.init(address, **quiet)
+        ray.init(address, **options)
     except (RuntimeError, OSError, RayError) as error:  # such as a cluster with another version of Ray
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"hydra.launcher.address={address}: {reason}") from None
+        raise UserError(f"hydra.launcher.address={address}: {one_line(error)}") from None
 
 
 def check_address(address: str) -> None:
@@ -104,7 +98,7 @@ class RayHandle:
 
         task = ray.remote(run_here).options(max_retries=0, name=job.name, **resources)
         hidden = {} if resources["num_gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray itself would show all
-        self._ref: Any = task.remote(job.spec(sys.argv), same_imports() | hidden | env)
+        self._ref: Any = task.remote(job.spec(), same_imports() | hidden | env)
 
     def ended(self) -> JobResult | None:
         import ray

@@ -5,40 +5,30 @@ import platform
 import sys
 from typing import Any
 
-from dqn.errors import UserError, first_line
+from dqn.errors import UserError, first_line, needs_extra
 from dqn.sweep.job import JobResult, JobSpec, SweepJob
 
 MAX_STARTS = 1000
 """Most starts of a job that exceeds its time limit; each start resumes the previous one."""
 
 
-def submit(job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[str, str]) -> "SlurmHandle":
-    """Submit a job.
+class SlurmHandle:
+    """A job that is queued or running in Slurm. If the sweep is killed, it continues.
 
     Raises:
         UserError: submitit or Slurm is not installed.
     """
-    try:
-        import submitit
-    except ImportError:
-        raise UserError(
-            "hydra/launcher=slurm needs submitit; install the extra `slurm`:"
-            ' pip install -c constraints.txt -e ".[slurm]"'
-        ) from None
-    try:
-        folder = job.run_folder.path.parent / ".submitit"
-        executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=MAX_STARTS)
-        executor.update_parameters(name=job.name, **parameters)
-        return SlurmHandle(executor.submit(SlurmTask(), job.spec(sys.argv), env))
-    except RuntimeError as error:  # such as a machine without sbatch
-        raise UserError(first_line(error)) from None
 
-
-class SlurmHandle:
-    """A job that is queued or running in Slurm. If the sweep is killed, it continues."""
-
-    def __init__(self, job: Any) -> None:
-        self._job = job
+    def __init__(self, job: SweepJob, cluster: str, parameters: dict[str, Any], env: dict[str, str]) -> None:
+        with needs_extra("hydra/launcher=slurm", "submitit", "slurm"):
+            import submitit
+        try:
+            folder = job.run_folder.path.parent / ".submitit"
+            executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=MAX_STARTS)
+            executor.update_parameters(name=job.name, **parameters)
+            self._job = executor.submit(SlurmTask(), job.spec(), env)
+        except RuntimeError as error:  # such as a machine without sbatch
+            raise UserError(first_line(error)) from None
 
     def ended(self) -> JobResult | None:
         if not self._job.done():
@@ -59,7 +49,7 @@ class SlurmTask:
 
     def __call__(self, spec: JobSpec, env: dict[str, str]) -> int:
         """Train a run, print to its log, and return the exit code."""
-        from dqn.sweep.worker import work
+        from dqn.sweep.process import work
 
         os.environ.update(env)
         with spec.open_log(platform.node()) as log:

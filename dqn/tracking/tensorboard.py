@@ -34,7 +34,7 @@ class Events:
 
     Args:
         folder: the folder, which TensorBoard shows as a run.
-        sizes: what `sizes` returned at the last checkpoint; everything written later is cut off.
+        sizes: the sizes of the files at the last checkpoint; everything written later is cut off.
         step: the last step before that checkpoint.
         header: summaries to write at once.
     """
@@ -72,10 +72,10 @@ class Events:
     def flush(self) -> None:
         self._file.flush()
 
-    def sizes(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, dict[str, int]]:
         """Make the flushed events durable and return the size of every file."""
         os.fsync(self._file.fileno())
-        return self._earlier | {Path(self._file.name).name: self._file.tell()}
+        return {"events": self._earlier | {Path(self._file.name).name: self._file.tell()}}
 
     def close(self) -> None:
         self._file.close()
@@ -87,9 +87,14 @@ def cut(path: Path, size: int) -> None:
     Raises:
         UserError: the file has fewer bytes.
     """
-    if path.stat().st_size < size:
-        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
+    check_size(path, size)
     os.truncate(path, size)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise UserError if a file has fewer than `size` bytes."""
+    if not path.exists() or path.stat().st_size < size:
+        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
 
 
 def hparams(config: dict[str, Any], group: str) -> Summary.Value:

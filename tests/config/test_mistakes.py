@@ -11,6 +11,7 @@ from commands import SCRIPTS, TINY, answers, call, child_seconds, finish, named,
 from helpers import FINISHED, config_of
 
 from dqn.config.compose import compose
+from dqn.config.overrides import typed
 from dqn.config.preflight import preflight
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
@@ -166,10 +167,10 @@ COMPOSITION = [
     ("agent.lr", {"agent.lr": "KEY=VALUE"}),
     ("~agent.nosuch", {"~agent.nosuch": "agent has"}),
     ("~agent.lr=7", {"~agent.lr=7": "0.0005 and not 7"}),
-    ("+agent.lr=1", {"+agent.lr=1": "without the +"}),
+    ("+agent.lr=1", {"+agent.lr=1": "type agent.lr=1"}),
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
-    ("+agent=double", {"+agent=double": "Multiple values for agent"}),
+    ("+agent=double", {"+agent=double": "should be agent=double"}),
     ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
     ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
     (
@@ -495,7 +496,15 @@ RUN_MISTAKES = [
         "runner.total_steps=100 agent.lrr=1",
         dict.fromkeys(["runner.total_steps=100", "agent.lrr=1"], ""),
     ),
-    ("resume", "agent.lr=0.1 seed=5", {"agent.lr: 0.0005 there, 0.1 here": "", "seed: 0 there, 5 here": ""}),
+    (
+        "resume",
+        "agent.lr=0.1 seed=5",
+        {
+            "agent.lr: 0.0005 there, 0.1 here": "",
+            "seed: 0 there, 5 here": "",
+            "a new run from scratch: ": f"{' '.join(map(typed, FINISHED))} agent.lr=0.1 seed=5",
+        },
+    ),
     ("resume", "agent.max_grad_norm=1", {"agent.max_grad_norm: ": "1.0 here"}),
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
@@ -513,6 +522,17 @@ def test_mistakes_about_a_run(script, overrides, keys, finished_run, capsys):
     assert result.code != 0
     named(result.text, keys)
     assert tree(finished_run) == before
+
+
+@pytest.mark.parametrize(
+    "line", ["agent.backup._target_=os.system", "hydra.searchpath=[/tmp]", "seed=1", 55555]
+)
+def test_recorded_overrides_of_another_configuration_are_not_repeated(line, finished_run):
+    path = finished_run / ".hydra" / "overrides.yaml"
+    path.write_text(json.dumps([line]))
+    text = call("resume", finished_run, "agent.lr=0.1").text
+    assert f"for a new run from scratch repeat the overrides in {path}" in text
+    assert str(line) not in text
 
 
 @pytest.mark.parametrize("script", ["evaluate", "resume"])

@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from envs import Spaces, make_environments
+from envs import ENV, Spaces, make_environments
 from gymnasium.wrappers import TimeLimit
 from helpers import make_runner
 
@@ -16,7 +16,12 @@ from dqn.errors import UserError
 
 def factory(id: str, **kwargs: Any) -> EnvFactory:
     return EnvFactory(
-        id=id, module=None, kwargs=kwargs, max_episode_steps=None, wrappers=[], training_wrappers=[]
+        id=id,
+        kwargs=kwargs,
+        **{
+            key: ENV[key]
+            for key in ("module", "max_episode_steps", "wrappers", "training_wrappers", "scale_bytes")
+        },
     )
 
 
