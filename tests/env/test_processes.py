@@ -96,7 +96,7 @@ class Ending(gymnasium.Env):
     def visit(self, where: str) -> None:
         if where == self.where and multiprocessing.parent_process():
             (self.folder / f"{os.getpid()} {self.does}").touch()
-            DOES[self.does]()
+            DOES[self.does](self)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         self.visit("reset")
@@ -112,23 +112,29 @@ class Ending(gymnasium.Env):
         self.child.wait()
 
 
-def hang() -> None:
+def hang(_: Ending) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     while True:
         signal.pause()
 
 
-def refuse() -> None:
+def refuse(_: Ending) -> None:
     raise OSError(2, "No such file", "prices.csv")
+
+
+def refuse_and_hang(env: Ending) -> None:
+    env.where, env.does = "close", "hangs"
+    refuse(env)
 
 
 DOES = {
     "hangs": hang,
     "raises": refuse,
-    "exits": lambda: os._exit(3),
-    "is killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "works": lambda: None,
+    "raises and hangs": refuse_and_hang,
+    "exits": lambda _: os._exit(3),
+    "is killed": lambda _: os.kill(os.getpid(), signal.SIGKILL),
+    "works": lambda _: None,
 }
 gymnasium.register("Strict-v0", Strict)
 gymnasium.register("Ending-v0", Ending)
@@ -159,7 +165,7 @@ def assert_none_is_left(folder: Path) -> None:
     assert_ended([int(path.name) for path in folder.iterdir() if path.name.isdigit()])
 
 
-REASONS = {"exits": "its process ended with exit code 3", "is killed": "its process was killed by SIGKILL"}
+REASONS = {"exits": "process ended with exit code 3", "is killed": "process killed by SIGKILL"}
 
 
 @pytest.mark.parametrize("where", ["make", "reset", "step", "close"])
@@ -208,6 +214,13 @@ def test_processes_that_hang_when_closed(tmp_path, caplog):
     play(tmp_path, "close", "hangs")
     assert_none_is_left(tmp_path)
     assert "2 of 2 processes did not close in time and were killed" in caplog.text
+
+
+@pytest.mark.usefixtures("_quick")
+def test_an_error_does_not_wait_for_the_end(tmp_path):
+    with pytest.raises(EnvFailed, match=r"in step 1 .*prices\.csv"):
+        play(tmp_path, "step", "raises and hangs")
+    assert_none_is_left(tmp_path)
 
 
 @pytest.mark.usefixtures("_quick")
