@@ -19,7 +19,7 @@ from pydantic.errors import PydanticUserError
 
 from dqn.config.groups import GIVEN, SOURCES
 from dqn.config.paths import CONF
-from dqn.errors import format_value
+from dqn.errors import format_value, shown
 
 Node = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         value = " is missing" if self.value is MISSING else f"={format_value(self.value)}"
-        return f"{self.key}{value}: {self.should}"
+        return f"{shown(self.key)}{value}: {self.should}"
 
 
 def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: list[Problem]) -> None:

@@ -1,7 +1,7 @@
-"""What a run writes and reads again: the JSON files of its folder and the parts of its checkpoint.
+"""Types of the JSON files of a run folder and of the parts of a checkpoint, checked as they are loaded.
 
-Everything is checked against these types as it is loaded, so no other code has to expect anything else. Sizes
-that depend on the run are checked by the objects that take them.
+So no other code has to expect anything else. Sizes that depend on the run are checked by the objects that
+take them, with `dqn.state`.
 """
 
 from collections.abc import Callable
