@@ -14,7 +14,7 @@ from typing import Any
 from dqn.config.commands import command
 from dqn.config.preflight import CheckedRun, refuse_differences
 from dqn.config.summary import trusting
-from dqn.errors import UserError, one_line
+from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
@@ -59,8 +59,8 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
                 runner = build(config, folder)
                 adopt(config, folder, run.overrides)
             for warning in run.warnings:
-                log.warning("warning: %s", warning)
-            log.info("run folder: %s", folder.path)
+                log.warning("warning: %s", printable(warning))
+            log.info("run folder: %s", printable(str(folder.path)))
             runner.stop = stop
             result = runner.run()
             folder.update_status(
@@ -74,7 +74,7 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
 
 
 def discard_checkpoint(folder: RunFolder) -> None:
-    """Let the run start again from the beginning; after a crash, it continues or asks to be restarted."""
+    """Remove the checkpoint and the recorded progress, so that the run starts again from the beginning."""
     from dqn.storage.checkpoint import Checkpoint
 
     Checkpoint(folder.path).remove()
@@ -157,8 +157,8 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Slurm, which restarts the run
         record(folder, state="interrupted")
         if isinstance(stop, KeyboardInterrupt):
-            path = shlex.quote(str(folder.path))
-            log.info("interrupted; continue with: %s %s%s", command("resume"), path, trusting(config))
+            again = f"{command('resume')} {shlex.quote(str(folder.path))}{trusting(config)}"
+            log.info("interrupted; continue with: %s", printable(again))
         raise
     except Exception as error:
         problem = problem_of(error, folder)

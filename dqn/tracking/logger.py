@@ -17,7 +17,7 @@ from dqn.stats import interquartile_mean
 from dqn.storage.durable_files import sync_folder
 from dqn.storage.schema import LoggerState, LogState
 from dqn.tracking import tensorboard as board
-from dqn.tracking.tensorboard import Events, check_size, cut
+from dqn.tracking.tensorboard import Events, check_size, cut, event_files
 from dqn.types import Array, Episode, Position, Update
 
 State = dict[str, Any]
@@ -107,14 +107,18 @@ class Logger:
         """Check the states that `files` returned at the last checkpoint.
 
         Raises:
-            UserError: a file lacks metrics that were in it.
+            UserError: a file is shorter than it was.
             ValueError: the states are those of other seeds.
         """
         several = len(self.seeds) > 1
         if len(states) != len(self.seeds) + several:
             raise ValueError(f"{len(states)} states of files for {len(self.seeds)} seeds")
-        for seed, state in zip(self.seeds, states, strict=not several):
-            check_size(self.folder / f"seed={seed}" / "metrics.jsonl", state["metrics"])
+        folders = [*(self.folder / f"seed={seed}" for seed in self.seeds), self.folder]
+        for folder, state in zip(folders, states, strict=False):
+            for path in event_files(folder):
+                check_size(path, state["events"].get(path.name, 0))
+            if folder != self.folder:
+                check_size(folder / "metrics.jsonl", state["metrics"])
 
     def open(self, at: Sequence[Position], states: Sequence[LogState] | None) -> None:
         """Open the files of all seeds.

@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Events:
         self, folder: Path, sizes: dict[str, int], step: int, header: Sequence[Summary.Value]
     ) -> None:
         self._earlier = dict(sizes)
-        for path in folder.glob("events.out.tfevents.*"):
+        for path in event_files(folder):
             # an unlisted file is emptied, not removed, because TensorBoard would keep reading a removed one
             cut(path, self._earlier.get(path.name, 0))
         stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
@@ -79,6 +79,10 @@ class Events:
 
     def close(self) -> None:
         self._file.close()
+
+
+def event_files(folder: Path) -> Iterator[Path]:
+    return folder.glob("events.out.tfevents.*")
 
 
 def cut(path: Path, size: int) -> None:
