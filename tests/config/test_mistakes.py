@@ -40,13 +40,19 @@ VALUES = [
     ("name=..", {"name=..": "one folder"}),
     ("network.torso.hidden_sizes=[0]", {"network.torso.hidden_sizes=[0]": "greater than 0"}),
     ("network.torso.hidden_sizes=[8,1.5]", {"network.torso.hidden_sizes=[8, 1.5]": "a valid integer"}),
-    ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "a valid list"}),
+    ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "'network.torso.hidden_sizes=[8]'"}),
     ("network.head.huber_delta=-1", {"network.head.huber_delta=-1": "greater than 0"}),
     ("env.reward_scale=inf", {"env.reward_scale=inf": "a finite number"}),
     ("env.reward_scale=0", {"env.reward_scale=0": "greater than 0"}),
     ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
     ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
     ("env.id=null", {"env.id=null": "a valid string"}),
+    # what a newcomer types instead of the right kind of value
+    ("agent.max_grad_norm=None", {"agent.max_grad_norm=None": "; type agent.max_grad_norm=null"}),
+    ("name=5", {"name=5": "; type \"name='5'\""}),
+    ("env.kwargs=a:1", {"env.kwargs=a:1": "; type '+env.kwargs={NAME: VALUE}'"}),
+    ("agent.lr=[1e-3,1e-4]", {"agent.lr=[0.001, 0.0001]": "; type -m agent.lr=0.001,0.0001"}),
+    ("num_threads=100000", {"num_threads=100000": "less than or equal to 1024"}),
     # contradictions
     (
         "memory.capacity=10",
@@ -117,6 +123,7 @@ VALUES = [
     ),
     ("agent.backup._target_=5", {"agent.backup._target_=5": "a class or a function"}),
     ("agent.backup=5", {"agent.backup=5": "agent/backup=OPTION"}),
+    ("agent.backup=double", {"agent.backup=double": "agent/backup=double"}),
     ("agent._partial_=false", {"agent._partial_=false": "true"}),
     ("+schedule._partial_=true", {"schedule._partial_=true": "false"}),
     ("+agent.optimizer._args_=[1]", {"agent.optimizer._args_=[1]": "no such key"}),
