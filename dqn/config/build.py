@@ -53,7 +53,11 @@ class RunConfig:
 
 
 def build(config: Config, folder: RunFolder) -> Runner:
-    """Return the runner of a checked configuration, which writes into `folder`."""
+    """Return the runner of a checked configuration, which writes into `folder` once it runs.
+
+    Raises:
+        UserError: the checkpoint in the folder is damaged or belongs to another run.
+    """
     parts = {
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
@@ -80,7 +84,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
             epsilon=clock.eval_epsilon,
             role="periodic evaluation",
         )
-    return Runner(
+    runner = Runner(
         clock=clock,
         env=environments,
         agent=learner,
@@ -94,6 +98,8 @@ def build(config: Config, folder: RunFolder) -> Runner:
         bar=make_bar(clock),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
+    runner.restore()
+    return runner
 
 
 def make_camera(config: Config) -> Camera:

@@ -24,32 +24,43 @@ NO_MEMORY = re.compile("(can't|cannot|not enough) (allocate )?memory|out of memo
 """In the text of torch's RuntimeError."""
 
 
-def launch(run: CheckedRun) -> float:
+def launch(run: CheckedRun, *, restart: bool = False) -> float:
     """Train a run to its end and return its result.
 
+    Args:
+        run: is continued if its folder has a checkpoint.
+        restart: discard the checkpoint first.
+
     Raises:
-        UserError: the folder belongs to another run or is in use, or the run failed, as its status records.
+        UserError: the folder belongs to another run, is in use or damaged, which changes nothing in it; or
+            the run failed, as its status records.
     """
     config, folder = run.config, run.folder
     with folder.locked():
-        if finished(config, folder):
+        if not restart and finished(config, folder):
             return folder.result()
-        if folder.config_file.exists():
-            refuse_differences(config, folder)
-            from dqn.storage.checkpoint import Checkpoint
-
-            Checkpoint(folder.path).verify()
-        else:
+        is_new = not folder.config_file.exists()
+        if is_new:
             refuse_foreign_files(folder)
+        else:
+            refuse_differences(config, folder)
         with status_of(folder, config), interruption() as stop:
-            adopt(config, folder, run.overrides)
-            for warning in run.warnings:
-                log.warning("warning: %s", warning)
-            log.info("run folder: %s", folder.path)
             from dqn.config.build import build
             from dqn.runner.progress import status
 
-            runner = build(config, folder)
+            if is_new:
+                adopt(config, folder, run.overrides)
+                runner = build(config, folder)
+            else:
+                if restart:
+                    discard_checkpoint(folder)
+                else:
+                    refuse_missing_checkpoint(config, folder)
+                runner = build(config, folder)
+                adopt(config, folder, run.overrides)
+            for warning in run.warnings:
+                log.warning("warning: %s", warning)
+            log.info("run folder: %s", folder.path)
             runner.stop = stop
             result = runner.run()
             folder.update_status(
@@ -60,6 +71,32 @@ def launch(run: CheckedRun) -> float:
                 progress=status(runner),
             )
         return result
+
+
+def discard_checkpoint(folder: RunFolder) -> None:
+    """Let the run start again from the beginning; after a crash, it continues or asks to be restarted."""
+    from dqn.storage.checkpoint import Checkpoint
+
+    Checkpoint(folder.path).remove()
+    if folder.stored_status():
+        folder.update_status(state="interrupted", progress=None)
+
+
+def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None:
+    """Raise UserError if the run's checkpoint is gone: starting again would replace its metrics and result.
+
+    A run that has not finished its first iteration has no checkpoint.
+    """
+    from dqn.storage.checkpoint import Checkpoint
+
+    status = folder.stored_status()
+    progress = status.get("progress")
+    metrics = (path.stat().st_size for path in folder.path.glob("seed=*/metrics.jsonl"))
+    has_saved = progress["iteration"] > 0 if progress else not status and any(metrics)
+    if has_saved and not Checkpoint(folder.path).exists():
+        again = f"{command('resume')} {shlex.quote(str(folder.path))} --restart{trusting(config)}"
+        problem = "its checkpoint is missing; to start again and replace its metrics and its result"
+        raise UserError(f"{folder.path}: {problem}: {again}")
 
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
@@ -146,7 +183,9 @@ def problem_of(error: Exception, folder: RunFolder) -> UserError | None:
 
 
 def record(folder: RunFolder, **values: Any) -> None:
-    """Update the status; if it cannot be written, log that, so that the error that stops the run stays."""
+    """Update the status of an active run; if it cannot be written, log that: the first error counts."""
+    if not folder.is_active:
+        return
     try:
         folder.update_status(**values)
     except OSError as error:

@@ -56,6 +56,13 @@ class Effect(NamedTuple):
     rows: list[tuple[str, Estimate | None, int]]
     """Each value with its interquartile mean and number of scores."""
 
+    @property
+    def name(self) -> str:
+        """Return the key and those linked to it, which are only counted if they are more than two."""
+        if len(self.linked) > 2:
+            return f"{self.key} (and {len(self.linked)} keys that change with it)"
+        return " = ".join([self.key, *self.linked])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
@@ -145,11 +152,15 @@ def pairs_of(scored: list[Score], kind: str, rng: np.random.Generator) -> list[P
 
 
 def effects_of(task: Task, scores: list[Score], kind: str, rng: np.random.Generator) -> list[Effect]:
-    """Return the effect of each key that differs; keys that change together are one effect."""
-    together: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    """Return the effect of each key that differs; keys that change together are one effect.
+
+    Keys with many values are separate, because random ones would all appear to change together.
+    """
+    together: dict[tuple[int | str, ...], list[str]] = defaultdict(list)
     for key, texts in task.varying.items():
         first = {text: i for i, text in reversed(list(enumerate(texts)))}
-        together[tuple(first[text] for text in texts)].append(key)
+        many = len(first) > MAX_CHARTED
+        together[(key,) if many else tuple(first[text] for text in texts)].append(key)
     returns = {id(score.setting): list(score.returns[kind].values()) for score in scores}
     effects = []
     for key, *linked in together.values():

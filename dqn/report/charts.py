@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dqn.report import style
 from dqn.report.analysis import CROWDED, EFFECTS, Analysis, Effect, Score
-from dqn.report.curves import POINTS, Curve
+from dqn.report.curves import Curve, bin_width
 from dqn.report.formatting import short_name, shorten, to_number
 from dqn.report.style import COLOURS, MARKERS
 from dqn.stats import Estimate
@@ -65,8 +65,9 @@ def draw_curves(analysis: Analysis) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
         ax.xaxis.set_major_formatter("{x:,.0f}")
         axis = "episodes" if analysis.task.unit == "episode" else "environment steps"
-        width = f"{end / POINTS:,.1f}".removesuffix(".0")
-        ax.set_xlabel(f"{axis} (each point is a mean over {width})" if kind == "training" else axis)
+        if kind == "training" and (width := bin_width(analysis.task)) > 1:
+            axis += f" (each point is a mean over {f'{width:,.1f}'.removesuffix('.0')})"
+        ax.set_xlabel(axis)
     style.legend(fig, seed_handles(analysis.charted[0]) if alone else setting_handles(analysis.charted))
     return fig
 
@@ -221,18 +222,21 @@ def draw_effect(ax: Axes, effect: Effect) -> None:
     x = values if numeric and many else [*range(len(points))]
     for at, (_, found) in zip(x, points, strict=True):
         draw_estimate(ax, found, at, size=5 if many else 8)
-    label = shorten(effect.key, style.LABEL)
-    if effect.linked:
-        label += f"\n(changes together with {shorten(', '.join(effect.linked), 40)})"
+    label = textwrap.fill(shorten(effect.name, 2 * style.LABEL), 44)
     if not many:
         if numeric:
             ax.plot(x, [found.value for _, found in points], "-", color=COLOURS[0], linewidth=0.8)
-        names = [shorten(short_name(text), 14) for text, _ in points]
-        ax.set_xticks(x, names, rotation=30 if sum(map(len, names)) > 36 else 0)
+        names = [shorten(short_name(text), 20) for text, _ in points]
+        turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+        ax.set_xticks(x, names, **(turned if sum(map(len, names)) > 36 else {}))
         ax.set_xlim(-0.5, len(points) - 0.5)
     elif not numeric:
         ax.set_xticks([])
         label += f"\n({len(points)} values, named in the table)"
     elif min(x) > 0 and max(x) > 30 * min(x):
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(
+            "{x:g}"
+        )  # the default writes formulas, which the style displays unchanged
+        ax.xaxis.set_minor_formatter("")
     ax.set_xlabel(label)

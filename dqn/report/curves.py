@@ -29,14 +29,14 @@ class Curve(NamedTuple):
 def curves_of(setting: Setting, kind: str, task: Task, rng: np.random.Generator) -> list[Curve]:
     """Return the pieces of a setting's learning curve, over the unit of its task.
 
-    The curve of `kind` "training" has the mean return of the episodes that ended in each hundredth of the
-    task's time, that of "evaluation" the latest evaluation.
+    The curve of `kind` "training" has the mean return of the episodes that ended in each `bin_width` of
+    the task's time, that of "evaluation" the latest evaluation.
     """
     found, unit = list(setting.seeds.values()), task.unit
     if not found or not task.last:
         return []
     if kind == "training":
-        x = np.linspace(0, task.last, POINTS + 1)[1:]
+        x = np.linspace(0, task.last, round(task.last / bin_width(task)) + 1)[1:]
         rows = [binned(seed, x, unit) for _, seed in found]
     else:
         series = [evaluations(run, seed, unit) for run, seed in found]
@@ -46,6 +46,11 @@ def curves_of(setting: Setting, kind: str, task: Task, rng: np.random.Generator)
         x = x[np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))]
         rows = [latest(xs, ys, x, end=max(xs, default=0.0)) for xs, ys in series]
     return pieces(x, np.array(rows), rng)
+
+
+def bin_width(task: Task) -> float:
+    """Return the steps or episodes of a point of a training curve: a hundredth of the task's, or 1."""
+    return max(1.0, task.last / POINTS)
 
 
 def binned(seed: Seed, x: Floats, unit: str) -> Floats:
