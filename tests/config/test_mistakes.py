@@ -68,6 +68,7 @@ VALUES = [
         f"{STEPS} env.num_envs=3 runner.total_steps=1000 runner.iteration_length=1000",
         {"runner.iteration_length=1000": "a multiple of env.num_envs=3"},
     ),
+    ("agent=c51 network.head.v_min=0 network.head.v_max=0", {"network.head.v_max=0": "network.head.v_min=0"}),
     ("env.num_envs=2", {"env.num_envs=2": "1 with runner=episodes"}),
     (
         f"{STEPS} env.num_envs=100 runner.batch_size=2 runner.learning_starts=2 memory.capacity=250",
