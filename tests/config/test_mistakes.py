@@ -34,6 +34,7 @@ VALUES = [
     ("num_seeds=0", {"num_seeds=0": "greater than 0"}),
     ("num_seeds=true", {"num_seeds=true": "a whole number, not true or false"}),
     ("num_seeds=1.5", {"num_seeds=1.5": "a valid integer"}),
+    (f"seed={2**63}", {f"seed={2**63}": "less than 9223372036854775808"}),
     ("seed=-1", {"seed=-1": "greater than or equal to 0"}),
     ("device=tpu", {"device=tpu": "'auto', 'cpu' or 'cuda'"}),
     ("name=a/b", {"name=a/b": "one folder"}),
@@ -338,6 +339,7 @@ def test_folder_that_cannot_be_made(tmp_path):
         ["hydra.run.dir=file/run"],
         ["-m", "hydra.sweep.dir=file/runs"],
         ["hydra.run.dir=${nosuch}"],
+        ["hydra.run.dir=~/run"],
     ):
         result = run("train", *overrides, cwd=tmp_path)
         assert result.code == 1
@@ -507,6 +509,11 @@ RUN_MISTAKES = [
         },
     ),
     ("resume", "agent.max_grad_norm=1", {"agent.max_grad_norm: ": "1.0 here"}),
+    (
+        "resume",
+        "total_episodes=8",
+        {"total_episodes=8": "the run has no such key; type runner.total_episodes=8"},
+    ),
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
