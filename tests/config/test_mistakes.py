@@ -34,19 +34,26 @@ VALUES = [
     ("num_seeds=0", {"num_seeds=0": "greater than 0"}),
     ("num_seeds=true", {"num_seeds=true": "a whole number, not true or false"}),
     ("num_seeds=1.5", {"num_seeds=1.5": "a valid integer"}),
+    (f"seed={2**63}", {f"seed={2**63}": "less than 9223372036854775808"}),
     ("seed=-1", {"seed=-1": "greater than or equal to 0"}),
     ("device=tpu", {"device=tpu": "'auto', 'cpu' or 'cuda'"}),
     ("name=a/b", {"name=a/b": "one folder"}),
     ("name=..", {"name=..": "one folder"}),
     ("network.torso.hidden_sizes=[0]", {"network.torso.hidden_sizes=[0]": "greater than 0"}),
     ("network.torso.hidden_sizes=[8,1.5]", {"network.torso.hidden_sizes=[8, 1.5]": "a valid integer"}),
-    ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "a valid list"}),
+    ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "'network.torso.hidden_sizes=[8]'"}),
     ("network.head.huber_delta=-1", {"network.head.huber_delta=-1": "greater than 0"}),
     ("env.reward_scale=inf", {"env.reward_scale=inf": "a finite number"}),
     ("env.reward_scale=0", {"env.reward_scale=0": "greater than 0"}),
     ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
     ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
     ("env.id=null", {"env.id=null": "a valid string"}),
+    # what a newcomer types instead of the right kind of value
+    ("agent.max_grad_norm=None", {"agent.max_grad_norm=None": "; type agent.max_grad_norm=null"}),
+    ("name=5", {"name=5": "; type \"name='5'\""}),
+    ("env.kwargs=a:1", {"env.kwargs=a:1": "; type '+env.kwargs={NAME: VALUE}'"}),
+    ("agent.lr=[1e-3,1e-4]", {"agent.lr=[0.001, 0.0001]": "; type -m agent.lr=0.001,0.0001"}),
+    ("num_threads=100000", {"num_threads=100000": "less than or equal to 1024"}),
     # contradictions
     (
         "memory.capacity=10",
@@ -62,6 +69,7 @@ VALUES = [
         f"{STEPS} env.num_envs=3 runner.total_steps=1000 runner.iteration_length=1000",
         {"runner.iteration_length=1000": "a multiple of env.num_envs=3"},
     ),
+    ("agent=c51 network.head.v_min=0 network.head.v_max=0", {"network.head.v_max=0": "network.head.v_min=0"}),
     ("env.num_envs=2", {"env.num_envs=2": "1 with runner=episodes"}),
     (
         f"{STEPS} env.num_envs=100 runner.batch_size=2 runner.learning_starts=2 memory.capacity=250",
@@ -117,6 +125,7 @@ VALUES = [
     ),
     ("agent.backup._target_=5", {"agent.backup._target_=5": "a class or a function"}),
     ("agent.backup=5", {"agent.backup=5": "agent/backup=OPTION"}),
+    ("agent.backup=double", {"agent.backup=double": "agent/backup=double"}),
     ("agent._partial_=false", {"agent._partial_=false": "true"}),
     ("+schedule._partial_=true", {"schedule._partial_=true": "false"}),
     ("+agent.optimizer._args_=[1]", {"agent.optimizer._args_=[1]": "no such key"}),
@@ -330,6 +339,7 @@ def test_folder_that_cannot_be_made(tmp_path):
         ["hydra.run.dir=file/run"],
         ["-m", "hydra.sweep.dir=file/runs"],
         ["hydra.run.dir=${nosuch}"],
+        ["hydra.run.dir=~/run"],
     ):
         result = run("train", *overrides, cwd=tmp_path)
         assert result.code == 1
@@ -499,6 +509,11 @@ RUN_MISTAKES = [
         },
     ),
     ("resume", "agent.max_grad_norm=1", {"agent.max_grad_norm: ": "1.0 here"}),
+    (
+        "resume",
+        "total_episodes=8",
+        {"total_episodes=8": "the run has no such key; type runner.total_episodes=8"},
+    ),
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
