@@ -39,7 +39,7 @@ class SearchSweeper(JobSweeper):
         self._sampler, self._pruner = sampler, pruner
 
     def run(self, overrides: list[Override], folder: Path) -> bool:
-        """Run all trials and rerun the best settings; return whether all trials and the rerun have ended."""
+        """Run all trials and rerun the best settings; return whether both have given a result."""
         from dqn.sweep.search.study import require_optuna, storing
 
         require_optuna()
