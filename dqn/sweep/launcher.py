@@ -54,7 +54,9 @@ class JobLauncher(Launcher, abc.ABC):
         from dqn.sweep.pool import log_failure, skip_finished  # import NumPy
 
         planner = self.planner(shared=set.intersection(*map(set, job_overrides)))
-        jobs = [planner.job(overrides, initial_job_idx + i) for i, overrides in enumerate(job_overrides)]
+        jobs = [SweepJob(overrides=list(overrides)) for overrides in job_overrides]
+        for number, job in enumerate(jobs, initial_job_idx):
+            planner.plan(job, number)
         log.info("jobs in %s: %d, %d at a time", planner.folder, len(jobs), self._n_jobs)
         for job in jobs:
             if job.state == "failed":

@@ -12,7 +12,7 @@ from dqn.config.overrides import first_value
 from dqn.config.preflight import resolved
 from dqn.errors import first_line
 from dqn.storage.folder import RunFolder, seeds_of
-from dqn.sweep.job import interrupted
+from dqn.sweep.job import SweepJob, interrupted
 from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.search.samplers import Pruner, SearchSampler
 from dqn.sweep.search.space import SearchSpace, space_of
@@ -81,7 +81,8 @@ class SearchSweeper(JobSweeper):
             if best is not None and self._fresh_seeds and not unfinished:
                 log.info("running the best settings on fresh seeds")
                 seeds = [f"seed={seeds_of(config).stop}", f"num_seeds={self._fresh_seeds}"]
-                fresh = planner.job([*space.overrides(best.params), *seeds], best.number)
+                fresh = SweepJob(overrides=[*space.overrides(best.params), *seeds])
+                planner.plan(fresh, best.number)
                 if fresh.state == "due":
                     self._launcher.run(iter([fresh]), 1)
         except KeyboardInterrupt:
