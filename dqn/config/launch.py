@@ -193,11 +193,14 @@ def record(folder: RunFolder, **values: Any) -> None:
 
 
 @contextmanager
-def interruption() -> Iterator[threading.Event]:
+def interruption(*, raises: bool = True) -> Iterator[threading.Event]:
     """Make SIGTERM (a scheduler's request to stop) stop the run as Ctrl-C does; yield an event that both set.
 
     An exception in a signal handler is lost if the interpreter is inside a callback, such as that of a fork;
     the event then stops the run at its next step.
+
+    Args:
+        raises: whether the first signal raises KeyboardInterrupt too, as each later one does.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -205,8 +208,10 @@ def interruption() -> Iterator[threading.Event]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        again = stop.is_set()
         stop.set()
-        raise KeyboardInterrupt
+        if raises or again:
+            raise KeyboardInterrupt
 
     numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in numbers}
