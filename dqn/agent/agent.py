@@ -15,8 +15,10 @@ from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import MakeNetwork, QNetwork
+from dqn.process import float32_by_default
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
+from dqn.storage.tensor_file import nodes
 from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Agent:
         device: where the networks compute.
     """
 
+    @float32_by_default()
     def __init__(
         self,
         *,
@@ -100,15 +103,17 @@ class Agent:
             described=description([type(self), *networks, self.backup, self.max_grad_norm]),
         )
 
+    @float32_by_default()
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
-        try:
-            priority, report = self._gradient(sample.batch, sample.weight)
-        except CannotCompile as error:  # at the first update
-            if not self._may_fall_back:
-                raise
-            self._fall_back(error.problem)
-            priority, report = self._gradient(sample.batch, sample.weight)
+        with torch.enable_grad():
+            try:
+                priority, report = self._gradient(sample.batch, sample.weight)
+            except CannotCompile as error:  # at the first update
+                if not self._may_fall_back:
+                    raise
+                self._fall_back(error.problem)
+                priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
         self.optimizer.step()  # its parameter's .grad is the buffer that _gradient filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
@@ -155,12 +160,25 @@ class Agent:
         }
 
     def load_state_dict(self, state: State) -> None:
+        if not isinstance(state["compiles"], bool):
+            raise ValueError(f"compiles is {state['compiles']!r}")
         self._set_compiles(state["compiles"])
         self._may_fall_back = False  # or the rest of the run would round differently
         copy_leaves(self.target, state["target"])
+        self._check_optimizer(state["optimizer"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.actor.load_state_dict(state["actor"])
         self.learning_rng.load_state_dict(state["learning_rng"])
+
+    def _check_optimizer(self, state: State) -> None:
+        """Raise ValueError unless a state has the settings of this optimizer and tensors that fit."""
+        settings = [
+            [{**group, "lr": None} for group in each.get("param_groups", ())]
+            for each in (state, self.optimizer.state_dict())
+        ]
+        shapes = {tuple(node.shape) for node in nodes(state) if isinstance(node, Tensor)}
+        if settings[0] != settings[1] or not shapes <= {(), (1,), tuple(self._parameters.value.shape)}:
+            raise ValueError("the optimizer has other settings or parameters")
 
 
 def action_values(network: QNetwork, rng: LearningRng) -> ActionValues:

@@ -8,6 +8,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from dqn.state import check_formats
 from dqn.types import Positive
 
 Decay = Annotated[float, Ge(0), Lt(1)]
@@ -138,4 +139,5 @@ def copy_tensors(mine: dict[str, list[Tensor]], stored: dict[str, Any]) -> None:
     """Copy the tensors of a stored state into those of the same state of an optimizer."""
     for name, tensors in mine.items():
         for tensor, value in zip(tensors, stored[name], strict=True):
+            check_formats({name: value}, {name: tensor})
             tensor.copy_(value)

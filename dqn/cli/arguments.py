@@ -32,6 +32,9 @@ def run_arguments(
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help=options)
     trust = "a package that the run may import, such as your own"
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)
+    if name == "resume":
+        restart = "start the run again from the beginning; its checkpoint, metrics and result are replaced"
+        parser.add_argument("--restart", action="store_true", help=restart)
     return parser.parse_intermixed_args()
 
 

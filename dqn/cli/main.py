@@ -135,7 +135,7 @@ def resume() -> None:
         folder = RunFolder(arguments.run)
         config = load_config(folder, arguments.trust)
         replace_values(config, options)
-        launch(preflight(config, folder, arguments.options))
+        launch(preflight(config, folder, arguments.options), restart=arguments.restart)
         print_summary(folder)
 
 
@@ -152,9 +152,15 @@ def evaluate() -> None:
         from dqn.cli.evaluate import evaluate_run
         from dqn.cli.options import EvaluateOptions, read_options
 
-        evaluation = evaluate_run(arguments.run, read_options(EvaluateOptions, options), arguments.trust)
+        given = read_options(EvaluateOptions, options)
+        can_write = os.access(arguments.run, os.W_OK | os.X_OK)
+        if arguments.run.is_dir() and not can_write:
+            log = logging.getLogger(__name__)
+            log.warning("warning: %s cannot be written: the results are only printed", arguments.run)
+        evaluation = evaluate_run(arguments.run, given, arguments.trust)
         print(evaluation.pop("text"))
-        RunFolder(arguments.run).write_evaluation(evaluation)
+        if can_write:
+            RunFolder(arguments.run).write_evaluation(evaluation)
 
 
 def export() -> None:

@@ -76,13 +76,13 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, whi
     Raises:
         UserError: the run lacks this seed or policy, or its checkpoint is missing, damaged or another run's.
     """
-    first, count = config["seed"], config["num_seeds"]
-    seed = first if seed is None else seed
-    if isinstance(seed, bool) or seed not in seeds_of(config):
-        seeds = f"the seed {first}" if count == 1 else f"the seeds {first} to {first + count - 1}"
-        raise UserError(f"seed={seed!r}: the run has {seeds}")
+    seeds = seeds_of(config)
+    seed = seeds[0] if seed is None else seed
+    if isinstance(seed, bool) or seed not in seeds:
+        known = f"the seed {seeds[0]}" if len(seeds) == 1 else f"the seeds {seeds[0]} to {seeds[-1]}"
+        raise UserError(f"seed={seed!r}: the run has {known}")
     factory = env_factory(config["env"])
     policy = build_policy(config, spec=factory.spec, seeds=[seed])
-    rows = slice(seed - first, seed - first + 1)
-    (iteration,), selected = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
+    rows = slice(seed - seeds[0], seed - seeds[0] + 1)
+    (iteration,), selected = load_policies(policy, Checkpoint(folder.path), which, seeds=seeds, rows=rows)
     return GreedyPolicy(policy=policy, factory=factory, seed=seed, iteration=iteration, selected=selected)

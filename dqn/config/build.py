@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from annotated_types import Predicate
+from annotated_types import Le, Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.network.protocols import MakeNetwork
-from dqn.process import configure_process
+from dqn.process import allow_open_files, configure_process
 from dqn.runner import Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
@@ -42,7 +43,7 @@ class RunConfig:
     seed: NonNegativeInt
     num_seeds: PositiveInt
     device: Literal["auto", "cpu", "cuda"]
-    num_threads: PositiveInt
+    num_threads: Annotated[PositiveInt, Le(1024)]
     env: MakeEnvironments
     network: MakeNetwork
     memory: MakeMemory
@@ -52,7 +53,11 @@ class RunConfig:
 
 
 def build(config: Config, folder: RunFolder) -> Runner:
-    """Return the runner of a checked configuration, which writes into `folder`."""
+    """Return the runner of a checked configuration, which writes into `folder` once it runs.
+
+    Raises:
+        UserError: the checkpoint in the folder is damaged or belongs to another run.
+    """
     parts = {
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
@@ -60,6 +65,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
     }
     run = RunConfig(**parts, env=make_environments(config["env"]))
     configure_process(run.num_threads)
+    allow_open_files(open_files(config))
     seeds, clock = seeds_of(config), run.runner
     environments = run.env(seeds=seeds, role="environment", training=True)
     common: Config = {
@@ -78,7 +84,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
             epsilon=clock.eval_epsilon,
             role="periodic evaluation",
         )
-    return Runner(
+    runner = Runner(
         clock=clock,
         env=environments,
         agent=learner,
@@ -92,6 +98,8 @@ def build(config: Config, folder: RunFolder) -> Runner:
         bar=make_bar(clock),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
+    runner.restore()
+    return runner
 
 
 def make_camera(config: Config) -> Camera:

@@ -1,6 +1,7 @@
 """Train one run in its folder: start or continue it, and record its state in status.json."""
 
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -19,33 +20,47 @@ from dqn.storage.provenance import environment, git_revision
 
 log = logging.getLogger(__name__)
 
+NO_MEMORY = re.compile("(can't|cannot|not enough) (allocate )?memory|out of memory", re.IGNORECASE)
+"""In the text of torch's RuntimeError."""
 
-def launch(run: CheckedRun) -> float:
+
+def launch(run: CheckedRun, *, restart: bool = False) -> float:
     """Train a run to its end and return its result.
 
+    Args:
+        run: is continued if its folder has a checkpoint.
+        restart: discard the checkpoint first.
+
     Raises:
-        UserError: the folder belongs to another run or is in use, or the run failed, as its status records.
+        UserError: the folder belongs to another run, is in use or damaged, which changes nothing in it; or
+            the run failed, as its status records.
     """
     config, folder = run.config, run.folder
     with folder.locked():
-        if finished(config, folder):
+        if not restart and finished(config, folder):
             return folder.result()
-        if folder.config_file.exists():
-            refuse_differences(config, folder)
-            from dqn.storage.checkpoint import Checkpoint
-
-            Checkpoint(folder.path).verify()
-        else:
+        is_new = not folder.config_file.exists()
+        if is_new:
             refuse_foreign_files(folder)
+        else:
+            refuse_differences(config, folder)
         with status_of(folder, config), interruption() as stop:
-            adopt(config, folder, run.overrides)
-            for warning in run.warnings:
-                log.warning("warning: %s", warning)
-            log.info("run folder: %s", folder.path)
             from dqn.config.build import build
             from dqn.runner.progress import status
 
-            runner = build(config, folder)
+            if is_new:
+                adopt(config, folder, run.overrides)
+                runner = build(config, folder)
+            else:
+                if restart:
+                    discard_checkpoint(folder)
+                else:
+                    refuse_missing_checkpoint(config, folder)
+                runner = build(config, folder)
+                adopt(config, folder, run.overrides)
+            for warning in run.warnings:
+                log.warning("warning: %s", warning)
+            log.info("run folder: %s", folder.path)
             runner.stop = stop
             result = runner.run()
             folder.update_status(
@@ -56,6 +71,32 @@ def launch(run: CheckedRun) -> float:
                 progress=status(runner),
             )
         return result
+
+
+def discard_checkpoint(folder: RunFolder) -> None:
+    """Let the run start again from the beginning; after a crash, it continues or asks to be restarted."""
+    from dqn.storage.checkpoint import Checkpoint
+
+    Checkpoint(folder.path).remove()
+    if folder.stored_status():
+        folder.update_status(state="interrupted", progress=None)
+
+
+def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None:
+    """Raise UserError if the run's checkpoint is gone: starting again would replace its metrics and result.
+
+    A run that has not finished its first iteration has no checkpoint.
+    """
+    from dqn.storage.checkpoint import Checkpoint
+
+    status = folder.stored_status()
+    progress = status.get("progress")
+    metrics = (path.stat().st_size for path in folder.path.glob("seed=*/metrics.jsonl"))
+    has_saved = progress["iteration"] > 0 if progress else not status and any(metrics)
+    if has_saved and not Checkpoint(folder.path).exists():
+        again = f"{command('resume')} {shlex.quote(str(folder.path))} --restart{trusting(config)}"
+        problem = "its checkpoint is missing; to start again and replace its metrics and its result"
+        raise UserError(f"{folder.path}: {problem}: {again}")
 
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
@@ -119,23 +160,32 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
             path = shlex.quote(str(folder.path))
             log.info("interrupted; continue with: %s %s%s", command("resume"), path, trusting(config))
         raise
-    except UserError as error:
-        record(folder, state="failed", error=str(error))
-        raise
-    except OSError as error:
-        record(folder, state="failed", error=str(error))
-        raise UserError(f"{folder.path}: {error}; the last checkpoint is kept") from None
-    except MemoryError as error:
-        record(folder, state="failed", error=f"out of memory: {error}")
-        advice = "a smaller memory.capacity, num_seeds or network may help"
-        raise UserError(f"{folder.path}: out of memory ({error}); {advice}") from None
-    except BaseException as error:
-        record(folder, state="failed", error=f"{type(error).__name__}: {error}")
-        raise
+    except Exception as error:
+        problem = problem_of(error, folder)
+        record(folder, state="failed", error=str(problem or f"{type(error).__name__}: {error}"))
+        if problem is None or problem is error:
+            raise
+        raise problem from None
+
+
+def problem_of(error: Exception, folder: RunFolder) -> UserError | None:
+    """Return what a user can fix about an error that ended a run; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        advice = "a smaller memory.capacity, num_seeds, runner.batch_size or network may help"
+        return UserError(f"{folder.path}: out of memory ({one_line(error)}); {advice}")
+    return (
+        UserError(f"{folder.path}: {error}; the last checkpoint is kept")
+        if isinstance(error, OSError)
+        else None
+    )
 
 
 def record(folder: RunFolder, **values: Any) -> None:
-    """Update the status; if it cannot be written, log that, so that the error that stops the run stays."""
+    """Update the status of an active run; if it cannot be written, log that: the first error counts."""
+    if not folder.is_active:
+        return
     try:
         folder.update_status(**values)
     except OSError as error:

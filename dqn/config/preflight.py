@@ -17,10 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 from dqn.config.commands import command
 from dqn.config.compose import COMPOSING, compose, mistakes
 from dqn.config.overrides import typed
-from dqn.config.trust import refuse_older
+from dqn.config.trust import refuse_others
 from dqn.errors import UserError, first_line, format_value, one_line
 from dqn.storage.flatten import leaves, settings
 from dqn.storage.folder import RunFolder
+from dqn.storage.reader import read_file
 
 Config = dict[str, Any]
 TOTALS = ("runner.total_steps", "runner.total_episodes")
@@ -71,10 +72,10 @@ def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> Checke
 
     report = check(config)
     report.raise_if_any()
-    if folder.in_use():
-        raise UserError(f"{folder.path}: in use by another process")
     if folder.config_file.exists():
         refuse_differences(config, folder)
+    if folder.in_use():
+        raise UserError(f"{folder.path}: in use by another process")
     return CheckedRun(config=config, folder=folder, overrides=overrides, warnings=report.warnings)
 
 
@@ -126,13 +127,13 @@ def folder_of(config: DictConfig, key: str) -> Path:
 
 def refuse_differences(config: Config, folder: RunFolder) -> None:
     """Raise UserError unless the run in the folder can continue with `config`."""
-    refuse_older(folder)
+    refuse_others(folder)
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
     changed = [key for key in sorted(old.keys() | new.keys()) if not may_change(key, old, new)]
     if changed:
         allowed = "a larger total, other evaluations, histograms or videos, env.vectorization and num_threads"
         problem = f"another run's configuration; a resumed run may have {allowed}"
-        lines = [f"{key}: {one_line(old.get(key))} there, {new.get(key)} here" for key in changed]
+        lines = [f"{one_line(key)}: {one_line(old.get(key))} there, {new.get(key)} here" for key in changed]
         raise UserError("\n  ".join([f"{folder.path}: {problem}:", *lines, from_scratch(config, folder)]))
 
 
@@ -152,7 +153,8 @@ def from_scratch(config: Config, folder: RunFolder) -> str:
         f"for a new run from scratch repeat the overrides in {path} with these and another hydra.run.dir"
     )
     try:
-        words = [word for word in yaml.safe_load(path.read_text()) if not re.match(r"[+~]*hydra\b", word)]
+        recorded = yaml.safe_load(read_file(folder.path, ".hydra/overrides.yaml"))
+        words = [word for word in recorded if not re.match(r"[+~]*hydra\b", word)]
         old = dict(settings(folder.read_config()))
         words += [f"{key}={format_value(new)}" for key, new in settings(config) if new != old.get(key)]
         same = resolved(compose(words).config) == config  # what is recorded could be anything

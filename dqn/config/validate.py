@@ -10,12 +10,13 @@ from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.preflight import TOTALS
+from dqn.config.resources import shortages
 from dqn.config.schema import PART_LISTS, Problem, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
-from dqn.types import ObsSpec
+from dqn.types import EnvSpec, ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers|scale_bytes)\b")
 """The keys that make a single environment."""
@@ -53,6 +54,7 @@ class Contradictions:
     def __init__(self, config: Config, problems: list[Problem]) -> None:
         self.config, self.problems = config, problems
         self.warnings: list[str] = []
+        self.spec: EnvSpec | None = None
         self._wrong = {problem.key for problem in problems}
         self._nodes = {key: node for key, _, node in entries(config)}
 
@@ -74,6 +76,11 @@ class Contradictions:
             checks += [self.device, self.compiler, self.optimizer, self.video]
         for check_one in checks:
             check_one()
+        if self.spec is not None and not self._wrong:
+            self.problems += [
+                Problem(key, self.get(key), should)
+                for key, should in shortages(self.config, self.spec, learns=learns)
+            ]
 
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
@@ -83,6 +90,7 @@ class Contradictions:
         except WrongValue as error:
             self.add(error.key, error.should)
             return
+        self.spec = spec
         self.observations(spec.obs)
         for key in PART_LISTS:
             for i, node in enumerate(self.get(key)):

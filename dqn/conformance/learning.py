@@ -92,7 +92,7 @@ def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> R
 
 def train(runner: Runner, scale: float, optimal: Floats) -> Floats:
     """Train until the averaged action values [states, actions] are right, or to the end; return them."""
-    runner.restore()
+    runner.open()
     spec = runner.env.spec.obs
     patterns = Chain(spec.shape if len(spec.shape) > 1 else None).patterns[None].astype(spec.dtype)
     values: list[Floats] = []

@@ -70,6 +70,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self._steps += 1
+        reward: Any
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
         except BaseException as error:

@@ -49,7 +49,8 @@ class EnvFactory:
 
         The guard replaces Gymnasium's check that `reset` came before `step`.
         """
-        layer = guard = Guard(self.make_wrapped(training=training), id=self.id)
+        guard = Guard(self.make_wrapped(training=training), id=self.id)
+        layer: gymnasium.Wrapper[Any, Any, Any, Any] = guard
         while isinstance(layer.env, gymnasium.Wrapper):
             if type(layer.env) is OrderEnforcing:
                 layer.env = layer.env.env
@@ -204,7 +205,8 @@ def encoder(space: spaces.Space[Any], *, scale_bytes: bool) -> tuple[Callable[[A
     they are all of it, they are stored as bytes, and the network divides them.
     """
     if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
-        flatten, flat = partial(spaces.flatten, space), spaces.flatten_space(space)
+        flatten: Callable[[Any], Any] = partial(spaces.flatten, space)
+        flat: Any = spaces.flatten_space(space)  # a Box
         factor = byte_factor(space)
         if not scale_bytes or (factor == factor[:1]).all():
             return flatten, flat

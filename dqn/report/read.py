@@ -141,7 +141,7 @@ def read_seed(number: int, blocks: Iterable[Block], notes: list[str]) -> Seed:
     end = (0.0, 0.0)
     damaged, torn = 0, False
     for block in blocks:
-        damaged, torn = damaged + block.damaged, block.torn
+        damaged, torn = damaged + torn + block.damaged, block.torn
         for line in block.lines:
             for tag, series in points.items():
                 if tag in line and "step" in line and "episode" in line:

@@ -96,10 +96,25 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
 
+    def checkpoint_format(self) -> int | None:
+        """Return the format of the checkpoint; None if there is none that can be read."""
+        try:
+            content = read_file(self.path, "checkpoint/manifest.json")
+            from dqn.storage.schema import Format, parsed  # imports pydantic
+
+            return parsed(Format, content)["format"]
+        except (OSError, ValueError):
+            return None
+
     def result(self) -> float:
         """Return the result of a finished run; NaN if it has none that is finite."""
         result = self.stored_status().get("result")
         return math.nan if result is None else result
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether this process has started to work on the run."""
+        return self._cpu_start is not None
 
     def count_cpu(self) -> None:
         """Record CPU seconds in the status from now on, added to those it already records."""
@@ -127,7 +142,8 @@ class RunFolder:
         try:
             write_json(self.path / "evaluation.json", evaluation)
         except OSError as error:
-            raise UserError(f"{self.path}: evaluation.json cannot be written ({error})") from None
+            problem = f"evaluation.json cannot be written ({error}); the results above are complete"
+            raise UserError(f"{self.path}: {problem}") from None
 
     def read_config(self) -> State:
         """Return the recorded configuration as plain data, without following tags, aliases or interpolations.

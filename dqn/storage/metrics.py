@@ -29,7 +29,7 @@ class Block(NamedTuple):
     damaged: int
     """Number of lines that were left out because they are not JSON objects of finite numbers."""
     torn: bool
-    """Whether the file ends within a line, because the run was killed or is writing it; not in `damaged`."""
+    """Whether the block ends within a line; not in `damaged`, because a run may be writing the last block."""
 
 
 def metrics_file(seed: int) -> str:

@@ -25,7 +25,10 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Returns = Annotated[list[Finite | None], Len(1)]
 """Returns of episodes; None stands for one that is not finite."""
 
-STRICT = ConfigDict(strict=True)
+FORMAT = 4
+"""Version of the content of checkpoints; those of other versions are refused."""
+
+STRICT = ConfigDict(strict=True, extra="forbid")
 OPEN = ConfigDict(strict=True, extra="allow")
 """Keeps fields that this version does not know."""
 
@@ -173,5 +176,5 @@ def validated(validate: Callable[[], Any]) -> Any:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
-        should = problem["msg"].removeprefix("Input ")
+        should = problem["msg"].removeprefix("Input ").removeprefix("String ")
         raise ValueError(one_line(f"{where} {should}" if where else should)) from None

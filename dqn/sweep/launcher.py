@@ -166,18 +166,10 @@ class Ray(JobLauncher):
 def run_settings(
     settings: Sequence[Sequence[str]], folder: Path, *, common: Sequence[str], n_jobs: int
 ) -> list[SweepJob]:
-    """Train each setting in a separate process and run folder below `folder`; return the jobs.
+    """Train each setting, the overrides of a run, as a job in `folder`, and return the jobs.
 
-    Interrupted runs are resumed, finished ones are skipped, and a job that fails stops no other.
-
-    Args:
-        settings: the overrides of each run.
-        folder: folder of the sweep.
-        common: overrides of every run; the names of the run folders leave them out.
-        n_jobs: number of jobs at a time.
-
-    Raises:
-        KeyboardInterrupt: the user interrupted the jobs; the same call resumes them.
+    `common` are overrides of all runs. The same call continues interrupted runs; Ctrl-C raises
+    KeyboardInterrupt.
     """
     master = compose([f"hydra.sweep.dir={folder}", *common], multirun=True)
     launcher = Processes(n_jobs=n_jobs)

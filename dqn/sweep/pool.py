@@ -144,8 +144,9 @@ class Pool:
         if result.code == IN_USE:
             self._wait(job)
         elif finished(job.config, job.run_folder):  # for any exit code: its last output may have failed
-            job.succeed("finished", job.run_folder.result())
-            log.info("finished  %s: %.2f after %.0f s", job.name, job.return_value, job.seconds)
+            value = job.run_folder.result()
+            job.succeed("finished", value)
+            log.info("finished  %s: %.2f after %.0f s", job.name, value, job.seconds)
         elif active.stop_reason:
             job.fail(active.stop_reason, "pruned")
             log.info("pruned    %s: %s", job.name, job.reason)
@@ -187,8 +188,9 @@ def skip_finished(job: SweepJob) -> bool:
     """Mark a job as skipped if its run has finished already; return whether it has."""
     if not finished(job.config, job.run_folder):
         return False
-    job.succeed("skipped", job.run_folder.result())
-    log.info("skipped   %s: already finished, result %.2f", job.name, job.return_value)
+    result = job.run_folder.result()
+    job.succeed("skipped", result)
+    log.info("skipped   %s: already finished, result %.2f", job.name, result)
     return True
 
 

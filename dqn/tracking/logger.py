@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from dqn.state import assign
 from dqn.stats import interquartile_mean
 from dqn.storage.durable_files import sync_folder
+from dqn.storage.schema import LoggerState, LogState
 from dqn.tracking import tensorboard as board
-from dqn.tracking.tensorboard import Events, cut
+from dqn.tracking.tensorboard import Events, check_size, cut
 from dqn.types import Array, Episode, Position, Update
 
 State = dict[str, Any]
@@ -66,7 +68,7 @@ class SeedLog:
         self._metrics.flush()
         self.events.flush()
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> LogState:
         """Write everything, make it durable and return the state from which `__init__` can continue."""
         self.flush()
         os.fsync(self._metrics.fileno())
@@ -98,7 +100,20 @@ class Logger:
         self._spread: dict[str, list[float]] = {}
         """Values of all seeds in this iteration, by tag."""
 
-    def open(self, at: Sequence[Position], states: Sequence[State] | None) -> None:
+    def check(self, states: Sequence[LogState]) -> None:
+        """Check the states that `files` returned at the last checkpoint.
+
+        Raises:
+            UserError: a file lacks metrics that were in it.
+            ValueError: the states are those of other seeds.
+        """
+        several = len(self.seeds) > 1
+        if len(states) != len(self.seeds) + several:
+            raise ValueError(f"{len(states)} states of files for {len(self.seeds)} seeds")
+        for seed, state in zip(self.seeds, states, strict=not several):
+            check_size(self.folder / f"seed={seed}" / "metrics.jsonl", state["metrics"])
+
+    def open(self, at: Sequence[Position], states: Sequence[LogState] | None) -> None:
         """Open the files of all seeds.
 
         Args:
@@ -109,7 +124,7 @@ class Logger:
         several = len(self.seeds) > 1
         group = "/".join(self.folder.absolute().parts[-2:])
         for k, seed in enumerate(self.seeds):
-            state = states[k] | {"step": at[k].step} if states else {}
+            state: State = {**states[k], "step": at[k].step} if states else {}
             header = [board.hparams(self._config, group), *([] if several else about)]
             self._logs.append(SeedLog(self.folder / f"seed={seed}", state, header))
         if several:
@@ -168,7 +183,7 @@ class Logger:
             events.flush()
         self._flushed = time.monotonic()
 
-    def files(self) -> list[State]:
+    def files(self) -> list[LogState]:
         """Make all files durable and return their states, for `open`."""
         self._flush()
         return [file.state_dict() for file in self._open_files()]
@@ -181,12 +196,12 @@ class Logger:
     def _open_files(self) -> list[SeedLog | Events]:
         return [*self._logs, *self._together]
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> LoggerState:
         return {"sums": self._sums.tolist(), "counts": self._counts.tolist()}
 
-    def load_state_dict(self, state: State) -> None:
-        self._sums[:] = state["sums"]
-        self._counts[:] = state["counts"]
+    def load_state_dict(self, state: LoggerState) -> None:
+        assign(self._sums, state["sums"])
+        assign(self._counts, state["counts"])
 
 
 def mean_step(at: Sequence[Position]) -> int:

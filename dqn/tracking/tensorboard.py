@@ -87,9 +87,14 @@ def cut(path: Path, size: int) -> None:
     Raises:
         UserError: the file has fewer bytes.
     """
-    if path.stat().st_size < size:
-        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
+    check_size(path, size)
     os.truncate(path, size)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise UserError if a file has fewer than `size` bytes."""
+    if not path.exists() or path.stat().st_size < size:
+        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
 
 
 def hparams(config: dict[str, Any], group: str) -> Summary.Value:

@@ -15,7 +15,6 @@ from helpers import config_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 from searches import RANGE, Cheap, Slow, record, search, write_returns
 
@@ -26,9 +25,10 @@ from dqn.storage.folder import RunFolder, seeds_of
 from dqn.storage.metrics import final_scores
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
+from dqn.sweep.search.outcome import write_record
 from dqn.sweep.search.samplers import GridSampler, RandomSampler, SearchSampler, TpeSampler
 from dqn.sweep.search.space import space_of, text, to_distribution, values_of
-from dqn.sweep.search.study import Trials, open_study, periodic_returns, reason_of
+from dqn.sweep.search.study import open_study, periodic_returns, reason_of, storing, trial_jobs, trials_left
 
 GRAMMAR = [
     ("interval(0, 1)", FloatDistribution(0.0, 1.0)),
@@ -196,9 +196,8 @@ def propose(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, 
     space = space_of(OverridesParser.create().parse_overrides(ranges))
     folder.mkdir(exist_ok=True)
     study = open_study(folder, space, {})
-    trials = Trials(study=study, space=space, sampler=sampler, planner=Planner(), most=most)
     found, running = [], []
-    jobs = trials.jobs()
+    jobs = trial_jobs(study, space=space, sampler=sampler, planner=Planner(), most=most)
     while (job := next(jobs, None)) or running:
         if job:
             found.append(tuple(float(text.partition("=")[2]) for text in job.overrides))
@@ -225,9 +224,9 @@ def test_trials_left_by_kills(state, tmp_path):
             user_attrs={"verdict": "too low"} if one is values[0] else {},
         )
         study.add_trial(trial)
-    trials = Trials(study=study, space=space, sampler=RandomSampler(seed=0), planner=Planner(), most=3)
-    assert trials.left() == 3
-    jobs = list(trials.jobs())
+    assert trials_left(study, 3) == 3
+    sampler = RandomSampler(seed=0)
+    jobs = list(trial_jobs(study, space=space, sampler=sampler, planner=Planner(), most=3))
     assert [job.name for job in jobs] == ["trial 1", "trial 2"]
     assert jobs[0].overrides == space.overrides(values[1])
     assert [job.reported for job in jobs] == [int(state == "RUNNING"), 0]
@@ -330,39 +329,24 @@ def test_a_trial_whose_job_was_asked_to_stop(jobs, tmp_path):
     """It is continued by the same command, and the rerun waits for it."""
     cheap = jobs(lambda config: None if len(cheap.started) == 1 else 7.0)
     cheap.signal = signal.SIGTERM
-    overrides = [RANGE, "hydra.sweeper.n_trials=2", "hydra.sweeper.fresh_seeds=1"]
+    overrides = [RANGE, "hydra.sweeper.n_trials=1", "hydra.sweeper.fresh_seeds=1"]
     result = search(*overrides)
-    assert (result.code, len(cheap.started)) == (1, 2)
-    assert "interrupted: 1 finished, 1 interrupted; run the same command to continue: " in result.text
-    assert [trial["state"] for trial in record(tmp_path / "runs")["trials"]] == ["running", "complete"]
+    assert (result.code, len(cheap.started)) == (1, 1)
+    assert "interrupted: 1 interrupted; run the same command to continue: " in result.text
+    assert [trial["state"] for trial in record(tmp_path / "runs")["trials"]] == ["running"]
     assert search(*overrides).code == 0
-    assert cheap.started[2] == cheap.started[0]
-    assert len(cheap.started) == 4
-    assert [trial["state"] for trial in record(tmp_path / "runs")["trials"]] == ["complete"] * 2
+    assert cheap.started[1] == cheap.started[0]
+    assert len(cheap.started) == 3
+    assert [trial["state"] for trial in record(tmp_path / "runs")["trials"]] == ["complete"]
 
 
-def test_a_study_that_cannot_be_written(jobs, monkeypatch):
-    jobs(hill)
-
-    def tell(*args, **kwargs):
+def test_files_that_cannot_be_written(tmp_path):
+    (tmp_path / "search.json").mkdir()
+    with pytest.raises(UserError, match=r"search.json: cannot be written \(.*\); all trials are kept in"):
+        write_record(tmp_path, {})
+    message = r"search.db: cannot be read or written \(database or disk is full\); the runs and the trials"
+    with pytest.raises(UserError, match=message), storing(tmp_path):
         raise StorageInternalError("commit") from OSError("database or disk is full\n[SQL: INSERT]")
-
-    monkeypatch.setattr(Study, "tell", tell)
-    result = search(RANGE, "hydra.sweeper.n_trials=1")
-    assert result.code == 1
-    assert "runs/search.db: cannot be read or written (database or disk is full); the runs" in result.text
-
-
-def test_a_record_that_cannot_be_written(jobs, tmp_path):
-    """The outcome is logged nevertheless."""
-    jobs(hill)
-    (tmp_path / "runs" / "search.json").mkdir(parents=True)
-    result = search(RANGE, "hydra.sweeper.n_trials=1", "hydra.sweeper.fresh_seeds=0")
-    assert result.code == 1
-    assert "best of 1 trials, trial 0: agent.lr=" in result.text
-    assert re.search(
-        r"^runs/search.json: cannot be written \(.*\); all trials are kept in search.db;", result.text, re.M
-    )
 
 
 def test_no_trial_finishes(jobs, tmp_path):

@@ -3,7 +3,6 @@
 import re
 import signal
 import sys
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +10,7 @@ from commands import call, tree
 from helpers import TINY_STEPS, config_of
 from hydra.core.utils import JobStatus
 from hydra.errors import CompactHydraException
+from omegaconf import OmegaConf
 
 import dqn
 from dqn.config.paths import CONF
@@ -20,6 +20,7 @@ from dqn.sweep import process, sweeper
 from dqn.sweep.job import JobResult, SweepJob, table
 from dqn.sweep.planner import MAX_BYTES, digest_of, folders_by_digest, readable, shortened
 from dqn.sweep.pool import ActiveJob, Pool, last_line
+from dqn.sweep.sweeper import GridSweeper
 
 RECIPE = """
 # @package _global_
@@ -52,10 +53,13 @@ def test_names(overrides, name):
     assert readable(overrides, {"num_seeds=8", "+experiment=a"}) == name
 
 
-def test_the_last_override_of_a_key_counts():
-    grid = sweeper.GridSweeper(params={"a": 1, "b": "1,2"}, report=False)
+def test_the_last_override_of_a_key_counts(tmp_path):
+    grid, got = GridSweeper(params={"a": 1, "b": "1,2"}, report=False), []
     grid._context = SimpleNamespace(config_loader=None)
-    assert [one.input_line for one in grid.overrides(["a=1", "a=1,2", "b=3"])] == ["a=1,2", "b=3"]
+    grid._config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    grid._launcher = SimpleNamespace(launch=lambda overrides, initial_job_idx: got.append(overrides) or [])
+    grid.sweep(["a=1", "a=1,2", "b=3"])
+    assert got == [[["a=1", "b=3"], ["a=2", "b=3"]]]
 
 
 def test_names_are_short(tmp_path):
@@ -131,10 +135,10 @@ def test_one_configuration_written_in_two_ways():
 
 def test_failures_and_jobs_for_sweepers(monkeypatch):
     got = []
-    monkeypatch.setattr(sweeper, "end", lambda jobs, folder, report: got.extend(jobs))
+    monkeypatch.setattr(GridSweeper, "log_results", lambda self, jobs, folder: got.extend(jobs))
     nan = ["env.module=parts", "env.id=Explosive-v0,CartPole-v1", "agent.lr=-1,1e-3"]
     result = call("train", *SWEEP, *nan, "network.head.huber_delta=null", "env.reward_scale=1.0")
-    assert result.code == 0
+    assert result.code == 1
     jobs = {job.name.partition("_")[0]: job for job in got}
     assert {name: (job.state, job.status) for name, job in jobs.items()} == {
         "id=Explosive-v0,lr=-1": ("failed", JobStatus.FAILED),
@@ -153,7 +157,7 @@ def test_failures_and_jobs_for_sweepers(monkeypatch):
     assert "hydra" not in good.cfg
 
 
-def test_table_and_exit_code(tmp_path):
+def test_table_and_success(tmp_path):
     done, bad, old = SweepJob(name="a"), SweepJob(name="b"), SweepJob(name="c", folder=RunFolder(tmp_path))
     done.succeed("finished", 12.345)
     bad.fail("2 mistakes:\n  one\n  two")
@@ -165,9 +169,10 @@ def test_table_and_exit_code(tmp_path):
     assert lines[2].endswith("b: 2 mistakes: one; two")
     assert lines[3].endswith("c: last line; log: log.txt")
     assert lines[5] == "1 finished, 2 failed, 1 not started"
-    for jobs, code in (([done], None), ([done, bad], 1)):
-        with pytest.raises(SystemExit) if code else nullcontext():
-            sweeper.end(jobs, tmp_path, report=False)
+    for jobs in ([done], [done, bad]):
+        grid = GridSweeper(params=None, report=False)
+        grid._launcher = SimpleNamespace(launch=lambda overrides, initial_job_idx, jobs=jobs: jobs)
+        assert grid.run([], tmp_path) == (jobs == [done])
 
 
 FINISHED = {"state": "finished", "result": 7.0}

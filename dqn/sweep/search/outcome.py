@@ -53,7 +53,7 @@ def record_of(study: "Study", config: State, best: "FrozenTrial | None", fresh: 
 
 
 def write_record(folder: Path, record: State) -> None:
-    """Write search.json.
+    """Write search.json; log its path and the command that shows the study.
 
     Raises:
         UserError: the file cannot be written.
@@ -65,6 +65,7 @@ def write_record(folder: Path, record: State) -> None:
         kept = f"all trials are kept in {STUDY_FILE}; run the same command to write {RECORD_FILE}"
         raise UserError(f"{file}: cannot be written ({error}); {kept}") from None
     log.info("  %s", file)
+    log.info("  %s", dashboard(folder))
 
 
 def trial_record(trial: "FrozenTrial") -> State:

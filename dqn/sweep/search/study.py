@@ -28,9 +28,9 @@ NAME = "search"
 STUDY_FILE = "search.db"
 ABOUT = "about"
 """Attribute of the study: the searched ranges and all other values, which must not change."""
-FOLDER, STOP_REASON, REASON, SECONDS = "folder", "verdict", "reason", "seconds"
-"""Attributes of a trial: its run folder, why to stop it early, why it failed, and its duration. Existing
-searches have these names in their files."""
+FOLDER, STOP_REASON, REASON = "folder", "verdict", "reason"
+"""Attributes of a trial: its run folder, why to stop it early, and why it failed; the names are
+in the files of existing searches."""
 ITERATION_END = "time/steps_per_second"
 """Key that only the last line of an iteration in metrics.jsonl has."""
 
@@ -109,7 +109,6 @@ class TrialJob(SweepJob):
             self.fail(f"its result is {result}")
             return
         super().succeed(state, result)
-        self._store_seconds()
         self.study.tell(self.trial, result)
 
     def fail(self, reason: str, state: str = "failed") -> None:
@@ -118,14 +117,9 @@ class TrialJob(SweepJob):
         super().fail(reason, state)
         if state == "interrupted":  # the trial is continued later
             return
-        self._store_seconds()
         if state == "failed":
             self.trial.set_user_attr(REASON, self.reason)
         self.study.tell(self.trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
-
-    def _store_seconds(self) -> None:
-        if self.seconds is not None:
-            self.trial.set_user_attr(SECONDS, round(self.seconds, 1))
 
     def stop_reason(self) -> str:
         progress = self.run_folder.stored_status().get("progress")
@@ -142,61 +136,45 @@ class TrialJob(SweepJob):
         return ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trials:
-    """The jobs of trials, until the study has the wanted number.
+def trials_left(study: "Study", most: int) -> int:
+    """Return the number of trials that are unfinished or, of `most`, not started."""
+    trials = study.trials
+    return sum(not trial.state.is_finished() for trial in trials) + max(0, most - len(trials))
 
-    Each step is stored before the next one starts, so a kill loses nothing; a continued search first finishes
-    the trials that were running.
+
+def trial_jobs(
+    study: "Study", *, space: SearchSpace, sampler: SearchSampler, planner: Planner, most: int
+) -> Iterator[SweepJob]:
+    """Yield the jobs of the trials that a kill left unfinished, then those of new trials up to `most`.
+
+    The values of a new trial depend on the results of those that have ended. Each step is stored before the
+    next one starts, so a kill loses nothing.
     """
+    from optuna.trial import TrialState, create_trial
 
-    study: "Study"
-    space: SearchSpace
-    sampler: SearchSampler
-    planner: Planner
-    most: int
-    """Number of trials at the end."""
-
-    def left(self) -> int:
-        """Return the number of trials that are unfinished or not started."""
-        trials = self.study.trials
-        return sum(not trial.state.is_finished() for trial in trials) + max(0, self.most - len(trials))
-
-    def jobs(self) -> Iterator[SweepJob]:
-        """Yield the jobs of the trials that a kill left unfinished, then those of new trials.
-
-        The values of a new trial depend on the results of those that have ended.
-        """
-        from optuna.trial import TrialState, create_trial
-
-        for stored in self.study.get_trials(states=[TrialState.RUNNING]):
-            if STOP_REASON in stored.user_attrs:  # killed while being pruned
-                self.study.tell(stored.number, state=TrialState.PRUNED)
-            else:
-                self.study._storage.set_trial_state_values(stored._trial_id, TrialState.WAITING)
-        ranges = self.space.ranges
-        while True:
-            if not self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
-                trials = self.study.trials
-                if len(trials) >= self.most:
-                    return
-                values = self.sampler(ranges, trials)
-                trial = create_trial(state=TrialState.WAITING, params=values, distributions=dict(ranges))
-                self.study.add_trial(trial)  # in one step, which a kill cannot divide
-            job = self._job(self.study.ask())
-            if job.state == "failed":
-                log_failure(job)
-            else:
-                yield job
-
-    def _job(self, trial: "Trial") -> SweepJob:
-        reported = max(self.study.trials[trial.number].intermediate_values, default=0)
-        job = TrialJob(study=self.study, trial=trial, reported=reported)
-        job.overrides = self.space.overrides(trial.params)
-        self.planner.plan(job, trial.number)
-        if job.folder is not None:
+    for stored in study.get_trials(states=[TrialState.RUNNING]):
+        if STOP_REASON in stored.user_attrs:  # killed while being pruned
+            study.tell(stored.number, state=TrialState.PRUNED)
+        else:
+            study._storage.set_trial_state_values(stored._trial_id, TrialState.WAITING)
+    while True:
+        if not study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
+            trials = study.trials
+            if len(trials) >= most:
+                return
+            values, ranges = sampler(space.ranges, trials), dict(space.ranges)
+            proposed = create_trial(state=TrialState.WAITING, params=values, distributions=ranges)
+            study.add_trial(proposed)  # in one step, which a kill cannot divide
+        trial = study.ask()
+        reported = max(study.trials[trial.number].intermediate_values, default=0)
+        job = TrialJob(study=study, trial=trial, reported=reported)
+        job.overrides = space.overrides(trial.params)
+        planner.plan(job, trial.number)
+        if job.state == "failed":
+            log_failure(job)
+        else:
             trial.set_user_attr(FOLDER, job.name)
-        return job
+            yield job
 
 
 def periodic_returns(folder: RunFolder, config: dict[str, Any]) -> dict[int, float]:
@@ -236,7 +214,7 @@ def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
     attrs = trial.user_attrs
     job = SweepJob(name=f"trial {trial.number}: {describe(trial)}")
     job.folder = RunFolder(folder / attrs[FOLDER]) if FOLDER in attrs else None
-    job.seconds = attrs.get(SECONDS)
+    job.seconds = trial.duration.total_seconds() if trial.duration else None
     if trial.value is not None and trial.state == TrialState.COMPLETE:
         job.succeed("finished", trial.value)
     else:
