@@ -82,12 +82,9 @@ class SeedLog:
 
 
 class Logger:
-    """Writes the returns, losses and evaluations of all seeds.
+    """Writes the returns, losses and evaluations of all seeds, and the configuration for TensorBoard.
 
-    Args:
-        folder: the run folder; seed N logs to seed=N, the statistics over several seeds to the folder itself.
-        seeds: the K seeds.
-        config: the configuration of the run, which TensorBoard shows.
+    Seed N logs to seed=N in the run folder, the statistics over several seeds to the folder itself.
     """
 
     def __init__(self, *, folder: Path, seeds: Sequence[int], config: State) -> None:
@@ -193,12 +190,15 @@ class Logger:
     def files(self) -> list[LogState]:
         """Make all files durable and return their states, for `open`."""
         self._flush()
-        return [file.state_dict() for file in (*self._logs, *self._together)]
+        return [file.state_dict() for file in self._open_files()]
 
     def close(self) -> None:
         with ExitStack() as stack:
-            for file in (*self._logs, *self._together):
+            for file in self._open_files():
                 stack.callback(file.close)
+
+    def _open_files(self) -> list[SeedLog | Events]:
+        return [*self._logs, *self._together]
 
     def state_dict(self) -> LoggerState:
         return {"sums": self._sums.tolist(), "counts": self._counts.tolist()}

@@ -22,6 +22,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from dqn.errors import UserError
 from dqn.storage.flatten import settings
+from dqn.storage.schema import LogState
 from dqn.types import Array
 
 SPREADS = {"eval/return": "seeds/eval_return", "train/return": "seeds/train_return"}
@@ -72,7 +73,7 @@ class Events:
     def flush(self) -> None:
         self._file.flush()
 
-    def state_dict(self) -> dict[str, dict[str, int]]:
+    def state_dict(self) -> LogState:
         """Make the flushed events durable and return the size of every file."""
         os.fsync(self._file.fileno())
         return {"events": self._earlier | {Path(self._file.name).name: self._file.tell()}}
