@@ -5,6 +5,7 @@ import signal
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf, isfinite
 from typing import Any
 
 import gymnasium
@@ -18,7 +19,7 @@ from dqn.types import Array
 log = logging.getLogger(__name__)
 
 FULL_STEPS = 20
-"""Steps of each environment that are compared in full."""
+"""Steps of each environment that are compared in full. Gymnasium's LunarLander exceeds its bounds later."""
 TRACEBACK_ENTRIES = 8
 """Calls of an environment's traceback that are logged, the last ones."""
 LARGEST = float(np.finfo(np.float32).max)
@@ -195,11 +196,12 @@ class Numbers:
             self.high = np.minimum(high + ROUNDING * (1 + abs(high)), largest) if exact_bounds else largest
         self.may_trust = not exact_bounds and isinstance(space, spaces.Box)
         self.trusted: np.dtype[Any] | None = None
-        self.holds: Callable[[Array], bool]
+        self.total: Callable[[Array], float]
+        """Maps arrays of the trusted dtype to a number that is finite only if the array is right."""
 
     def __call__(self, value: Any) -> str | None:
         if type(value) is np.ndarray:
-            if value.dtype is self.trusted and value.shape == self.shape and self.holds(value):
+            if value.dtype is self.trusted and value.shape == self.shape and isfinite(self.total(value)):
                 return None
         elif type(value) in INTEGER_TYPES and not self.shape and self.low <= value <= self.high:
             return None
@@ -213,13 +215,13 @@ class Numbers:
         """Check later arrays of this dtype by a single operation, which is several times faster."""
         dtype = array.dtype
         if dtype == np.float32:
-            ones = np.ones(array.size, dtype)
-            self.trusted, self.holds = dtype, lambda x: -LARGEST <= x.ravel().dot(ones) <= LARGEST
+            dot = np.ones(array.size, dtype).dot
+            self.trusted, self.total = dtype, dot if array.ndim == 1 else lambda x: dot(x.ravel())
         elif dtype == np.float64:
             limit = LARGEST**2
-            self.trusted, self.holds = dtype, lambda x: bool(np.vdot(x, x) <= limit)
+            self.trusted, self.total = dtype, lambda x: 0.0 if np.vdot(x, x) <= limit else inf
         elif dtype == self.dtype == np.uint8:
-            self.trusted, self.holds = dtype, lambda x: True
+            self.trusted, self.total = dtype, lambda x: 0.0
 
     def problem(self, array: Array) -> str | None:
         if array.dtype.kind not in NUMERIC:
