@@ -79,7 +79,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if problem := (self._later if self._steps > self._full_steps else self._first)(obs):
             raise self._wrong("observation", obs, problem)
         if not ((type(reward) in NUMBER_TYPES and -LARGEST <= reward <= LARGEST) or is_number(reward)):
-            raise self._wrong("reward", reward, "should be one finite number")
+            raise self._wrong("reward", reward, f"should be one finite number of at most {LARGEST:.2g}")
         if not (type(terminated) in BOOL_TYPES and type(truncated) in BOOL_TYPES):
             for name, value in (("terminated", terminated), ("truncated", truncated)):
                 if not is_bool(value):
