@@ -27,7 +27,7 @@ LARGEST = float(np.finfo(np.float32).max)
 ROUNDING = 1e-6
 """Allowed excess over the bounds of floats, absolute and relative."""
 LONGEST_VALUE = 200
-"""Characters of a wrong value in an error."""
+"""Characters of a value or a space in an error."""
 
 NUMERIC = "biuf"
 """Kinds of NumPy's dtypes that are real numbers."""
@@ -98,7 +98,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Close the environment; an error is only logged, because all results are there."""
         try:
             self.env.close()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if from_signal_handler(error):
+                raise
             log.warning("warning: env.id=%s could not be closed (%s)", self._id, one_line(error))
 
     def _failure(self, error: BaseException) -> BaseException:
@@ -110,10 +112,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._failed(one_line(error))
 
     def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:
-        given = printable(repr(value))
-        given = given if len(given) <= LONGEST_VALUE else f"{given[:LONGEST_VALUE]}..."
-        declared = f"; observation_space is {self.env.observation_space}" if name == "observation" else ""
-        return self._failed(f"the {name} {given} {problem}{declared}")
+        declared = f"; observation_space is {brief(self.env.observation_space)}"
+        return self._failed(f"the {name} {brief(value)} {problem}{declared if name == 'observation' else ''}")
 
     def _failed(self, problem: str) -> EnvFailed:
         steps = self._steps - self._steps_before
@@ -126,6 +126,12 @@ def from_signal_handler(error: BaseException) -> bool:
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers}
     return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def brief(value: Any) -> str:
+    """Return a value as printable text of at most LONGEST_VALUE characters."""
+    text = printable(repr(value))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def as_array(value: Any) -> Array:
