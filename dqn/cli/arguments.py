@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from dqn.config import overrides as grammar
 from dqn.config.commands import command
 from dqn.config.compose import mistakes
+from dqn.storage.flatten import settings
 
 Config = dict[str, Any]
 
@@ -70,6 +71,8 @@ def replace_values(config: Config, values: Config) -> None:
         if isinstance(node, dict) and name in node:
             node[name] = value
         else:
-            problems.append(f"{key}={value}: the run has no such key")
+            full = [one for one, _ in settings(config) if one.endswith(f".{key}")]
+            instead = "".join(f"; type {one}={value}" for one in full)
+            problems.append(f"{key}={value}: the run has no such key{instead}")
     if problems:
         raise mistakes(problems, "the command")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from annotated_types import Le, Predicate
+from annotated_types import Le, Lt, Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
@@ -40,7 +40,7 @@ class RunConfig:
     """The root of a configuration: its values, and its groups as the objects or factories that they make."""
 
     name: FolderName
-    seed: NonNegativeInt
+    seed: Annotated[NonNegativeInt, Lt(2**63)]
     num_seeds: PositiveInt
     device: Literal["auto", "cpu", "cuda"]
     num_threads: Annotated[PositiveInt, Le(1024)]

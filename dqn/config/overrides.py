@@ -68,6 +68,8 @@ def correction(text: str, error: Exception, parser: OverridesParser) -> str:
     pair = f"{key.strip().lstrip('-')}={value.strip()}" if "=" in text else text.replace(":", "=", 1)
     if "=" in pair and follows_grammar(pair, parser):
         return f"should be {typed(pair)}"
+    if re.search(r"\s[\w./]+=", value):
+        return "should be one override; each KEY=VALUE is a separate word"
     if "=" not in text:
         return "should be KEY=VALUE, without spaces around the =; a text with spaces needs quotes"
     said = [line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See http"))]

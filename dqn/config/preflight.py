@@ -120,9 +120,12 @@ def plain(node: Any) -> Any:
 
 def folder_of(config: DictConfig, key: str) -> Path:
     try:
-        return Path(OmegaConf.select(config, key, throw_on_missing=True))
+        folder = Path(OmegaConf.select(config, key, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{key}: should be a folder ({first_line(error)})") from None
+    if folder.parts[:1] == ("~",):
+        raise UserError(f"{key}={folder}: the shell expands no ~ here; type {key}={folder.expanduser()}")
+    return folder
 
 
 def refuse_differences(config: Config, folder: RunFolder) -> None:

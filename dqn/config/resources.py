@@ -1,4 +1,4 @@
-"""What a run needs at least, in memory and open files, against what this machine has."""
+"""The memory and the open files that a run needs at least, against those that this machine has."""
 
 import json
 import math

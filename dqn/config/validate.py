@@ -1,6 +1,8 @@
 """Find all problems of a configuration before any folder or file is created or changed."""
 
+import operator
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +26,14 @@ MAKES_ENVIRONMENT = re.compile(
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
+
+RELATIONS: tuple[tuple[str, str, str, Callable[[float, float], bool]], ...] = (
+    ("memory.capacity", "at least", "runner.batch_size", operator.ge),
+    ("network.head.v_max", "above", "network.head.v_min", operator.gt),
+    ("runner.learning_starts", "at most", "memory.capacity", operator.le),
+    *((key, "a multiple of", "runner.iteration_length", lambda a, b: a % b == 0) for key in TOTALS),
+)
+"""Keys, and how their numbers must stand to those of other keys."""
 
 
 class Report(NamedTuple):
@@ -73,7 +83,7 @@ class Contradictions:
         self.problems.append(Problem(key, self.get(key), should))
 
     def find(self, *, learns: bool) -> None:
-        checks = [self.environment, self.memory, self.support, self.clock, self.length]
+        checks = [self.environment, self.numbers, self.length]
         if learns:
             checks += [self.device, self.compiler, self.optimizer, self.video]
         for check_one in checks:
@@ -126,34 +136,20 @@ class Contradictions:
         except ValueError as error:
             self.add("network.obs_high" if low else "network.obs_low", str(error))
 
-    def support(self) -> None:
-        low, high = self.number("network.head.v_min"), self.number("network.head.v_max")
-        if low is not None and high is not None and low >= high:
-            self.add("network.head.v_max", f"should be above network.head.v_min={low}")
-
-    def memory(self) -> None:
-        capacity, batch = self.number("memory.capacity"), self.number("runner.batch_size")
-        starts, n_step = self.number("runner.learning_starts"), self.number("memory.reader.n_step")
-        envs = self.number("env.num_envs") or 1
-        if capacity is None:
-            return
-        if batch and batch > capacity:
-            self.add("memory.capacity", f"should be at least runner.batch_size={batch}")
-        if starts and starts > capacity:
-            self.add("runner.learning_starts", f"should be at most memory.capacity={capacity}")
-        if n_step and capacity // envs < n_step + 2:
+    def numbers(self) -> None:
+        """Compare numbers with each other."""
+        for key, relation, other, holds in RELATIONS:
+            number, limit = self.number(key), self.number(other)
+            if None not in (number, limit) and not holds(number, limit):
+                self.add(key, f"should be {relation} {other}={limit}")
+        capacity, n_step = self.number("memory.capacity"), self.number("memory.reader.n_step")
+        length, envs = self.number("runner.iteration_length"), self.number("env.num_envs") or 1
+        if capacity and n_step and capacity // envs < n_step + 2:
             least = f"(memory.reader.n_step={n_step} + 2) * env.num_envs={envs}"
             self.add("memory.capacity", f"should be at least {least}")
-
-    def clock(self) -> None:
-        length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
-        for key in TOTALS:
-            total = self.number(key)
-            if total and length and total % length:
-                self.add(key, f"should be a multiple of runner.iteration_length={length}")
-        if envs and self.number("runner.total_steps") and length and length % envs:
+        if self.number("runner.total_steps") and length and length % envs:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
-        if envs and envs > 1 and self.number("runner.total_episodes"):
+        if envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
 
     def length(self) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env
-from dqn.errors import EnvFailed, UserError, exit_reason
+from dqn.errors import EnvFailed, UserError, exit_reason, printable
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class AsyncColumns:
         finally:
             if stuck := sum(process.is_alive() for process in self._processes):
                 text = "warning: env.id=%s: %d of %d processes did not close in time and were killed"
-                log.warning(text, self._id, stuck, len(self._processes))
+                log.warning(text, printable(self._id), stuck, len(self._processes))
             for process in self._processes:
                 assert process.pid is not None
                 with suppress(OSError):  # the group is empty

@@ -20,6 +20,7 @@ WORDS = [
     ("agent.lr:0.1", "should be agent.lr=0.1"),
     ("--agent.lr=0.1", "should be agent.lr=0.1"),
     ("agent.lr 0.1", "should be KEY=VALUE"),
+    ("'agent.lr=0.1 seed=2'", "should be one override; each KEY=VALUE is a separate word"),
     ("network.torso.hidden_sizes=[256, 256]", "'network.torso.hidden_sizes=[256, 256]', one word"),
     ("env.kwargs={a: 1, b: 2}", "'env.kwargs={a: 1, b: 2}', one word"),
     ("agent.lr=[1", "should be KEY=VALUE in Hydra's grammar"),
