@@ -1,7 +1,7 @@
 """Errors that a user sees as a message, without a traceback."""
 
-SHOWN = 300
-"""Characters of a foreign value in a message."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -15,9 +15,12 @@ class InUse(UserError):
     """Another process is using the run folder."""
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or the name of its type if it has no text."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+class EnvFailed(UserError):
+    """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
+
+
+MOST_CHARACTERS = 2000
+"""Characters displayed of one text that a file or another package gives."""
 
 
 def printable(text: str) -> str:
@@ -27,10 +30,18 @@ def printable(text: str) -> str:
     )
 
 
-def shown(value: object) -> str:
-    """Return a foreign value as one line of printable characters, at most SHOWN long."""
-    text = printable(str(value)[: SHOWN + 1]).replace("\n", "\\n")
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+def one_line(value: object) -> str:
+    """Return a text, or the cause of an error with its type, as one line of printable characters."""
+    if isinstance(value, BaseException):
+        cause = value.__cause__ or value
+        value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+    text = printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split()))
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or the name of its type if it has no text."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def format_value(value: object) -> str:
@@ -50,3 +61,13 @@ class WrongValue(UserError):
 
     def __str__(self) -> str:
         return printable(f"{self.key}={format_value(self.value)}: {self.should}")
+
+
+@contextmanager
+def needs_extra(user: str, package: str, extra: str) -> Iterator[None]:
+    """Raise UserError, with the command that installs an extra, if the body cannot import its package."""
+    try:
+        yield
+    except ImportError:
+        install = f'pip install -c constraints.txt -e ".[{extra}]"'
+        raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install}") from None

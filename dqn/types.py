@@ -37,7 +37,7 @@ class ObsSpec(NamedTuple):
     num_categories: int
     """Number of values of a discrete observation, one-hot in the network; 0 for a numeric observation."""
     scale: float
-    """The network reads obs * scale: 1/255 for bytes that span 0 to 255."""
+    """The network reads obs * scale: 1/255 for bytes that span 0 to 255, unless env.scale_bytes is false."""
 
 
 class EnvSpec(NamedTuple):

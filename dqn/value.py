@@ -142,8 +142,9 @@ class Quantile:
     def loss(self, target: Self) -> Tensor:
         """Return the quantile Huber loss, or the quantile loss if `huber_delta` is None.
 
-        It sums over these quantiles and averages over the target's. Dabney et al. (2018a), eq. 10, and
-        (2018b), eq. 3.
+        It sums over these quantiles and averages over the target's. The Huber loss is divided by
+        `huber_delta`, as in Dabney et al. (2018b), eq. 3. In (2018a), eq. 10, it is not: that loss is
+        `huber_delta` times this one. With delta = 1 the two are equal.
         """
         error = target.value.unsqueeze(-2) - self.value.unsqueeze(-1)  # [*, N, N']
         tau = self.tau.unsqueeze(-1)

@@ -18,8 +18,8 @@ from dqn.stats import estimate, mean
 from dqn.storage import metrics
 from dqn.storage.folder import RunFolder
 from dqn.storage.schema import Status
-from dqn.sweep.batch import run_settings
-from dqn.sweep.table import table as table_of_jobs
+from dqn.sweep.job import table as table_of_jobs
+from dqn.sweep.launcher import run_settings
 
 SEEDS = 10
 HEADER = ("environment", "agent", "recipe", "steps", "ours", "width", "single seeds", "theirs", "ours is")

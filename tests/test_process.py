@@ -4,9 +4,11 @@ import platform
 import subprocess
 import sys
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from helpers import make_runner
 
 from dqn import process
 
@@ -68,3 +70,62 @@ def test_memory_that_piles_up_between_what_is_in_use_is_given_back():
     kept, given = map(int, done.stdout.split())
     assert kept < 2**22
     assert given > 150 * 2**20
+
+
+class Foreign(gymnasium.Env):
+    """An environment that relies on other defaults of torch and NumPy, which it sets if `sets`."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, sets: bool) -> None:
+        self.sets = sets
+        if sets:
+            torch.set_default_dtype(torch.float64)
+            torch.set_default_device("meta")
+            torch.set_grad_enabled(False)
+            torch.set_num_threads(3)
+            np.seterr(all="raise")
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.np_random.random(3, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        assert not self.sets or torch.zeros(1).dtype == torch.float64
+        return self.np_random.random(3, np.float32), 1e-40, self.t == 7, False, {}
+
+
+gymnasium.register("Foreign-v0", Foreign)
+
+
+@pytest.fixture
+def _defaults():
+    """Restore what `Foreign` sets."""
+    with process.preserve_settings(), torch.enable_grad():
+        yield
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
+@pytest.mark.usefixtures("_defaults")
+@pytest.mark.parametrize(
+    "parts", ["agent=rainbow", "network/head=implicit_quantile network.torso.layer_norm=true"]
+)
+def test_what_an_environment_sets_changes_no_number(tmp_path, parts):
+    words = [
+        *("env=base", "env.id=Foreign-v0", "runner=steps", "runner.total_steps=24", "runner.batch_size=4"),
+        *("runner.iteration_length=12", "runner.learning_starts=10", "runner.eval_episodes=1"),
+        *("network.torso.hidden_sizes=[4]", *parts.split()),
+    ]
+    policies = []
+    for sets in (False, True):
+        runner = make_runner(tmp_path / str(sets), [*words, f"+env.kwargs.sets={sets}"])
+        runner.run()
+        assert torch.get_num_threads() == 1
+        policies.append({name: leaf.numpy() for name, leaf in runner.agent.policy.state_dict().items()})
+    for name, leaf in policies[0].items():
+        assert leaf.dtype == np.float32
+        np.testing.assert_array_equal(leaf, policies[1][name])

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import QNetwork
+from dqn.process import float32_by_default
 from dqn.types import Array, Floats
 
 
@@ -33,8 +34,9 @@ class TorchForward:
     @torch.inference_mode()
     def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
         numbers = None if rng is None else TorchRng(rng, self._device)
-        values: Floats = self._network(torch.from_numpy(obs).to(self._device), numbers).mean().cpu().numpy()
-        return values
+        with float32_by_default():
+            values: Tensor = self._network(torch.from_numpy(obs).to(self._device), numbers).mean()
+        return values.cpu().numpy()
 
 
 class NumpyForward:

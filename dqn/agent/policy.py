@@ -10,6 +10,7 @@ from dqn.agent.actor import Actor
 from dqn.agent.numpy_forward import ForwardPass, TorchForward, numpy_forward
 from dqn.agent.rng import NumpyRng, uses_rng
 from dqn.network import MakeNetwork, flatten
+from dqn.process import float32_by_default
 from dqn.seeding import Uniforms, integer
 from dqn.state import check_formats
 from dqn.types import EnvSpec
@@ -27,11 +28,13 @@ class Policy:
         device: where the network computes.
     """
 
+    @float32_by_default()
     def __init__(
         self, *, network: MakeNetwork, spec: EnvSpec, seeds: Sequence[int], device: torch.device
     ) -> None:
         self._arguments = {"network": network, "spec": spec, "seeds": seeds, "device": device}
-        self.network = network(spec=spec, generators=parameter_generators(seeds))
+        with torch.device("cpu"):  # where the generators are
+            self.network = network(spec=spec, generators=parameter_generators(seeds))
         self.parameters = flatten(self.network, device)
         self.num_actions = spec.num_actions
         self.device = device

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dqn.cli.options import EvaluateOptions
 from dqn.config.api import read_run
 from dqn.config.build import build_policy, make_camera
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.deploy.load import load_policies
+from dqn.process import configure_process
 from dqn.runner.evaluator import Evaluator
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint
@@ -33,7 +32,7 @@ def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> 
     camera = make_camera(config)
     if options.video is not None:
         camera.check()
-    torch.set_num_threads(config["num_threads"])
+    configure_process(config["num_threads"])
     seeds = seeds_of(config)
     policy = build_policy(config, spec=env_factory(config["env"]).spec, seeds=seeds)
     checkpoint = Checkpoint(folder.path)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from annotated_types import Predicate
+from annotated_types import Le, Lt, Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.network.protocols import MakeNetwork
-from dqn.process import configure_process
+from dqn.process import allow_open_files, configure_process
 from dqn.runner import Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
@@ -39,10 +40,10 @@ class RunConfig:
     """The root of a configuration: its values, and its groups as the objects or factories that they make."""
 
     name: FolderName
-    seed: NonNegativeInt
+    seed: Annotated[NonNegativeInt, Lt(2**63)]
     num_seeds: PositiveInt
     device: Literal["auto", "cpu", "cuda"]
-    num_threads: PositiveInt
+    num_threads: Annotated[PositiveInt, Le(1024)]
     env: MakeEnvironments
     network: MakeNetwork
     memory: MakeMemory
@@ -64,6 +65,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
     }
     run = RunConfig(**parts, env=make_environments(config["env"]))
     configure_process(run.num_threads)
+    allow_open_files(open_files(config))
     seeds, clock = seeds_of(config), run.runner
     environments = run.env(seeds=seeds, role="environment", training=True)
     common: Config = {

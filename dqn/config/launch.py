@@ -1,6 +1,7 @@
 """Train one run in its folder: start or continue it, and record its state in status.json."""
 
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -13,11 +14,14 @@ from typing import Any
 from dqn.config.commands import command
 from dqn.config.preflight import CheckedRun, refuse_differences
 from dqn.config.summary import trusting
-from dqn.errors import UserError, printable, shown
+from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
 log = logging.getLogger(__name__)
+
+NO_MEMORY = re.compile("(can't|cannot|not enough) (allocate )?memory|out of memory", re.IGNORECASE)
+"""In the text of torch's RuntimeError."""
 
 
 def launch(run: CheckedRun, *, restart: bool = False) -> float:
@@ -99,12 +103,17 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     """Record the start of a run in its folder; warn if it continues in another environment."""
     versions = environment()
     is_new = not folder.config_file.exists()
+    recorded = config if is_new else folder.read_config()
     before = folder.stored_status().get("versions", {})
-    changed = [f"{key} {shown(before[key])} -> {v}" for key, v in versions.items() if before.get(key, v) != v]
+    changed = [
+        f"{key} {one_line(before[key])} -> {v}" for key, v in versions.items() if before.get(key, v) != v
+    ]
+    if recorded["num_threads"] != config["num_threads"]:
+        changed.append(f"num_threads {recorded['num_threads']} -> {config['num_threads']}")
     if changed:
         text = "warning: the run may not continue exactly; changed since it started: %s"
         log.warning(text, ", ".join(changed))
-    if is_new or folder.read_config() != config:
+    if is_new or recorded != config:
         folder.write_config(config, overrides)
     folder.start_work()
     folder.update_status(
@@ -151,19 +160,26 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
             again = f"{command('resume')} {shlex.quote(str(folder.path))}{trusting(config)}"
             log.info("interrupted; continue with: %s", printable(again))
         raise
-    except UserError as error:
-        record(folder, state="failed", error=str(error))
-        raise
-    except OSError as error:
-        record(folder, state="failed", error=str(error))
-        raise UserError(f"{folder.path}: {error}; the last checkpoint is kept") from None
-    except MemoryError as error:
-        record(folder, state="failed", error=f"out of memory: {error}")
-        advice = "a smaller memory.capacity, num_seeds or network may help"
-        raise UserError(f"{folder.path}: out of memory ({error}); {advice}") from None
-    except BaseException as error:
-        record(folder, state="failed", error=f"{type(error).__name__}: {error}")
-        raise
+    except Exception as error:
+        problem = problem_of(error, folder)
+        record(folder, state="failed", error=str(problem or f"{type(error).__name__}: {error}"))
+        if problem is None or problem is error:
+            raise
+        raise problem from None
+
+
+def problem_of(error: Exception, folder: RunFolder) -> UserError | None:
+    """Return what a user can fix about an error that ended a run; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        advice = "a smaller memory.capacity, num_seeds, runner.batch_size or network may help"
+        return UserError(f"{folder.path}: out of memory ({one_line(error)}); {advice}")
+    return (
+        UserError(f"{folder.path}: {error}; the last checkpoint is kept")
+        if isinstance(error, OSError)
+        else None
+    )
 
 
 def record(folder: RunFolder, **values: Any) -> None:
@@ -177,11 +193,14 @@ def record(folder: RunFolder, **values: Any) -> None:
 
 
 @contextmanager
-def interruption() -> Iterator[threading.Event]:
+def interruption(*, raises: bool = True) -> Iterator[threading.Event]:
     """Make SIGTERM (a scheduler's request to stop) stop the run as Ctrl-C does; yield an event that both set.
 
     An exception in a signal handler is lost if the interpreter is inside a callback, such as that of a fork;
     the event then stops the run at its next step.
+
+    Args:
+        raises: whether the first signal raises KeyboardInterrupt too, as each later one does.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -189,8 +208,10 @@ def interruption() -> Iterator[threading.Event]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        again = stop.is_set()
         stop.set()
-        raise KeyboardInterrupt
+        if raises or again:
+            raise KeyboardInterrupt
 
     numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in numbers}

@@ -19,7 +19,7 @@ from pydantic.errors import PydanticUserError
 
 from dqn.config.groups import GIVEN, SOURCES
 from dqn.config.paths import CONF
-from dqn.errors import format_value, shown
+from dqn.errors import format_value, one_line
 
 Node = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         value = " is missing" if self.value is MISSING else f"={format_value(self.value)}"
-        return f"{shown(self.key)}{value}: {self.should}"
+        return f"{one_line(self.key)}{value}: {self.should}"
 
 
 def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: list[Problem]) -> None:
@@ -106,7 +106,7 @@ def is_special(name: str) -> bool:
     return str(name).startswith("_") and str(name).endswith("_")
 
 
-def should_be_given(key: str) -> str:
+def should_be_given(key: str, value: object = None) -> str:
     if key in PART_LISTS:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
     if is_listed(key):
@@ -116,21 +116,21 @@ def should_be_given(key: str) -> str:
     if key not in GIVEN:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
-    option = f"{group}=OPTION" if (CONF / group).is_dir() else "a _target_ and its keys"
+    option = f"{group}={value if (CONF / group / f'{value}.yaml').is_file() else 'OPTION'}"
+    option = option if (CONF / group).is_dir() else "a _target_ and its keys"
     return f"should be given as {option}"
 
 
 def check_part(node: Any, key: str, problems: list[Problem]) -> None:
     """Check a node that makes an object: its `_target_` and its other keys."""
     if not isinstance(node, dict) or "_target_" not in node:
-        problems.append(Problem(key, node, should_be_given(key)))
+        problems.append(Problem(key, node, should_be_given(key, node)))
         return
     try:
         target = get_object(node["_target_"])
         inspect.signature(target)
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        should = f"should name a class or a function ({reason})"
+        should = f"should name a class or a function ({one_line(error)})"
         problems.append(Problem(f"{key}._target_", node["_target_"], should))
         return
     if key in GIVEN and node.get("_partial_", False) is not bool(GIVEN[key]):
@@ -171,7 +171,9 @@ def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any
         return value
     except ValidationError as error:
         should = {message_of(one["type"], one["msg"], value) for one in error.errors()}
-        problems.append(Problem(key, value, " or ".join(sorted(should))))
+        errors = {one["type"] for one in error.errors() if one["loc"] in ((), ("float",))}
+        instead = how_to_type(key, value, errors, may_be_null=type(None) in typing.get_args(hint))
+        problems.append(Problem(key, value, " or ".join(sorted(should)) + instead))
         return value
     if not same_kind(value, converted):
         problems.append(Problem(key, value, f"should be {kind_of(converted)}, not {kind_of(value)}"))
@@ -186,6 +188,20 @@ def message_of(error: str, message: str, value: Any) -> str:
     if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")
+
+
+def how_to_type(key: str, value: Any, errors: set[str], *, may_be_null: bool) -> str:
+    """Return how to type a value of the kind that pydantic's errors ask for; "" without such advice."""
+    text = ",".join(map(format_value, value if isinstance(value, list) else [value]))
+    kinds = {}
+    if text == "None" and may_be_null:
+        kinds = dict.fromkeys(errors, f"{key}=null")
+    elif isinstance(value, list):
+        kinds = dict.fromkeys(("int_type", "float_type"), f"-m {key}={text}")
+    elif value is not None:
+        kinds = {"list_type": f"'{key}=[{text}]'", "dict_type": f"'+{key}={{NAME: VALUE}}'"}
+        kinds |= {"string_type": f"\"{key}='{text}'\""} if isinstance(value, int | float) else {}
+    return next((f"; type {kinds[one]}" for one in sorted(errors) if one in kinds), "")
 
 
 def same_kind(before: Any, after: Any) -> bool:

@@ -10,7 +10,7 @@ import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
 from dqn.config.paths import CONF
-from dqn.errors import UserError, shown
+from dqn.errors import UserError, one_line
 from dqn.storage.flatten import entries, leaves
 from dqn.storage.folder import RunFolder
 from dqn.storage.reader import refuse_special_files
@@ -168,8 +168,7 @@ def defined_in(name: str, trust: Sequence[str]) -> bool:
     try:
         return trusted(getattr(get_object(name), "__module__", None), trust)
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"{name}: cannot be imported ({reason})") from None
+        raise UserError(f"{name}: cannot be imported ({one_line(error)})") from None
 
 
 def advice(name: Any) -> str:
@@ -185,4 +184,4 @@ def package(name: Any) -> str:
 
 
 def refuse(folder: RunFolder, key: str, value: Any, why: str) -> UserError:
-    return UserError(f"{folder.config_file}: {shown(key)}={shown(value)} is refused: {why}")
+    return UserError(f"{folder.config_file}: {one_line(key)}={one_line(value)} is refused: {why}")

@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.assertions import NotApplicable, require
 from dqn.conformance.candidate import Candidate
+from dqn.env import Guard, adapt
 from dqn.seeding import stream
 
 STEPS = 200
@@ -28,7 +29,9 @@ def environment(candidate: Candidate) -> None:
                 check_env(env.unwrapped, skip_render_check=True)
     finally:
         env.close()
-    one, other = (play(factory.make(training=True)) for _ in range(2))
+    wrapped = (factory.make_wrapped(training=True) for _ in range(2))
+    guarded = (Guard(env, id=factory.id, full_steps=STEPS) for env in wrapped)
+    one, other = (play(adapt(env, scale_bytes=factory.scale_bytes)) for env in guarded)
     for t, (mine, theirs) in enumerate(zip(one, other, strict=True)):
         for name, value, again in zip(
             ("obs", "reward", "terminated", "truncated"), mine, theirs, strict=True
@@ -42,12 +45,10 @@ def play(env: gymnasium.Env[Any, Any]) -> list[tuple[Any, float, bool, bool]]:
     generator = stream(0, "check actions")
     obs, _ = env.reset(seed=1)
     steps: list[tuple[Any, float, bool, bool]] = [(np.array(obs), 0.0, False, False)]
-    space, actions = env.observation_space, env.action_space
+    actions = env.action_space
     assert isinstance(actions, gymnasium.spaces.Discrete)
     for _ in range(STEPS):
         obs, reward, terminated, truncated, _ = env.step(int(generator.integers(actions.n)))
-        require(space.contains(obs), f"the observation {obs} is not in {space}")
-        require(np.isfinite(float(reward)), f"the reward {reward} is not finite")
         steps.append((np.array(obs), float(reward), bool(terminated), bool(truncated)))
         if terminated or truncated:
             env.reset()

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory, encoder
+from dqn.env import Env, EnvFactory, bounds, encoder
 from dqn.types import Array, Floats, Integers
 
 Space = spaces.Space[Any]
@@ -42,7 +42,7 @@ class GreedyPolicy:
         env.close()
         self.observation_space: Space = env.observation_space
         self.action_space = cast(spaces.Discrete, env.action_space)
-        self._encode_one, _ = encoder(self.observation_space)
+        self._encode_one, _ = encoder(self.observation_space, scale_bytes=factory.scale_bytes)
         self._actions = np.arange(policy.num_actions) + self.action_space.start
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -175,19 +175,10 @@ def check_array(space: Space, obs: Any, name: str) -> int | None:
         raise ValueError(
             f"{name}: should have the shape {shape}, or [{batch}] for a batch, not {array.shape}"
         )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name}: should be finite numbers, not {obs}")
     if space.dtype is not None and space.dtype.kind in "iu":
         low, high = bounds(space)
         if array.dtype.kind == "f" or (array < low).any() or (array > high).any():
             raise ValueError(f"{name}: should be whole numbers in {space}, not {obs}")
     return len(array) if batched else None
-
-
-def bounds(space: Space) -> tuple[Any, Any]:
-    """Return the least and the greatest observation of a space of whole numbers."""
-    if isinstance(space, spaces.Discrete):
-        return space.start, space.start + space.n - 1
-    if isinstance(space, spaces.MultiDiscrete):
-        return space.start, space.start + space.nvec - 1
-    if isinstance(space, spaces.Box):
-        return space.low, space.high
-    return 0, 1  # MultiBinary

@@ -1,6 +1,8 @@
 """Environments: made from their keys, described, and stepped together as arrays [K, E, ...]."""
 
-from dqn.env.make import Env, EnvFactory, Wrapper, encoder
+from dqn.env.guard import Guard
+from dqn.env.make import Env, EnvFactory, Wrapper, adapt, encoder
+from dqn.env.spec import bounds
 from dqn.env.vector import Environments, Step
 
-__all__ = ["Env", "EnvFactory", "Environments", "Step", "Wrapper", "encoder"]
+__all__ = ["Env", "EnvFactory", "Environments", "Guard", "Step", "Wrapper", "adapt", "bounds", "encoder"]

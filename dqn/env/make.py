@@ -11,9 +11,10 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.spec import obs_spec, time_limit
-from dqn.errors import WrongValue
-from dqn.types import EnvSpec
+from dqn.env.guard import Guard, comparison, from_signal_handler
+from dqn.env.spec import obs_spec, spans_bytes, time_limit
+from dqn.errors import WrongValue, one_line
+from dqn.types import EnvSpec, Floats
 
 Env = gymnasium.Env[Any, Any]
 Wrapper = Callable[[Env], Env]
@@ -33,6 +34,7 @@ class EnvFactory:
         kwargs: the arguments of gymnasium.make.
         wrappers: each takes an environment and returns it wrapped. The first is the innermost.
         training_wrappers: further wrappers around these, in training only.
+        scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
     """
 
     id: str
@@ -40,10 +42,21 @@ class EnvFactory:
     kwargs: Mapping[str, Any]
     wrappers: Sequence[Wrapper]
     training_wrappers: Sequence[Wrapper]
+    scale_bytes: bool
 
     def make(self, *, training: bool) -> Env:
-        """Return an environment as networks read it: wrapped and adapted."""
-        return adapt(self.make_wrapped(training=training))
+        """Return an environment as networks read it: wrapped, guarded and adapted.
+
+        The guard replaces Gymnasium's check that `reset` came before `step`.
+        """
+        guard = Guard(self.make_wrapped(training=training), id=self.id)
+        layer: gymnasium.Wrapper[Any, Any, Any, Any] = guard
+        while isinstance(layer.env, gymnasium.Wrapper):
+            if type(layer.env) is OrderEnforcing:
+                layer.env = layer.env.env
+            else:
+                layer = layer.env
+        return adapt(guard, scale_bytes=self.scale_bytes)
 
     def make_wrapped(self, *, training: bool) -> Env:
         """Return a wrapped environment with the observations and actions that its wrappers give it."""
@@ -51,16 +64,6 @@ class EnvFactory:
         for key, wrapper in self._layers(training=training):
             env = self._wrap(env, key, wrapper)
         return env
-
-    def make_unchecked(self, *, training: bool) -> Env:
-        """Return an adapted environment without the check that it was reset before `step`."""
-        outer = layer = gymnasium.Wrapper(self.make(training=training))
-        while isinstance(layer.env, gymnasium.Wrapper):
-            if type(layer.env) is OrderEnforcing:
-                layer.env = layer.env.env
-            else:
-                layer = layer.env
-        return outer.env
 
     def make_registered(self) -> Env:
         """Return the environment that is registered under the id, without the wrappers."""
@@ -82,7 +85,9 @@ class EnvFactory:
             raise WrongValue(key, value, f"no such package can be imported ({error})") from None
         except TypeError as error:
             raise WrongValue("env.kwargs", self.kwargs, f"{id} does not take them ({error})") from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if from_signal_handler(error):
+                raise
             raise WrongValue("env.id", id, f"cannot be made ({one_line(error)})") from None
 
     @property
@@ -101,16 +106,17 @@ class EnvFactory:
                 inner, env = env, self._wrap(env, key, wrapper)
                 try:
                     try_one_step(env)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     raise self._wrong(key, wrapper, error) from None
                 if key.startswith("env.training_wrappers") and spaces_of(env) != spaces_of(inner):
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
-            env = adapt(env)
+            env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
                 raise WrongValue("env.id", self.id, f"its actions are {actions}; {NEEDS_DISCRETE}")
-            spec = EnvSpec(obs_spec(env.observation_space, self.id), int(actions.n), time_limit(env))
+            obs = obs_spec(env.observation_space, self.id, scale_bytes=self.scale_bytes)
+            spec = EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             env.close()
         _INSPECTED.clear()
@@ -127,14 +133,16 @@ class EnvFactory:
     def _wrap(self, env: Env, key: str, wrapper: Wrapper) -> Env:
         try:
             wrapped = wrapper(env)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._wrong(key, wrapper, error) from None
         if not isinstance(wrapped, gymnasium.Env):
             should = f"should return an environment, not {type(wrapped).__name__}"
             raise WrongValue(key, as_node(wrapper), should)
         return wrapped
 
-    def _wrong(self, key: str, wrapper: Wrapper, error: Exception) -> WrongValue:
+    def _wrong(self, key: str, wrapper: Wrapper, error: BaseException) -> BaseException:
+        if from_signal_handler(error):
+            return error
         return WrongValue(key, as_node(wrapper), f"cannot wrap {self.id} ({one_line(error)})")
 
 
@@ -156,14 +164,14 @@ def by_value(value: Any) -> Hashable:
 
 
 def try_one_step(env: Env) -> None:
-    """Reset and step an environment; raise ValueError if an observation has the wrong shape."""
+    """Reset and step an environment; raise ValueError if an observation is not in its space."""
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
     next_obs, *_ = env.step(env.action_space.sample())
-    space = env.observation_space
+    compare = comparison(env.observation_space, exact_bounds=True)
     for one in (obs, next_obs):
-        if isinstance(space, spaces.Box) and np.shape(one) != space.shape:
-            raise ValueError(f"an observation has the shape {np.shape(one)}, observation_space is {space}")
+        if problem := compare(one):
+            raise ValueError(f"an observation {problem}, observation_space is {env.observation_space}")
 
 
 def spaces_of(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
@@ -178,14 +186,10 @@ def as_node(wrapper: Wrapper) -> dict[str, Any]:
     return {"_target_": f"{function.__module__}.{name}", **arguments}
 
 
-def one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def adapt(env: Env) -> Env:
+def adapt(env: Env, *, scale_bytes: bool) -> Env:
     """Return an environment with composite observations flattened and discrete spaces counted from 0."""
     space, actions = env.observation_space, env.action_space
-    encode, encoded = encoder(space)
+    encode, encoded = encoder(space, scale_bytes=scale_bytes)
     if encoded is not space:
         env = gymnasium.wrappers.TransformObservation(env, encode, encoded)
     if isinstance(actions, spaces.Discrete) and actions.start != 0:
@@ -194,11 +198,29 @@ def adapt(env: Env) -> Env:
     return env
 
 
-def encoder(space: spaces.Space[Any]) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
-    """Return a function from observations of `space` to what networks read, and the space of the latter."""
+def encoder(space: spaces.Space[Any], *, scale_bytes: bool) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
+    """Return a function from observations of `space` to stored ones, and the space of the latter.
+
+    If bytes that span 0 to 255 are only some parts of a composite space, they are divided by 255 here. If
+    they are all of it, they are stored as bytes, and the network divides them.
+    """
     if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
-        return partial(spaces.flatten, space), spaces.flatten_space(space)
+        flatten: Callable[[Any], Any] = partial(spaces.flatten, space)
+        flat: Any = spaces.flatten_space(space)  # a Box
+        factor = byte_factor(space)
+        if not scale_bytes or (factor == factor[:1]).all():
+            return flatten, flat
+        low, high = flat.low.astype(np.float32) * factor, flat.high.astype(np.float32) * factor
+        return lambda obs: flatten(obs).astype(np.float32) * factor, spaces.Box(low, high, dtype=np.float32)
     if isinstance(space, spaces.Discrete) and space.start != 0:
         first, count = space.start, int(space.n)
         return lambda obs: obs - first, spaces.Discrete(count)
     return lambda obs: obs, space
+
+
+def byte_factor(space: spaces.Space[Any]) -> Floats:
+    """Return the factor of each number of flattened observations: 1/255 in bytes that span 0 to 255."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.values() if isinstance(space, spaces.Dict) else space
+        return np.concatenate([np.zeros(0, np.float32), *map(byte_factor, parts)])
+    return np.full(spaces.flatdim(space), 1 / 255 if spans_bytes(space) else 1, np.float32)

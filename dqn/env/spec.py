@@ -11,8 +11,14 @@ from dqn.errors import WrongValue
 from dqn.types import ObsSpec
 
 
-def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
-    """Return how observations of `space` are stored and read."""
+def obs_spec(space: spaces.Space[Any], id: str, *, scale_bytes: bool) -> ObsSpec:
+    """Return how observations of `space` are stored and read.
+
+    Raises:
+        WrongValue: the network cannot read such observations.
+    """
+    if 0 in (space.shape or ()):
+        raise WrongValue("env.id", id, f"its observations are {space}, which hold no numbers")
     if isinstance(space, spaces.Discrete):
         return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0)
     if isinstance(space, spaces.MultiBinary):
@@ -20,8 +26,13 @@ def obs_spec(space: spaces.Space[Any], id: str) -> ObsSpec:
     if not isinstance(space, spaces.Box) or space.dtype is None:
         should = "supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these"
         raise WrongValue("env.id", id, f"its observations are {space}; {should}")
-    scale = 1 / 255 if space.dtype == np.uint8 and space.high.max(initial=0) == 255 else 1.0
+    scale = 1 / 255 if scale_bytes and spans_bytes(space) else 1.0
     return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale)
+
+
+def spans_bytes(space: spaces.Space[Any]) -> bool:
+    """Return whether a space is one of bytes up to 255, such as those of images."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and space.high.max(initial=0) == 255
 
 
 def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
@@ -43,3 +54,14 @@ def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     if limits or env.spec is None:
         return min(limits, default=None)
     return env.spec.max_episode_steps
+
+
+def bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
+    """Return the least and the greatest numbers of a space of numbers."""
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    if isinstance(space, spaces.Box):
+        return space.low, space.high
+    return 0, 1  # MultiBinary

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn.errors import UserError
-from dqn.report.formatting import one_line, setting_text
+from dqn.errors import UserError, one_line
+from dqn.report.formatting import setting_text
 from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
 from dqn.storage.metrics import Block, evaluation_scores, metrics_file, read_blocks

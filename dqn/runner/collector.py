@@ -7,6 +7,7 @@ import numpy as np
 
 from dqn.agent import Actor
 from dqn.env import Environments
+from dqn.process import preserve_settings
 from dqn.types import Array, Bools, Floats, Row
 
 
@@ -48,7 +49,9 @@ class Collector:
 
     def start(self, iteration: int) -> None:
         """Make new environments, seeded for `iteration`."""
-        self._start_episodes(self.env.reset(iteration))
+        with preserve_settings():  # an environment may set the number of threads
+            obs = self.env.reset(iteration)
+        self._start_episodes(obs)
 
     def _start_episodes(self, obs: Array) -> None:
         self._obs = obs

@@ -88,6 +88,7 @@ class Runner:
         """
         try:
             self.open()
+            restored_at = self.tick
             if self.bar is not None:
                 self.bar.start(self.tick)
             while self.tick < self.clock.total:
@@ -97,7 +98,7 @@ class Runner:
                     warn_of_returns_beyond_support(self.agent, self.memory, self.env.spec.time_limit)
                 self.end_iteration()
                 self.save()
-            if not self.is_due(self.clock.eval_period):
+            if self.tick == restored_at or not self.is_due(self.clock.eval_period):
                 self.final_evaluation()
         except BaseException:
             with suppress(Exception):  # e.g. workers that the same signal has stopped; the first error counts
@@ -252,6 +253,8 @@ class Runner:
         self.logger.check(state["files"])
         self.agent.load_state_dict(state["agent"])
         self.counters.load_state_dict(state["counters"])
+        if self.evaluator is None:  # another runner.eval_episodes than before
+            self.counters.evaluation = None
         self.logger.load_state_dict(state["logger"])
         self.tick, self.iteration = state["tick"], state["iteration"]
         self._files = state["files"]

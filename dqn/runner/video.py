@@ -45,6 +45,8 @@ class Camera:
         except (ImportError, RuntimeError, gymnasium.error.DependencyNotInstalled) as error:
             advice = 'pip install "dqn[video]"'
             raise UserError(f"for videos a package is missing ({error}): {advice}") from None
+        except UserError:
+            raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise UserError(f"env.id={self._factory.id} cannot be filmed ({reason})") from None

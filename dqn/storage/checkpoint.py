@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from dqn.errors import UserError, first_line, shown
+from dqn.errors import UserError, first_line, one_line
 from dqn.storage.durable_files import sync_folder, write_json
 from dqn.storage.reader import open_file, read_file
 from dqn.storage.schema import FORMAT, PARTS, Entry, Format, Manifest, checked, parsed
@@ -163,7 +163,7 @@ class Checkpoint:
 
     def foreign(self, part: str, error: Exception) -> UserError:
         """Return the error about a part that does not fit this run."""
-        reason = shown(f"{type(error).__name__}: {error}")
+        reason = one_line(f"{type(error).__name__}: {error}")
         return UserError(f"{self.folder}: the part {part!r} of the checkpoint is not of this run ({reason})")
 
     def _verified(self, part: str, most: int) -> list[str]:

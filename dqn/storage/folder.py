@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import yaml
 
-from dqn.errors import InUse, UserError, shown
+from dqn.errors import InUse, UserError, one_line
 from dqn.storage.durable_files import replace_file, write_json
 from dqn.storage.flatten import entries
 from dqn.storage.provenance import cpu_seconds
@@ -168,12 +168,14 @@ class RunFolder:
                 raise UserError(f"{self.config_file}: has {problem}, which no recorded configuration has")
             config = yaml.load(text, LOADER)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.config_file}: not plain YAML ({shown(error)})") from None
+            raise UserError(f"{self.config_file}: not plain YAML ({one_line(error)})") from None
         if not isinstance(config, dict):
             raise UserError(f"{self.config_file}: not a configuration")
         for path, key, value in entries(config):
             if not isinstance(key, str | int) or not is_plain_value(value):
-                raise UserError(f"{self.config_file}: {shown(path)}={shown(type(value))}: not plain data")
+                raise UserError(
+                    f"{self.config_file}: {one_line(path)}={one_line(type(value))}: not plain data"
+                )
         return config
 
 

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, Len, Lt
 from pydantic import ConfigDict, Strict, StringConstraints, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # Python 3.11 has one that pydantic cannot read
 
-from dqn.errors import shown
+from dqn.errors import one_line
 
 T = TypeVar("T")
 Finite = Annotated[float, Ge(-1e100), Le(1e100)]
@@ -177,4 +177,4 @@ def validated(validate: Callable[[], Any]) -> Any:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
         should = problem["msg"].removeprefix("Input ").removeprefix("String ")
-        raise ValueError(shown(f"{where} {should}" if where else should)) from None
+        raise ValueError(one_line(f"{where} {should}" if where else should)) from None

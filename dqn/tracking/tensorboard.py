@@ -22,6 +22,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from dqn.errors import UserError
 from dqn.storage.flatten import settings
+from dqn.storage.schema import LogState
 from dqn.types import Array
 
 SPREADS = {"eval/return": "seeds/eval_return", "train/return": "seeds/train_return"}
@@ -34,7 +35,7 @@ class Events:
 
     Args:
         folder: the folder, which TensorBoard shows as a run.
-        sizes: what `sizes` returned at the last checkpoint; everything written later is cut off.
+        sizes: the sizes of the files at the last checkpoint; everything written later is cut off.
         step: the last step before that checkpoint.
         header: summaries to write at once.
     """
@@ -72,10 +73,10 @@ class Events:
     def flush(self) -> None:
         self._file.flush()
 
-    def sizes(self) -> dict[str, int]:
+    def state_dict(self) -> LogState:
         """Make the flushed events durable and return the size of every file."""
         os.fsync(self._file.fileno())
-        return self._earlier | {Path(self._file.name).name: self._file.tell()}
+        return {"events": self._earlier | {Path(self._file.name).name: self._file.tell()}}
 
     def close(self) -> None:
         self._file.close()

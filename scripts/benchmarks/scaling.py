@@ -15,7 +15,7 @@ from benchmarks.subjects import cost, filled, paired, trained
 from benchmarks.table import Line, circumstances
 from benchmarks.whole import Setting
 from benchmarks.works import LIGHT
-from dqn.report.style import COLOURS, MARKERS, applied, require_matplotlib
+from dqn.report.write import require_matplotlib
 from dqn.storage.durable_files import write_json
 
 STEPS = 6_400
@@ -132,6 +132,8 @@ def print_medians(plot: Plot, curves: dict[str, Curve]) -> None:
 def draw(plot: Plot, curves: dict[str, Curve], path: Path) -> None:
     """Write a picture of the medians and the range of the measurements."""
     from matplotlib.figure import Figure
+
+    from dqn.report.style import COLOURS, MARKERS, applied
 
     with applied():
         figure = Figure(figsize=(7, 4), dpi=120)

@@ -69,9 +69,8 @@ def test_own_observations_and_actions(name):
     run = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"])
     kwargs = {"name": name, "start": -4}
     own = gymnasium.make("Spaces-v0", disable_env_checker=True, **kwargs)
-    trained = EnvFactory(id="Spaces-v0", module=None, kwargs=kwargs, wrappers=[], training_wrappers=[]).make(
-        training=True
-    )
+    plain = {"module": None, "wrappers": [], "training_wrappers": [], "scale_bytes": True}
+    trained = EnvFactory(id="Spaces-v0", kwargs=kwargs, **plain).make(training=True)
     whole = stored(run.config, run.folder)
     policies = [dqn.load(run.folder, trust=["envs"]), dqn.load(run.folder, seed=6, trust="envs"), run.load(6)]
     assert [policy.seed for policy in policies] == [5, 6, 6]
@@ -112,6 +111,7 @@ WRONG = [
     ("box", np.zeros((3, 2)), "should have the shape (2, 3), or [B, 2, 3] for a batch, not (3, 2)"),
     ("box", [[1, 2], [3]], "should be numbers of the shape (2, 3)"),
     ("box", "left", "should be numbers"),
+    ("box", np.full((5, 2, 3), np.nan), "should be finite numbers"),
     ("bytes", np.full((4, 4, 1), 256), "whole numbers in Box(0, 255"),
     ("bytes", np.full((4, 4, 1), 0.5), "whole numbers"),
     ("discrete", 2, "should be whole numbers in Discrete(5, start=3), not 2"),
@@ -121,6 +121,7 @@ WRONG = [
     ("multi", [3, 0], "MultiDiscrete"),
     ("dict", {"a": 0}, "should be a dict of ['a', 'b'], not ['a']"),
     ("dict", [0, 1], "obs[0]: should be a dict"),
+    ("dict", {"a": 0, "b": [0, np.inf]}, "obs['b']: should be finite numbers"),
     ("dict", {"a": 0, "b": [0, 0, 0]}, "obs['b']: should have the shape (2,)"),
     ("dict", {"a": [0, 1], "b": [[0, 0]]}, "batches of one size"),
     ("dict", {"a": [0, 1], "b": [0, 0]}, "batches of one size"),

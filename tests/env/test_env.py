@@ -10,7 +10,7 @@ from envs import Spaces
 from gymnasium.wrappers import TimeLimit
 from helpers import make_runner
 
-from dqn.env import EnvFactory, Environments
+from dqn.env import EnvFactory, Environments, Guard
 from dqn.errors import UserError
 
 COMMON: dict[str, Any] = {
@@ -18,6 +18,7 @@ COMMON: dict[str, Any] = {
     "kwargs": {},
     "wrappers": [],
     "training_wrappers": [],
+    "scale_bytes": True,
     "num_envs": 2,
     "vectorization": "sync",
     "reward_scale": 1.0,
@@ -30,7 +31,8 @@ COMMON: dict[str, Any] = {
 
 
 def factory(id: str, **kwargs: Any) -> EnvFactory:
-    return EnvFactory(id=id, module=None, kwargs=kwargs, wrappers=[], training_wrappers=[])
+    plain: Any = {"module": None, "wrappers": [], "training_wrappers": [], "scale_bytes": True}
+    return EnvFactory(id=id, kwargs=kwargs, **plain)
 
 
 def make(id: str = "CartPole-v1", **changes: Any) -> Environments:
@@ -82,12 +84,12 @@ def test_step_returns_the_true_last_observation():
 
 def test_no_step_asks_whether_there_was_a_reset():
     """And nothing else is taken away."""
-    env: Any = factory("CartPole-v1").make_unchecked(training=True)
+    env: Any = factory("CartPole-v1").make(training=True)
     layers = []
     while env is not env.unwrapped:
         layers.append(type(env))
         env = env.env
-    assert layers == [TimeLimit]
+    assert layers == [Guard, TimeLimit]
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])

@@ -8,18 +8,21 @@ import gymnasium
 import numpy as np
 import pytest
 from envs import Spaces  # noqa: F401  registers the environments
+from gymnasium import spaces
 from gymnasium.wrappers import ClipReward, FrameStackObservation, TimeLimit
 from wrapped import Late, Longer, nothing, plus, times
 
-from dqn.env import EnvFactory, Environments
-from dqn.env.make import Wrapper
+from dqn.env import EnvFactory, Environments, Guard
+from dqn.env.make import Wrapper, encoder
+from dqn.env.spec import obs_spec
 from dqn.errors import WrongValue
 
 
 def factory(
     *wrappers: Wrapper, id: str = "CartPole-v1", training: tuple[Wrapper, ...] = (), **kwargs: Any
 ) -> EnvFactory:
-    return EnvFactory(id=id, module=None, kwargs=kwargs, wrappers=wrappers, training_wrappers=training)
+    lists: Any = {"wrappers": wrappers, "training_wrappers": training}
+    return EnvFactory(id=id, module=None, kwargs=kwargs, scale_bytes=True, **lists)
 
 
 def reward_of(env: gymnasium.Env) -> float:
@@ -39,7 +42,7 @@ def test_training_wrappers_are_outside_and_in_training_alone():
     one = factory(partial(plus, amount=1.0), training=(partial(times, factor=10.0),))
     assert reward_of(one.make(training=True)) == 20
     assert reward_of(one.make(training=False)) == 2
-    assert reward_of(one.make_unchecked(training=True)) == 20
+    assert reward_of(one.make(training=True)) == 20
 
 
 def test_the_environment_is_adapted_after_its_wrappers():
@@ -51,12 +54,12 @@ def test_the_environment_is_adapted_after_its_wrappers():
 
 
 def test_unchecked_takes_only_the_check_away():
-    env: Any = factory(partial(ClipReward, max_reward=0.5)).make_unchecked(training=True)
+    env: Any = factory(partial(ClipReward, max_reward=0.5)).make(training=True)
     layers = []
     while env is not env.unwrapped:
         layers.append(type(env))
         env = env.env
-    assert layers == [ClipReward, TimeLimit]
+    assert layers == [Guard, ClipReward, TimeLimit]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,54 @@ def test_arguments_that_cannot_be_compared_are_inspected_again(made):
     assert len(made) == 2
 
 
+IMAGE, BIT = spaces.Box(0, 255, (1, 2), np.uint8), spaces.Box(0, 1, (1,), np.uint8)
+PIXELS = np.array([[51, 255]], np.uint8)
+VECTOR = spaces.Box(-300, 300, (2,), np.float64)
+READ = {
+    # space: (an observation, how it is stored, how the network reads it)
+    "image": (IMAGE, PIXELS, np.uint8, [0.2, 1]),
+    "image of few values": (BIT, np.ones(1, np.uint8), np.uint8, [1]),
+    "two images": (spaces.Tuple((IMAGE, IMAGE)), (PIXELS, PIXELS), np.uint8, [0.2, 1, 0.2, 1]),
+    "no image": (spaces.Tuple((BIT, VECTOR)), ([1], [255, 51]), np.float32, [1, 255, 51]),
+    "image and vector": (
+        spaces.Dict({"image": IMAGE, "vector": VECTOR}),
+        {"image": PIXELS, "vector": np.array([255, -255.0])},
+        np.float32,
+        [0.2, 1, 255, -255],
+    ),
+    "image and bit": (spaces.Tuple((BIT, IMAGE)), ([1], PIXELS), np.float32, [1, 0.2, 1]),
+    "image and category": (
+        spaces.Tuple((spaces.Tuple((IMAGE, spaces.Discrete(2, start=4))), spaces.MultiBinary(2))),
+        ((PIXELS, 5), [0, 1]),
+        np.float32,
+        [0.2, 1, 0, 1, 0, 1],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_bytes_are_divided_in_each_part(name):
+    """Whatever stands beside them."""
+    space, obs, dtype, expected = READ[name]
+    flat = spaces.flatten(space, obs)
+    for scale_bytes, read in ((True, expected), (False, flat)):
+        encode, encoded = encoder(space, scale_bytes=scale_bytes)
+        spec = obs_spec(encoded, "Any-v0", scale_bytes=scale_bytes)
+        assert encoded.contains(encode(obs))
+        stored = np.asarray(encode(obs)).astype(spec.dtype)
+        assert np.ravel(stored * np.float32(spec.scale)) == pytest.approx(read)
+        assert spec.dtype == dtype or not scale_bytes
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Box(-1, 1, (0,)), spaces.Box(-1, 1, (3, 0)), spaces.Tuple((spaces.Box(-1, 1, (0,)),))]
+)
+def test_observations_without_numbers_are_refused(space):
+    _, encoded = encoder(space, scale_bytes=True)
+    with pytest.raises(WrongValue, match=r"env\.id=Any-v0: .*which hold no numbers"):
+        obs_spec(encoded, "Any-v0", scale_bytes=True)
+
+
 WRONG = [
     (partial(TimeLimit, max_episode_steps=0), "max_episode_steps': 0}: cannot wrap CartPole-v1 (ValueError"),
     (gymnasium.wrappers.GrayscaleObservation, "requires an image"),
@@ -153,7 +204,7 @@ def test_training_wrappers_keep_the_spaces():
 def test_columns_are_wrapped(vectorization, training):
     env = Environments(
         **{"id": "CartPole-v1", "module": None, "kwargs": {}, "num_envs": 2, "seeds": [0, 1]},
-        **{"reward_scale": 0.5, "reward_clip": None, "time_limit_is_terminal": False},
+        **{"reward_scale": 0.5, "reward_clip": None, "time_limit_is_terminal": False, "scale_bytes": True},
         **{"vectorization": vectorization, "role": "environment", "training": training},
         wrappers=[partial(plus, amount=1.0), partial(TimeLimit, max_episode_steps=2)],
         training_wrappers=[partial(times, factor=10.0)],

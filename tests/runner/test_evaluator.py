@@ -30,6 +30,7 @@ def evaluator(episodes: int, id: str = "CartPole-v1", seeds=(0, 1)) -> Evaluator
     make_env = partial(
         Environments,
         **{"id": id, "module": None, "kwargs": {}, "vectorization": "sync", "reward_scale": 0.01},
+        **{"scale_bytes": True},
         **{"reward_clip": 0.1, "time_limit_is_terminal": True, "wrappers": [], "training_wrappers": []},
     )
     return Evaluator(make_env=make_env, seeds=seeds, episodes=episodes, epsilon=0.0, role="test")
@@ -50,7 +51,7 @@ def test_short_episodes_are_not_favoured():
     env = Environments(
         **{"id": "Chain-v0", "module": None, "kwargs": {}, "vectorization": "sync", "reward_scale": 1.0},
         **{"reward_clip": None, "time_limit_is_terminal": True, "num_envs": MAX_COLUMNS, "seeds": (3,)},
-        **{"wrappers": [], "training_wrappers": [], "training": False},
+        **{"wrappers": [], "training_wrappers": [], "training": False, "scale_bytes": True},
         role="test",
     )
     env.reset(5)

@@ -1,0 +1,243 @@
+"""A guard around one environment: it compares what the environment gives with what its spaces declare."""
+
+import logging
+import signal
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf, isfinite
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from dqn.env.spec import bounds
+from dqn.errors import EnvFailed, one_line
+from dqn.types import Array
+
+log = logging.getLogger(__name__)
+
+FULL_STEPS = 20
+"""Steps of each environment that are compared in full. Gymnasium's LunarLander exceeds its bounds later."""
+TRACEBACK_ENTRIES = 8
+"""Calls of an environment's traceback that are logged, the last ones."""
+LARGEST = float(np.finfo(np.float32).max)
+"""Greatest number that memory and networks can hold."""
+ROUNDING = 1e-6
+"""Allowed excess over the bounds of floats, absolute and relative."""
+LONGEST_VALUE = 200
+"""Characters of a value or a space in an error."""
+
+NUMERIC = "biuf"
+"""Kinds of NumPy's dtypes that are real numbers."""
+NUMBER_TYPES = frozenset((float, int, np.float64, np.float32))
+INTEGER_TYPES = frozenset((int, np.int64))
+BOOL_TYPES = frozenset((bool, np.bool_))
+
+Check = Callable[[Any], str | None]
+"""Returns what is wrong with a value, None if nothing is."""
+
+
+class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Raises EnvFailed if an environment fails or gives what its spaces exclude.
+
+    NumPy would cast and broadcast that without an error. Resets and the first steps are compared in full;
+    later, floats may exceed their bounds, which changes no stored number.
+
+    Args:
+        env: the environment with its wrappers.
+        id: its name in errors.
+        full_steps: number of steps that are compared in full.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], *, id: str, full_steps: int = FULL_STEPS) -> None:
+        super().__init__(env)
+        self._id, self._full_steps = id, full_steps
+        self._first = comparison(env.observation_space, exact_bounds=True)
+        self._later = comparison(env.observation_space, exact_bounds=False)
+        self._steps = 0  # of all episodes
+        self._steps_before = 0  # the latest reset
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        self._steps_before = self._steps
+        try:
+            obs, info = self.env.reset(seed=seed, options=options)
+        except BaseException as error:
+            raise self._failure(error) from None
+        if problem := self._first(obs):
+            raise self._wrong("observation", obs, problem)
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        reward: Any
+        try:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+        except BaseException as error:
+            raise self._failure(error) from None
+        if problem := (self._later if self._steps > self._full_steps else self._first)(obs):
+            raise self._wrong("observation", obs, problem)
+        if not ((type(reward) in NUMBER_TYPES and -LARGEST <= reward <= LARGEST) or is_number(reward)):
+            raise self._wrong("reward", reward, f"should be one finite number of at most {LARGEST:.2g}")
+        if not (type(terminated) in BOOL_TYPES and type(truncated) in BOOL_TYPES):
+            for name, value in (("terminated", terminated), ("truncated", truncated)):
+                if not is_bool(value):
+                    raise self._wrong(name, value, "should be True or False")
+        return obs, reward, terminated, truncated, info
+
+    def render(self) -> Any:
+        try:
+            return self.env.render()
+        except gymnasium.error.DependencyNotInstalled:  # its text has advice
+            raise
+        except BaseException as error:
+            raise self._failure(error) from None
+
+    def close(self) -> None:
+        """Close the environment; an error is only logged, because all results are there."""
+        try:
+            self.env.close()
+        except (Exception, SystemExit) as error:
+            if from_signal_handler(error):
+                raise
+            log.warning("warning: env.id=%s could not be closed (%s)", self._id, one_line(error))
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """Return the error to raise for one of the environment, whose traceback is logged."""
+        if isinstance(error, KeyboardInterrupt) or from_signal_handler(error):
+            return error
+        lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
+        log.error("%s", "".join(lines).rstrip())
+        return self._failed(one_line(error))
+
+    def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:
+        declared = f"; observation_space is {brief(self.env.observation_space)}"
+        return self._failed(f"the {name} {brief(value)} {problem}{declared if name == 'observation' else ''}")
+
+    def _failed(self, problem: str) -> EnvFailed:
+        steps = self._steps - self._steps_before
+        when = f"in step {steps} of an episode" if steps else "at reset"
+        return EnvFailed(f"env.id={self._id} failed {when}: {problem}")
+
+
+def from_signal_handler(error: BaseException) -> bool:
+    """Return whether a signal handler raised the error, as Slurm's does: no part of this process failed."""
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def brief(value: Any) -> str:
+    """Return a value as printable text of at most LONGEST_VALUE characters."""
+    text = one_line(repr(value))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
+def as_array(value: Any) -> Array:
+    """Return a value as an array, which is one of objects if the value has lists of different lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.asarray(None)
+
+
+def is_number(value: Any) -> bool:
+    array = as_array(value)
+    return array.ndim == 0 and array.dtype.kind in NUMERIC and abs(float(array)) <= LARGEST
+
+
+def is_bool(value: Any) -> bool:
+    array = as_array(value)
+    return array.ndim == 0 and array.dtype.kind in NUMERIC and array in (0, 1)
+
+
+def comparison(space: spaces.Space[Any], *, exact_bounds: bool) -> Check:
+    """Return a function that compares a value with a space.
+
+    Args:
+        space: the declared space.
+        exact_bounds: compare floats with their bounds; if not, with what memory can hold.
+    """
+    compare = partial(comparison, exact_bounds=exact_bounds)
+    if isinstance(space, spaces.Dict):
+        return partial(dict_problem, {key: compare(part) for key, part in space.items()})
+    if isinstance(space, spaces.Tuple):
+        return partial(tuple_problem, [compare(part) for part in space])
+    if isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiBinary | spaces.MultiDiscrete):
+        return Numbers(space, exact_bounds=exact_bounds)
+    return lambda value: None if space.contains(value) else "should be in its space"
+
+
+def dict_problem(checks: Mapping[str, Check], value: Any) -> str | None:
+    if not isinstance(value, Mapping) or value.keys() != checks.keys():
+        return f"should be a dict of {list(checks)}"
+    problems = ((key, check(value[key])) for key, check in checks.items())
+    return next((f"[{key!r}] {problem}" for key, problem in problems if problem), None)
+
+
+def tuple_problem(checks: list[Check], value: Any) -> str | None:
+    if not isinstance(value, tuple | list) or len(value) != len(checks):
+        return f"should be a tuple of {len(checks)}"
+    problems = ((i, check(value[i])) for i, check in enumerate(checks))
+    return next((f"[{i}] {problem}" for i, problem in problems if problem), None)
+
+
+class Numbers:
+    """Compares a value with a Box, Discrete, MultiBinary or MultiDiscrete space.
+
+    Called with a value, it returns what is wrong with it; None if an array of the space can hold it exactly,
+    up to the rounding of floats.
+    """
+
+    def __init__(self, space: spaces.Space[Any], *, exact_bounds: bool) -> None:
+        assert space.dtype is not None
+        self.shape, self.dtype = space.shape or (), space.dtype
+        self.is_float = space.dtype.kind == "f"
+        self.low, self.high = bounds(space)
+        if self.is_float:
+            low, high = np.float64(self.low), np.float64(self.high)
+            largest = np.full_like(low, LARGEST)  # a Python float would become a float16 beside such an array
+            self.low = np.maximum(low - ROUNDING * (1 + abs(low)), -largest) if exact_bounds else -largest
+            self.high = np.minimum(high + ROUNDING * (1 + abs(high)), largest) if exact_bounds else largest
+        self.may_trust = not exact_bounds and isinstance(space, spaces.Box)
+        self.trusted: np.dtype[Any] | None = None
+        self.total: Callable[[Array], float]
+        """Maps arrays of the trusted dtype to a number that is finite only if the array is right."""
+
+    def __call__(self, value: Any) -> str | None:
+        if type(value) is np.ndarray:
+            if value.dtype is self.trusted and value.shape == self.shape and isfinite(self.total(value)):
+                return None
+        elif type(value) in INTEGER_TYPES and not self.shape and self.low <= value <= self.high:
+            return None
+        array = as_array(value)
+        problem = self.problem(array)
+        if problem is None and self.may_trust:
+            self.trust(array)
+        return problem
+
+    def trust(self, array: Array) -> None:
+        """Check later arrays of this dtype by a single operation, which is several times faster."""
+        dtype = array.dtype
+        if dtype == np.float32:
+            dot = np.ones(array.size, dtype).dot
+            self.trusted, self.total = dtype, dot if array.ndim == 1 else lambda x: dot(x.ravel())
+        elif dtype == np.float64:
+            limit = LARGEST**2
+            self.trusted, self.total = dtype, lambda x: 0.0 if np.vdot(x, x) <= limit else inf
+        elif dtype == self.dtype == np.uint8:
+            self.trusted, self.total = dtype, lambda x: 0.0
+
+    def problem(self, array: Array) -> str | None:
+        if array.dtype.kind not in NUMERIC:
+            return "should be an array of numbers"
+        if array.shape != self.shape:
+            return f"has the shape {array.shape}"
+        if array.dtype.kind == "f" and not self.is_float:
+            return f"has numbers of {array.dtype}, which {self.dtype} cannot hold"
+        wrong = ~((array >= self.low) & (array <= self.high))  # so NaN is wrong
+        if not wrong.any():
+            return None
+        worst = array[wrong][0]
+        return f"has {worst}, which is {'out of bounds' if np.isfinite(worst) else 'not finite'}"
