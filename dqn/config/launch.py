@@ -116,7 +116,7 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         log.warning(text, ", ".join(changed))
     if is_new or recorded != config:
         folder.write_config(config, overrides)
-    folder.count_cpu()
+    folder.start_work()
     folder.update_status(
         state="running",
         commands=commands(folder),

@@ -60,7 +60,7 @@ class Manifest(TypedDict):
 
 @with_config(STRICT)
 class Progress(TypedDict):
-    unit: Literal["step", "episode"]
+    unit: str
     tick: Count
     total: Count
     iteration: Count
