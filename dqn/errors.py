@@ -45,10 +45,11 @@ def first_line(error: Exception) -> str:
 
 
 def format_value(value: object) -> str:
-    """Return a value in the syntax of the command line."""
+    """Return a value in the syntax of the command line, on one line."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return printable(text).replace("\n", "\\n")
 
 
 class WrongValue(UserError):

@@ -24,7 +24,7 @@ from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
-from dqn.errors import UserError
+from dqn.errors import UserError, printable
 from dqn.storage.folder import RunFolder
 
 
@@ -155,8 +155,8 @@ def evaluate() -> None:
         given = read_options(EvaluateOptions, options)
         can_write = os.access(arguments.run, os.W_OK | os.X_OK)
         if arguments.run.is_dir() and not can_write:
-            log = logging.getLogger(__name__)
-            log.warning("warning: %s cannot be written: the results are only printed", arguments.run)
+            problem = f"warning: {arguments.run} cannot be written: the results are only printed"
+            logging.getLogger(__name__).warning("%s", printable(problem))
         evaluation = evaluate_run(arguments.run, given, arguments.trust)
         print(evaluation.pop("text"))
         if can_write:

@@ -14,7 +14,7 @@ from typing import Any
 from dqn.config.commands import command
 from dqn.config.preflight import CheckedRun, refuse_differences
 from dqn.config.summary import trusting
-from dqn.errors import UserError, one_line
+from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
@@ -59,8 +59,8 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
                 runner = build(config, folder)
                 adopt(config, folder, run.overrides)
             for warning in run.warnings:
-                log.warning("warning: %s", warning)
-            log.info("run folder: %s", folder.path)
+                log.warning("warning: %s", printable(warning))
+            log.info("run folder: %s", printable(str(folder.path)))
             runner.stop = stop
             result = runner.run()
             folder.update_status(
@@ -74,7 +74,7 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
 
 
 def discard_checkpoint(folder: RunFolder) -> None:
-    """Let the run start again from the beginning; after a crash, it continues or asks to be restarted."""
+    """Remove the checkpoint and the recorded progress, so that the run starts again from the beginning."""
     from dqn.storage.checkpoint import Checkpoint
 
     Checkpoint(folder.path).remove()
@@ -157,8 +157,8 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Slurm, which restarts the run
         record(folder, state="interrupted")
         if isinstance(stop, KeyboardInterrupt):
-            path = shlex.quote(str(folder.path))
-            log.info("interrupted; continue with: %s %s%s", command("resume"), path, trusting(config))
+            again = f"{command('resume')} {shlex.quote(str(folder.path))}{trusting(config)}"
+            log.info("interrupted; continue with: %s", printable(again))
         raise
     except Exception as error:
         problem = problem_of(error, folder)
@@ -193,11 +193,14 @@ def record(folder: RunFolder, **values: Any) -> None:
 
 
 @contextmanager
-def interruption() -> Iterator[threading.Event]:
+def interruption(*, raises: bool = True) -> Iterator[threading.Event]:
     """Make SIGTERM (a scheduler's request to stop) stop the run as Ctrl-C does; yield an event that both set.
 
     An exception in a signal handler is lost if the interpreter is inside a callback, such as that of a fork;
     the event then stops the run at its next step.
+
+    Args:
+        raises: whether the first signal raises KeyboardInterrupt too, as each later one does.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -205,8 +208,10 @@ def interruption() -> Iterator[threading.Event]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        again = stop.is_set()
         stop.set()
-        raise KeyboardInterrupt
+        if raises or again:
+            raise KeyboardInterrupt
 
     numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in numbers}

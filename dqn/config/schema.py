@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         value = " is missing" if self.value is MISSING else f"={format_value(self.value)}"
-        return f"{self.key}{value}: {self.should}"
+        return f"{one_line(self.key)}{value}: {self.should}"
 
 
 def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: list[Problem]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from dqn.config.commands import beside_python, command
 from dqn.config.preflight import TOTALS
 from dqn.config.trust import own_packages
+from dqn.errors import printable
 from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
@@ -35,7 +36,7 @@ def summary(folder: RunFolder) -> list[str]:
     for key, total in leaves(config):
         if key in TOTALS and not ends_learning(config, total):
             lines.append(f"  {command('resume')} {path} {key}={2 * total}{trust}")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def trusting(config: dict[str, Any]) -> str:

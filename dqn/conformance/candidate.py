@@ -54,7 +54,7 @@ class Candidate:
 
     def part(self, key: str) -> Any:
         """Return a new instance of a part."""
-        return self.make(copy.deepcopy(self.node(key)))
+        return self.make(self.node(key))
 
     def runner(self, folder: Path, values: Mapping[str, Any]) -> Runner:
         """Return a runner without progress bar, with other values at some dotted keys."""

@@ -68,12 +68,7 @@ class Finding(NamedTuple):
 
 
 def examine(candidate: Candidate, names: Collection[str] = ()) -> Iterator[Finding]:
-    """Check each part of a configuration, then all parts together; yield the result of each check.
-
-    Args:
-        candidate: the checked configuration.
-        names: checks to run; all if empty.
-    """
+    """Yield the results of the checks of each part, then of all parts together; `names` selects some."""
     failed: set[str] = set()
     with preserve_settings():
         configure_process(1)

@@ -65,7 +65,7 @@ def backup(candidate: Candidate) -> None:
     least = float(policy.min())
     require(least >= -1e-6, f"a probability is {least:.3g}; it should be at least 0")
     require_finite("the bonus", bonus)
-    kept = {
+    kept: dict[str, Any] = {
         "when it was computed again": ...,
         "when the other samples of the batch did": (slice(None), slice(SIZE // 2)),
         "when the other seed did": 0,

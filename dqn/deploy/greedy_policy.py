@@ -175,6 +175,8 @@ def check_array(space: Space, obs: Any, name: str) -> int | None:
         raise ValueError(
             f"{name}: should have the shape {shape}, or [{batch}] for a batch, not {array.shape}"
         )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name}: should be finite numbers, not {obs}")
     if space.dtype is not None and space.dtype.kind in "iu":
         low, high = bounds(space)
         if array.dtype.kind == "f" or (array < low).any() or (array > high).any():

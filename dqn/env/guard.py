@@ -5,6 +5,7 @@ import signal
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf, isfinite
 from typing import Any
 
 import gymnasium
@@ -18,7 +19,7 @@ from dqn.types import Array
 log = logging.getLogger(__name__)
 
 FULL_STEPS = 20
-"""Steps of each environment that are compared in full."""
+"""Steps of each environment that are compared in full. Gymnasium's LunarLander exceeds its bounds later."""
 TRACEBACK_ENTRIES = 8
 """Calls of an environment's traceback that are logged, the last ones."""
 LARGEST = float(np.finfo(np.float32).max)
@@ -26,7 +27,7 @@ LARGEST = float(np.finfo(np.float32).max)
 ROUNDING = 1e-6
 """Allowed excess over the bounds of floats, absolute and relative."""
 LONGEST_VALUE = 200
-"""Characters of a wrong value in an error."""
+"""Characters of a value or a space in an error."""
 
 NUMERIC = "biuf"
 """Kinds of NumPy's dtypes that are real numbers."""
@@ -78,7 +79,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if problem := (self._later if self._steps > self._full_steps else self._first)(obs):
             raise self._wrong("observation", obs, problem)
         if not ((type(reward) in NUMBER_TYPES and -LARGEST <= reward <= LARGEST) or is_number(reward)):
-            raise self._wrong("reward", reward, "should be one finite number")
+            raise self._wrong("reward", reward, f"should be one finite number of at most {LARGEST:.2g}")
         if not (type(terminated) in BOOL_TYPES and type(truncated) in BOOL_TYPES):
             for name, value in (("terminated", terminated), ("truncated", truncated)):
                 if not is_bool(value):
@@ -97,7 +98,9 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Close the environment; an error is only logged, because all results are there."""
         try:
             self.env.close()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if from_signal_handler(error):
+                raise
             log.warning("warning: env.id=%s could not be closed (%s)", self._id, one_line(error))
 
     def _failure(self, error: BaseException) -> BaseException:
@@ -109,10 +112,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._failed(one_line(error))
 
     def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:
-        given = one_line(repr(value))
-        given = given if len(given) <= LONGEST_VALUE else f"{given[:LONGEST_VALUE]}..."
-        declared = f"; observation_space is {self.env.observation_space}" if name == "observation" else ""
-        return self._failed(f"the {name} {given} {problem}{declared}")
+        declared = f"; observation_space is {brief(self.env.observation_space)}"
+        return self._failed(f"the {name} {brief(value)} {problem}{declared if name == 'observation' else ''}")
 
     def _failed(self, problem: str) -> EnvFailed:
         steps = self._steps - self._steps_before
@@ -125,6 +126,12 @@ def from_signal_handler(error: BaseException) -> bool:
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers}
     return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def brief(value: Any) -> str:
+    """Return a value as printable text of at most LONGEST_VALUE characters."""
+    text = one_line(repr(value))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def as_array(value: Any) -> Array:
@@ -195,11 +202,12 @@ class Numbers:
             self.high = np.minimum(high + ROUNDING * (1 + abs(high)), largest) if exact_bounds else largest
         self.may_trust = not exact_bounds and isinstance(space, spaces.Box)
         self.trusted: np.dtype[Any] | None = None
-        self.holds: Callable[[Array], bool]
+        self.total: Callable[[Array], float]
+        """Maps arrays of the trusted dtype to a number that is finite only if the array is right."""
 
     def __call__(self, value: Any) -> str | None:
         if type(value) is np.ndarray:
-            if value.dtype is self.trusted and value.shape == self.shape and self.holds(value):
+            if value.dtype is self.trusted and value.shape == self.shape and isfinite(self.total(value)):
                 return None
         elif type(value) in INTEGER_TYPES and not self.shape and self.low <= value <= self.high:
             return None
@@ -213,13 +221,13 @@ class Numbers:
         """Check later arrays of this dtype by a single operation, which is several times faster."""
         dtype = array.dtype
         if dtype == np.float32:
-            ones = np.ones(array.size, dtype)
-            self.trusted, self.holds = dtype, lambda x: -LARGEST <= x.ravel().dot(ones) <= LARGEST
+            dot = np.ones(array.size, dtype).dot
+            self.trusted, self.total = dtype, dot if array.ndim == 1 else lambda x: dot(x.ravel())
         elif dtype == np.float64:
             limit = LARGEST**2
-            self.trusted, self.holds = dtype, lambda x: bool(np.vdot(x, x) <= limit)
+            self.trusted, self.total = dtype, lambda x: 0.0 if np.vdot(x, x) <= limit else inf
         elif dtype == self.dtype == np.uint8:
-            self.trusted, self.holds = dtype, lambda x: True
+            self.trusted, self.total = dtype, lambda x: 0.0
 
     def problem(self, array: Array) -> str | None:
         if array.dtype.kind not in NUMERIC:

@@ -60,7 +60,7 @@ class Effect(NamedTuple):
     def name(self) -> str:
         """Return the key and those linked to it, which are only counted if they are more than two."""
         if len(self.linked) > 2:
-            return f"{self.key} (and {len(self.linked)} keys that change with it)"
+            return f"{self.key} and {len(self.linked)} keys linked to it"
         return " = ".join([self.key, *self.linked])
 
 

@@ -227,8 +227,10 @@ def draw_effect(ax: Axes, effect: Effect) -> None:
         if numeric:
             ax.plot(x, [found.value for _, found in points], "-", color=COLOURS[0], linewidth=0.8)
         names = [shorten(short_name(text), 20) for text, _ in points]
-        turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-        ax.set_xticks(x, names, **(turned if sum(map(len, names)) > 36 else {}))
+        if sum(map(len, names)) > 36:
+            ax.set_xticks(x, names, rotation=30, ha="right", rotation_mode="anchor")
+        else:
+            ax.set_xticks(x, names)
         ax.set_xlim(-0.5, len(points) - 0.5)
     elif not numeric:
         ax.set_xticks([])

@@ -3,16 +3,14 @@
 import math
 from typing import Any
 
-from dqn.errors import one_line
+from dqn.errors import format_value, one_line
 
 
 def setting_text(value: Any) -> str:
     """Return a value as a user would type it; equal numbers are equal texts."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return one_line(f"[{', '.join(map(setting_text, value))}]")
-    return f"{value:.12g}" if isinstance(value, float) else one_line(value)
+    return f"{value:.12g}" if isinstance(value, float) else one_line(format_value(value))
 
 
 def short_name(text: str) -> str:

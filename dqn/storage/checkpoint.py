@@ -4,8 +4,9 @@ import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -236,5 +237,5 @@ def to_tensors(state: Any) -> Any:
     return state
 
 
-def digest(file: IO[bytes]) -> str:
+def digest(file: BufferedIOBase) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()

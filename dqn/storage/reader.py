@@ -3,8 +3,8 @@
 import errno
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from dqn.errors import UserError
 
@@ -12,7 +12,7 @@ JSON_BYTES = 2**26
 """Largest JSON or YAML file that is read; status.json of 1,000 seeds has less than a hundredth."""
 
 
-def open_file(folder: Path, name: str, most: int = JSON_BYTES) -> IO[bytes]:
+def open_file(folder: Path, name: str, most: int = JSON_BYTES) -> BufferedReader:
     """Open a file of a run folder for reading.
 
     Args:

@@ -1,26 +1,26 @@
-"""What a run writes and reads again: the JSON files of its folder and the parts of its checkpoint.
+"""Types of the JSON files of a run folder and of the parts of a checkpoint, checked as they are loaded.
 
-Everything is checked against these types as it is loaded, so no other code has to expect anything else. Sizes
-that depend on the run are checked by the objects that take them.
+So no other code has to expect anything else. Sizes that depend on the run are checked by the objects that
+take them, with `dqn.state`.
 """
 
 from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from annotated_types import Ge, Le, Len
+from annotated_types import Ge, Le, Len, Lt
 from pydantic import ConfigDict, Strict, StringConstraints, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # Python 3.11 has one that pydantic cannot read
 
 from dqn.errors import one_line
-from dqn.types import NonNegativeInt
 
 T = TypeVar("T")
 Finite = Annotated[float, Ge(-1e100), Le(1e100)]
 """A number whose square and sums are finite too; single-precision numbers are."""
-SeedName = Annotated[str, StringConstraints(pattern=r"^\d{1,100}$")]
+Count = Annotated[int, Ge(0), Lt(2**63)]
+SeedName = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,100}$")]
 PartName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}-\d{1,20}\.[a-z]{1,10}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}-[0-9]{1,20}\.[a-z]{1,10}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Returns = Annotated[list[Finite | None], Len(1)]
 """Returns of episodes; None stands for one that is not finite."""
@@ -38,7 +38,7 @@ class Entry(TypedDict):
     """A file of a checkpoint."""
 
     name: FileName
-    size: NonNegativeInt
+    size: Count
     sha256: Digest
 
 
@@ -54,25 +54,25 @@ class Manifest(TypedDict):
     """checkpoint/manifest.json."""
 
     format: int
-    iteration: NonNegativeInt
+    iteration: Count
     files: dict[PartName, Annotated[list[Entry], Len(1)]]
 
 
 @with_config(STRICT)
 class Progress(TypedDict):
     unit: Literal["step", "episode"]
-    tick: NonNegativeInt
-    total: NonNegativeInt
-    iteration: NonNegativeInt
-    updates: NonNegativeInt
-    steps: list[NonNegativeInt]
-    episodes: list[NonNegativeInt]
+    tick: Count
+    total: Count
+    iteration: Count
+    updates: Count
+    steps: list[Count]
+    episodes: list[Count]
 
 
 @with_config(STRICT)
 class BestSeed(TypedDict):
     mean_return: Finite | None
-    iteration: NonNegativeInt
+    iteration: Count
 
 
 @with_config(STRICT)
@@ -102,9 +102,9 @@ class Status(TypedDict, total=False):
 
 @with_config(STRICT)
 class CountersState(TypedDict):
-    transitions: list[list[NonNegativeInt]]
-    episodes: list[NonNegativeInt]
-    updates: NonNegativeInt
+    transitions: list[list[Count]]
+    episodes: list[Count]
+    updates: Count
     recent: list[list[float]]
     evaluation: dict[SeedName, list[float]] | None
 
@@ -112,15 +112,15 @@ class CountersState(TypedDict):
 @with_config(STRICT)
 class LoggerState(TypedDict):
     sums: list[list[float]]
-    counts: list[NonNegativeInt]
+    counts: list[Count]
 
 
 @with_config(STRICT)
 class LogState(TypedDict):
     """Sizes in bytes of the files of a seed or, with events alone, of all seeds together."""
 
-    metrics: NotRequired[NonNegativeInt]
-    events: dict[str, NonNegativeInt]
+    metrics: NotRequired[Count]
+    events: dict[str, Count]
 
 
 @with_config(STRICT)
@@ -131,8 +131,8 @@ class LearnerState(TypedDict):
     counters: CountersState
     logger: LoggerState
     files: list[LogState]
-    tick: NonNegativeInt
-    iteration: NonNegativeInt
+    tick: Count
+    iteration: Count
 
 
 @with_config(STRICT)
@@ -141,7 +141,7 @@ class BestState(TypedDict):
 
     policy: dict[str, Any]
     score: list[float]
-    iteration: list[NonNegativeInt]
+    iteration: list[Count]
 
 
 PARTS: dict[str, Any] = {"policy": dict[str, Any], "best": BestState, "learner": LearnerState}

@@ -25,7 +25,7 @@ DIGEST = 10
 
 
 class Planner:
-    """Makes the jobs of a sweep.
+    """Composes and checks the jobs of a sweep.
 
     Args:
         master: the configuration of the sweep, with Hydra's node.
@@ -39,16 +39,10 @@ class Planner:
         self._known = folders_by_digest(self.folder)
         """A job keeps its folder even if other keys are swept now."""
 
-    def job(self, overrides: Sequence[str], number: int) -> SweepJob:
-        """Return a planned job."""
-        job = SweepJob(overrides=list(overrides))
-        self.plan(job, number)
-        return job
-
     def plan(self, job: SweepJob, number: int) -> None:
         """Give a job its configuration and its folder, or let it fail if its overrides are invalid.
 
-        Nothing is written.
+        Write nothing.
         """
         overrides = list(job.overrides or ())
         job.name = readable(overrides, self._shared) or f"job {number}"

@@ -78,16 +78,18 @@ class Pool:
             KeyboardInterrupt: the user interrupted the sweep; no job is running.
         """
         self._jobs, self._total = jobs, total
-        with interruption() as stop:
+        with interruption(raises=False) as stop:  # an exception could break a write to a search's database
             try:
                 while not stop.is_set():
                     self._look()
-                    while len(self._active) < self._n_jobs and (job := next(self._jobs, None)):
+                    if len(self._active) < self._n_jobs and (job := next(self._jobs, None)):
                         self._begin(job)
-                    if not self._active and not self._waiting:
-                        return
-                    time.sleep(LOOK_SECONDS)
-                raise KeyboardInterrupt
+                    elif self._active or self._waiting:
+                        time.sleep(LOOK_SECONDS)
+                    else:
+                        break
+                if stop.is_set():
+                    raise KeyboardInterrupt
             except BaseException:
                 self._stop_all()
                 raise

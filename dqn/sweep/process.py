@@ -10,7 +10,6 @@ import threading
 from contextlib import suppress
 
 from dqn.config.preflight import CheckedRun
-from dqn.config.summary import summary
 from dqn.errors import InUse, UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import IN_USE, JobResult, JobSpec
@@ -72,7 +71,8 @@ def work(spec: JobSpec) -> int:
     """Train or resume a run, print its messages and its summary, and return the exit code."""
     sys.argv = spec.argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    from dqn.config.launch import launch
+    from dqn.config.launch import launch  # import NumPy; all plugins of Hydra import this file
+    from dqn.config.summary import summary
 
     folder = RunFolder(spec.folder)
     try:

@@ -1,4 +1,4 @@
-"""A job as a task of Ray; on its node, the task starts and stops the process that trains."""
+"""The launcher for Ray: on its node, the task of a job starts and stops the process that trains."""
 
 import logging
 import math
@@ -6,14 +6,19 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Gt, Lt, MultipleOf
 
 from dqn.errors import UserError, first_line, needs_extra, one_line
-from dqn.sweep.job import JobResult, JobSpec, SweepJob
+from dqn.sweep.job import JobHandle, JobResult, JobSpec, SweepJob
+from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.process import Process, same_imports
 
 log = logging.getLogger(__name__)
 
+Share = Annotated[float, Gt(0), Lt(1), MultipleOf(1e-4)]
+"""Share of a processor; 1e-4 is Ray's unit."""
 LOCAL = "local"
 """Address that stands for a cluster which this process starts on this machine."""
 OWN_CLUSTER = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -26,6 +31,30 @@ POLL_SECONDS = 0.1
 """Seconds between checks of a job's process."""
 STOP_SECONDS = 15.0
 """Seconds that a process gets to stop before it is killed; fewer than the sweep waits."""
+
+
+class Ray(JobLauncher):
+    """Runs each job as a task of Ray, on this machine or a cluster; all tasks end with this process."""
+
+    def __init__(
+        self, *, n_jobs: Count, address: str, num_cpus: Count | Share, num_gpus: Natural | Share
+    ) -> None:
+        super().__init__(n_jobs=n_jobs)
+        self._address = address
+        self._resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
+
+    def _prepare(self) -> None:
+        try:
+            connect(self._address, **self._resources)
+        except UserError as error:
+            sys.exit(str(error))
+
+    def _start(self, job: SweepJob) -> JobHandle:
+        import ray
+
+        task = ray.remote(run_here).options(max_retries=0, name=job.name, **self._resources)
+        hidden = {} if self._resources["num_gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray would show all
+        return RayHandle(task.remote(job.spec(), same_imports() | hidden | self._env()))
 
 
 def connect(address: str, num_cpus: float, num_gpus: float) -> None:
@@ -93,12 +122,8 @@ def lacking(nodes: list[dict[str, Any]], job: dict[str, float]) -> str:
 class RayHandle:
     """A job that is queued or running in Ray; it ends with this process, even if that is killed."""
 
-    def __init__(self, job: SweepJob, resources: dict[str, float], env: dict[str, str]) -> None:
-        import ray
-
-        task = ray.remote(run_here).options(max_retries=0, name=job.name, **resources)
-        hidden = {} if resources["num_gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray itself would show all
-        self._ref: Any = task.remote(job.spec(), same_imports() | hidden | env)
+    def __init__(self, ref: Any) -> None:
+        self._ref = ref
 
     def ended(self) -> JobResult | None:
         import ray

@@ -17,7 +17,7 @@ from dqn.stats import interquartile_mean
 from dqn.storage.durable_files import sync_folder
 from dqn.storage.schema import LoggerState, LogState
 from dqn.tracking import tensorboard as board
-from dqn.tracking.tensorboard import Events, check_size, cut
+from dqn.tracking.tensorboard import Events, check_size, cut, event_files
 from dqn.types import Array, Episode, Position, Update
 
 State = dict[str, Any]
@@ -82,12 +82,9 @@ class SeedLog:
 
 
 class Logger:
-    """Writes the returns, losses and evaluations of all seeds.
+    """Writes the returns, losses and evaluations of all seeds, and the configuration for TensorBoard.
 
-    Args:
-        folder: the run folder; seed N logs to seed=N, the statistics over several seeds to the folder itself.
-        seeds: the K seeds.
-        config: the configuration of the run, which TensorBoard shows.
+    Seed N logs to seed=N in the run folder, the statistics over several seeds to the folder itself.
     """
 
     def __init__(self, *, folder: Path, seeds: Sequence[int], config: State) -> None:
@@ -107,14 +104,18 @@ class Logger:
         """Check the states that `files` returned at the last checkpoint.
 
         Raises:
-            UserError: a file lacks metrics that were in it.
+            UserError: a file is shorter than it was.
             ValueError: the states are those of other seeds.
         """
         several = len(self.seeds) > 1
         if len(states) != len(self.seeds) + several:
             raise ValueError(f"{len(states)} states of files for {len(self.seeds)} seeds")
-        for seed, state in zip(self.seeds, states, strict=not several):
-            check_size(self.folder / f"seed={seed}" / "metrics.jsonl", state["metrics"])
+        folders = [*(self.folder / f"seed={seed}" for seed in self.seeds), self.folder]
+        for folder, state in zip(folders, states, strict=False):
+            for path in event_files(folder):
+                check_size(path, state["events"].get(path.name, 0))
+            if folder != self.folder:
+                check_size(folder / "metrics.jsonl", state["metrics"])
 
     def open(self, at: Sequence[Position], states: Sequence[LogState] | None) -> None:
         """Open the files of all seeds.
@@ -189,12 +190,15 @@ class Logger:
     def files(self) -> list[LogState]:
         """Make all files durable and return their states, for `open`."""
         self._flush()
-        return [file.state_dict() for file in (*self._logs, *self._together)]
+        return [file.state_dict() for file in self._open_files()]
 
     def close(self) -> None:
         with ExitStack() as stack:
-            for file in (*self._logs, *self._together):
+            for file in self._open_files():
                 stack.callback(file.close)
+
+    def _open_files(self) -> list[SeedLog | Events]:
+        return [*self._logs, *self._together]
 
     def state_dict(self) -> LoggerState:
         return {"sums": self._sums.tolist(), "counts": self._counts.tolist()}

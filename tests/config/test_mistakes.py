@@ -4,10 +4,11 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
-from commands import SCRIPTS, TINY, answers, call, child_seconds, finish, named, run, start, tree
+from commands import SCRIPTS, TINY, answers, call, child_seconds, named, run, tree
 from helpers import FINISHED, config_of
 
 from dqn.config.compose import compose
@@ -221,8 +222,6 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
     assert repr(config["network"]["torso"]["hidden_sizes"]) == "[8]"
 
 
-# Everything below runs the scripts as processes.
-
 QUICK = [
     ("--help", 0, {"agent:": "double, dqn", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"}),
     ("--cfg job", 0, {"lr:": "0.0005"}),
@@ -237,12 +236,9 @@ QUICK = [
 @pytest.fixture(scope="module")
 def most_seconds():
     """CPU seconds of 0.7 imports of torch: a little less than 1 if an import takes 1.36."""
-    seconds = []
-    for _ in range(3):
-        before = child_seconds()
-        subprocess.run([sys.executable, "-c", "import torch"], check=True)
-        seconds.append(child_seconds() - before)
-    return 0.7 * min(seconds)
+    before = child_seconds()
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    return 0.7 * (child_seconds() - before)
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +252,7 @@ def quick_answers(tmp_path_factory):
     return dict(zip((overrides for overrides, *_ in QUICK), found, strict=True))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("overrides", "code", "keys"), QUICK, ids=[overrides for overrides, *_ in QUICK])
 def test_quick_answers_need_no_torch(overrides, code, keys, most_seconds, quick_answers):
     answer = quick_answers[overrides]
@@ -267,6 +264,7 @@ def test_quick_answers_need_no_torch(overrides, code, keys, most_seconds, quick_
         assert right in answer.text
 
 
+@pytest.mark.process
 def test_a_process_answers_in_less_time_than_torch_takes(most_seconds, tmp_path):
     seconds = []
     while not seconds or (
@@ -323,8 +321,9 @@ TOGETHER = [
 
 
 @pytest.mark.parametrize(("overrides", "keys"), TOGETHER, ids=["values", "values and keys", "composition"])
-def test_all_mistakes_in_one_message(overrides, keys, tmp_path):
-    result = run("train", *overrides.split(), cwd=tmp_path)
+def test_all_mistakes_in_one_message(overrides, keys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("train", *overrides.split())
     assert result.code == 1
     assert result.text.startswith(f"{len(keys)} mistakes in ")
     assert len(result.text.splitlines()) == 1 + len(keys)
@@ -332,7 +331,8 @@ def test_all_mistakes_in_one_message(overrides, keys, tmp_path):
     assert tree(tmp_path) == {}
 
 
-def test_folder_that_cannot_be_made(tmp_path):
+def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     before = tree(tmp_path)
     for overrides in (
@@ -341,7 +341,7 @@ def test_folder_that_cannot_be_made(tmp_path):
         ["hydra.run.dir=${nosuch}"],
         ["hydra.run.dir=~/run"],
     ):
-        result = run("train", *overrides, cwd=tmp_path)
+        result = call("train", *overrides)
         assert result.code == 1
         named(result.text, {overrides[-1].partition("=")[0]: ""})
         assert tree(tmp_path) == before
@@ -349,7 +349,7 @@ def test_folder_that_cannot_be_made(tmp_path):
 
 def test_folder_of_another_run(finished_run, tmp_path):
     before = tree(tmp_path)
-    result = run("train", *FINISHED, "hydra.run.dir=run", "agent.lr=0.1", "agent=double", cwd=tmp_path)
+    result = call("train", *FINISHED, f"hydra.run.dir={finished_run}", "agent.lr=0.1", "agent=double")
     assert result.code == 1
     named(
         result.text, {"agent.lr: 0.0005 there, 0.1 here": "", "agent.backup._target_: dqn.agent.Greedy": ""}
@@ -358,9 +358,9 @@ def test_folder_of_another_run(finished_run, tmp_path):
 
 
 def again(folder, *overrides):
-    """Repeat the run of `finished_run`, with its command and with resume.py."""
-    yield run("train", *FINISHED, f"hydra.run.dir={folder}", *overrides, cwd=folder.parent)
+    """Repeat the run of `finished_run`, with resume.py and with its command."""
     yield call("resume", folder, *overrides)
+    yield call("train", *FINISHED, f"hydra.run.dir={folder}", *overrides)  # last, since it configures logging
 
 
 def test_smaller_total(finished_run, tmp_path):
@@ -390,20 +390,11 @@ def test_finished_run_prints_its_result(finished_run, tmp_path, caplog):
         assert tree(tmp_path) == before
 
 
-def test_two_runs_started_together_have_separate_folders(tmp_path):
-    processes = [start("train", *TINY, cwd=tmp_path) for _ in range(2)]
-    assert [finish(process).code for process in processes] == [0, 0]
-    assert len(list((tmp_path / "outputs" / "dqn").iterdir())) == 2
-
-
-def test_bad_job_does_not_stop_the_others(tmp_path):
-    overrides = ["agent.lr=-1,1e-3", *TINY, "hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
-    result = run("train", "-m", *overrides, cwd=tmp_path)
-    assert result.code == 1
-    assert "lr=-1: 1 mistake in the configuration: agent.lr=-1: should be greater than 0" in result.text
-    (job,) = (tmp_path / "runs").iterdir()
-    assert job.name.startswith("lr=0.001_")
-    assert json.loads((job / "status.json").read_text())["state"] == "finished"
+def test_runs_started_in_one_second_have_separate_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "2026-01-01_00-00-00")
+    assert [call("train", *TINY).code for _ in range(2)] == [0, 0]
+    assert len(list((tmp_path / "outputs" / "dqn").glob("2026-01-01_00-00-00_*"))) == 2
 
 
 def test_a_run_that_learned_nothing_says_so(tmp_path):
@@ -454,12 +445,13 @@ def test_printed_commands_trust_the_packages_that_the_run_needs(tmp_path):
     assert "--trust" not in call("train", *TINY, f"hydra.run.dir={tmp_path / 'plain'}").text
 
 
-def test_infinite_loss_stops_the_run(tmp_path):
+def test_infinite_loss_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     overrides = ["env.module=parts", "env.id=Explosive-v0", "hydra.run.dir=run", "runner=steps"]
     overrides += ["runner.total_steps=100", "runner.iteration_length=50", "runner.learning_starts=60"]
     overrides += ["runner.batch_size=4", "runner.train_period=1", "runner.eval_episodes=0"]
     overrides += ["env.reward_scale=1.0", "network.head.huber_delta=null"]
-    result = run("train", *overrides, cwd=tmp_path)
+    result = call("train", *overrides)
     assert result.code == 1
     status = json.loads((tmp_path / "run/status.json").read_text())
     assert status["state"] == "failed"
@@ -544,8 +536,9 @@ def test_recorded_overrides_of_another_configuration_are_not_repeated(line, fini
 
 
 @pytest.mark.parametrize("script", ["evaluate", "resume"])
-def test_no_such_run(script, tmp_path):
-    result = run(script, "nowhere", cwd=tmp_path)
+def test_no_such_run(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(script, "nowhere")
     assert result.code == 1
     assert f"{tmp_path / 'nowhere'}: not a run folder" in result.text
     assert tree(tmp_path) == {}

@@ -135,6 +135,15 @@ def test_a_fault_of_an_environment_is_found(id, text):
     assert text in finding.detail
 
 
+def test_a_fault_of_a_wrapper_is_found():
+    wrapper = "env.wrappers=[{_target_: wrapped.times, factor: 1.0e+99}]"
+    finding = examined(wrapper, names=["env"])["env"]
+    assert finding.state == "FAILED"
+    assert finding.detail.endswith(
+        "step 1 of an episode: the reward 1e+99 should be one finite number of at most 3.4e+38"
+    )
+
+
 def test_actions_by_other_values_are_found(monkeypatch):
     """A network traced with the values of its parameters acts by outdated ones after an update."""
     monkeypatch.setattr(dqn.agent.numpy_forward, "traceable", lambda values: nullcontext())

@@ -1,11 +1,14 @@
 """`import dqn`: the environment's own observations and actions, no global state."""
 
 import logging
+import multiprocessing
 import os
+import pickle
 import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import gymnasium
@@ -108,6 +111,7 @@ WRONG = [
     ("box", np.zeros((3, 2)), "should have the shape (2, 3), or [B, 2, 3] for a batch, not (3, 2)"),
     ("box", [[1, 2], [3]], "should be numbers of the shape (2, 3)"),
     ("box", "left", "should be numbers"),
+    ("box", np.full((5, 2, 3), np.nan), "should be finite numbers"),
     ("bytes", np.full((4, 4, 1), 256), "whole numbers in Box(0, 255"),
     ("bytes", np.full((4, 4, 1), 0.5), "whole numbers"),
     ("discrete", 2, "should be whole numbers in Discrete(5, start=3), not 2"),
@@ -117,6 +121,7 @@ WRONG = [
     ("multi", [3, 0], "MultiDiscrete"),
     ("dict", {"a": 0}, "should be a dict of ['a', 'b'], not ['a']"),
     ("dict", [0, 1], "obs[0]: should be a dict"),
+    ("dict", {"a": 0, "b": [0, np.inf]}, "obs['b']: should be finite numbers"),
     ("dict", {"a": 0, "b": [0, 0, 0]}, "obs['b']: should have the shape (2,)"),
     ("dict", {"a": [0, 1], "b": [[0, 0]]}, "batches of one size"),
     ("dict", {"a": [0, 1], "b": [0, 0]}, "batches of one size"),
@@ -136,6 +141,29 @@ def test_wrong_observations(name):
                 policy(obs)
 
 
+def test_a_pickled_policy_plays_as_before():
+    words = ["env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=dict", "network/layer=noisy"]
+    policy = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"]).load(6)
+    again = pickle.loads(pickle.dumps(policy))
+    space = gymnasium.make("Spaces-v0", disable_env_checker=True, name="dict").observation_space
+    seen = [space.sample() for _ in range(50)]
+    for obs in seen:
+        assert again(obs) == policy(obs)
+        np.testing.assert_array_equal(again.q_values(obs), policy.q_values(obs))
+    assert (again.seed, again.iteration, again.selected) == (6, policy.iteration, None)
+    assert len(pickle.dumps(policy)) < 10_000
+
+
+@pytest.mark.process
+def test_policies_in_a_process_pool(finished_run):
+    """A process makes its own environment and forward pass."""
+    policy = dqn.load(finished_run)
+    batches = list(np.random.default_rng(0).normal(size=(3, 20, 4)).astype(np.float32))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(policy, batches))
+    assert [one.tolist() for one in found] == [policy(batch).tolist() for batch in batches]
+
+
 def test_wrong_runs(finished_run, tmp_path):
     for seed in (1, -1, "0"):
         with pytest.raises(dqn.UserError, match=f"seed={seed!r}: the run has the seed 0"):
@@ -144,7 +172,7 @@ def test_wrong_runs(finished_run, tmp_path):
         dqn.load(tmp_path / "nowhere")
     config = finished_run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("num_seeds: 1", "num_seeds: 2"))
-    with pytest.raises(dqn.UserError, match="the policy is not of this run"):
+    with pytest.raises(dqn.UserError, match="the part 'policy' of the checkpoint is not of this run"):
         dqn.load(finished_run, seed=1)
     config.write_text(config.read_text().replace("dqn.agent.Greedy", "parts.OwnBackup"))
     with pytest.raises(dqn.UserError, match="--trust parts"):

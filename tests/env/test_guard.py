@@ -144,7 +144,9 @@ def test_rewards_and_ends():
     for reward in REWARDS:
         play(Gives(FLOATS, [0, 0], reward, False, False))
     for reward in WRONG_REWARDS:
-        with pytest.raises(EnvFailed, match=r"step 1 .*: the reward .* should be one finite number$"):
+        with pytest.raises(
+            EnvFailed, match=r"step 1 .*: the reward .* should be one finite number of at most 3\.4e\+38$"
+        ):
             play(Gives(FLOATS, [0, 0], reward, False, False))
     for value in BOOLS:
         play(Gives(FLOATS, [0, 0], 1.0, value, value))
@@ -155,9 +157,11 @@ def test_rewards_and_ends():
 
 
 def test_a_large_observation_is_cut():
+    space = spaces.Box(np.arange(900, dtype=np.float32), np.full(900, 1000, np.float32))
     with pytest.raises(EnvFailed) as error:
-        play(Gives(FLOATS, np.zeros((30, 30))))
-    assert len(str(error.value)) < 400
+        play(Gives(space, np.zeros((30, 30))))
+    assert len(str(error.value)) < 500
+    assert str(error.value).isprintable()
 
 
 ERRORS = [
@@ -203,12 +207,13 @@ def test_ctrl_c_and_the_exit_of_a_signal_handler_pass():
 
 
 def test_drawing_and_closing(caplog):
-    guard = Guard(Gives(FLOATS, [0, 0], raises=OSError("no font")), id="Gives-v0")
-    with pytest.raises(EnvFailed, match=r"OSError: no font"):
-        guard.render()
-    with caplog.at_level(logging.WARNING):
-        guard.close()
-    assert caplog.messages[-1] == "warning: env.id=Gives-v0 could not be closed (OSError: no font)"
+    for raised, text in ((OSError("no font"), "OSError: no font"), (SystemExit(0), "SystemExit: 0")):
+        guard = Guard(Gives(FLOATS, [0, 0], raises=raised), id="Gives-v0")
+        with pytest.raises(EnvFailed, match=text):
+            guard.render()
+        with caplog.at_level(logging.WARNING):
+            guard.close()
+        assert caplog.messages[-1] == f"warning: env.id=Gives-v0 could not be closed ({text})"
     missing = gymnasium.error.DependencyNotInstalled("pip install it")
     with pytest.raises(type(missing)):
         Guard(Gives(FLOATS, [0, 0], raises=missing), id="Gives-v0").render()

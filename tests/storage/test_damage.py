@@ -304,6 +304,18 @@ def test_a_run_killed_in_its_first_iteration_starts_again(damaged):
     assert resume(damaged) > 0
 
 
+def test_a_result_that_is_not_finite(damaged, caplog):
+    """It is valid JSON, and the run counts as finished."""
+    RunFolder(damaged).update_status(result=float("nan"), evaluation={"0": [float("inf")]})
+    json.loads((damaged / "status.json").read_text(), parse_constant=pytest.fail)
+    before = tree(damaged)
+    with caplog.at_level("INFO"):
+        assert call("resume", damaged).code == 0
+    assert tree(damaged) == before
+    assert "returns over seeds: nan" in caplog.text
+    assert read_record(damaged).final == {}
+
+
 def test_a_policy_of_nan_is_said(damaged, caplog):
     (file,) = (damaged / "checkpoint").glob("policy-*.pt")
     state = torch.load(file)
@@ -312,3 +324,12 @@ def test_a_policy_of_nan_is_said(damaged, caplog):
     replace_part(damaged, "policy", (damaged.parent / "part").read_bytes())
     assert call("evaluate", damaged, "episodes=1").code == 0
     assert "the policy of seed 0 has parameters that are not finite numbers" in caplog.text
+
+
+def test_evaluating_a_run_that_cannot_be_written(damaged, caplog, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != damaged)
+    before = tree(damaged)
+    result = call("evaluate", damaged, "episodes=1")
+    assert (result.code, tree(damaged)) == (0, before)
+    assert "interquartile mean" in result.text
+    assert f"{damaged} cannot be written: the results are only printed" in caplog.text

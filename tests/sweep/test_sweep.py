@@ -201,6 +201,20 @@ def test_how_a_job_ended(code, status, state, reason, tmp_path):
     assert (job.state, job.reason) == (state, reason)
 
 
+def test_ctrl_c_while_a_job_is_planned():
+    """The step is finished first: it may write to the database of a search."""
+    finished = []
+
+    def jobs():
+        signal.raise_signal(signal.SIGINT)
+        finished.append(True)
+        yield from ()
+
+    with pytest.raises(KeyboardInterrupt):
+        Pool(start=None, n_jobs=1).run(jobs(), 1)
+    assert finished
+
+
 @pytest.mark.parametrize("launcher", ["basic", "processes"])
 def test_sweeper_of_hydra(launcher):
     """Hydra's default sweeper works with our launcher, and Hydra's default launcher with our sweeper."""

@@ -162,13 +162,13 @@ def trial_jobs(
             trials = study.trials
             if len(trials) >= most:
                 return
-            values, ranges = sampler(space.ranges, trials), dict(space.ranges)
-            proposed = create_trial(state=TrialState.WAITING, params=values, distributions=ranges)
+            values = sampler(space.ranges, trials)
+            proposed = create_trial(state=TrialState.WAITING, params=values, distributions=dict(space.ranges))
             study.add_trial(proposed)  # in one step, which a kill cannot divide
         trial = study.ask()
         reported = max(study.trials[trial.number].intermediate_values, default=0)
-        job = TrialJob(study=study, trial=trial, reported=reported)
-        job.overrides = space.overrides(trial.params)
+        overrides = space.overrides(trial.params)
+        job = TrialJob(overrides=overrides, study=study, trial=trial, reported=reported)
         planner.plan(job, trial.number)
         if job.state == "failed":
             log_failure(job)

@@ -12,7 +12,7 @@ from dqn.config.overrides import first_value
 from dqn.config.preflight import resolved
 from dqn.errors import first_line
 from dqn.storage.folder import RunFolder, seeds_of
-from dqn.sweep.job import interrupted
+from dqn.sweep.job import SweepJob, interrupted
 from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.search.samplers import Pruner, SearchSampler
 from dqn.sweep.search.space import SearchSpace, space_of
@@ -39,7 +39,7 @@ class SearchSweeper(JobSweeper):
         self._sampler, self._pruner = sampler, pruner
 
     def run(self, overrides: list[Override], folder: Path) -> bool:
-        """Run all trials and rerun the best settings; return whether all trials and the rerun have ended."""
+        """Run all trials and rerun the best settings; return whether both have given a result."""
         from dqn.sweep.search.study import require_optuna, storing
 
         require_optuna()
@@ -81,7 +81,8 @@ class SearchSweeper(JobSweeper):
             if best is not None and self._fresh_seeds and not unfinished:
                 log.info("running the best settings on fresh seeds")
                 seeds = [f"seed={seeds_of(config).stop}", f"num_seeds={self._fresh_seeds}"]
-                fresh = planner.job([*space.overrides(best.params), *seeds], best.number)
+                fresh = SweepJob(overrides=[*space.overrides(best.params), *seeds])
+                planner.plan(fresh, best.number)
                 if fresh.state == "due":
                     self._launcher.run(iter([fresh]), 1)
         except KeyboardInterrupt:
