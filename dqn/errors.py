@@ -61,15 +61,20 @@ def format_value(value: object) -> str:
     return printable(text).replace("\n", "\\n")
 
 
+MISSING = object()
+"""The value of a missing key."""
+
+
 class WrongValue(UserError):
-    """A wrong value of a configuration key, and what it should be."""
+    """A wrong value of a key, or none, and what it should be."""
 
     def __init__(self, key: str, value: object, should: str) -> None:
         super().__init__(key, value, should)
         self.key, self.value, self.should = key, value, should
 
     def __str__(self) -> str:
-        return printable(f"{self.key}={format_value(self.value)}: {self.should}")
+        value = " is missing" if self.value is MISSING else f"={format_value(self.value)}"
+        return printable(f"{self.key}{value}: {self.should}")
 
 
 @contextmanager

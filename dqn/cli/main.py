@@ -24,7 +24,7 @@ from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
-from dqn.errors import UserError, printable
+from dqn.errors import UserError, WrongValue, printable
 from dqn.storage.folder import RunFolder
 
 
@@ -98,9 +98,9 @@ def hydra_application(cfg: DictConfig) -> float:
 
 def check_plugins(composed: Composed) -> None:
     """Raise UserError if keys of the launcher or the sweeper, or its own sweep, are wrong."""
-    from dqn.config.schema import Problem, check_keys  # import torch
+    from dqn.config.schema import check_keys  # import torch
 
-    problems: list[Problem] = []
+    problems: list[WrongValue] = []
     for key in ("hydra.launcher", "hydra.sweeper"):
         node = plain(OmegaConf.select(composed.config, key))
         check_keys(node, get_class(node["_target_"]), key, problems)

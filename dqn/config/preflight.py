@@ -145,8 +145,9 @@ def may_change(key: str, old: Config, new: Config) -> bool:
     before, after = old.get(key), new.get(key)
     if key not in old or key not in new or FREE.fullmatch(key):
         return key in old and key in new
-    is_total = key in TOTALS and isinstance(before, int) and isinstance(after, int)
-    return bool(before == after or (is_total and after >= before))
+    if key in TOTALS and isinstance(before, int) and isinstance(after, int):
+        return after >= before
+    return bool(before == after)
 
 
 def from_scratch(config: Config, folder: RunFolder) -> str:

@@ -52,7 +52,8 @@ def causes(
 ) -> Iterator[tuple[str, str]]:
     """Yield the keys whose values need too much, the most effective first, and the values that would fit."""
     values = {key: value for key, _, value in entries(config) if key in keys and is_size(value)}
-    small, found = config, []
+    small = config
+    found: list[str] = []
     while need(small) > room and len(found) < len(values):
         rest = [key for key in values if key not in found]
         found.append(min(rest, key=lambda key: need(limited(small, key, values[key], 1))))

@@ -13,7 +13,7 @@ from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
-from dqn.config.schema import PART_LISTS, Problem, check_keys, is_special
+from dqn.config.schema import PART_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
@@ -37,7 +37,7 @@ RELATIONS: tuple[tuple[str, str, str, Callable[[float, float], bool]], ...] = (
 
 
 class Report(NamedTuple):
-    problems: list[Problem]
+    problems: list[WrongValue]
     warnings: list[str]
 
     def raise_if_any(self) -> None:
@@ -53,7 +53,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
         config: whole numbers written as floats (5e4) are replaced by integers in it.
         learns: check also what only training needs: the device, the compiler, the optimizer, videos.
     """
-    problems: list[Problem] = []
+    problems: list[WrongValue] = []
     check_keys(config, RunConfig, "", problems)
     contradictions = Contradictions(config, problems)
     contradictions.find(learns=learns)
@@ -63,7 +63,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
 class Contradictions:
     """Finds values that do not fit each other, the environment or the machine."""
 
-    def __init__(self, config: Config, problems: list[Problem]) -> None:
+    def __init__(self, config: Config, problems: list[WrongValue]) -> None:
         self.config, self.problems = config, problems
         self.warnings: list[str] = []
         self.spec: EnvSpec | None = None
@@ -80,7 +80,7 @@ class Contradictions:
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def add(self, key: str, should: str) -> None:
-        self.problems.append(Problem(key, self.get(key), should))
+        self.problems.append(WrongValue(key, self.get(key), should))
 
     def find(self, *, learns: bool) -> None:
         checks = [self.environment, self.numbers, self.length]
@@ -89,10 +89,8 @@ class Contradictions:
         for check_one in checks:
             check_one()
         if self.spec is not None and not self._wrong:
-            self.problems += [
-                Problem(key, self.get(key), should)
-                for key, should in shortages(self.config, self.spec, learns=learns)
-            ]
+            for key, should in shortages(self.config, self.spec, learns=learns):
+                self.add(key, should)
 
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
@@ -189,7 +187,7 @@ class Contradictions:
             instantiate(node, _convert_="all")([torch.zeros(1, requires_grad=True)], lr=lr)
         except Exception as error:
             values = {key: value for key, value in node.items() if not is_special(key)}
-            self.problems.append(Problem("agent.optimizer", values, f"cannot be created ({error})"))
+            self.problems.append(WrongValue("agent.optimizer", values, f"cannot be created ({error})"))
 
     def video(self) -> None:
         """Draw a frame if videos are wanted, rather than fail after hours of training."""

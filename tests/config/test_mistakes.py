@@ -236,7 +236,7 @@ QUICK = [
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
     ("agent=nosuch", 1, {"agent=nosuch": "c51, double, dqn"}),
     ("agent.lr=[1", 1, {"agent.lr=[1": "KEY=VALUE"}),
-    ("-m agent=dqn,foo nosuch=1,2 seed=range(0,1000)", 1, {"agent=foo": "double", "nosuch=1": "num_seeds"}),
+    ("agent=dqn,foo -m nosuch=1,2 seed=range(0,1000)", 1, {"agent=foo": "double", "nosuch=1": "num_seeds"}),
 ]
 
 
@@ -313,8 +313,9 @@ TOGETHER = [
         ],
     ),
     (
-        "nosuch=1 agent.lrr=2 agent=nosuch schedule.start=[1 +agent.lr=3 ~agent.foo seed=1,2",
+        "nosuch=1 agent.lrr=2 agent=nosuch schedule.start=[1 +agent.lr=3 ~agent.foo seed=1,2 --agent.gamma=1",
         [
+            "--agent.gamma=1",
             "nosuch=1",
             "agent.lrr=2",
             "agent=nosuch",
