@@ -16,9 +16,6 @@ LARGEST_KEPT = (2**28, 2**25)
 MOST_KEPT = 2**30
 """Bytes of freed memory that malloc keeps in all."""
 
-NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-"""NumPy's own settings."""
-
 STATM = Path("/proc/self/statm")
 
 
@@ -30,7 +27,7 @@ def configure_process(num_threads: int) -> None:
     """
     torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)
-    np.seterr(**NUMPY_ERRORS)
+    np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")  # as NumPy starts
     keep_memory()
 
 
