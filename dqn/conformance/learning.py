@@ -12,6 +12,7 @@ from dqn.conformance.candidate import Candidate, observations
 from dqn.conformance.chain import Chain
 from dqn.conformance.distribution import finite
 from dqn.conformance.runs import CLOCK, small_memory
+from dqn.process import float32_by_default
 from dqn.runner import Runner
 from dqn.types import Floats
 
@@ -42,6 +43,7 @@ VALUES = {
 LEARNING_RATES = (2e-3, 2e-2)
 
 
+@float32_by_default()
 def learning(candidate: Candidate) -> str:
     """Check greedy actions and their values against value iteration; return how close the values are.
 
