@@ -129,7 +129,7 @@ class Environments:
         self.spec = factory.spec
         self.num_envs = num_envs
         self._make = partial(factory.make, training=training)
-        self._vectorize: Callable[..., Any] = (
+        self._vectorize: Callable[..., SyncColumns | AsyncColumns] = (
             SyncColumns if vectorization == "sync" else partial(AsyncColumns, id=id)
         )
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
@@ -144,8 +144,12 @@ class Environments:
         self.close()
         envs = range(self.num_envs)
         seeds = [integer(seed, self._role, iteration, env) for seed in self._seeds for env in envs]
-        self._vector = self._vectorize(self._make, len(seeds), self.spec.obs)
+        self._vector = self.columns(len(seeds))
         return self._obs(self._vector.reset(np.ones(len(seeds), np.bool_), seeds))
+
+    def columns(self, count: int) -> SyncColumns | AsyncColumns:
+        """Return new environments, not yet reset, whose arrays have one axis for all."""
+        return self._vectorize(self._make, count, self.spec.obs)
 
     def step(self, action: Integers) -> Step:
         """Step every environment that is not paused with its action [K, E]."""
