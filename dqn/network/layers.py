@@ -50,7 +50,7 @@ class Linear(nn.Module):
             return (x * weight.transpose(1, 2)).sum(-1).unsqueeze(-1) + bias
         if self.in_features == 1:
             return x * weight + bias
-        if not self.gap or rng is None or rng.role == "acting" or self.is_aligned(x.size(1)):
+        if not self.gap or rng is None or rng.role == "acting" or self.is_aligned(x.shape[1]):
             return torch.bmm(x, weight).add_(bias)  # baddbmm would first copy the bias for every sample
         padded = nn.functional.pad(weight, (0, self.gap))
         return torch.bmm(x, padded)[..., : self.out_features] + bias
