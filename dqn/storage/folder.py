@@ -173,9 +173,8 @@ class RunFolder:
             raise UserError(f"{self.config_file}: not a configuration")
         for path, key, value in entries(config):
             if not isinstance(key, str | int) or not is_plain_value(value):
-                raise UserError(
-                    f"{self.config_file}: {one_line(path)}={one_line(type(value))}: not plain data"
-                )
+                text = "a huge number" if isinstance(value, int) else one_line(value)
+                raise UserError(f"{self.config_file}: {one_line(path)}={text}: not plain data")
         return config
 
 
