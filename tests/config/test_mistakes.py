@@ -525,6 +525,15 @@ def test_mistakes_about_a_run(script, overrides, keys, finished_run, capsys):
     assert tree(finished_run) == before
 
 
+def test_a_finished_run_may_get_another_evaluation(finished_run):
+    assert call("resume", finished_run, "runner.eval_episodes=1").code == 0
+    folder = RunFolder(finished_run)
+    assert [len(returns) for returns in folder.stored_status()["evaluation"].values()] == [1]
+    assert folder.read_overrides() == [*FINISHED, "runner.eval_episodes=1"]
+    text = call("resume", finished_run, "agent.lr=0.1").text
+    assert f"{' '.join(map(typed, FINISHED))} runner.eval_episodes=1 agent.lr=0.1" in text
+
+
 @pytest.mark.parametrize(
     "line", ["agent.backup._target_=os.system", "hydra.searchpath=[/tmp]", "seed=1", 55555]
 )
