@@ -1,5 +1,6 @@
 """Errors that a user sees as a message, without a traceback."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,6 +38,14 @@ def one_line(value: object) -> str:
         value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
     text = printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split()))
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
+def exit_reason(code: int | None) -> str:
+    """Return how a process ended, from its exit code, which is negative for a signal."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    names = {one.value: one.name for one in signal.Signals}
+    return f"killed by {names.get(-code, f'signal {-code}')}"
 
 
 def first_line(error: Exception) -> str:

@@ -19,9 +19,6 @@ MOST_KEPT = 2**30
 
 LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 """Limits of a process's memory."""
-NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
-"""NumPy's own settings."""
-
 STATM = Path("/proc/self/statm")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -34,7 +31,7 @@ def configure_process(num_threads: int) -> None:
     """
     torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)
-    np.seterr(**NUMPY_ERRORS)
+    np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")  # as NumPy starts
     keep_memory()
 
 

@@ -23,7 +23,7 @@ def assign(target: Array, stored: Any, *, least: float = -np.inf, most: float = 
     array = np.asarray(stored)
     if array.shape != target.shape or array.dtype.kind != target.dtype.kind:
         raise ValueError(f"{array.dtype}{list(array.shape)} instead of {target.dtype}{list(target.shape)}")
-    if array.size and not (array.min() >= least and array.max() <= most):
+    if np.isfinite((least, most)).any() and not ((array >= least) & (array <= most)).all():
         raise ValueError(f"numbers from {array.min()} to {array.max()} beyond {least} to {most}")
     target[...] = array
 

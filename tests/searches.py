@@ -98,7 +98,8 @@ class Work:
             return JobResult(0)
         self._done += 1
         write_returns(self._folder.path, self._config, self._returns[: self._done])
-        progress = {"iteration": self._done, "tick": self._done, "total": len(self._returns)}
+        progress = {"unit": "episode", "iteration": self._done, "tick": self._done, "updates": 0}
+        progress |= {"total": len(self._returns), "steps": [], "episodes": []}
         self._folder.update_status(state="running", progress=progress)
         return None
 

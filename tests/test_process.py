@@ -11,6 +11,7 @@ import torch
 from helpers import make_runner
 
 from dqn import process
+from dqn.network import Linear
 
 
 def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
@@ -98,6 +99,13 @@ class Foreign(gymnasium.Env):
         return self.np_random.random(3, np.float32), 1e-40, self.t == 7, False, {}
 
 
+class Adding(Linear):
+    """A layer that makes a tensor of the default dtype in each pass."""
+
+    def forward(self, x, rng):
+        return super().forward(x, rng) + torch.ones(1, device=x.device)
+
+
 gymnasium.register("Foreign-v0", Foreign)
 
 
@@ -112,7 +120,7 @@ def _defaults():
 
 @pytest.mark.usefixtures("_defaults")
 @pytest.mark.parametrize(
-    "parts", ["agent=rainbow", "network/head=implicit_quantile network.torso.layer_norm=true"]
+    "parts", ["agent=rainbow", "network/head=implicit_quantile network.layer._target_=test_process.Adding"]
 )
 def test_what_an_environment_sets_changes_no_number(tmp_path, parts):
     words = [

@@ -42,6 +42,8 @@ def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> 
         seeds=seeds,
         episodes=options.episodes,
         epsilon=options.epsilon,
+        num_envs=config["runner"]["eval_num_envs"],
+        max_steps=config["runner"]["eval_max_steps"],
         role="evaluation",
     )
     returns = evaluator(policy, options.stream)

@@ -82,6 +82,8 @@ def build(config: Config, folder: RunFolder) -> Runner:
             seeds=seeds,
             episodes=clock.eval_episodes,
             epsilon=clock.eval_epsilon,
+            num_envs=clock.eval_num_envs,
+            max_steps=clock.eval_max_steps,
             role="periodic evaluation",
         )
     runner = Runner(
@@ -104,7 +106,8 @@ def build(config: Config, folder: RunFolder) -> Runner:
 
 def make_camera(config: Config) -> Camera:
     """Return a camera that films the environment of a configuration."""
-    return Camera(factory=env_factory(config["env"]), seeds=seeds_of(config))
+    max_steps = config["runner"]["eval_max_steps"]
+    return Camera(factory=env_factory(config["env"]), seeds=seeds_of(config), max_steps=max_steps)
 
 
 def make_bar(clock: Clock) -> "Bar | None":

@@ -61,6 +61,7 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
             for warning in run.warnings:
                 log.warning("warning: %s", printable(warning))
             log.info("run folder: %s", printable(str(folder.path)))
+            probe(config, folder)
             runner.stop = stop
             result = runner.run()
             folder.update_status(
@@ -116,7 +117,7 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     if is_new or recorded != config:
         before_now = folder.read_overrides()
         folder.write_config(config, [*before_now, *(one for one in overrides if one not in before_now)])
-    folder.count_cpu()
+    folder.start_work()
     folder.update_status(
         state="running",
         commands=commands(folder),
@@ -127,6 +128,18 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         versions=versions,
         git=git_revision(),
     )
+
+
+def probe(config: dict[str, Any], folder: RunFolder) -> None:
+    """Record whether the environment follows its seed; warn if it does not."""
+    from dqn.config.wrappers import make_environments
+    from dqn.runner.probe import ignored_seed
+
+    reason = ignored_seed(make_environments(config["env"]), config["seed"])
+    folder.update_status(reproducible=reason is None, irreproducible_because=reason)
+    if reason is not None:
+        text = "warning: env.id=%s ignores its seed, so the run cannot be repeated or resumed exactly: %s"
+        log.warning(text, printable(config["env"]["id"]), reason)
 
 
 def commands(folder: RunFolder) -> list[str]:

@@ -12,7 +12,6 @@ import torch
 from hydra.utils import instantiate
 
 from dqn.process import machine_memory, most_open_files
-from dqn.runner.evaluator import MAX_COLUMNS
 from dqn.storage.flatten import entries, settings
 from dqn.types import EnvSpec
 
@@ -93,11 +92,10 @@ def memory_bytes(config: Config, spec: EnvSpec, *, learns: bool) -> float:
     obs = math.prod(spec.obs.shape) * (spec.obs.dtype.itemsize + 4)  # as stored and as the network reads it
     of_seed = parameters * (PARAMETER + optimizer_bytes(optimizer))
     of_seed += memory.get("capacity", 0) * row_bytes(row, spec)
-    of_seed += env["num_envs"] * ENVIRONMENT[env["vectorization"]]
     of_seed += runner["batch_size"] * 2 * obs
-    of_seed += (
-        min(runner["eval_episodes"], MAX_COLUMNS) * ENVIRONMENT["sync"] + runner["eval_episodes"] * RETURN
-    )
+    evaluating = min(runner["eval_episodes"], runner["eval_num_envs"]) * ENVIRONMENT["sync"]
+    of_seed += max(env["num_envs"] * ENVIRONMENT[env["vectorization"]], evaluating)
+    of_seed += runner["eval_episodes"] * RETURN
     return float(config["num_seeds"] * of_seed)
 
 

@@ -20,7 +20,9 @@ from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
-MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers|scale_bytes)\b")
+MAKES_ENVIRONMENT = re.compile(
+    r"env\.(id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+)
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
@@ -100,6 +102,8 @@ class Contradictions:
             return
         self.spec = spec
         self.observations(spec.obs)
+        if self.get("env.max_episode_steps") and "max_episode_steps" in self.get("env.kwargs"):
+            self.add("env.max_episode_steps", "should be null where env.kwargs has max_episode_steps")
         for key in PART_LISTS:
             for i, node in enumerate(self.get(key)):
                 if node["_target_"] in RUNNING_STATISTICS:
@@ -109,6 +113,11 @@ class Contradictions:
                     )
         if self.number("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
             self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values are unbounded")
+        if self.number("runner.total_episodes") and spec.time_limit is None:
+            advice = "env.max_episode_steps=N ends it after N steps"
+            self.warnings.append(
+                f"{self.get('env.id')} has no time limit, so an episode may never end; {advice}"
+            )
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
         if self.number("runner.total_steps") and length and envs and length // envs < (spec.time_limit or 0):
             self.warnings.append(

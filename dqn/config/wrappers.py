@@ -18,8 +18,8 @@ Config = dict[str, Any]
 
 def env_factory(env: Config) -> EnvFactory:
     """Return the factory of single environments of the node `env`; WrongValue if a wrapper is wrong."""
-    plain = {key: env[key] for key in ("id", "module", "kwargs", "scale_bytes")}
-    return EnvFactory(**plain, **wrappers_of(env))
+    keys = ("id", "module", "kwargs", "max_episode_steps", "scale_bytes")
+    return EnvFactory(**{key: env[key] for key in keys}, **wrappers_of(env))
 
 
 def make_environments(env: Config) -> Callable[..., Environments]:

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,7 +11,7 @@ from dqn.conformance import distribution, environment, learner, learning, memory
 from dqn.conformance.assertions import Failure, NotApplicable
 from dqn.conformance.candidate import Candidate
 from dqn.errors import EnvFailed
-from dqn.process import configure_process, preserve_settings
+from dqn.process import configure_process, float32_by_default, preserve_settings
 
 
 class Check(NamedTuple):
@@ -86,8 +87,10 @@ def examine_one(candidate: Candidate, check: Check, failed: set[str]) -> Finding
     finding = partial(Finding, check.name, candidate.target(check.key))
     if causes := [name for name in check.after if name in failed]:
         return finding("skipped", f"fix {', '.join(causes)} first")
+    steps_environment = check.key in ("env", "")  # which may rely on another default
     try:
-        return finding("ok", check.run(candidate) or "")
+        with nullcontext() if steps_environment else float32_by_default():
+            return finding("ok", check.run(candidate) or "")
     except NotApplicable as reason:
         return finding("skipped", str(reason))
     except (Failure, EnvFailed) as failure:

@@ -12,6 +12,7 @@ from dqn.conformance.candidate import Candidate, observations
 from dqn.conformance.chain import Chain
 from dqn.conformance.distribution import finite
 from dqn.conformance.runs import CLOCK, small_memory
+from dqn.process import float32_by_default
 from dqn.runner import Runner
 from dqn.types import Floats
 
@@ -19,9 +20,12 @@ GAMMA = 0.9
 TOLERANCE = 0.1
 AVERAGED = 4
 """Iterations whose values are averaged; at a constant learning rate values keep varying."""
+EPISODE = 4
+"""Steps after which episodes are truncated, so that truncation is tested too."""
 VALUES = {
     "env.id": "dqn/Chain-v0",
     "env.module": "dqn.conformance.chain",
+    "env.max_episode_steps": EPISODE,
     "env.wrappers": [],
     "env.training_wrappers": [],
     "env.num_envs": 8,
@@ -36,11 +40,10 @@ VALUES = {
     | {"train_period": 8, "target_period": 200, "target_tau": 1.0},
     **{"seed": 0, "num_seeds": 1, "device": "cpu", "num_threads": 1},
 }
-EPISODE = 4
-"""Steps after which episodes are truncated, so that truncation is tested too."""
 LEARNING_RATES = (2e-3, 2e-2)
 
 
+@float32_by_default()
 def learning(candidate: Candidate) -> str:
     """Check greedy actions and their values against value iteration; return how close the values are.
 
@@ -80,7 +83,7 @@ def reward_scale(candidate: Candidate) -> float:
 def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> Runner:
     """Return a runner on the chain; if the configuration's observations are images, so are the chain's."""
     shape = candidate.spec.obs.shape
-    kwargs = {"max_episode_steps": EPISODE} | ({"shape": shape} if len(shape) > 1 else {})
+    kwargs = {"shape": shape} if len(shape) > 1 else {}
     values = VALUES | values | {"env.kwargs": kwargs} | small_memory(candidate, 20_000)
     if candidate.node("memory.reader.n_step") is not None:
         values["memory.reader.n_step"] = 1

@@ -13,7 +13,8 @@ CLOCK = {
     "_target_": "dqn.runner.StepsClock",
     **{"total_steps": 192, "iteration_length": 64, "batch_size": 16, "learning_starts": 32},
     **{"train_period": 4, "updates_per_train": 1, "target_period": 20, "target_tau": 0.5},
-    **{"eval_period": 0, "eval_episodes": 0, "eval_epsilon": 0.0, "histogram_period": 0, "video_period": 0},
+    **{"eval_period": 0, "eval_episodes": 0, "eval_epsilon": 0.0, "eval_num_envs": 1, "eval_max_steps": None},
+    **{"histogram_period": 0, "video_period": 0},
 }
 NUM_ENVS = 2
 ROUNDING = 1e-5

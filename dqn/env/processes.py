@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from ctypes import c_byte
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env
-from dqn.errors import UserError
+from dqn.errors import EnvFailed, UserError, exit_reason, printable
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
 
 log = logging.getLogger(__name__)
@@ -104,10 +104,10 @@ class AsyncColumns:
         if error is not None:
             raise error
 
-    def _died(self, i: int) -> UserError:
+    def _died(self, i: int) -> EnvFailed:
         process = self._processes[i]
         process.join(LOOK_SECONDS)
-        return UserError(f"env.id={self._id}: its process {how_it_ended(process.exitcode)}")
+        return EnvFailed(f"env.id={self._id} failed: process {exit_reason(process.exitcode)}")
 
     def close(self) -> None:
         """Close the environments; kill the processes that do not end in time, and all that they started."""
@@ -121,10 +121,11 @@ class AsyncColumns:
         finally:
             if stuck := sum(process.is_alive() for process in self._processes):
                 text = "warning: env.id=%s: %d of %d processes did not close in time and were killed"
-                log.warning(text, self._id, stuck, len(self._processes))
+                log.warning(text, printable(self._id), stuck, len(self._processes))
             for process in self._processes:
+                assert process.pid is not None
                 with suppress(OSError):  # the group is empty
-                    os.killpg(process.pid or 0, signal.SIGKILL)
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.kill()
                 process.join()
             for pipe in self._pipes:
@@ -159,8 +160,10 @@ def serve(
     threading.Thread(target=end_with_parent, daemon=True).start()
     rows: Array = np.frombuffer(shared, dtype)
     obs, reward, terminated, truncated = (rows[name] for name in dtype.names or ())
-    try:
-        with closing(make()) as env:
+    with ExitStack() as stack:
+        try:
+            env = make()
+            stack.callback(env.close)
             while (request := pipe.recv()) is not None:
                 what, value = request
                 if what == "reset":
@@ -168,10 +171,13 @@ def serve(
                 else:
                     obs[i], reward[i], terminated[i], truncated[i], _ = env.step(value)
                 pipe.send(None)
-    except UserError as error:
-        pipe.send(error)
-    except EOFError:  # the parent process is gone
-        os.killpg(0, signal.SIGKILL)
+            return
+        except UserError as error:
+            pipe.send(error)
+            return
+        except (EOFError, OSError):  # the parent process is gone
+            pass
+    os.killpg(0, signal.SIGKILL)
 
 
 def end_with_parent() -> None:
@@ -181,11 +187,3 @@ def end_with_parent() -> None:
         time.sleep(LOOK_SECONDS)
     time.sleep(CLOSE_SECONDS)
     os.killpg(0, signal.SIGKILL)
-
-
-def how_it_ended(exit_code: int | None) -> str:
-    """Return how a process ended."""
-    if exit_code is None or exit_code >= 0:
-        return f"ended with exit code {exit_code}"
-    names = {one.value: one.name for one in signal.Signals}
-    return f"was killed by {names.get(-exit_code, f'signal {-exit_code}')}"

@@ -84,6 +84,7 @@ class Environments:
         id: a registered id, or "package:id".
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
+        max_episode_steps: steps after which an episode is truncated; None: as registered.
         wrappers: wrap every environment, as in EnvFactory.
         training_wrappers: further wrappers around these if `training` is set.
         scale_bytes: whether the network reads bytes divided by 255, as in EnvFactory.
@@ -103,6 +104,7 @@ class Environments:
         id: str,
         module: str | None,
         kwargs: dict[str, Any],
+        max_episode_steps: PositiveInt | None,
         wrappers: Sequence[Wrapper],
         training_wrappers: Sequence[Wrapper],
         scale_bytes: bool,
@@ -119,6 +121,7 @@ class Environments:
             id=id,
             module=module,
             kwargs=kwargs,
+            max_episode_steps=max_episode_steps,
             wrappers=wrappers,
             training_wrappers=training_wrappers,
             scale_bytes=scale_bytes,

@@ -234,7 +234,7 @@ def draw_effect(ax: Axes, effect: Effect) -> None:
         ax.set_xlim(-0.5, len(points) - 0.5)
     elif not numeric:
         ax.set_xticks([])
-        label += f"\n({len(points)} values, named in the table)"
+        label += f"\n({len(points)} values, named below)"
     elif min(x) > 0 and max(x) > 30 * min(x):
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(

@@ -99,8 +99,8 @@ def task_chapter(analysis: Analysis, pictures: Mapping[str, Picture]) -> Chapter
     found = {"scores": tables.scores_table(analysis)}
     if analysis.pairs:
         found["improvement"] = tables.pairs_table(analysis.pairs)
-    if analysis.effects:
-        found["effects"] = tables.effects_table(analysis)
+    if (effects := tables.effects_table(analysis)).rows:
+        found["effects"] = effects
     parts = []
     for name, (title, text) in SECTIONS.items():
         if name in pictures or name in found:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn.report.analysis import Analysis, Pair
+from dqn.report.analysis import MAX_CHARTED, Analysis, Pair
 from dqn.report.formatting import short_name, to_number
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT, Task
@@ -101,10 +101,12 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
 
 
 def effects_table(analysis: Analysis) -> Table:
-    """Return the scores at each value of each key that differs."""
+    """Return the scores at each value of each key, without keys that differ between all of many settings."""
+    number = len(analysis.scores)
     rows = [
         [effect.name, short_name(text), interval_text(iqm), str(size)]
         for effect in analysis.effects
+        if len(effect.rows) < number or number <= MAX_CHARTED
         for text, iqm, size in effect.rows
     ]
     return Table(["key", "value", f"{analysis.kind} return [95 %]", "scores"], rows, {2, 3})

@@ -128,6 +128,7 @@ class Runner:
                 self.learn(ticks)
                 if self.tick >= end:
                     break
+        self.env.close()  # before the evaluation makes environments, of which few may be allowed
 
     def learn(self, ticks: int) -> None:
         """Make the updates and target syncs that became due in the latest `ticks`, tick by tick."""

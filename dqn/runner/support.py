@@ -6,10 +6,12 @@ import torch
 
 from dqn.agent import Agent
 from dqn.memory import ReplayMemory
+from dqn.process import float32_by_default
 
 log = logging.getLogger(__name__)
 
 
+@float32_by_default()
 def warn_of_returns_beyond_support(agent: Agent, memory: ReplayMemory, time_limit: int | None) -> None:
     """Warn if the stored rewards may give returns beyond the limits of the head, such as C51's support.
 

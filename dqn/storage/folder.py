@@ -116,8 +116,13 @@ class RunFolder:
         """Return whether this process has started to work on the run."""
         return self._cpu_start is not None
 
-    def count_cpu(self) -> None:
-        """Record CPU seconds in the status from now on, added to those it already records."""
+    def start_work(self) -> None:
+        """Record CPU seconds in the status from now on, added to those it already records.
+
+        Temporary files that killed processes left are removed; the lock is held.
+        """
+        for left in self.path.glob("status.json.*.tmp"):
+            left.unlink()
         self._cpu_start = cpu_seconds() - self.stored_status().get("cpu_seconds", 0.0)
 
     def update_status(self, **values: Any) -> None:

@@ -23,12 +23,18 @@ def open_file(folder: Path, name: str, most: int = JSON_BYTES) -> BufferedReader
     Raises:
         OSError: the file is missing, too large, not a plain file, or reached through a link.
     """
-    path = folder / name
-    if not stat.S_ISREG(path.lstat().st_mode) or any(map(Path.is_symlink, parents(folder, path))):
-        raise OSError(errno.EINVAL, "not a plain file in this folder")  # to open a pipe could take for ever
+    path = plain_path(folder, name)
     if path.stat().st_size > most:
         raise OSError(errno.EFBIG, f"has more than {most:,} bytes")
     return path.open("rb")
+
+
+def plain_path(folder: Path, name: str) -> Path:
+    """Return the path of a plain file; OSError if it is another kind of file or reached through a link."""
+    path = folder / name
+    if not stat.S_ISREG(path.lstat().st_mode) or any(map(Path.is_symlink, parents(folder, path))):
+        raise OSError(errno.EINVAL, "not a plain file in this folder")  # opening a pipe could wait for ever
+    return path
 
 
 def read_file(folder: Path, name: str, most: int = JSON_BYTES) -> bytes:
@@ -40,7 +46,7 @@ def read_file(folder: Path, name: str, most: int = JSON_BYTES) -> bytes:
 def is_plain(folder: Path, name: str) -> bool:
     """Return whether a run folder has a plain file of this name."""
     try:
-        open_file(folder, name, most=2**63).close()
+        plain_path(folder, name)
     except OSError:
         return False
     return True
@@ -55,7 +61,10 @@ def parents(folder: Path, path: Path) -> Iterator[Path]:
 def refuse_special_files(folder: Path) -> None:
     """Raise UserError if a run folder has links, pipes or devices, which writing would follow or wait for."""
     for path in folder.rglob("*"):
-        mode = path.lstat().st_mode
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # an active run replaces its files
+            continue
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             kind = "a symbolic link" if stat.S_ISLNK(mode) else "a pipe, socket or device"
             raise UserError(f"{path}: {kind}; writing would follow it, and no run makes one")

@@ -60,7 +60,7 @@ class Manifest(TypedDict):
 
 @with_config(STRICT)
 class Progress(TypedDict):
-    unit: Literal["step", "episode"]
+    unit: str
     tick: Count
     total: Count
     iteration: Count
@@ -90,6 +90,8 @@ class Status(TypedDict, total=False):
     state: Literal["running", "interrupted", "finished", "failed"]
     commands: list[str]
     error: str | None
+    reproducible: bool
+    irreproducible_because: str | None
     result: Finite | None
     """Also None if the run has finished, but its result is not a finite number."""
     evaluation: dict[SeedName, Returns] | None

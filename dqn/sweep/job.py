@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
 
 from dqn.config.commands import command
+from dqn.errors import printable
 from dqn.storage.folder import RunFolder
 
 LOG = "log.txt"
@@ -116,7 +117,7 @@ class SweepJob(JobReturn):
 
     def fail(self, reason: str, state: str = "failed") -> None:
         """Record that the job ended without a result; several mistakes are joined into one line."""
-        head, *lines = (" ".join(line.split()) for line in reason.strip().splitlines() or [""])
+        head, *lines = (" ".join(line.split()) for line in printable(reason).strip().splitlines() or [""])
         self.state, self.reason = state, f"{head} {'; '.join(lines)}".strip()
         self.status, self.return_value = JobStatus.FAILED, CompactHydraException(self.reason)
 

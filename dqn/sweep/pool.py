@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dqn.config.launch import finished, interruption
-from dqn.errors import UserError
+from dqn.errors import UserError, exit_reason
 from dqn.sweep.job import IN_USE, JobHandle, JobResult, SweepJob
 
 if TYPE_CHECKING:
@@ -44,11 +44,10 @@ class ActiveJob:
         if state == "interrupted" or -result.code in (signal.SIGTERM, signal.SIGINT):
             return "interrupted"
         if result.code < 0:
-            known = {one.value: one.name for one in signal.Signals}
-            return f"killed by {known.get(-result.code, f'signal {-result.code}')}"
+            return exit_reason(result.code)
         if state == "failed" and status.get("error"):
             return str(status["error"])
-        return result.error or last_line(self.job) or f"ended with exit code {result.code}"
+        return result.error or last_line(self.job) or exit_reason(result.code)
 
 
 class Pool:

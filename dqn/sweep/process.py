@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 
 from dqn.config.preflight import CheckedRun
 from dqn.errors import InUse, UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import IN_USE, JobResult, JobSpec
+from dqn.sweep.pool import GRACE_SECONDS
 
 
 class Process:
@@ -49,6 +51,7 @@ class Process:
             return None
         if self._popen.stdin is not None:
             self._popen.stdin.close()
+        self._kill_group()  # what the job left, such as a compiler or a simulator
         return JobResult(code)
 
     def ask_to_stop(self) -> None:
@@ -56,9 +59,12 @@ class Process:
 
     def kill(self) -> None:
         """Kill the job and the processes that it started."""
+        self._kill_group()
+        self._popen.wait()
+
+    def _kill_group(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.wait()
 
 
 def same_imports() -> dict[str, str]:
@@ -89,9 +95,14 @@ def work(spec: JobSpec) -> int:
 
 
 def stop_with_the_sweep() -> None:
-    """Stop this process as an interrupted run when the sweep's process is gone, even if it was killed."""
+    """Stop this process as an interrupted run when the sweep's process is gone, even if it was killed.
+
+    If it does not stop, it is killed after GRACE_SECONDS.
+    """
     os.read(sys.stdin.fileno(), 1)  # returns when the pipe closes; sys.stdin itself would block the exit
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -171,15 +171,18 @@ def refused_while_in_use(folder: Path, overrides: list[str]) -> None:
 def test_environments_in_processes_end_with_the_run(tmp_path):
     overrides, folder = [*CONFIGURATIONS["steps"], "runner.eval_episodes=0"], tmp_path / "killed"
     expected = undisturbed(tmp_path / "undisturbed", [*overrides, "env.vectorization=sync"])
+    workers: list[int] = []
+
+    def are_both_there() -> bool:
+        """Return whether no iteration has just ended, after which there are none."""
+        workers[:] = children(process.popen.pid)
+        return len(workers) == 2
+
     with started(*train(folder, [*overrides, "env.vectorization=async"])) as process:
         process.wait_for("^step ")
-        for _ in range(1000):  # between two iterations there are none
-            workers = children(process.popen.pid)
-            if len(workers) == 2:
-                break
+        wait_until(are_both_there)
         process.signal(signal.SIGKILL)
         assert process.finish() == -signal.SIGKILL
-    assert len(workers) == 2
     wait_until(lambda: not any(map(alive, workers)) and not RunFolder(folder).in_use(), 10)
     check_torn(folder)
     same(finish(folder), expected)

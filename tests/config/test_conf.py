@@ -149,6 +149,7 @@ def test_names_of_recipes():
             "learning rate is 0 after tick 2999",
         ),
         (["agent/lr_schedule=linear"], "does not reach agent.lr_schedule.end"),
+        (["env=base", "env.id=CliffWalking-v1"], "CliffWalking-v1 has no time limit"),
     ],
 )
 def test_warnings(overrides, warning):

@@ -27,6 +27,7 @@ ENVIRONMENTS = {
     "id": "canary_module:Env-v0",
     "module": "canary_module",
     "kwargs": {},
+    "max_episode_steps": None,
     "num_envs": 1,
     "vectorization": "sync",
     "reward_scale": 1.0,

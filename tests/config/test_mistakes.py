@@ -49,6 +49,9 @@ VALUES = [
     ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
     ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
     ("env.id=null", {"env.id=null": "a valid string"}),
+    ("env.max_episode_steps=0", {"env.max_episode_steps=0": "greater than 0"}),
+    ("runner.eval_num_envs=0", {"runner.eval_num_envs=0": "greater than 0"}),
+    ("runner.eval_max_steps=1.5", {"runner.eval_max_steps=1.5": "a valid integer"}),
     # what a newcomer types instead of the right kind of value
     ("agent.max_grad_norm=None", {"agent.max_grad_norm=None": "; type agent.max_grad_norm=null"}),
     ("name=5", {"name=5": "; type \"name='5'\""}),
@@ -56,6 +59,10 @@ VALUES = [
     ("agent.lr=[1e-3,1e-4]", {"agent.lr=[0.001, 0.0001]": "; type -m agent.lr=0.001,0.0001"}),
     ("num_threads=100000", {"num_threads=100000": "less than or equal to 1024"}),
     # contradictions
+    (
+        "env.max_episode_steps=9 +env.kwargs.max_episode_steps=8",
+        {"env.max_episode_steps=9": "null where env.kwargs has max_episode_steps"},
+    ),
     (
         "memory.capacity=10",
         {"memory.capacity=10": "runner.batch_size=256", "runner.learning_starts=2000": "10"},

@@ -28,7 +28,6 @@ from dqn.config.build import build_policy
 from dqn.config.paths import CONF
 from dqn.config.wrappers import env_factory
 from dqn.deploy.greedy_policy import GreedyPolicy
-from dqn.env import EnvFactory
 from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
 
@@ -69,8 +68,7 @@ def test_own_observations_and_actions(name):
     run = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"])
     kwargs = {"name": name, "start": -4}
     own = gymnasium.make("Spaces-v0", disable_env_checker=True, **kwargs)
-    plain = {"module": None, "wrappers": [], "training_wrappers": [], "scale_bytes": True}
-    trained = EnvFactory(id="Spaces-v0", kwargs=kwargs, **plain).make(training=True)
+    trained = env_factory(run.config["env"]).make(training=True)
     whole = stored(run.config, run.folder)
     policies = [dqn.load(run.folder, trust=["envs"]), dqn.load(run.folder, seed=6, trust="envs"), run.load(6)]
     assert [policy.seed for policy in policies] == [5, 6, 6]

@@ -26,7 +26,7 @@ from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.formatting import setting_text
 from dqn.report.read import Seed, Series, find_runs, read_record
 from dqn.report.settings import labels, sort_runs
-from dqn.report.tables import Table, duration, harmless, seeds_text, settings_table, time_text
+from dqn.report.tables import Table, duration, effects_table, harmless, seeds_text, settings_table, time_text
 from dqn.report.write import write_report
 from dqn.stats import Band, interquartile_mean
 
@@ -205,6 +205,7 @@ def test_many_settings(tmp_path):
     assert "The charts show the 8 best of 13 settings" in page
     assert len(rows_of(tmp_path / "out")) == 13
     (task,) = sort_runs([read_record(run) for run in sorted(sweep.iterdir())])
+    assert effects_table(analyse(task)).rows == []
     picture = draw_effects(analyse(task))
     picture.canvas.draw()
     assert [axes.get_xlabel() for axes in picture.axes] == ["agent.gamma", "agent.lr"]

@@ -201,12 +201,12 @@ def test_how_a_job_ended(code, status, state, reason, tmp_path):
     assert (job.state, job.reason) == (state, reason)
 
 
-def test_ctrl_c_while_a_job_is_planned():
+def test_stopped_while_a_job_is_planned():
     """The step is finished first: it may write to the database of a search."""
     finished = []
 
     def jobs():
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
         finished.append(True)
         yield from ()
 

@@ -213,8 +213,9 @@ def to_job(trial: "FrozenTrial", folder: Path) -> SweepJob:
 
     attrs = trial.user_attrs
     job = SweepJob(name=f"trial {trial.number}: {describe(trial)}")
-    job.folder = RunFolder(folder / attrs[FOLDER]) if FOLDER in attrs else None
-    job.seconds = trial.duration.total_seconds() if trial.duration else None
+    if FOLDER in attrs:  # else its configuration was invalid
+        job.folder = RunFolder(folder / attrs[FOLDER])
+        job.seconds = trial.duration.total_seconds() if trial.duration else None
     if trial.value is not None and trial.state == TrialState.COMPLETE:
         job.succeed("finished", trial.value)
     else:
