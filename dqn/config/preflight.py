@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.commands import command
 from dqn.config.compose import COMPOSING, compose, mistakes
-from dqn.config.overrides import typed
+from dqn.config.overrides import in_shell
 from dqn.config.trust import refuse_others
 from dqn.errors import UserError, first_line, format_value, one_line
 from dqn.storage.flatten import leaves, settings
@@ -163,4 +163,4 @@ def from_scratch(config: Config, folder: RunFolder) -> str:
         same = resolved(compose(words).config) == config  # what is recorded could be anything
     except Exception:
         return generic
-    return f"a new run from scratch: {command('train')} {' '.join(map(typed, words))}" if same else generic
+    return f"a new run from scratch: {command('train')} {' '.join(map(in_shell, words))}" if same else generic
