@@ -13,7 +13,7 @@ from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.guard import Guard, comparison, from_signal_handler
 from dqn.env.spec import obs_spec, spans_bytes, time_limit
-from dqn.errors import WrongValue, one_line
+from dqn.errors import WrongValue, install, one_line
 from dqn.types import EnvSpec, Floats
 
 Env = gymnasium.Env[Any, Any]
@@ -78,7 +78,7 @@ class EnvFactory:
         except gymnasium.error.DependencyNotInstalled as error:
             spec = gymnasium.registry.get(id)
             is_box2d = spec is not None and "box2d" in str(spec.entry_point)
-            advice = 'pip install "dqn[box2d]"' if is_box2d else "install what it names"
+            advice = install("box2d") if is_box2d else "install what it names"
             raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
         except gymnasium.error.UnregisteredEnv as error:
             raise WrongValue("env.id", id, f"should be a registered environment ({error})") from None

@@ -13,7 +13,7 @@ import numpy as np
 
 from dqn.agent import Policy
 from dqn.env import Env, EnvFactory
-from dqn.errors import UserError
+from dqn.errors import UserError, install
 from dqn.seeding import integer
 from dqn.types import Array
 
@@ -47,8 +47,7 @@ class Camera:
                 env.reset(seed=0)
                 frame_of(env)
         except (ImportError, RuntimeError, gymnasium.error.DependencyNotInstalled) as error:
-            advice = 'pip install "dqn[video]"'
-            raise UserError(f"for videos a package is missing ({error}): {advice}") from None
+            raise UserError(f"for videos a package is missing ({error}): {install('video')}") from None
         except UserError:
             raise
         except Exception as error:

@@ -14,7 +14,7 @@ from helpers import FINISHED, config_of
 from dqn.config.compose import compose
 from dqn.config.overrides import in_shell
 from dqn.config.preflight import preflight
-from dqn.errors import UserError
+from dqn.errors import UserError, install
 from dqn.storage.folder import RunFolder
 
 STEPS = "runner=steps"
@@ -156,7 +156,7 @@ VALUES = [
 if not torch.cuda.is_available():
     VALUES.append(("device=cuda", {"device=cuda": "auto or cpu"}))
 if not importlib.util.find_spec("Box2D"):
-    VALUES.append(("env.id=LunarLander-v3", {"env.id=LunarLander-v3": 'pip install "dqn[box2d]"'}))
+    VALUES.append(("env.id=LunarLander-v3", {"env.id=LunarLander-v3": install("box2d")}))
 
 COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
