@@ -1,8 +1,15 @@
 """Errors that a user sees as a message, without a traceback."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
-    """A mistake or a condition that the user can fix; its text says how."""
+    """A mistake or a condition that the user can fix; its text says how, and no terminal acts on it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InUse(UserError):
@@ -13,34 +20,68 @@ class EnvFailed(UserError):
     """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
 
 
+MOST_CHARACTERS = 2000
+"""Characters displayed of one text that a file or another package gives."""
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for all characters that are not printable, except line ends."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def one_line(value: object) -> str:
+    """Return a text, or the cause of an error with its type, as one line of printable characters."""
+    if isinstance(value, BaseException):
+        cause = value.__cause__ or value
+        value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+    text = printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split()))
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
+def exit_reason(code: int | None) -> str:
+    """Return how a process ended, from its exit code, which is negative for a signal."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    names = {one.value: one.name for one in signal.Signals}
+    return f"killed by {names.get(-code, f'signal {-code}')}"
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def one_line(error: BaseException) -> str:
-    """Return the type and the text of an error in one line."""
-    return printable(f"{type(error).__name__}: {error}")
-
-
-def printable(text: str) -> str:
-    """Return a text in one line, with escapes for characters that a terminal does not print."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
-
-
 def format_value(value: object) -> str:
-    """Return a value in the syntax of the command line."""
+    """Return a value in the syntax of the command line, on one line."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return printable(text).replace("\n", "\\n")
+
+
+MISSING = object()
+"""The value of a missing key."""
 
 
 class WrongValue(UserError):
-    """A wrong value of a configuration key, and what it should be."""
+    """A wrong value of a key, or none, and what it should be."""
 
     def __init__(self, key: str, value: object, should: str) -> None:
         super().__init__(key, value, should)
         self.key, self.value, self.should = key, value, should
 
     def __str__(self) -> str:
-        return f"{self.key}={format_value(self.value)}: {self.should}"
+        value = " is missing" if self.value is MISSING else f"={format_value(self.value)}"
+        return printable(f"{self.key}{value}: {self.should}")
+
+
+@contextmanager
+def needs_extra(user: str, package: str, extra: str) -> Iterator[None]:
+    """Raise UserError, with the command that installs an extra, if the body cannot import its package."""
+    try:
+        yield
+    except ImportError:
+        install = f'pip install -c constraints.txt -e ".[{extra}]"'
+        raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install}") from None

@@ -2,9 +2,10 @@
 
 import ctypes
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ LARGEST_KEPT = (2**28, 2**25)
 MOST_KEPT = 2**30
 """Bytes of freed memory that malloc keeps in all."""
 
+LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+"""Limits of a process's memory."""
 STATM = Path("/proc/self/statm")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def configure_process(num_threads: int) -> None:
@@ -73,17 +77,47 @@ def resident() -> int:
         return 0
 
 
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine, or of what its control groups and limits leave of it."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    found += [soft for soft, _ in map(resource.getrlimit, LIMITS) if soft != resource.RLIM_INFINITY]
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        group = CGROUPS / controllers / path.lstrip("/")
+        for folder in (group, *group.parents) if controllers in ("", "memory") else ():
+            for name in ("memory.max", "memory.limit_in_bytes"):
+                with suppress(OSError, ValueError):  # "max": no limit
+                    found.append(int((folder / name).read_text()))
+    return min(found)
+
+
+def most_open_files() -> int:
+    """Return how many files this process may open after `allow_open_files`."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
+
+
+def allow_open_files(count: int) -> None:
+    """Raise this process's own limit of open files to `count`, as far as that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, most_open_files()), hard))
+
+
 @contextmanager
 def preserve_settings() -> Iterator[None]:
-    """Restore torch's threads, NumPy's errors and the treatment of denormal numbers at the end.
+    """Restore threads, the limit of open files, NumPy's errors and the treatment of denormals at the end.
 
     malloc's thresholds stay, because the C library cannot report the old ones; they change no result.
     """
     threads, flushes = torch.get_num_threads(), flushes_denormals()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         with np.errstate():
             yield
     finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushes)
 

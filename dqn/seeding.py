@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dqn.state import assign
 from dqn.types import Bools, Floats, Integers
 
 State = dict[str, Any]
@@ -77,7 +78,9 @@ class Uniforms:
     def load_state_dict(self, state: State) -> None:
         set_states(self.streams, state["streams"])
         self._fill(range(len(self.streams)))
-        self._next[:] = self._first + np.asarray(state["used"])
+        used = np.zeros_like(self._next)
+        assign(used, state["used"], least=0, most=self.BLOCK)
+        self._next[:] = self._first + used
         self._left = self.BLOCK - int(self._used.max())
 
 

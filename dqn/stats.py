@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
 from dqn.types import Floats, Integers
 
@@ -47,15 +48,7 @@ def interquartile_mean(scores: Scores) -> float:
 
     A quarter is rounded down. Agarwal et al. (2021), section 4.3.
     """
-    return float(trimmed_means(np.asarray(scores, np.float64).ravel()))
-
-
-def trimmed_means(scores: Floats) -> Floats:
-    """Return the interquartile means over the last axis of scores [*, K]."""
-    ordered = np.sort(scores, axis=-1)
-    cut = ordered.shape[-1] // 4
-    means: Floats = ordered[..., cut : ordered.shape[-1] - cut].mean(-1)
-    return means
+    return float(iqm(np.reshape(np.asarray(scores, np.float64), (-1, 1))))
 
 
 def iqm(scores: Floats) -> Floats:
@@ -63,7 +56,10 @@ def iqm(scores: Floats) -> Floats:
 
     Agarwal et al. (2021), section 4.3.
     """
-    return trimmed_means(scores.reshape(*scores.shape[:-2], -1))
+    ordered = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
+    cut = ordered.shape[-1] // 4
+    means: Floats = ordered[..., cut : ordered.shape[-1] - cut].mean(-1)
+    return means
 
 
 def mean(scores: Floats) -> Floats:
@@ -81,39 +77,32 @@ def median(scores: Floats) -> Floats:
     return medians
 
 
-def matrix(scores: Scores) -> Floats:
-    """Return scores as [K, M].
+def matrix(scores: Scores, further: str = "") -> Floats:
+    """Return scores [K] or [K, M] as [K, M]; `further` names an additional last axis, such as ", T".
 
     Raises:
-        ValueError: scores are empty or not finite, or have neither one axis nor two.
+        ValueError: scores are empty or not finite, or have another number of axes.
     """
-    values = np.asarray(scores, np.float64)
-    values = values[:, np.newaxis] if values.ndim == 1 else values
-    if values.ndim != 2 or not values.size or not np.isfinite(values).all():
-        raise ValueError(
-            f"scores should be finite, not empty, and [K] or [K, M]: their shape is {values.shape}"
-        )
+    values, axes = np.asarray(scores, np.float64), 2 + further.count(",")
+    values = values[:, np.newaxis] if values.ndim == axes - 1 else values
+    if values.ndim != axes or not values.size or not np.isfinite(values).all():
+        allowed = f"[K{further}] or [K, M{further}]"
+        raise ValueError(f"scores should be finite, not empty, and {allowed}: their shape is {values.shape}")
     return values
 
 
-def bootstrap_interval(
-    scores: Scores,
-    *,
-    generator: np.random.Generator,
-    statistic: Statistic = iqm,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> tuple[float, float]:
-    """Return the stratified bootstrap interval of a statistic of scores [K, M].
+def bootstrapped(
+    scores: Floats, statistic: Statistic, *, generator: Generator, resamples: int, confidence: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return a statistic of scores [K, M, ...] and the ends of its stratified bootstrap interval.
 
     Agarwal et al. (2021), section 4.1.
     """
-    blocks = resampled(matrix(scores), generator=generator, resamples=resamples)
-    low, high = percentiles(map(statistic, blocks), confidence)
-    return float(low), float(high)
+    blocks = resampled(scores, generator=generator, resamples=resamples)
+    return statistic(scores), *percentiles(map(statistic, blocks), confidence)
 
 
-def resampled(scores: Floats, *, generator: np.random.Generator, resamples: int) -> Iterator[Floats]:
+def resampled(scores: Floats, *, generator: Generator, resamples: int) -> Iterator[Floats]:
     """Yield blocks [*, K, M, ...] of `resamples` resamples of scores [K, M, ...] in all.
 
     The values of a seed on further axes (such as steps) stay together.
@@ -132,7 +121,7 @@ def percentiles(blocks: Iterable[Floats], confidence: float) -> tuple[Floats, Fl
     return low, high
 
 
-def counts(scores: Floats, *, generator: np.random.Generator, resamples: int) -> Integers:
+def counts(scores: Floats, *, generator: Generator, resamples: int) -> Integers:
     """Return how often each resample of a task contains each seed of scores [K, M], as [R, M, K].
 
     A statistic that is linear in the resampled seeds needs nothing else.
@@ -145,24 +134,23 @@ def counts(scores: Floats, *, generator: np.random.Generator, resamples: int) ->
 def estimate(
     scores: Scores,
     *,
-    generator: np.random.Generator,
+    generator: Generator,
     statistic: Statistic = iqm,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Return a statistic of scores [K, M] with its interval."""
-    values = matrix(scores)
-    interval = bootstrap_interval(
-        values, generator=generator, statistic=statistic, resamples=resamples, confidence=confidence
+    found = bootstrapped(
+        matrix(scores), statistic, generator=generator, resamples=resamples, confidence=confidence
     )
-    return Estimate(float(statistic(values)), *interval)
+    return Estimate(*map(float, found))
 
 
 def performance_profile(
     scores: Scores,
     thresholds: Scores,
     *,
-    generator: np.random.Generator,
+    generator: Generator,
     resamples: int = 2000,
     confidence: float = CONFIDENCE,
 ) -> Band:
@@ -178,12 +166,7 @@ def performance_profile(
 
 
 def probability_of_improvement(
-    x: Scores,
-    y: Scores,
-    *,
-    generator: np.random.Generator,
-    resamples: int = 2000,
-    confidence: float = CONFIDENCE,
+    x: Scores, y: Scores, *, generator: Generator, resamples: int = 2000, confidence: float = CONFIDENCE
 ) -> Estimate:
     """Return the probability that a run of X scores more than one of Y on the same task, with its interval.
 
@@ -195,9 +178,7 @@ def probability_of_improvement(
     """
     a, b = matrix(x), matrix(y)
     if a.shape[1] != b.shape[1]:
-        raise ValueError(
-            f"x has scores of {a.shape[1]} tasks, y of {b.shape[1]}: they should be the same tasks"
-        )
+        raise ValueError(f"x has scores of {a.shape[1]} tasks, y of {b.shape[1]}: they should be the same")
     left, right = a.T[:, :, np.newaxis], b.T[:, np.newaxis]
     wins = (left > right) + 0.5 * (left == right)  # [M, K, L]
     drawn_x, drawn_y = (
@@ -212,7 +193,7 @@ def paired_difference(
     x: Scores,
     y: Scores,
     *,
-    generator: np.random.Generator,
+    generator: Generator,
     statistic: Statistic = iqm,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
@@ -225,22 +206,19 @@ def paired_difference(
     Raises:
         ValueError: the shapes differ.
     """
-
-    def difference(pairs: Floats) -> Floats:
-        return statistic(pairs[..., 0]) - statistic(pairs[..., 1])
-
     pairs = np.stack([matrix(x), matrix(y)], axis=-1)  # [K, M, 2]
-    blocks = resampled(pairs, generator=generator, resamples=resamples)
-    low, high = percentiles(map(difference, blocks), confidence)
-    return Estimate(float(difference(pairs)), float(low), float(high))
+    found = bootstrapped(
+        pairs,
+        lambda pairs: statistic(pairs[..., 0]) - statistic(pairs[..., 1]),
+        generator=generator,
+        resamples=resamples,
+        confidence=confidence,
+    )
+    return Estimate(*map(float, found))
 
 
 def sample_efficiency(
-    returns: Floats,
-    *,
-    generator: np.random.Generator,
-    resamples: int = 2000,
-    confidence: float = CONFIDENCE,
+    returns: Floats, *, generator: Generator, resamples: int = 2000, confidence: float = CONFIDENCE
 ) -> Band:
     """Return the interquartile mean over seeds and tasks at each of T steps, with its interval.
 
@@ -250,12 +228,11 @@ def sample_efficiency(
     Raises:
         ValueError: returns are empty or not finite, or have neither two axes nor three.
     """
-    values = np.asarray(returns, np.float64)
-    values = values[:, np.newaxis] if values.ndim == 2 else values
-    if values.ndim != 3 or not values.size or not np.isfinite(values).all():
-        raise ValueError(
-            f"returns should be finite, not empty, and [K, T] or [K, M, T]: their shape is {values.shape}"
-        )
-    blocks = resampled(values, generator=generator, resamples=resamples)
-    found = (iqm(np.moveaxis(block, -1, 1)) for block in blocks)  # [*, T]
-    return Band(iqm(np.moveaxis(values, -1, 0)), *percentiles(found, confidence))
+    found = bootstrapped(
+        matrix(returns, ", T"),
+        lambda scores: iqm(np.moveaxis(scores, -1, -3)),
+        generator=generator,
+        resamples=resamples,
+        confidence=confidence,
+    )
+    return Band(*found)

@@ -5,7 +5,7 @@ Every method works on trailing axes with any leading ones (*), so that it reads 
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -63,9 +63,9 @@ class Expected:
         """
         if self.huber_delta is None:
             return torch.nn.functional.mse_loss(self.value, target.value, reduction="none")
-        return torch.nn.functional.huber_loss(
-            self.value, target.value, reduction="none", delta=self.huber_delta
-        )
+        if (delta := self.huber_delta) != 1:
+            return in_units(self, delta).loss(in_units(target, delta)) * delta**2
+        return torch.nn.functional.huber_loss(self.value, target.value, reduction="none")
 
     def priority(self, target: Self) -> Tensor:
         """Return the absolute TD error. Schaul et al. (2015), section 3.3."""
@@ -142,17 +142,20 @@ class Quantile:
     def loss(self, target: Self) -> Tensor:
         """Return the quantile Huber loss, or the quantile loss if `huber_delta` is None.
 
-        It sums over these quantiles and averages over the target's. Dabney et al. (2018a), eq. 10, and
-        (2018b), eq. 3.
+        It sums over these quantiles and averages over the target's. The Huber loss is divided by
+        `huber_delta`, as in Dabney et al. (2018b), eq. 3. In (2018a), eq. 10, it is not: that loss is
+        `huber_delta` times this one. With delta = 1 the two are equal.
         """
+        if (delta := self.huber_delta) is not None and delta != 1:
+            return in_units(self, delta).loss(in_units(target, delta)) * delta
         error = target.value.unsqueeze(-2) - self.value.unsqueeze(-1)  # [*, N, N']
         tau = self.tau.unsqueeze(-1)
         weight = torch.where(error < 0, 1 - tau, tau)
         if self.huber_delta is None:
             return (weight * error.abs()).mean(-1).sum(-1)
         zero = torch.zeros_like(error[..., :1, :1]).expand_as(error)  # a view without memory of that size
-        distance = torch.nn.functional.huber_loss(error, zero, reduction="none", delta=self.huber_delta)
-        return (weight * distance).mean(-1).sum(-1) / self.huber_delta
+        distance = torch.nn.functional.huber_loss(error, zero, reduction="none")
+        return (weight * distance).mean(-1).sum(-1)
 
     def priority(self, target: Self) -> Tensor:
         """Return the absolute TD error of the expected returns."""
@@ -160,6 +163,18 @@ class Quantile:
 
     def limits(self) -> tuple[float, float]:
         return -math.inf, math.inf
+
+
+HuberLoss = TypeVar("HuberLoss", Expected, Quantile)
+
+
+def in_units(z: HuberLoss, delta: float) -> HuberLoss:
+    """Return returns in units of `delta`, where the Huber loss changes to linear at 1.
+
+    With another delta, the gradient's kernel rounds differently in its vector body and its scalar tail, so
+    that of a seed would depend on the other seeds.
+    """
+    return replace(z, value=z.value / delta, huber_delta=1.0)
 
 
 def taken(values: Tensor, action: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Launchers and sweepers of this package; they are here because Hydra accepts no plugins from elsewhere."""
 
-from dqn.sweep import launcher, sweeper
+from dqn.sweep import launcher, ray, slurm, sweeper
 from dqn.sweep.search import sweeper as search
 
 
@@ -8,12 +8,12 @@ class Processes(launcher.Processes):
     __doc__ = launcher.Processes.__doc__
 
 
-class Slurm(launcher.Slurm):
-    __doc__ = launcher.Slurm.__doc__
+class Slurm(slurm.Slurm):
+    __doc__ = slurm.Slurm.__doc__
 
 
-class Ray(launcher.Ray):
-    __doc__ = launcher.Ray.__doc__
+class Ray(ray.Ray):
+    __doc__ = ray.Ray.__doc__
 
 
 class GridSweeper(sweeper.GridSweeper):

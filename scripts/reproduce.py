@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from hydra.core.utils import JobStatus
@@ -18,8 +17,9 @@ from published import Row, Table, compare, published_interval, read_published, w
 from dqn.stats import estimate, mean
 from dqn.storage import metrics
 from dqn.storage.folder import RunFolder
-from dqn.sweep.batch import run_settings
-from dqn.sweep.table import table as table_of_jobs
+from dqn.storage.schema import Status
+from dqn.sweep.job import table as table_of_jobs
+from dqn.sweep.launcher import run_settings
 
 SEEDS = 10
 HEADER = ("environment", "agent", "recipe", "steps", "ours", "width", "single seeds", "theirs", "ours is")
@@ -42,7 +42,7 @@ def train_all(settings: Sequence[Sequence[str]], folder: Path, jobs: int) -> lis
     return [job.folder.path for job in ended if job.folder]
 
 
-def read_status(run: Path) -> dict[str, Any]:
+def read_status(run: Path) -> Status:
     return RunFolder(run).stored_status()
 
 

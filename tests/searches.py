@@ -1,6 +1,7 @@
 """Searches with jobs that do not train, so that trials cost no time."""
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ class Cheap:
     def __init__(self, objective: Callable[[Config], float | None]) -> None:
         self._objective = objective
         self.started: list[Config] = []
+        self.signal = signal.SIGKILL
+        """Signal that kills jobs."""
 
     def __call__(self, spec: JobSpec, env: dict[str, str], node: str) -> "Done":
         folder = RunFolder(spec.folder)
@@ -52,7 +55,7 @@ class Cheap:
             return Done(JobResult(1))
         if score is not None:
             finish(folder, spec.config, score)
-        return Done(JobResult(-9 if score is None else 0))
+        return Done(JobResult(-self.signal if score is None else 0))
 
 
 class Done:
@@ -95,7 +98,8 @@ class Work:
             return JobResult(0)
         self._done += 1
         write_returns(self._folder.path, self._config, self._returns[: self._done])
-        progress = {"iteration": self._done, "tick": self._done, "total": len(self._returns)}
+        progress = {"unit": "episode", "iteration": self._done, "tick": self._done, "updates": 0}
+        progress |= {"total": len(self._returns), "steps": [], "episodes": []}
         self._folder.update_status(state="running", progress=progress)
         return None
 

@@ -46,7 +46,9 @@ def make_run(
         (path / "metrics.jsonl").write_text("".join(lines))
         finals[str(seed)] = [*(returns[-1:] + 1), *(returns[-1:] - 1)]
     RunFolder(folder).write_config(config, [])
-    progress = {"unit": "step", "tick": int(total * reached), "total": total}
+    tick = int(total * reached)
+    progress = {"unit": "step", "tick": tick, "total": total, "iteration": tick // 1000, "updates": tick}
+    progress |= {"steps": [tick], "episodes": [episodes]}
     record = {"state": state, "progress": progress, "commands": [COMMAND], "cpu_seconds": 90.0}
     record |= {
         "versions": {"python": "3.11.7", "dqn": "0.1.0"},

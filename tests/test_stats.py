@@ -7,7 +7,7 @@ import pytest
 from helpers import TESTS
 
 from dqn import stats
-from dqn.stats import bootstrap_interval, interquartile_mean
+from dqn.stats import interquartile_mean
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ def test_interquartile_mean(scores, mean):
 
 
 def interval(scores, seed=0, **words):
-    return bootstrap_interval(scores, generator=np.random.default_rng(seed), **words)
+    return stats.estimate(scores, generator=np.random.default_rng(seed), **words)[1:]
 
 
-def test_bootstrap_interval_of_equal_scores_is_a_point():
+def test_interval_of_equal_scores_is_a_point():
     assert interval([5.0] * 7) == (5.0, 5.0)
 
 
-def test_bootstrap_interval_by_the_obvious_loop():
+def test_interval_by_the_obvious_loop():
     scores = [1.0, 5.0, 2.0, 8.0, 3.0, 9.0, 4.0]
     rng = np.random.default_rng(1)
     means = [interquartile_mean(rng.choice(scores, size=7)) for _ in range(4000)]
@@ -41,7 +41,7 @@ def test_bootstrap_interval_by_the_obvious_loop():
     np.testing.assert_allclose(interval(scores, resamples=20_000), expected, atol=0.25)
 
 
-def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
+def test_interval_covers_the_truth_as_often_as_it_says():
     """Normal scores with interquartile mean 0; with ten seeds the percentile interval is a little short."""
     rng = np.random.default_rng(2)
     hits = 0

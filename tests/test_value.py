@@ -145,6 +145,8 @@ def test_quantile_loss_by_hand():
     assert float(prediction.priority(target)) == pytest.approx(abs(-0.75 - 0.5))
     without = replace(prediction, huber_delta=None).loss(target)
     assert float(without) == pytest.approx((0.25 * 0.5 + 0.75 * 2 + 0.25 * 0.5 + 0.25 * 3) / 2)
+    with_two = (0.25 * 0.125 + 0.75 * 2 + 0.25 * 0.125 + 0.25 * 2 * (3 - 1)) / 2  # (2018a), eq. 10
+    assert float(replace(prediction, huber_delta=2.0).loss(target)) == pytest.approx(with_two / 2)
 
 
 @pytest.mark.parametrize("delta", [None, 1.0, 0.5])

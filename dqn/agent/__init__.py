@@ -3,7 +3,7 @@
 from dqn.agent.actor import Actor
 from dqn.agent.agent import Agent
 from dqn.agent.backup import ActionValues, Backup, Double, Greedy, Munchausen
-from dqn.agent.optimizer import Adam, Optimizer
+from dqn.agent.optimizer import Adam, Optimizer, RMSprop
 from dqn.agent.policy import Policy
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Munchausen",
     "Optimizer",
     "Policy",
+    "RMSprop",
 ]

@@ -1,5 +1,6 @@
 """The agent: acts by its online network and learns from samples, for K seeds in lock step."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -8,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dqn.agent.backup import ActionValues, Backup
-from dqn.agent.compile_cache import description
-from dqn.agent.compiled_update import CompiledGradient, GradientStep, LearningRng, repays
+from dqn.agent.compile_cache import description, obstacle
+from dqn.agent.compiled_update import CannotCompile, CompiledGradient, GradientStep, LearningRng, repays
 from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyRng, TorchRng
@@ -17,7 +18,10 @@ from dqn.network import MakeNetwork, QNetwork
 from dqn.process import float32_by_default
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
+from dqn.storage.tensor_file import nodes
 from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
+
+log = logging.getLogger(__name__)
 
 
 class Agent:
@@ -31,7 +35,8 @@ class Agent:
         lr_schedule: factor of `lr` at each tick.
         gamma: discount of one step.
         max_grad_norm: largest norm of each seed's gradient; larger ones are scaled to it. None: no limit.
-        compile: whether to compile the update; "auto": if that saves time over the planned updates.
+        compile: whether to compile the update; "auto": if that is possible and saves time over the
+            planned updates.
         planned_updates: updates of the whole run.
         spec: observations and actions.
         seeds: the K seeds.
@@ -74,7 +79,14 @@ class Agent:
         leaf = nn.Parameter(self._parameters.value)
         leaf.grad = self._parameters.gradient
         self.optimizer = optimizer([leaf], lr=lr)
+        self._may_fall_back = compile == "auto"
         self._set_compiles(repays(planned_updates, len(seeds)) if compile == "auto" else compile)
+        if self.compiles and self._may_fall_back and (problem := obstacle(on_cpu=device.type == "cpu")):
+            self._fall_back(problem)
+
+    def _fall_back(self, problem: str) -> None:
+        log.warning("warning: agent.compile=auto: updates are not compiled: %s", problem)
+        self._set_compiles(False)
 
     def _set_compiles(self, compiles: bool) -> None:
         """Set whether updates are compiled, which stays the same when a run is resumed."""
@@ -95,7 +107,13 @@ class Agent:
     def update(self, sample: Sample, tick: int) -> Update:
         """Take one optimizer step on each seed's mean loss, at the learning rate of `tick`."""
         with torch.enable_grad():
-            priority, report = self._gradient(sample.batch, sample.weight)
+            try:
+                priority, report = self._gradient(sample.batch, sample.weight)
+            except CannotCompile as error:  # at the first update
+                if not self._may_fall_back:
+                    raise
+                self._fall_back(error.problem)
+                priority, report = self._gradient(sample.batch, sample.weight)
         self.optimizer.param_groups[0]["lr"] = self.lr * self.lr_schedule(tick)
         self.optimizer.step()  # its parameter's .grad is the buffer that _gradient filled
         return Update(priority.cpu().numpy(), *report.cpu().numpy())
@@ -142,11 +160,25 @@ class Agent:
         }
 
     def load_state_dict(self, state: State) -> None:
+        if not isinstance(state["compiles"], bool):
+            raise ValueError(f"compiles is {state['compiles']!r}")
         self._set_compiles(state["compiles"])
+        self._may_fall_back = False  # or the rest of the run would round differently
         copy_leaves(self.target, state["target"])
+        self._check_optimizer(state["optimizer"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.actor.load_state_dict(state["actor"])
         self.learning_rng.load_state_dict(state["learning_rng"])
+
+    def _check_optimizer(self, state: State) -> None:
+        """Raise ValueError unless a state has the settings of this optimizer and tensors that fit."""
+        settings = [
+            [{**group, "lr": None} for group in each.get("param_groups", ())]
+            for each in (state, self.optimizer.state_dict())
+        ]
+        shapes = {tuple(node.shape) for node in nodes(state) if isinstance(node, Tensor)}
+        if settings[0] != settings[1] or not shapes <= {(), (1,), tuple(self._parameters.value.shape)}:
+            raise ValueError("the optimizer has other settings or parameters")
 
 
 def action_values(network: QNetwork, rng: LearningRng) -> ActionValues:

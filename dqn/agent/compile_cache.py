@@ -3,6 +3,8 @@
 import hashlib
 import os
 import platform
+import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -15,12 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from dqn.errors import first_line
+
 Graph = Callable[..., Sequence[Tensor]]
 """A function of tensors. Other tensors that it uses keep their memory."""
 
 PACKAGE = Path(__file__).parents[1]
 SOURCES = [PACKAGE / "value.py", *sorted(PACKAGE.glob("network/*.py")), *sorted(PACKAGE.glob("agent/*.py"))]
 """Files that determine what an update computes and how it is compiled."""
+
+ROOM = 2**23
+"""Bytes that compiling needs for its files; a library takes 3 MB."""
 
 
 def description(value: Any) -> str | None:
@@ -219,3 +226,25 @@ def cache_folder() -> Path:
     """Return the folder of compiled graphs, which all processes of a user share."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(caches) / "dqn" / "compiled"
+
+
+def find_compiler() -> str | None:
+    """Return the path of the C++ compiler that torch would use; None if there is none."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+
+
+def obstacle(*, on_cpu: bool) -> str | None:
+    """Return why this machine cannot compile, with advice; None if it has a compiler and writable folders."""
+    if on_cpu and find_compiler() is None:
+        return "no C++ compiler was found; install g++ or set CXX to another compiler"
+    for variable, find in (("XDG_CACHE_HOME", cache_folder), ("TMPDIR", tempfile.gettempdir)):
+        folder: object = "the folder"
+        try:
+            folder = Path(find())
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(ROOM))
+        except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
+            size = f"{ROOM >> 20} MB"
+            return f"{folder} cannot take {size} ({first_line(error)}); set {variable} to a folder that can"
+    return None

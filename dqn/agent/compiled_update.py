@@ -1,15 +1,12 @@
 """The gradient of an update as one compiled graph."""
 
-import os
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dqn.agent.compile_cache import Graph, cache_folder, compiled_graph
+from dqn.agent.compile_cache import Graph, compiled_graph, obstacle
 from dqn.agent.rng import TorchRng
 from dqn.errors import UserError, first_line
 from dqn.types import Batch, Rng, Role
@@ -41,15 +38,23 @@ Measured for small perceptrons, in whole runs by `scripts/benchmark.py`.
 """
 
 
+class CannotCompile(UserError):
+    """The update cannot be compiled on this machine, or has operations that torch cannot trace."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"agent.compile: the update cannot be compiled: {self.problem}; agent.compile=false does without"
+        )
+
+
 def repays(updates: int, num_seeds: int) -> bool:
-    """Return whether that many updates save what compiling costs, on a machine that can compile."""
+    """Return whether that many updates save more time than compiling costs."""
     whole, each = SAVED_SECONDS
-    return updates * (whole + each * num_seeds) > COMPILING_SECONDS and find_compiler() is not None
-
-
-def find_compiler() -> str | None:
-    """Return the path of the C++ compiler that torch would use; None if there is none."""
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+    return updates * (whole + each * num_seeds) > COMPILING_SECONDS
 
 
 class CompiledGradient:
@@ -81,7 +86,7 @@ class CompiledGradient:
         """Set the gradients and return what `gradient` returns.
 
         Raises:
-            UserError: the update cannot be compiled here.
+            CannotCompile: at the first call; no random numbers were drawn.
             ValueError: the batch differs in shape from the first one.
         """
         if self._graph is None:
@@ -116,11 +121,11 @@ class CompiledGradient:
             cause = error
             while isinstance(cause.__cause__, Exception):
                 cause = cause.__cause__
-            raise UserError(
-                f"agent.compile: the update cannot be compiled ({type(cause).__name__}: {first_line(cause)});"
-                " compiling needs a C++ compiler, operations that torch can trace and room in"
-                f" {cache_folder()} (set XDG_CACHE_HOME to move it); agent.compile=false does without"
-            ) from error
+            problem = obstacle(on_cpu=weight.device.type == "cpu") or (
+                f"{type(cause).__name__}: {first_line(cause)}; compiling needs a working C++ compiler and"
+                " operations that torch can trace"
+            )
+            raise CannotCompile(problem) from error
 
     def _record(self, batch: Batch, weight: Tensor) -> list[Tensor]:
         """Record the requests for random numbers and return samples of them; no stream advances."""

@@ -1,5 +1,6 @@
 """Optimizers of all parameters of all seeds, which are one buffer."""
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Protocol
 
@@ -7,9 +8,12 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
+from dqn.state import check_formats
 from dqn.types import Positive
 
 Decay = Annotated[float, Ge(0), Lt(1)]
+Epsilon = Annotated[float, Ge(1e-37), Lt(math.inf)]
+"""Positive in float32 also where denormal numbers count as 0; a denominator of 0 would give NaN."""
 
 
 class Optimizer(Protocol):
@@ -45,7 +49,7 @@ class Adam:
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay], eps: Positive
+        self, params: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay], eps: Epsilon
     ) -> None:
         self.betas, self.eps = betas, eps
         leaves = list(params)
@@ -81,6 +85,59 @@ class Adam:
         return {"averages": self._averages, "squares": self._squares, "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, mine in self.state_dict().items():
-            for tensor, stored in zip(mine, state[name], strict=True):
-                tensor.copy_(stored)
+        copy_tensors(self.state_dict(), state)
+
+
+class RMSprop:
+    """RMSprop without momentum: a step of lr * g / sqrt(v + eps) for a gradient g. Mnih et al. (2015).
+
+    Of Graves (2013), eq. 38 to 40: v is a running average of g^2, less the square of the running average of g
+    if `centered`. That variance is updated as such, from the deviation of g from its average: equal in exact
+    arithmetic, but a difference of averages rounds below 0. In torch.optim.RMSprop, eps is added to the root.
+
+    Args:
+        params: parameters with gradients.
+        lr: learning rate.
+        alpha: decay per update of the averages.
+        eps: added to v, below the root.
+        centered: whether v is the variance rather than the mean square.
+    """
+
+    LARGEST = 2.0**63
+    """Deviations beyond it count as it; the squares of larger ones would overflow, which ends learning."""
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], *, lr: Positive, alpha: Decay, eps: Epsilon, centered: bool
+    ) -> None:
+        self.alpha, self.eps, self.centered = alpha, eps, centered
+        leaves = list(params)
+        self.param_groups: list[dict[str, Any]] = [{"params": leaves, "lr": lr}]
+        self._averages = [torch.zeros_like(leaf.detach()) for leaf in leaves]
+        self._variances = [torch.zeros_like(average) for average in self._averages]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the parameters by their gradients."""
+        group, rate = self.param_groups[0], 1 - self.alpha
+        for leaf, average, variance in zip(group["params"], self._averages, self._variances, strict=True):
+            deviation = (leaf.grad - average).clamp_(-self.LARGEST, self.LARGEST)
+            if self.centered:
+                average.add_(deviation, alpha=rate)
+                variance.addcmul_(deviation, deviation, value=rate).mul_(self.alpha)
+            else:  # the average stays 0, so the deviation is the gradient
+                variance.mul_(self.alpha).addcmul_(deviation, deviation, value=rate)
+            leaf.addcdiv_(leaf.grad, (variance + self.eps).sqrt_(), value=-group["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"averages": self._averages, "variances": self._variances}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        copy_tensors(self.state_dict(), state)
+
+
+def copy_tensors(mine: dict[str, list[Tensor]], stored: dict[str, Any]) -> None:
+    """Copy the tensors of a stored state into those of the same state of an optimizer."""
+    for name, tensors in mine.items():
+        for tensor, value in zip(tensors, stored[name], strict=True):
+            check_formats({name: value}, {name: tensor})
+            tensor.copy_(value)

@@ -12,6 +12,7 @@ from dqn.agent.rng import NumpyRng, uses_rng
 from dqn.network import MakeNetwork, flatten
 from dqn.process import float32_by_default
 from dqn.seeding import Uniforms, integer
+from dqn.state import check_formats
 from dqn.types import EnvSpec
 
 State = dict[str, Any]
@@ -31,6 +32,7 @@ class Policy:
     def __init__(
         self, *, network: MakeNetwork, spec: EnvSpec, seeds: Sequence[int], device: torch.device
     ) -> None:
+        self._arguments = {"network": network, "spec": spec, "seeds": seeds, "device": device}
         with torch.device("cpu"):  # where the generators are
             self.network = network(spec=spec, generators=parameter_generators(seeds))
         self.parameters = flatten(self.network, device)
@@ -53,6 +55,18 @@ class Policy:
     def load_state_dict(self, state: State) -> None:
         copy_leaves(self.network, state)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the parameters; the forward pass, which is generated code, is made again."""
+        state = {name: leaf.cpu().clone() for name, leaf in self.state_dict().items()}
+        return made_again, (self._arguments, state)
+
+
+def made_again(arguments: dict[str, Any], state: State) -> Policy:
+    """Return a policy with the arguments and the state of another one."""
+    policy = Policy(**arguments)
+    policy.load_state_dict(state)
+    return policy
+
 
 def parameter_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     """Return the generators of the seeds' initial parameters."""
@@ -64,12 +78,9 @@ def copy_leaves(network: nn.Module, state: State) -> None:
     """Copy the tensors of `state` into the parameters of the same names.
 
     Raises:
-        ValueError: the names or shapes are not the network's.
+        ValueError: the names, shapes or types are not the network's.
     """
     leaves = dict(network.named_parameters())
-    shapes = {name: tuple(leaf.shape) for name, leaf in leaves.items()}
-    stored = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    if shapes != stored:
-        raise ValueError(f"parameters {stored} do not fit a network of {shapes}")
+    check_formats(state, leaves)
     for name, leaf in leaves.items():
         leaf.copy_(state[name])

@@ -7,9 +7,10 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from dqn.config import compose
+from dqn.config import overrides as grammar
 from dqn.config.commands import command
 from dqn.config.compose import mistakes
+from dqn.storage.flatten import settings
 
 Config = dict[str, Any]
 
@@ -32,6 +33,9 @@ def run_arguments(
     parser.add_argument("options", nargs="*", metavar="KEY=VALUE", help=options)
     trust = "a package that the run may import, such as your own"
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help=trust)
+    if name == "resume":
+        restart = "start the run again from the beginning; its checkpoint, metrics and result are replaced"
+        parser.add_argument("--restart", action="store_true", help=restart)
     return parser.parse_intermixed_args()
 
 
@@ -47,7 +51,7 @@ def check_arguments() -> argparse.Namespace:
 
 def parse(options: Sequence[str]) -> Config:
     """Return KEY=VALUE options in Hydra's grammar as a dict; raise UserError for any other option."""
-    overrides, problems = compose.parse(options, OverridesParser.create())
+    overrides, problems = grammar.parse(options, OverridesParser.create())
     for one in overrides:
         if one.is_add() or one.is_delete() or one.is_sweep_override():
             problems.append(f"{one.input_line}: should be KEY=VALUE with one value")
@@ -67,6 +71,8 @@ def replace_values(config: Config, values: Config) -> None:
         if isinstance(node, dict) and name in node:
             node[name] = value
         else:
-            problems.append(f"{key}={value}: the run has no such key")
+            full = [one for one, _ in settings(config) if one.endswith(f".{key}")]
+            instead = "".join(f"; type {one}={value}" for one in full)
+            problems.append(f"{key}={value}: the run has no such key{instead}")
     if problems:
         raise mistakes(problems, "the command")

@@ -36,14 +36,14 @@ def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> 
     seeds = seeds_of(config)
     policy = build_policy(config, spec=env_factory(config["env"]).spec, seeds=seeds)
     checkpoint = Checkpoint(folder.path)
-    iterations, selected = load_policies(
-        policy, checkpoint, options.policy, count=len(seeds), rows=slice(None)
-    )
+    iterations, selected = load_policies(policy, checkpoint, options.policy, seeds=seeds, rows=slice(None))
     evaluator = Evaluator(
         make_env=make_environments(config["env"]),
         seeds=seeds,
         episodes=options.episodes,
         epsilon=options.epsilon,
+        num_envs=config["runner"]["eval_num_envs"],
+        max_steps=config["runner"]["eval_max_steps"],
         role="evaluation",
     )
     returns = evaluator(policy, options.stream)

@@ -10,6 +10,7 @@ import hydra
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobRuntime, configure_log, run_job
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, RunMode
@@ -18,26 +19,31 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
 from dqn.cli.output import plain_errors, print_summary
-from dqn.config.compose import CONFIG_NAME, Composed, compose, mistakes
+from dqn.config import overrides as grammar
+from dqn.config.compose import Composed, compose, mistakes
+from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
-from dqn.errors import UserError
+from dqn.errors import UserError, WrongValue, printable
 from dqn.storage.folder import RunFolder
 
 
 def train() -> None:
     """Run `python scripts/train.py`."""
     gc.disable()  # until the job starts: imports leave no garbage, and looking for it takes a second
-    arguments = vars(get_args_parser().parse_args())
+    known, unknown = get_args_parser().parse_known_intermixed_args()
+    arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     with plain_errors():
         if any(arguments.values()):  # --help, --cfg and others need no run, or another configuration
             hydra_application()
             return
-        composed = compose(overrides, multirun=multirun, config_dir=config_dir)
+        composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
         if multirun or composed.is_multirun:
-            check_plugins(composed.config)
+            check_plugins(composed)
             make_folder(folder_of(composed.config, "hydra.sweep.dir"), "hydra.sweep.dir")
+            flags = [*["-m"] * multirun, *([] if config_dir is None else ["--config-dir", config_dir])]
+            sys.argv[1:] = [*flags, *overrides]  # Hydra wants all overrides together
             hydra_application()
         else:
             run = prepare(composed.config, overrides)
@@ -90,16 +96,19 @@ def hydra_application(cfg: DictConfig) -> float:
         raise CompactHydraException(str(error)) from None  # SystemExit would stop the other jobs
 
 
-def check_plugins(config: DictConfig) -> None:
-    """Raise UserError if keys of the launcher or the sweeper are wrong."""
-    from dqn.config.schema import Problem, check_keys  # import torch
+def check_plugins(composed: Composed) -> None:
+    """Raise UserError if keys of the launcher or the sweeper, or its own sweep, are wrong."""
+    from dqn.config.schema import check_keys  # import torch
 
-    problems: list[Problem] = []
+    problems: list[WrongValue] = []
     for key in ("hydra.launcher", "hydra.sweeper"):
-        node = plain(OmegaConf.select(config, key))
+        node = plain(OmegaConf.select(composed.config, key))
         check_keys(node, get_class(node["_target_"]), key, problems)
-    if problems:
-        raise mistakes(problems, "the configuration")
+    params = node.get("params") or {}  # the sweeper's
+    parser = OverridesParser.create(config_loader=composed.loader)
+    _, wrong = grammar.parse([f"{key}={value}" for key, value in params.items()], parser)
+    if problems or wrong:
+        raise mistakes([*problems, *(f"hydra.sweeper.params: {one}" for one in wrong)], "the configuration")
 
 
 def make_folder(folder: Path, key: str) -> None:
@@ -126,7 +135,7 @@ def resume() -> None:
         folder = RunFolder(arguments.run)
         config = load_config(folder, arguments.trust)
         replace_values(config, options)
-        launch(preflight(config, folder, arguments.options))
+        launch(preflight(config, folder, arguments.options), restart=arguments.restart)
         print_summary(folder)
 
 
@@ -143,9 +152,15 @@ def evaluate() -> None:
         from dqn.cli.evaluate import evaluate_run
         from dqn.cli.options import EvaluateOptions, read_options
 
-        evaluation = evaluate_run(arguments.run, read_options(EvaluateOptions, options), arguments.trust)
+        given = read_options(EvaluateOptions, options)
+        can_write = os.access(arguments.run, os.W_OK | os.X_OK)
+        if arguments.run.is_dir() and not can_write:
+            problem = f"warning: {arguments.run} cannot be written: the results are only printed"
+            logging.getLogger(__name__).warning("%s", printable(problem))
+        evaluation = evaluate_run(arguments.run, given, arguments.trust)
         print(evaluation.pop("text"))
-        RunFolder(arguments.run).write_evaluation(evaluation)
+        if can_write:
+            RunFolder(arguments.run).write_evaluation(evaluation)
 
 
 def export() -> None:

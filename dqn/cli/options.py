@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator
 
 from dqn.config.compose import mistakes
-from dqn.config.schema import Problem, check_keys
+from dqn.config.schema import check_keys
+from dqn.errors import WrongValue
 from dqn.types import NonNegativeInt, PositiveInt, Probability
 
 
@@ -50,7 +51,7 @@ Options = TypeVar("Options", EvaluateOptions, ExportOptions)
 
 def read_options(kind: type[Options], values: dict[str, Any]) -> Options:
     """Return the options of a command; raise UserError for unknown options and wrong values."""
-    problems: list[Problem] = []
+    problems: list[WrongValue] = []
     check_keys(values, kind, "", problems)
     if problems:
         raise mistakes(problems, "the command")

@@ -1,5 +1,6 @@
 """The public Python interface: train a run, load the policy of a run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,10 @@ def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
     run = prepare(composed.config, overrides)
     with preserve_settings():
         result = launch(run)
-    evaluation = run.folder.stored_status().get("evaluation")
+    stored = run.folder.stored_status().get("evaluation")
+    evaluation = None
+    if stored is not None:
+        evaluation = {seed: [math.nan if x is None else x for x in xs] for seed, xs in stored.items()}
     return Run(folder=run.folder.path, config=run.config, result=result, evaluation=evaluation)
 
 
@@ -72,13 +76,13 @@ def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, whi
     Raises:
         UserError: the run lacks this seed or policy, or its checkpoint is missing, damaged or another run's.
     """
-    first, count = config["seed"], config["num_seeds"]
-    seed = first if seed is None else seed
-    if isinstance(seed, bool) or seed not in seeds_of(config):
-        seeds = f"the seed {first}" if count == 1 else f"the seeds {first} to {first + count - 1}"
-        raise UserError(f"seed={seed!r}: the run has {seeds}")
+    seeds = seeds_of(config)
+    seed = seeds[0] if seed is None else seed
+    if isinstance(seed, bool) or seed not in seeds:
+        known = f"the seed {seeds[0]}" if len(seeds) == 1 else f"the seeds {seeds[0]} to {seeds[-1]}"
+        raise UserError(f"seed={seed!r}: the run has {known}")
     factory = env_factory(config["env"])
     policy = build_policy(config, spec=factory.spec, seeds=[seed])
-    rows = slice(seed - first, seed - first + 1)
-    (iteration,), selected = load_policies(policy, Checkpoint(folder.path), which, count=count, rows=rows)
+    rows = slice(seed - seeds[0], seed - seeds[0] + 1)
+    (iteration,), selected = load_policies(policy, Checkpoint(folder.path), which, seeds=seeds, rows=rows)
     return GreedyPolicy(policy=policy, factory=factory, seed=seed, iteration=iteration, selected=selected)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from annotated_types import Predicate
+from annotated_types import Le, Lt, Predicate
 from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.network.protocols import MakeNetwork
-from dqn.process import configure_process
+from dqn.process import allow_open_files, configure_process
 from dqn.runner import Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
@@ -39,10 +40,10 @@ class RunConfig:
     """The root of a configuration: its values, and its groups as the objects or factories that they make."""
 
     name: FolderName
-    seed: NonNegativeInt
+    seed: Annotated[NonNegativeInt, Lt(2**63)]
     num_seeds: PositiveInt
     device: Literal["auto", "cpu", "cuda"]
-    num_threads: PositiveInt
+    num_threads: Annotated[PositiveInt, Le(1024)]
     env: MakeEnvironments
     network: MakeNetwork
     memory: MakeMemory
@@ -52,7 +53,11 @@ class RunConfig:
 
 
 def build(config: Config, folder: RunFolder) -> Runner:
-    """Return the runner of a checked configuration, which writes into `folder`."""
+    """Return the runner of a checked configuration, which writes into `folder` once it runs.
+
+    Raises:
+        UserError: the checkpoint in the folder is damaged or belongs to another run.
+    """
     parts = {
         key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
         for key, value in config.items()
@@ -60,6 +65,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
     }
     run = RunConfig(**parts, env=make_environments(config["env"]))
     configure_process(run.num_threads)
+    allow_open_files(open_files(config))
     seeds, clock = seeds_of(config), run.runner
     environments = run.env(seeds=seeds, role="environment", training=True)
     common: Config = {
@@ -76,9 +82,11 @@ def build(config: Config, folder: RunFolder) -> Runner:
             seeds=seeds,
             episodes=clock.eval_episodes,
             epsilon=clock.eval_epsilon,
+            num_envs=clock.eval_num_envs,
+            max_steps=clock.eval_max_steps,
             role="periodic evaluation",
         )
-    return Runner(
+    runner = Runner(
         clock=clock,
         env=environments,
         agent=learner,
@@ -92,11 +100,14 @@ def build(config: Config, folder: RunFolder) -> Runner:
         bar=make_bar(clock),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
+    runner.restore()
+    return runner
 
 
 def make_camera(config: Config) -> Camera:
     """Return a camera that films the environment of a configuration."""
-    return Camera(factory=env_factory(config["env"]), seeds=seeds_of(config))
+    max_steps = config["runner"]["eval_max_steps"]
+    return Camera(factory=env_factory(config["env"]), seeds=seeds_of(config), max_steps=max_steps)
 
 
 def make_bar(clock: Clock) -> "Bar | None":

@@ -4,37 +4,33 @@ Hydra alone reports only the first mistake, and in a multirun only after it has 
 """
 
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dqn.config.overrides import CONFIG_NAME, first_value, misplaced, parse, typed, wrong_option
 from dqn.config.paths import CONF
-from dqn.errors import UserError, first_line, format_value
+from dqn.errors import UserError, first_line
+from dqn.storage.flatten import settings
 
 StrPath = str | os.PathLike[str]
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
-CONFIG_NAME = "config"
 SEARCHPATH = "hydra.searchpath"
-NO_VALUES = "the range is empty; it should contain START, START + STEP, ... below STOP"
-"""Message about a range without values."""
-
 COMPOSING = threading.Lock()
 """Held while composing or resolving: Hydra keeps its compatible version and its own node in globals."""
 
@@ -107,40 +103,32 @@ def compose_valid(
     """Return the configuration of the overrides that compose, and the problems of the others."""
     parser = OverridesParser.create(config_loader=loader)
     overrides, problems = parse(texts, parser)
-    missing = {id(one): missing_folders(one) for one in overrides if one.get_key_element() == SEARCHPATH}
-    searchpath = [str(one.input_line) for one in overrides if missing.get(id(one), "") is None]
-    valid = []
-    for override in overrides:
-        problem = missing.get(id(override)) or empty_range(override)
-        if problem := problem or wrong_option(override, loader, searchpath):
+    searchpath: list[str] = []
+    for override in [one for one in overrides if one.get_key_element() == SEARCHPATH]:
+        if problem := missing_folders(override):
             problems.append(problem)
+            overrides.remove(override)
         else:
-            valid.append(override)
+            searchpath.append(str(override.input_line))
+    found = [(one, wrong_option(one, loader, searchpath)) for one in overrides]
+    valid = [one for one, problem in found if not problem]
     config, uncomposable = compose_most([first_value(one, parser) for one in valid], loader)
-    problems += uncomposable
-    if not multirun and config.hydra.mode != RunMode.MULTIRUN:
-        sweeps = [override.input_line for override in valid if override.is_sweep_override()]
-        advice = "should be one value; for several add -m, for a text with commas add quotes"
-        problems += [f"{line}: {advice}" for line in sweeps]
-    return config, problems
-
-
-def parse(texts: Sequence[str], parser: OverridesParser) -> tuple[list[Override], list[str]]:
-    """Return the overrides that follow Hydra's grammar, and the problems of the others."""
-    overrides: list[Override] = []
-    problems: list[str] = []
-    for text in texts:
-        try:
-            overrides += parser.parse_overrides([text])
-        except HydraException as error:
-            problems.append(f"{text}: should be KEY=VALUE in Hydra's grammar ({first_line(error)})")
-    return overrides, problems
+    is_multirun = multirun or config.hydra.mode == RunMode.MULTIRUN
+    ignored = [misplaced(one, is_multirun=is_multirun) for one in valid]
+    return config, [
+        *problems,
+        *filter(None, (problem for _, problem in found)),
+        *uncomposable,
+        *filter(None, ignored),
+    ]
 
 
 def missing_folders(override: Override) -> str | None:
     """Return the problem of a `hydra.searchpath` that names folders that do not exist."""
-    value = override.value() if override.get_key_element() == SEARCHPATH else None
-    paths = map(str, value) if isinstance(value, list) else []
+    value = override.value()
+    if not isinstance(value, list):
+        return f"{override.input_line}: should be a list, [FOLDER]"
+    paths = map(str, value)
     missing = ", ".join(path for path in paths if not is_available(path))
     return f"{override.input_line}: no such folder: {missing}" if missing else None
 
@@ -149,48 +137,6 @@ def is_available(searchpath: str) -> bool:
     scheme, colon, path = searchpath.rpartition("://")
     source = SourcesRegistry.instance().resolve(scheme if colon else "file")
     return source(provider="", path=f"{scheme or 'file'}://{path}").available()
-
-
-def empty_range(override: Override) -> str | None:
-    """Return the problem of a range without values."""
-    try:
-        is_empty = override.is_range_sweep() and next(override.sweep_string_iterator(), None) is None
-    except (HydraException, ValueError):  # a step of 0
-        is_empty = True
-    return f"{override.input_line}: {NO_VALUES}" if is_empty else None
-
-
-def wrong_option(override: Override, loader: ConfigLoaderImpl, searchpath: list[str]) -> str | None:
-    """Return the problem of an override that chooses options that its group does not have."""
-    group, is_recipe = override.key_or_group, override.is_add()
-    options = loader.get_group_options(group, ObjectType.CONFIG, CONFIG_NAME, searchpath)
-    if is_recipe:  # its options lie in folders too, such as experiment/zoo/acrobot
-        for folder in loader.get_group_options(group, ObjectType.GROUP, CONFIG_NAME, searchpath):
-            below = loader.get_group_options(f"{group}/{folder}", ObjectType.CONFIG, CONFIG_NAME, searchpath)
-            options += [f"{folder}/{option}" for option in below]
-    if not options or override.is_delete():
-        return None
-    later = r"[\[$]|/.*/" if is_recipe else r"[\[$/]"  # only composing shows whether these exist
-    wrong = [one for one in chosen(override) if one not in options and not re.search(later, str(one))]
-    names = ",".join(map(format_value, wrong))
-    return f"{group}={names}: should be one of {', '.join(options)}" if wrong else None
-
-
-def chosen(override: Override) -> list[object]:
-    """Return the options that an override of a group chooses."""
-    if override.is_sweep_override():
-        return list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
-    value = override.value()
-    return list(value) if isinstance(value, list) else [value]
-
-
-def first_value(override: Override, parser: OverridesParser) -> Override:
-    """Return the override with the first of its values; one with a single value is returned unchanged."""
-    if not override.is_sweep_override():
-        return override
-    value = override.value()
-    first = value.start if isinstance(value, IntervalSweep) else next(override.sweep_string_iterator())
-    return parser.parse_overrides([f"{override.get_key_element()}={first}"])[0]
 
 
 def compose_most(overrides: list[Override], loader: ConfigLoaderImpl) -> tuple[DictConfig, list[str]]:
@@ -227,24 +173,41 @@ def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoad
 
 def explain(override: Override, error: Exception, config: DictConfig) -> str:
     """Return the message about an override that Hydra refuses; `config` is what the others compose."""
-    line, text = override.input_line, str(error)
-    if override.is_add() and "already at" in text:
-        return f"{line}: the key exists already; change its value without the +"
-    if text.startswith("In ") and "Could not override" in text:
-        order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
-        return f"{line}: {first_line(error).rstrip('.')}; {order}"
-    parent, _, name = override.key_or_group.rpartition(".")
-    node = OmegaConf.select(config, parent)
+    line, text, reason = str(override.input_line), str(error), first_line(error)
+    order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
+    signs = {
+        **({"Could not override": f"{reason.rstrip('.')}; {order}"} if text.startswith("In ") else {}),
+        "already at": f"the key exists already; type {typed(line[1:])} to change its value",
+        "Multiple values for": f"should be {typed(line.lstrip('+')) if override.is_add() else 'one option'}",
+        "To append to your default list": f"should be {typed(f'+{line}')}",
+    }
+    known = next((advice for sign, advice in signs.items() if sign in text), None)
     is_unknown = "Could not override" in text or "does not exist" in text
-    if not is_unknown or (isinstance(node, DictConfig) and name in node):
-        return f"{line}: {first_line(error)}"
+    return f"{line}: {known or (is_unknown and unknown_key(override, config)) or reason}"
+
+
+def unknown_key(override: Override, config: DictConfig) -> str | None:
+    """Return what to type instead of a key that the configuration lacks; None if it has the key."""
+    line, key = str(override.input_line), override.key_or_group
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(config, parent)
+    if isinstance(node, DictConfig) and name in node:
+        return f"lacks some of these keys; type {typed(f'+{line}')} to add them" if "{" in line else None
+    raw: Any = OmegaConf.to_container(config)
+    end = f".{key.replace('/', '.')}"
+    full = [one for one, _ in settings(raw) if f".{one}".endswith(end) and not one.startswith("hydra.")]
+    _, equals, value = line.partition("=")
+    if full and equals:
+        return f"no such key; type {' or '.join(typed(f'{one}={value}') for one in full)}"
+    if parent and node == {}:
+        return f"no such key; type {typed(f'+{line}')} to add it"
     while not isinstance(node, DictConfig):
         parent = parent.rpartition(".")[0]
         node = OmegaConf.select(config, parent)
-    keys = ", ".join(str(key) for key in node if not str(key).startswith("_") and key != "hydra") or "none"
-    others = " or ".join(options_with(override.key_or_group))
-    advice = f"; it comes with {others}" if others else ""
-    return f"{line}: no such key; {f'{parent} has' if parent else 'there are'} {keys}{advice}"
+    keys = ", ".join(str(one) for one in node if not str(one).startswith("_") and one != "hydra") or "none"
+    options = options_with(key)
+    advice = f"; it comes with {' or '.join(options)}" if options else ""
+    return f"no such key; {f'{parent} has' if parent else 'there are'} {keys}{advice}"
 
 
 def options_with(key: str) -> list[str]:
@@ -252,8 +215,9 @@ def options_with(key: str) -> list[str]:
     names = key.split(".")
     for depth in range(len(names) - 1, 0, -1):
         files = sorted(CONF.joinpath(*names[:depth]).glob("*.yaml"))
-        below = ".".join(names[depth:])
-        found = [file for file in files if OmegaConf.select(OmegaConf.load(file), below) is not None]
+        there = (".".join(names[depth:]), key)  # the second: in an option of the package _global_
+        nodes = [(file, OmegaConf.load(file)) for file in files]
+        found = [f for f, node in nodes if any(OmegaConf.select(node, one) is not None for one in there)]
         if found:
             return [f"{'/'.join(names[:depth])}={file.stem}" for file in found]
     return []

@@ -1,6 +1,7 @@
 """Train one run in its folder: start or continue it, and record its state in status.json."""
 
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -13,39 +14,54 @@ from typing import Any
 from dqn.config.commands import command
 from dqn.config.preflight import CheckedRun, refuse_differences
 from dqn.config.summary import trusting
-from dqn.errors import UserError
+from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
 
 log = logging.getLogger(__name__)
 
+NO_MEMORY = re.compile("(can't|cannot|not enough) (allocate )?memory|out of memory", re.IGNORECASE)
+"""In the text of torch's RuntimeError."""
 
-def launch(run: CheckedRun) -> float:
+
+def launch(run: CheckedRun, *, restart: bool = False) -> float:
     """Train a run to its end and return its result.
 
+    Args:
+        run: is continued if its folder has a checkpoint.
+        restart: discard the checkpoint first.
+
     Raises:
-        UserError: the folder belongs to another run or is in use, or the run failed, as its status records.
+        UserError: the folder belongs to another run, is in use or damaged, which changes nothing in it; or
+            the run failed, as its status records.
     """
     config, folder = run.config, run.folder
     with folder.locked():
-        if finished(config, folder):
-            return float(folder.stored_status()["result"])
-        if folder.config_file.exists():
-            refuse_differences(config, folder)
-            from dqn.storage.checkpoint import Checkpoint
-
-            Checkpoint(folder.path).verify()
-        else:
+        if not restart and finished(config, folder):
+            return folder.result()
+        is_new = not folder.config_file.exists()
+        if is_new:
             refuse_foreign_files(folder)
+        else:
+            refuse_differences(config, folder)
         with status_of(folder, config), interruption() as stop:
-            adopt(config, folder, run.overrides)
-            for warning in run.warnings:
-                log.warning("warning: %s", warning)
-            log.info("run folder: %s", folder.path)
             from dqn.config.build import build
             from dqn.runner.progress import status
 
-            runner = build(config, folder)
+            if is_new:
+                adopt(config, folder, run.overrides)
+                runner = build(config, folder)
+            else:
+                if restart:
+                    discard_checkpoint(folder)
+                else:
+                    refuse_missing_checkpoint(config, folder)
+                runner = build(config, folder)
+                adopt(config, folder, run.overrides)
+            for warning in run.warnings:
+                log.warning("warning: %s", printable(warning))
+            log.info("run folder: %s", printable(str(folder.path)))
+            probe(config, folder)
             runner.stop = stop
             result = runner.run()
             folder.update_status(
@@ -58,19 +74,49 @@ def launch(run: CheckedRun) -> float:
         return result
 
 
+def discard_checkpoint(folder: RunFolder) -> None:
+    """Remove the checkpoint and the recorded progress, so that the run starts again from the beginning."""
+    from dqn.storage.checkpoint import Checkpoint
+
+    Checkpoint(folder.path).remove()
+    if folder.stored_status():
+        folder.update_status(state="interrupted", progress=None)
+
+
+def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None:
+    """Raise UserError if the run's checkpoint is gone: starting again would replace its metrics and result.
+
+    A run that has not finished its first iteration has no checkpoint.
+    """
+    from dqn.storage.checkpoint import Checkpoint
+
+    status = folder.stored_status()
+    progress = status.get("progress")
+    metrics = (path.stat().st_size for path in folder.path.glob("seed=*/metrics.jsonl"))
+    has_saved = progress["iteration"] > 0 if progress else not status and any(metrics)
+    if has_saved and not Checkpoint(folder.path).exists():
+        again = f"{command('resume')} {shlex.quote(str(folder.path))} --restart{trusting(config)}"
+        problem = "its checkpoint is missing; to start again and replace its metrics and its result"
+        raise UserError(f"{folder.path}: {problem}: {again}")
+
+
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
     """Record the start of a run in its folder; warn if it continues in another environment."""
     versions = environment()
     is_new = not folder.config_file.exists()
-    before = folder.stored_status().get("versions")
-    if not is_new and isinstance(before, dict):
-        changed = [f"{key} {before[key]} -> {v}" for key, v in versions.items() if before.get(key, v) != v]
-        if changed:
-            text = "warning: the run may not continue exactly; changed since it started: %s"
-            log.warning(text, ", ".join(changed))
-    if is_new or folder.read_config() != config:
+    recorded = config if is_new else folder.read_config()
+    before = folder.stored_status().get("versions", {})
+    changed = [
+        f"{key} {one_line(before[key])} -> {v}" for key, v in versions.items() if before.get(key, v) != v
+    ]
+    if recorded["num_threads"] != config["num_threads"]:
+        changed.append(f"num_threads {recorded['num_threads']} -> {config['num_threads']}")
+    if changed:
+        text = "warning: the run may not continue exactly; changed since it started: %s"
+        log.warning(text, ", ".join(changed))
+    if is_new or recorded != config:
         folder.write_config(config, overrides)
-    folder.count_cpu()
+    folder.start_work()
     folder.update_status(
         state="running",
         commands=commands(folder),
@@ -83,10 +129,21 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     )
 
 
+def probe(config: dict[str, Any], folder: RunFolder) -> None:
+    """Record whether the environment follows its seed; warn if it does not."""
+    from dqn.config.wrappers import make_environments
+    from dqn.runner.probe import ignored_seed
+
+    reason = ignored_seed(make_environments(config["env"]), config["seed"])
+    folder.update_status(reproducible=reason is None, irreproducible_because=reason)
+    if reason is not None:
+        text = "warning: env.id=%s ignores its seed, so the run cannot be repeated or resumed exactly: %s"
+        log.warning(text, printable(config["env"]["id"]), reason)
+
+
 def commands(folder: RunFolder) -> list[str]:
     """Return the distinct command lines that have worked on the run, that of this process included."""
-    stored = folder.stored_status().get("commands")
-    before = [line for line in stored if isinstance(line, str)] if isinstance(stored, list) else []
+    before = folder.stored_status().get("commands", [])
     line = shlex.join(["python", *sys.argv] if sys.argv[0].endswith(".py") else sys.argv)
     return before if line in before else [*before, line]
 
@@ -101,8 +158,7 @@ def refuse_foreign_files(folder: RunFolder) -> None:
 
 def finished(config: dict[str, Any], folder: RunFolder) -> bool:
     """Return whether the folder holds this run, finished, with its result."""
-    status = folder.stored_status()
-    ended = status.get("state") == "finished" and isinstance(status.get("result"), float)
+    ended = folder.stored_status().get("state") == "finished"
     return ended and folder.config_file.exists() and folder.read_config() == config
 
 
@@ -114,26 +170,35 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Slurm, which restarts the run
         record(folder, state="interrupted")
         if isinstance(stop, KeyboardInterrupt):
-            path = shlex.quote(str(folder.path))
-            log.info("interrupted; continue with: %s %s%s", command("resume"), path, trusting(config))
+            again = f"{command('resume')} {shlex.quote(str(folder.path))}{trusting(config)}"
+            log.info("interrupted; continue with: %s", printable(again))
         raise
-    except UserError as error:
-        record(folder, state="failed", error=str(error))
-        raise
-    except OSError as error:
-        record(folder, state="failed", error=str(error))
-        raise UserError(f"{folder.path}: {error}; the last checkpoint is kept") from None
-    except MemoryError as error:
-        record(folder, state="failed", error=f"out of memory: {error}")
-        advice = "a smaller memory.capacity, num_seeds or network may help"
-        raise UserError(f"{folder.path}: out of memory ({error}); {advice}") from None
-    except BaseException as error:
-        record(folder, state="failed", error=f"{type(error).__name__}: {error}")
-        raise
+    except Exception as error:
+        problem = problem_of(error, folder)
+        record(folder, state="failed", error=str(problem or f"{type(error).__name__}: {error}"))
+        if problem is None or problem is error:
+            raise
+        raise problem from None
+
+
+def problem_of(error: Exception, folder: RunFolder) -> UserError | None:
+    """Return what a user can fix about an error that ended a run; None for a fault of the program."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
+        advice = "a smaller memory.capacity, num_seeds, runner.batch_size or network may help"
+        return UserError(f"{folder.path}: out of memory ({one_line(error)}); {advice}")
+    return (
+        UserError(f"{folder.path}: {error}; the last checkpoint is kept")
+        if isinstance(error, OSError)
+        else None
+    )
 
 
 def record(folder: RunFolder, **values: Any) -> None:
-    """Update the status; if it cannot be written, log that, so that the error that stops the run stays."""
+    """Update the status of an active run; if it cannot be written, log that: the first error counts."""
+    if not folder.is_active:
+        return
     try:
         folder.update_status(**values)
     except OSError as error:
@@ -141,11 +206,14 @@ def record(folder: RunFolder, **values: Any) -> None:
 
 
 @contextmanager
-def interruption() -> Iterator[threading.Event]:
+def interruption(*, raises: bool = True) -> Iterator[threading.Event]:
     """Make SIGTERM (a scheduler's request to stop) stop the run as Ctrl-C does; yield an event that both set.
 
     An exception in a signal handler is lost if the interpreter is inside a callback, such as that of a fork;
     the event then stops the run at its next step.
+
+    Args:
+        raises: whether the first signal raises KeyboardInterrupt too, as each later one does.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -153,8 +221,10 @@ def interruption() -> Iterator[threading.Event]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        again = stop.is_set()
         stop.set()
-        raise KeyboardInterrupt
+        if raises or again:
+            raise KeyboardInterrupt
 
     numbers = [n for n in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in numbers}

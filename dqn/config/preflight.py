@@ -1,5 +1,6 @@
 """Turn a composed configuration into a checked run, before any folder or file is created or changed."""
 
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -8,18 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.compose import COMPOSING, mistakes
-from dqn.config.trust import refuse_older
-from dqn.errors import UserError, first_line
-from dqn.storage.flatten import leaves
+from dqn.config.commands import command
+from dqn.config.compose import COMPOSING, compose, mistakes
+from dqn.config.overrides import typed
+from dqn.config.trust import refuse_others
+from dqn.errors import UserError, first_line, format_value, one_line
+from dqn.storage.flatten import leaves, settings
 from dqn.storage.folder import RunFolder
+from dqn.storage.reader import read_file
 
 Config = dict[str, Any]
 TOTALS = ("runner.total_steps", "runner.total_episodes")
+"""Keys that may grow when a run is resumed."""
+FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads")
+"""Keys that may change when a run is resumed: training depends on none of them, up to rounding (threads)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +37,7 @@ class CheckedRun:
     config: Config
     """The resolved configuration."""
     folder: RunFolder
-    """A new folder, or that of a run with the same configuration (or a smaller total), to be continued."""
+    """A new folder, or that of a run to be continued."""
     overrides: list[str]
     """The overrides of the command line, to be recorded."""
     warnings: list[str]
@@ -64,10 +72,10 @@ def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> Checke
 
     report = check(config)
     report.raise_if_any()
-    if folder.in_use():
-        raise UserError(f"{folder.path}: in use by another process")
     if folder.config_file.exists():
         refuse_differences(config, folder)
+    if folder.in_use():
+        raise UserError(f"{folder.path}: in use by another process")
     return CheckedRun(config=config, folder=folder, overrides=overrides, warnings=report.warnings)
 
 
@@ -112,22 +120,48 @@ def plain(node: Any) -> Any:
 
 def folder_of(config: DictConfig, key: str) -> Path:
     try:
-        return Path(OmegaConf.select(config, key, throw_on_missing=True))
+        folder = Path(OmegaConf.select(config, key, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{key}: should be a folder ({first_line(error)})") from None
+    if folder.parts[:1] == ("~",):
+        raise UserError(f"{key}={folder}: the shell expands no ~ here; type {key}={folder.expanduser()}")
+    return folder
 
 
 def refuse_differences(config: Config, folder: RunFolder) -> None:
-    """Raise UserError unless `config` equals that of the folder, apart from a larger total."""
-    refuse_older(folder)
+    """Raise UserError unless the run in the folder can continue with `config`."""
+    refuse_others(folder)
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
-    changes = []
-    for key in sorted(old.keys() | new.keys()):
-        before, after = old.get(key), new.get(key)
-        if key in TOTALS and isinstance(before, int) and isinstance(after, int) and after >= before:
-            continue
-        if before != after or (key in old) != (key in new):
-            changes.append(f"{key}: {before} there, {after} here")
-    if changes:
-        advice = "only the total may grow; choose another hydra.run.dir"
-        raise UserError("\n  ".join([f"{folder.path}: another run's configuration; {advice}:", *changes]))
+    changed = [key for key in sorted(old.keys() | new.keys()) if not may_change(key, old, new)]
+    if changed:
+        allowed = "a larger total, other evaluations, histograms or videos, env.vectorization and num_threads"
+        problem = f"another run's configuration; a resumed run may have {allowed}"
+        lines = [f"{one_line(key)}: {one_line(old.get(key))} there, {new.get(key)} here" for key in changed]
+        raise UserError("\n  ".join([f"{folder.path}: {problem}:", *lines, from_scratch(config, folder)]))
+
+
+def may_change(key: str, old: Config, new: Config) -> bool:
+    """Return whether a key has the same value, or may have the new one when the run is resumed."""
+    before, after = old.get(key), new.get(key)
+    if key not in old or key not in new or FREE.fullmatch(key):
+        return key in old and key in new
+    if key in TOTALS and isinstance(before, int) and isinstance(after, int):
+        return after >= before
+    return bool(before == after)
+
+
+def from_scratch(config: Config, folder: RunFolder) -> str:
+    """Return how to train a new run with `config`; in full if the recorded overrides lead to it."""
+    path = folder.config_file.with_name("overrides.yaml")
+    generic = (
+        f"for a new run from scratch repeat the overrides in {path} with these and another hydra.run.dir"
+    )
+    try:
+        recorded = yaml.safe_load(read_file(folder.path, ".hydra/overrides.yaml"))
+        words = [word for word in recorded if not re.match(r"[+~]*hydra\b", word)]
+        old = dict(settings(folder.read_config()))
+        words += [f"{key}={format_value(new)}" for key, new in settings(config) if new != old.get(key)]
+        same = resolved(compose(words).config) == config  # what is recorded could be anything
+    except Exception:
+        return generic
+    return f"a new run from scratch: {command('train')} {' '.join(map(typed, words))}" if same else generic

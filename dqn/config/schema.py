@@ -10,7 +10,7 @@ import typing
 from collections.abc import Callable
 from inspect import Parameter
 from types import UnionType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
@@ -19,31 +19,18 @@ from pydantic.errors import PydanticUserError
 
 from dqn.config.groups import GIVEN, SOURCES
 from dqn.config.paths import CONF
-from dqn.errors import format_value
+from dqn.errors import MISSING, WrongValue, format_value, one_line
 
 Node = dict[str, Any]
 
 PART_LISTS = ("env.wrappers", "env.training_wrappers")
 """Keys of lists of parts; the program passes the first argument of each part."""
 
-MISSING = object()
-"""The value of a missing key."""
-
 KINDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
 """The names of types in messages."""
 
 
-class Problem(NamedTuple):
-    key: str
-    value: Any
-    should: str
-
-    def __str__(self) -> str:
-        value = " is missing" if self.value is MISSING else f"={format_value(self.value)}"
-        return f"{self.key}{value}: {self.should}"
-
-
-def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: list[Problem]) -> None:
+def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: list[WrongValue]) -> None:
     """Check the keys of a node, and of the nodes below it; replace values by those of the annotated types.
 
     Args:
@@ -64,11 +51,11 @@ def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: li
             continue
         if name in given:
             source = f"{SOURCES[name]} sets it" if name in SOURCES else "the program sets it"
-            problems.append(Problem(key, value, f"should be left out; {source}"))
+            problems.append(WrongValue(key, value, f"should be left out; {source}"))
         elif is_special(name) or (name not in named and not open_ended):
             keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "none"
             there = f"{parent} has" if parent else "there are"
-            problems.append(Problem(key, value, f"no such key; {there} {keys}"))
+            problems.append(WrongValue(key, value, f"no such key; {there} {keys}"))
         elif key in PART_LISTS:
             check_list(value, key, problems)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
@@ -79,10 +66,10 @@ def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: li
         return  # below a custom part, which passes further arguments, unknown here
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in node and name not in given:
-            problems.append(Problem(f"{prefix}{name}", MISSING, should_be_given(f"{prefix}{name}")))
+            problems.append(WrongValue(f"{prefix}{name}", MISSING, should_be_given(f"{prefix}{name}")))
     if not open_ended and not given <= named.keys():
         should = f"should take the arguments {', '.join(sorted(given - named.keys()))}"
-        problems.append(Problem(f"{prefix}_target_", node["_target_"], should))
+        problems.append(WrongValue(f"{prefix}_target_", node["_target_"], should))
 
 
 def is_listed(key: str) -> bool:
@@ -90,14 +77,14 @@ def is_listed(key: str) -> bool:
     return key.endswith("]") and key.partition("[")[0] in PART_LISTS
 
 
-def check_list(nodes: Any, key: str, problems: list[Problem]) -> None:
+def check_list(nodes: Any, key: str, problems: list[WrongValue]) -> None:
     """Check a list of parts."""
     if not isinstance(nodes, list):
-        problems.append(Problem(key, nodes, f"should be a list; {should_be_given(key)}"))
+        problems.append(WrongValue(key, nodes, f"should be a list; {should_be_given(key)}"))
         return
     for i, node in enumerate(nodes):
         if isinstance(node, dict) and "_partial_" in node:
-            problems.append(Problem(f"{key}[{i}]._partial_", node["_partial_"], "should be left out"))
+            problems.append(WrongValue(f"{key}[{i}]._partial_", node["_partial_"], "should be left out"))
         check_part(node, f"{key}[{i}]", problems)
 
 
@@ -106,7 +93,7 @@ def is_special(name: str) -> bool:
     return str(name).startswith("_") and str(name).endswith("_")
 
 
-def should_be_given(key: str) -> str:
+def should_be_given(key: str, value: object = None) -> str:
     if key in PART_LISTS:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
     if is_listed(key):
@@ -116,26 +103,26 @@ def should_be_given(key: str) -> str:
     if key not in GIVEN:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
-    option = f"{group}=OPTION" if (CONF / group).is_dir() else "a _target_ and its keys"
+    option = f"{group}={value if (CONF / group / f'{value}.yaml').is_file() else 'OPTION'}"
+    option = option if (CONF / group).is_dir() else "a _target_ and its keys"
     return f"should be given as {option}"
 
 
-def check_part(node: Any, key: str, problems: list[Problem]) -> None:
+def check_part(node: Any, key: str, problems: list[WrongValue]) -> None:
     """Check a node that makes an object: its `_target_` and its other keys."""
     if not isinstance(node, dict) or "_target_" not in node:
-        problems.append(Problem(key, node, should_be_given(key)))
+        problems.append(WrongValue(key, node, should_be_given(key, node)))
         return
     try:
         target = get_object(node["_target_"])
         inspect.signature(target)
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        should = f"should name a class or a function ({reason})"
-        problems.append(Problem(f"{key}._target_", node["_target_"], should))
+        should = f"should name a class or a function ({one_line(error)})"
+        problems.append(WrongValue(f"{key}._target_", node["_target_"], should))
         return
     if key in GIVEN and node.get("_partial_", False) is not bool(GIVEN[key]):
         right = "true: the program passes" if GIVEN[key] else "false: the program passes no"
-        problems.append(Problem(f"{key}._partial_", node.get("_partial_"), f"should be {right} arguments"))
+        problems.append(WrongValue(f"{key}._partial_", node.get("_partial_"), f"should be {right} arguments"))
     check_keys(node, target, key, problems)
 
 
@@ -160,7 +147,7 @@ def in_yaml(hint: Any) -> Any:
     return hint
 
 
-def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any:
+def check_value(key: str, value: Any, hint: Any, problems: list[WrongValue]) -> Any:
     """Return `value` converted to the type `hint`; if it is wrong, report that and return it unchanged."""
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(
@@ -171,10 +158,12 @@ def check_value(key: str, value: Any, hint: Any, problems: list[Problem]) -> Any
         return value
     except ValidationError as error:
         should = {message_of(one["type"], one["msg"], value) for one in error.errors()}
-        problems.append(Problem(key, value, " or ".join(sorted(should))))
+        errors = {one["type"] for one in error.errors() if one["loc"] in ((), ("float",))}
+        instead = how_to_type(key, value, errors, may_be_null=type(None) in typing.get_args(hint))
+        problems.append(WrongValue(key, value, " or ".join(sorted(should)) + instead))
         return value
     if not same_kind(value, converted):
-        problems.append(Problem(key, value, f"should be {kind_of(converted)}, not {kind_of(value)}"))
+        problems.append(WrongValue(key, value, f"should be {kind_of(converted)}, not {kind_of(value)}"))
         return value
     return list(converted) if isinstance(value, list) and isinstance(converted, tuple) else converted
 
@@ -186,6 +175,20 @@ def message_of(error: str, message: str, value: Any) -> str:
     if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")
+
+
+def how_to_type(key: str, value: Any, errors: set[str], *, may_be_null: bool) -> str:
+    """Return how to type a value of the kind that pydantic's errors ask for; "" without such advice."""
+    text = ",".join(map(format_value, value if isinstance(value, list) else [value]))
+    kinds = {}
+    if text == "None" and may_be_null:
+        kinds = dict.fromkeys(errors, f"{key}=null")
+    elif isinstance(value, list):
+        kinds = dict.fromkeys(("int_type", "float_type"), f"-m {key}={text}")
+    elif value is not None:
+        kinds = {"list_type": f"'{key}=[{text}]'", "dict_type": f"'+{key}={{NAME: VALUE}}'"}
+        kinds |= {"string_type": f"\"{key}='{text}'\""} if isinstance(value, int | float) else {}
+    return next((f"; type {kinds[one]}" for one in sorted(errors) if one in kinds), "")
 
 
 def same_kind(before: Any, after: Any) -> bool:

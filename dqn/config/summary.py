@@ -7,6 +7,7 @@ from typing import Any
 from dqn.config.commands import beside_python, command
 from dqn.config.preflight import TOTALS
 from dqn.config.trust import own_packages
+from dqn.errors import printable
 from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
@@ -16,14 +17,15 @@ def summary(folder: RunFolder) -> list[str]:
     """Return lines about a finished run: its result, its folder and the commands to use it with."""
     status = folder.stored_status()
     lines = []
-    if status.get("progress", {}).get("updates") == 0:
+    progress, best = status.get("progress"), status.get("best")
+    if progress and progress["updates"] == 0:
         lines.append("warning: no update was made; see runner.learning_starts and runner.train_period")
     kind = "evaluation" if status.get("evaluation") else "latest training"
-    lines.append(f"finished: interquartile mean of the {kind} returns over seeds: {status['result']:.2f}")
-    if status.get("best"):
-        best = interquartile_mean([one["mean_return"] for one in status["best"]["seeds"].values()])
+    lines.append(f"finished: interquartile mean of the {kind} returns over seeds: {folder.result():.2f}")
+    scores = [one["mean_return"] for one in (best["seeds"].values() if best else ())]
+    if highest := [score for score in scores if score is not None]:
         about = "best periodic evaluation of each seed (selected, so biased upwards)"
-        lines.append(f"{about}: interquartile mean {best:.2f}")
+        lines.append(f"{about}: interquartile mean {interquartile_mean(highest):.2f}")
     config = folder.read_config()
     path, trust = shlex.quote(str(folder.path)), trusting(config)
     lines += [
@@ -34,7 +36,7 @@ def summary(folder: RunFolder) -> list[str]:
     for key, total in leaves(config):
         if key in TOTALS and not ends_learning(config, total):
             lines.append(f"  {command('resume')} {path} {key}={2 * total}{trust}")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def trusting(config: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Read the configuration of a run folder as untrusted data: it may name only known or trusted code."""
 
 import re
+import sys
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -9,9 +10,10 @@ import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
 from dqn.config.paths import CONF
-from dqn.errors import UserError
+from dqn.errors import UserError, one_line
 from dqn.storage.flatten import entries, leaves
 from dqn.storage.folder import RunFolder
+from dqn.storage.reader import refuse_special_files
 from dqn.version import __version__
 
 ENVIRONMENTS = "env._target_"
@@ -38,7 +40,9 @@ WRAPPERS = frozenset(
 WRAPPER = re.compile(r"env\.(training_)?wrappers\[\d+\]\._target_")
 """The keys that may name them."""
 
-PLAIN = (str, int, float, bool, list, dict, type(None))
+NOT_OWN = sys.stdlib_module_names | {"gymnasium", "hydra", "numpy", "omegaconf", "pydantic", "yaml"}
+"""Packages that no user has made; no message advises to trust one."""
+
 PLAIN_ID = re.compile(r"([\w-]+/)?[\w.-]+")
 
 
@@ -57,15 +61,27 @@ def shipped_environments() -> frozenset[str]:
     return frozenset(node["_target_"] for node in nodes if "_target_" in node)
 
 
-def refuse_older(folder: RunFolder) -> None:
-    """Raise UserError if the folder was made by an older version of this package, whose names differ."""
-    versions = folder.stored_status().get("versions")
-    made_by = str(versions.get("dqn")) if isinstance(versions, dict) else ""
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})*", made_by) and parts(made_by) < parts(OLDEST_READABLE):
-        raise UserError(
-            f"{folder.path}: made by dqn {made_by}; this is dqn {__version__}, which cannot read it:"
-            " install that version to continue it"
-        )
+def refuse_others(folder: RunFolder) -> None:
+    """Raise UserError if another version of this package made the folder, or if it has special files.
+
+    The version is recorded, or follows from the format of the checkpoint. Names differ between versions, so
+    this check comes before any advice to trust one.
+    """
+    from dqn.storage.schema import FORMAT  # imports pydantic
+
+    refuse_special_files(folder.path)
+    version = folder.stored_status().get("versions", {}).get("dqn", "")
+    number = folder.checkpoint_format() or FORMAT
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})*", version) and parts(version) < parts(OLDEST_READABLE):
+        made_by = f"dqn {version}"
+    elif number != FORMAT:
+        made_by = "dqn 0.1.0 or older" if number < FORMAT else "a newer version of dqn"
+    else:
+        return
+    raise UserError(
+        f"{folder.path}: made by {made_by}; this is dqn {__version__}, which cannot read it:"
+        " install that version to continue it"
+    )
 
 
 def parts(version: str) -> tuple[int, ...]:
@@ -82,14 +98,9 @@ def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: the configuration names other code; only trusted packages were imported to check this.
     """
-    refuse_older(folder)
+    refuse_others(folder)
     config = folder.read_config()
-    links = [path for path in folder.path.rglob("*") if path.is_symlink()]
-    if links:
-        raise UserError(f"{links[0]}: a symbolic link; writing would follow it, and no run makes one")
     for path, key, value in entries(config):
-        if not isinstance(key, str | int) or not isinstance(value, PLAIN):
-            raise refuse(folder, path, value, "not plain data")
         if any(isinstance(one, str) and ("${" in one or one == "???") for one in (key, value)):
             raise refuse(
                 folder, path, value, "a recorded configuration has no interpolations and no missing values"
@@ -157,13 +168,14 @@ def defined_in(name: str, trust: Sequence[str]) -> bool:
     try:
         return trusted(getattr(get_object(name), "__module__", None), trust)
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"{name}: cannot be imported ({reason})") from None
+        raise UserError(f"{name}: cannot be imported ({one_line(error)})") from None
 
 
 def advice(name: Any) -> str:
-    if package(name) in ("dqn", "torch"):  # trusting all their names would allow running any code
+    if package(name) in ("dqn", "torch"):
         return "another version of dqn may have made this run"
+    if package(name) in NOT_OWN or not package(name).isidentifier():
+        return "no run names it"  # to trust such a package would allow running any code
     return f"if {package(name)} is your own, add --trust {package(name)}"
 
 
@@ -172,4 +184,4 @@ def package(name: Any) -> str:
 
 
 def refuse(folder: RunFolder, key: str, value: Any, why: str) -> UserError:
-    return UserError(f"{folder.config_file}: {key}={value} is refused: {why}")
+    return UserError(f"{folder.config_file}: {one_line(key)}={one_line(value)} is refused: {why}")

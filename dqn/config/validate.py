@@ -1,30 +1,43 @@
 """Find all problems of a configuration before any folder or file is created or changed."""
 
+import operator
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import instantiate
 
-from dqn.agent.compiled_update import find_compiler
+from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.preflight import TOTALS
-from dqn.config.schema import PART_LISTS, Problem, check_keys, is_special
+from dqn.config.resources import shortages
+from dqn.config.schema import PART_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
-from dqn.types import ObsSpec
+from dqn.types import EnvSpec, ObsSpec
 
-MAKES_ENVIRONMENT = re.compile(r"env\.(id|module|kwargs|wrappers|training_wrappers|scale_bytes)\b")
+MAKES_ENVIRONMENT = re.compile(
+    r"env\.(id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+)
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
 
+RELATIONS: tuple[tuple[str, str, str, Callable[[float, float], bool]], ...] = (
+    ("memory.capacity", "at least", "runner.batch_size", operator.ge),
+    ("network.head.v_max", "above", "network.head.v_min", operator.gt),
+    ("runner.learning_starts", "at most", "memory.capacity", operator.le),
+    *((key, "a multiple of", "runner.iteration_length", lambda a, b: a % b == 0) for key in TOTALS),
+)
+"""Keys, and how their numbers must stand to those of other keys."""
+
 
 class Report(NamedTuple):
-    problems: list[Problem]
+    problems: list[WrongValue]
     warnings: list[str]
 
     def raise_if_any(self) -> None:
@@ -40,7 +53,7 @@ def check(config: Config, *, learns: bool = True) -> Report:
         config: whole numbers written as floats (5e4) are replaced by integers in it.
         learns: check also what only training needs: the device, the compiler, the optimizer, videos.
     """
-    problems: list[Problem] = []
+    problems: list[WrongValue] = []
     check_keys(config, RunConfig, "", problems)
     contradictions = Contradictions(config, problems)
     contradictions.find(learns=learns)
@@ -50,9 +63,10 @@ def check(config: Config, *, learns: bool = True) -> Report:
 class Contradictions:
     """Finds values that do not fit each other, the environment or the machine."""
 
-    def __init__(self, config: Config, problems: list[Problem]) -> None:
+    def __init__(self, config: Config, problems: list[WrongValue]) -> None:
         self.config, self.problems = config, problems
         self.warnings: list[str] = []
+        self.spec: EnvSpec | None = None
         self._wrong = {problem.key for problem in problems}
         self._nodes = {key: node for key, _, node in entries(config)}
 
@@ -66,14 +80,17 @@ class Contradictions:
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def add(self, key: str, should: str) -> None:
-        self.problems.append(Problem(key, self.get(key), should))
+        self.problems.append(WrongValue(key, self.get(key), should))
 
     def find(self, *, learns: bool) -> None:
-        checks = [self.environment, self.memory, self.support, self.clock, self.length]
+        checks = [self.environment, self.numbers, self.length]
         if learns:
             checks += [self.device, self.compiler, self.optimizer, self.video]
         for check_one in checks:
             check_one()
+        if self.spec is not None and not self._wrong:
+            for key, should in shortages(self.config, self.spec, learns=learns):
+                self.add(key, should)
 
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
@@ -83,7 +100,10 @@ class Contradictions:
         except WrongValue as error:
             self.add(error.key, error.should)
             return
+        self.spec = spec
         self.observations(spec.obs)
+        if self.get("env.max_episode_steps") and "max_episode_steps" in self.get("env.kwargs"):
+            self.add("env.max_episode_steps", "should be null where env.kwargs has max_episode_steps")
         for key in PART_LISTS:
             for i, node in enumerate(self.get(key)):
                 if node["_target_"] in RUNNING_STATISTICS:
@@ -93,6 +113,11 @@ class Contradictions:
                     )
         if self.number("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
             self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values are unbounded")
+        if self.number("runner.total_episodes") and spec.time_limit is None:
+            advice = "env.max_episode_steps=N ends it after N steps"
+            self.warnings.append(
+                f"{self.get('env.id')} has no time limit, so an episode may never end; {advice}"
+            )
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
         if self.number("runner.total_steps") and length and envs and length // envs < (spec.time_limit or 0):
             self.warnings.append(
@@ -109,34 +134,20 @@ class Contradictions:
         except ValueError as error:
             self.add("network.obs_high" if low else "network.obs_low", str(error))
 
-    def support(self) -> None:
-        low, high = self.number("network.head.v_min"), self.number("network.head.v_max")
-        if low is not None and high is not None and low >= high:
-            self.add("network.head.v_max", f"should be above network.head.v_min={low}")
-
-    def memory(self) -> None:
-        capacity, batch = self.number("memory.capacity"), self.number("runner.batch_size")
-        starts, n_step = self.number("runner.learning_starts"), self.number("memory.reader.n_step")
-        envs = self.number("env.num_envs") or 1
-        if capacity is None:
-            return
-        if batch and batch > capacity:
-            self.add("memory.capacity", f"should be at least runner.batch_size={batch}")
-        if starts and starts > capacity:
-            self.add("runner.learning_starts", f"should be at most memory.capacity={capacity}")
-        if n_step and capacity // envs < n_step + 2:
+    def numbers(self) -> None:
+        """Compare numbers with each other."""
+        for key, relation, other, holds in RELATIONS:
+            number, limit = self.number(key), self.number(other)
+            if None not in (number, limit) and not holds(number, limit):
+                self.add(key, f"should be {relation} {other}={limit}")
+        capacity, n_step = self.number("memory.capacity"), self.number("memory.reader.n_step")
+        length, envs = self.number("runner.iteration_length"), self.number("env.num_envs") or 1
+        if capacity and n_step and capacity // envs < n_step + 2:
             least = f"(memory.reader.n_step={n_step} + 2) * env.num_envs={envs}"
             self.add("memory.capacity", f"should be at least {least}")
-
-    def clock(self) -> None:
-        length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
-        for key in TOTALS:
-            total = self.number(key)
-            if total and length and total % length:
-                self.add(key, f"should be a multiple of runner.iteration_length={length}")
-        if envs and self.number("runner.total_steps") and length and length % envs:
+        if self.number("runner.total_steps") and length and length % envs:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
-        if envs and envs > 1 and self.number("runner.total_episodes"):
+        if envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
 
     def length(self) -> None:
@@ -164,8 +175,8 @@ class Contradictions:
 
     def compiler(self) -> None:
         on_cpu = self.get("device") == "cpu" or not torch.cuda.is_available()
-        if on_cpu and self.get("agent.compile") is True and find_compiler() is None:
-            self.add("agent.compile", "should be false or auto: no C++ compiler was found")
+        if self.get("agent.compile") is True and (problem := obstacle(on_cpu=on_cpu)):
+            self.add("agent.compile", f"should be false or auto: {problem}")
 
     def optimizer(self) -> None:
         """Make an optimizer: only its own code knows which numbers it accepts."""
@@ -176,7 +187,7 @@ class Contradictions:
             instantiate(node, _convert_="all")([torch.zeros(1, requires_grad=True)], lr=lr)
         except Exception as error:
             values = {key: value for key, value in node.items() if not is_special(key)}
-            self.problems.append(Problem("agent.optimizer", values, f"cannot be created ({error})"))
+            self.problems.append(WrongValue("agent.optimizer", values, f"cannot be created ({error})"))
 
     def video(self) -> None:
         """Draw a frame if videos are wanted, rather than fail after hours of training."""

@@ -11,15 +11,15 @@ from hydra.utils import instantiate
 
 from dqn.config.schema import PART_LISTS, type_hints
 from dqn.env import EnvFactory, Environments, Wrapper
-from dqn.errors import WrongValue
+from dqn.errors import WrongValue, one_line
 
 Config = dict[str, Any]
 
 
 def env_factory(env: Config) -> EnvFactory:
     """Return the factory of single environments of the node `env`; WrongValue if a wrapper is wrong."""
-    plain = {key: env[key] for key in ("id", "module", "kwargs", "scale_bytes")}
-    return EnvFactory(**plain, **wrappers_of(env))
+    keys = ("id", "module", "kwargs", "max_episode_steps", "scale_bytes")
+    return EnvFactory(**{key: env[key] for key in keys}, **wrappers_of(env))
 
 
 def make_environments(env: Config) -> Callable[..., Environments]:
@@ -38,8 +38,7 @@ def make_wrapper(node: Config, key: str) -> Wrapper:
     try:
         made = instantiate(node | {"_partial_": True}, _convert_="all")
     except Exception as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise WrongValue(key, node, f"cannot be created ({reason})") from None
+        raise WrongValue(key, node, f"cannot be created ({one_line(error)})") from None
     hints = type_hints(made.func)
     arguments = {name: as_annotated(value, hints.get(name)) for name, value in made.keywords.items()}
     return partial(made.func, **arguments)

@@ -1,11 +1,12 @@
 """Assertions of the checks; each raises Failure with what was found and what is expected."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from dqn.storage.flatten import leaves
 from dqn.types import Array
 
 TOLERANCE = 1e-4
@@ -44,10 +45,10 @@ def require_equal(one: Any, other: Any, text: str) -> None:
 
 def require_close(one: Any, other: Any, text: str) -> None:
     """Raise Failure unless two arrays are equal up to rounding."""
-    one, other = array(one), array(other)
+    one, other = array(one).astype(np.float64), array(other).astype(np.float64)
     require(one.shape == other.shape, f"{text} (shapes {list(one.shape)} and {list(other.shape)})")
-    gap, scale = difference(one.astype(np.float64), other.astype(np.float64)), np.abs(other).max(initial=1.0)
-    require(gap <= TOLERANCE * scale, f"{text} (greatest difference {gap:.3g})")
+    gap = difference(one, other)
+    require(gap <= TOLERANCE * np.abs(other).max(initial=1.0), f"{text} (greatest difference {gap:.3g})")
 
 
 def array(value: Any) -> Array:
@@ -56,34 +57,20 @@ def array(value: Any) -> Array:
 
 
 def difference(one: Any, other: Any) -> float:
-    """Return the greatest difference of two arrays; infinity if their shapes or types differ."""
+    """Return the greatest difference of two values; infinity if one is no number or their types differ."""
     one, other = array(one), array(other)
     if one.shape != other.shape or one.dtype != other.dtype:
         return float("inf")
+    if one.dtype.kind not in "fiub":
+        return 0.0 if np.array_equal(one, other) else float("inf")
     if one.tobytes() == other.tobytes():
         return 0.0
-    if one.dtype.kind not in "fiub":
-        return float("inf")
     gap = float(np.abs(one.astype(np.float64) - other.astype(np.float64)).max(initial=0.0))
     return float("inf") if np.isnan(gap) else gap
 
 
-def differences(one: Any, other: Any, path: str = "") -> dict[str, float]:
+def differences(one: Any, other: Any) -> dict[str, float]:
     """Return the greatest difference of two nested values at each path where they differ."""
-    if isinstance(one, torch.Tensor | np.ndarray):
-        gap = difference(one, other)
-        return {path: gap} if gap else {}
-    if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
-        items = [(f"{path}.{key}".lstrip("."), one[key], other[key]) for key in one]
-    elif is_list(one) and is_list(other) and len(one) == len(other):
-        items = [(f"{path}[{i}]", *both) for i, both in enumerate(zip(one, other, strict=True))]
-    else:
-        return {} if one == other else {path: float("inf")}
-    found: dict[str, float] = {}
-    for item_path, mine, theirs in items:
-        found |= differences(mine, theirs, item_path)
-    return found
-
-
-def is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+    mine, theirs = dict(leaves(one)), dict(leaves(other))
+    gaps = {path: difference(mine.get(path), theirs.get(path)) for path in mine | theirs}
+    return {path: gap for path, gap in gaps.items() if gap}

@@ -54,7 +54,7 @@ class Candidate:
 
     def part(self, key: str) -> Any:
         """Return a new instance of a part."""
-        return self.make(copy.deepcopy(self.node(key)))
+        return self.make(self.node(key))
 
     def runner(self, folder: Path, values: Mapping[str, Any]) -> Runner:
         """Return a runner without progress bar, with other values at some dotted keys."""
@@ -65,7 +65,6 @@ class Candidate:
             for step in path:
                 node = node[step]
             node[name] = value
-        folder.mkdir(parents=True, exist_ok=True)
         runner = self.build(config, folder)
         runner.bar = None
         return runner

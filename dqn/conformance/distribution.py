@@ -65,23 +65,20 @@ def check_shift(whole: Any, batch: Batch) -> None:
 
 def check_errors(network: Any, other: Any, batch: Batch) -> None:
     """Check shape and range of `loss` and `priority`, and that each sample's depends on this sample only."""
-    for name in ("loss", "priority"):
-        whole = errors(network, other, batch, name)
-        require_shape(name, whole, batch.action.shape, ": [K, B], one per sample")
-        require_finite(name, whole)
-        for b in range(SIZE):
-            row = Batch(*(field[:, b : b + 1] for field in batch))
-            text = f"{name} of a sample differs alone and in a batch; it should depend on this sample only"
-            require_close(whole[:, b], errors(network, other, row, name)[:, 0], text)
-        right = name == "loss" or bool((whole >= 0).all())
-        require(right, "a priority is less than 0; it should be at least 0")
+    whole = errors(network, other, batch)
+    alone = [errors(network, other, Batch(*(field[:, [b]] for field in batch))) for b in range(SIZE)]
+    for name, error in whole.items():
+        require_shape(name, error, batch.action.shape, ": [K, B], one per sample")
+        require_finite(name, error)
+        text = f"{name} of a sample differs alone and in a batch; it should depend on this sample only"
+        require_close(torch.cat([one[name] for one in alone], 1), error, text)
+    require(bool((whole["priority"] >= 0).all()), "a priority is less than 0; it should be at least 0")
 
 
-def errors(network: Any, other: Any, batch: Batch, name: str) -> Tensor:
-    """Return losses or priorities [K, B] of one network's predictions for targets of another."""
+def errors(network: Any, other: Any, batch: Batch) -> dict[str, Tensor]:
+    """Return losses and priorities [K, B] of one network's predictions for targets of another."""
     prediction = network.forward(batch.obs, None).at(batch.action)
     following = other.forward(batch.next_obs, None)
     policy = torch.softmax(following.mean(), -1)
     target = following.mix(policy).shift(batch.reward, batch.discount)
-    error: Tensor = getattr(prediction, name)(target)
-    return error
+    return {"loss": prediction.loss(target), "priority": prediction.priority(target)}

@@ -47,15 +47,12 @@ PARTS = (
     Check("memory", "memory", memory.memory, ("memory.sampler.beta", "memory.reader", "memory.sampler")),
     Check("env", "env", environment.environment),
 )
-WHOLE = tuple(
-    Check(name, "", run, tuple(check.name for check in PARTS))
-    for name, run in (
-        ("resume", runs.resume),
-        ("seed alone", runs.seed_alone),
-        ("learning", learning.learning),
-    )
+ALL_PARTS = tuple(check.name for check in PARTS)
+WHOLE = (
+    Check("resume", "", runs.resume, ALL_PARTS),
+    Check("seed alone", "", runs.seed_alone, ALL_PARTS),
+    Check("learning", "", learning.learning, ALL_PARTS),
 )
-CHECKS = (*PARTS, *WHOLE)
 
 
 class Finding(NamedTuple):
@@ -72,16 +69,11 @@ class Finding(NamedTuple):
 
 
 def examine(candidate: Candidate, names: Collection[str] = ()) -> Iterator[Finding]:
-    """Check each part of a configuration, then all parts together; yield the result of each check.
-
-    Args:
-        candidate: the checked configuration.
-        names: checks to run; all if empty.
-    """
+    """Yield the results of the checks of each part, then of all parts together; `names` selects some."""
     failed: set[str] = set()
     with preserve_settings():
         configure_process(1)
-        for check in CHECKS:
+        for check in (*PARTS, *WHOLE):
             if (check.key and not candidate.target(check.key)) or (names and check.name not in names):
                 continue
             finding = examine_one(candidate, check, failed)

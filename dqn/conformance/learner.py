@@ -65,15 +65,15 @@ def backup(candidate: Candidate) -> None:
     least = float(policy.min())
     require(least >= -1e-6, f"a probability is {least:.3g}; it should be at least 0")
     require_finite("the bonus", bonus)
-    half = (slice(None), slice(SIZE // 2))
-    for change, keep in (
-        ("when it was computed again", ...),
-        ("when the other samples of the batch did", half),
-        ("when the other seed did", (0, slice(None))),
-    ):
+    kept: dict[str, Any] = {
+        "when it was computed again": ...,
+        "when the other samples of the batch did": (slice(None), slice(SIZE // 2)),
+        "when the other seed did": 0,
+    }
+    for change, keep in kept.items():
         mixed = Batch(*(field.clone() for field in others))
-        for field, kept in zip(mixed, batch, strict=True):
-            field[keep] = kept[keep]
+        for field, original in zip(mixed, batch, strict=True):
+            field[keep] = original[keep]
         after = learner.backup(mixed)
         for name, one, other in zip(("policy", "bonus"), (policy, bonus), after, strict=True):
             require_close(other[keep], one[keep], f"the {name} of a sample changed {change}; it should not")
@@ -123,27 +123,25 @@ def optimizer(candidate: Candidate) -> None:
     make = candidate.part("agent.optimizer")
     start, gradients = normal(2, 64), normal(STEPS, 2, 64, index=1)
     gradients[:, 1] *= 100.0
-    both, half = slice(0, 2), STEPS // 2
 
-    def run(values: Tensor, seeds: slice, steps: slice, state: Any = None) -> tuple[Tensor, Any]:
-        """Return the values after some steps, and the optimizer's state."""
+    def run(values: Tensor, slopes: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Return the values after steps by some slopes, and the optimizer's state."""
         leaf = nn.Parameter(values.clone())
         optimizer = make([leaf], lr=LR)
         if state is not None:
             optimizer.load_state_dict(state)
-        for slope in gradients[steps, seeds]:
+        for slope in slopes:
             leaf.grad = slope.clone()
             optimizer.step()
         return leaf.detach(), optimizer.state_dict()
 
-    stack, _ = run(start, both, slice(STEPS))
+    stack, _ = run(start, gradients)
     for k in SEEDS:
-        seed = slice(k, k + 1)
-        alone, _ = run(start[seed], seed, slice(STEPS))
+        alone, _ = run(start[k : k + 1], gradients[:, k : k + 1])
         text = "the steps of a seed alone differ from those beside another one; they should be elementwise"
         require_close(stack[k], alone[0], text)
-    values, state = run(start, both, slice(half))
-    resumed, _ = run(values, both, slice(half, STEPS), state)
+    values, state = run(start, gradients[: STEPS // 2])
+    resumed, _ = run(values, gradients[STEPS // 2 :], state)
     text = "a new optimizer with the state_dict of this one takes other steps than this one"
     require_equal(resumed, stack, text)
 

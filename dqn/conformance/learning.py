@@ -20,9 +20,12 @@ GAMMA = 0.9
 TOLERANCE = 0.1
 AVERAGED = 4
 """Iterations whose values are averaged; at a constant learning rate values keep varying."""
+EPISODE = 4
+"""Steps after which episodes are truncated, so that truncation is tested too."""
 VALUES = {
     "env.id": "dqn/Chain-v0",
     "env.module": "dqn.conformance.chain",
+    "env.max_episode_steps": EPISODE,
     "env.wrappers": [],
     "env.training_wrappers": [],
     "env.num_envs": 8,
@@ -37,8 +40,6 @@ VALUES = {
     | {"train_period": 8, "target_period": 200, "target_tau": 1.0},
     **{"seed": 0, "num_seeds": 1, "device": "cpu", "num_threads": 1},
 }
-EPISODE = 4
-"""Steps after which episodes are truncated, so that truncation is tested too."""
 LEARNING_RATES = (2e-3, 2e-2)
 
 
@@ -82,7 +83,7 @@ def reward_scale(candidate: Candidate) -> float:
 def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> Runner:
     """Return a runner on the chain; if the configuration's observations are images, so are the chain's."""
     shape = candidate.spec.obs.shape
-    kwargs = {"max_episode_steps": EPISODE} | ({"shape": shape} if len(shape) > 1 else {})
+    kwargs = {"shape": shape} if len(shape) > 1 else {}
     values = VALUES | values | {"env.kwargs": kwargs} | small_memory(candidate, 20_000)
     if candidate.node("memory.reader.n_step") is not None:
         values["memory.reader.n_step"] = 1
@@ -94,7 +95,7 @@ def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> R
 
 def train(runner: Runner, scale: float, optimal: Floats) -> Floats:
     """Train until the averaged action values [states, actions] are right, or to the end; return them."""
-    runner.restore()
+    runner.open()
     spec = runner.env.spec.obs
     patterns = Chain(spec.shape if len(spec.shape) > 1 else None).patterns[None].astype(spec.dtype)
     values: list[Floats] = []

@@ -7,13 +7,67 @@ import torch
 
 from dqn.conformance.assertions import Failure, require, require_close, require_equal, require_shape
 from dqn.conformance.candidate import CPU, SEEDS, Candidate
-from dqn.conformance.fake_episodes import GAMMA, NUM_ENVS, SPEC, STEPS, FakeEpisodes, key
 from dqn.memory import Ring
-from dqn.types import Batch, Floats, Integers
+from dqn.seeding import stream
+from dqn.types import Batch, EnvSpec, Floats, Integers, ObsSpec, Row
 
+SPEC = EnvSpec(ObsSpec((3,), np.dtype(np.float32), 0, 1.0), 3, None)
+"""Spec of the episodes; an observation consists of the seed, the environment and the step."""
+NUM_ENVS = 2
+STEPS = 150
+GAMMA = 0.9
 SIZE = 16
 ROWS = 40
 """Rows of an environment in addition to those that a sample reads."""
+
+
+class FakeEpisodes:
+    """Episodes in NUM_ENVS environments of each seed; those of a seed do not depend on the other seeds.
+
+    Attributes:
+        rows: all environments' steps, in the form that memory takes.
+        index: the step, and the indices of seed and environment, of each observation.
+    """
+
+    def __init__(self, seeds: tuple[int, ...]) -> None:
+        self.rows: list[Row] = []
+        self.index: dict[tuple[float, ...], tuple[int, tuple[int, ...]]] = {}
+        streams = [stream(seed, "check steps") for seed in seeds]
+        names = np.array([[[seed, env, 0] for env in range(NUM_ENVS)] for seed in seeds], np.float32)
+        for t in range(STEPS):
+            numbers = np.stack([generator.random((NUM_ENVS, 4)) for generator in streams])
+            terminated, truncated = numbers[..., 0] < 0.1, numbers[..., 0] > 0.9
+            obs, next_obs = names.copy(), names.copy()
+            obs[..., 2], next_obs[..., 2] = t, np.where(terminated | truncated, t + 0.5, t + 1)
+            action = (3 * numbers[..., 1]).astype(np.int64)
+            reward, active = numbers[..., 2].astype(np.float32), np.ones_like(terminated)
+            self.rows.append(Row(obs, action, reward, next_obs, terminated, truncated, active))
+            self.index |= {tuple(obs[at].tolist()): (t, at) for at in np.ndindex(terminated.shape)}
+
+    def check(self, start: Floats, reward: float, discount: float, next_obs: Floats, span: int) -> None:
+        """Check a sample that starts at the observation `start`.
+
+        Raises:
+            Failure: it does not sum the rewards of 1 to `span` steps up to the observation `next_obs`.
+        """
+        t, at = self.index[tuple(start.tolist())]
+        total, factor = 0.0, 1.0
+        sample = f"a sample from step {t} of an environment"
+        for m, row in enumerate(self.rows[t : t + span], 1):
+            total += factor * float(row.reward[at])
+            factor *= GAMMA
+            if np.array_equal(row.next_obs[at], next_obs):
+                expected = 0.0 if row.terminated[at] else factor
+                how = "with its termination" if row.terminated[at] else "without termination"
+                text = f"{sample} that reads {m} step(s) {how} has discount {discount:.4g}"
+                require(abs(discount - expected) < 1e-5, f"{text}; it should be {expected:.4g}")
+                text = f"{sample} that reads {m} step(s) has reward {reward:.4g}"
+                require(abs(reward - total) < 1e-4, f"{text}; the discounted sum is {total:.4g}")
+                return
+            if row.terminated[at] or row.truncated[at]:
+                break
+        found = f"{sample} has next_obs {next_obs.tolist()}"
+        raise Failure(f"{found}, which is none of its episode's next {span} observation(s)")
 
 
 def capacity_for(span: int) -> int:
@@ -68,17 +122,16 @@ class SamplerRun:
         require(self.ring.is_start[row].all(), "a row is not a start of samples (ring.is_start)")
         return row - self.first, weight
 
-    def run(self, first: int, last: int) -> tuple[Integers, Floats]:
-        """Store rows; after each one sample, and update the sample's priorities; return samples [T, K, B]."""
-        rows, weights = [], []
+    def run(self, first: int, last: int) -> Floats:
+        """Store rows; after each one sample, and update priorities; return rows and weights [T, 2, K, B]."""
+        samples = []
         for count in range(first, last):
             self.sampler.changed(self.ring.push([self.episodes.rows[count]]))
             if count + 1 >= self.ring.span:
                 row, weight = self.sample()
-                rows.append(row)
-                weights.append(weight)
+                samples.append((row, weight))
                 self.sampler.update(row + self.first, 0.1 + (row % 7).astype(np.float32))
-        return np.stack(rows), np.stack(weights)
+        return np.array(samples, np.float64)
 
 
 def sampler(candidate: Candidate) -> None:
@@ -88,20 +141,18 @@ def sampler(candidate: Candidate) -> None:
     half = STEPS // 2
     first = stack.run(0, half)
     text = "draws differ from those of another sampler of the same seeds; use dqn.seeding.stream"
-    for one, other in zip(first, again.run(0, half), strict=True):
-        require_equal(one, other, text)
+    require_equal(first, again.run(0, half), text)
     state = stack.sampler.state_dict()
     rest = stack.run(half, STEPS)
     again.sampler = again.make(ring=again.ring, seeds=SEEDS)
     again.sampler.load_state_dict(state)
     text = "draws differ between a sampler and a new one with its state_dict"
-    for one, other in zip(rest, again.run(half, STEPS), strict=True):
-        require_equal(one, other, text)
-    rows, weights = (np.concatenate(both)[:, 1] for both in zip(first, rest, strict=True))
-    row, weight = alone.run(0, STEPS)
+    require_equal(rest, again.run(half, STEPS), text)
+    rows, weights = np.concatenate((first, rest))[:, :, 1].swapaxes(0, 1)
+    row, weight = alone.run(0, STEPS)[:, :, 0].swapaxes(0, 1)
     text = "of a seed alone differ from those of the same seed beside another one"
-    require_equal(row[:, 0], rows, f"samples {text}")
-    require_close(weight[:, 0], weights, f"weights {text}")
+    require_equal(row, rows, f"samples {text}")
+    require_close(weight, weights, f"weights {text}")
 
 
 def make_memory(candidate: Candidate, capacity: int) -> Any:
@@ -133,8 +184,9 @@ def check_batch(batch: Batch, episodes: FakeEpisodes, span: int) -> None:
         require_shape(f"{name} of a batch", field, (len(SEEDS), SIZE, *shape))
     obs, action, reward, discount, next_obs = (field.numpy() for field in batch)
     for k, b in np.ndindex(action.shape):
-        step = episodes.steps.get(key(obs[k, b]))
-        if step is None or obs[k, b, 0] != SEEDS[k]:
+        t, at = episodes.index.get(tuple(obs[k, b].tolist()), (0, None))
+        if at is None or at[0] != k:
             raise Failure(f"a sample of seed {SEEDS[k]} is no step of this seed")
-        require(action[k, b] == step.action, f"a sample has action {action[k, b]}; {step.action} was taken")
+        taken = episodes.rows[t].action[at]
+        require(action[k, b] == taken, f"a sample has action {action[k, b]}; {taken} was taken")
         episodes.check(obs[k, b], reward[k, b].item(), discount[k, b].item(), next_obs[k, b], span)

@@ -5,11 +5,10 @@ from itertools import product
 from typing import Any, NamedTuple, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
-from dqn.agent.rng import NumpyRng
 from dqn.conformance.assertions import (
     Failure,
     require,
@@ -50,22 +49,19 @@ def examine_stack(stack: Stack) -> None:
     Raises:
         Failure: it does not do what other parts rely on.
     """
-    module = stack.make(SEEDS)
-    check_parameters(stack, module)
-    check_shapes(stack)
+    check_parameters(stack)
+    for seeds, size in product((SEEDS[:1], SEEDS), (1, SIZE)):
+        out = stack.output(stack.make(seeds), stack.inputs[: len(seeds), :size], None, seeds)
+        name = f"for K={len(seeds)} seeds and B={size} samples, the output"
+        require_shape(name, out, (len(seeds), size, *stack.shape))
+        require_finite(name, out)
     for role in ROLES:
-        given = "without rng" if role is None else f"with an rng for {role!r}"
-        before = stack.output(module, stack.inputs, role)
-        again = stack.output(module, stack.inputs, role)
-        cause = "nothing should vary" if role is None else "all that varies should come from the rng"
-        require_equal(before, again, f"{given}, the same input gave different outputs: {cause}")
-        check_samples(stack, module, before, role)
-        check_seeds(stack, before, role)
+        check_dependence(stack, role)
 
 
-def check_parameters(stack: Stack, module: nn.Module) -> None:
+def check_parameters(stack: Stack) -> None:
     alone = dict(stack.make(SEEDS[1:]).named_parameters())
-    for name, leaf in module.named_parameters():
+    for name, leaf in stack.make(SEEDS).named_parameters():
         found = f"the parameter {name} has shape {list(leaf.shape)}"
         is_stacked = leaf.ndim > 0 and leaf.shape[0] == len(SEEDS)
         require(is_stacked, f"{found}; its first axis should be the seeds, K=2")
@@ -73,36 +69,26 @@ def check_parameters(stack: Stack, module: nn.Module) -> None:
         require_equal(leaf[1], alone[name][0], f"{text}: each should come from the generator of its seed")
 
 
-def check_shapes(stack: Stack) -> None:
-    for seeds, size in product((SEEDS[:1], SEEDS), (1, SIZE)):
-        out = stack.output(stack.make(seeds), stack.inputs[: len(seeds), :size], None, seeds)
-        name = f"for K={len(seeds)} seeds and B={size} samples, the output"
-        require_shape(name, out, (len(seeds), size, *stack.shape))
-        require_finite(name, out)
-
-
-def check_samples(stack: Stack, module: nn.Module, before: Tensor, role: Role | None) -> None:
-    inputs = stack.others.clone()
-    inputs[:, 0] = stack.inputs[:, 0]
-    after = stack.output(module, inputs, role)
+def check_dependence(stack: Stack, role: Role | None) -> None:
+    """Check that each output depends on its own sample and seed alone."""
+    module, perturbed = stack.make(SEEDS), stack.make(SEEDS)
+    perturb(perturbed, 1)
+    samples, seed = stack.others.clone(), stack.inputs.clone()
+    samples[:, 0], seed[1] = stack.inputs[:, 0], stack.others[1]
+    before, again = (stack.output(module, stack.inputs, role) for _ in range(2))
+    given = "without rng" if role is None else f"with an rng for {role!r}"
+    cause = "nothing should vary" if role is None else "all that varies should come from the rng"
+    require_equal(before, again, f"{given}, the same input gave different outputs: {cause}")
+    after = stack.output(module, samples, role)
     text = "the output for a sample changed when the other samples of the batch did"
     require_close(after[:, 0], before[:, 0], f"{text}; it should depend on its own sample alone")
-
-
-def check_seeds(stack: Stack, before: Tensor, role: Role | None) -> None:
-    changed = stack.make(SEEDS)
-    perturb(changed, 1)
-    after = stack.output(changed, stack.inputs, role)
+    after = stack.output(perturbed, stack.inputs, role)
     text = "the output of seed 0 changed when the parameters of seed 1 did"
     require_equal(after[0], before[0], f"{text}; each seed should use its own alone")
-    others = stack.inputs.clone()
-    others[1] = stack.others[1]
-    after = stack.output(stack.make(SEEDS), others, role)
+    after = stack.output(module, seed, role)
     require_equal(after[0], before[0], "the output of seed 0 changed when the input of seed 1 did")
-    alone = stack.output(stack.make(SEEDS[1:]), stack.inputs[1:], role, SEEDS[1:])
-    require_close(
-        alone[0], before[1], "the output of a seed alone differs from its output beside another seed"
-    )
+    after = stack.output(stack.make(SEEDS[1:]), stack.inputs[1:], role, SEEDS[1:])
+    require_close(after[0], before[1], "the output of a seed alone differs from that beside another seed")
 
 
 def random_inputs(*shape: int) -> tuple[Tensor, Tensor]:
@@ -154,34 +140,32 @@ def torso(candidate: Candidate) -> None:
     examine_stack(Stack(lambda seeds: make_torso(candidate, seeds), *inputs, shape))
 
 
-def head_factory(candidate: Candidate, seeds: Sequence[int]) -> HeadFactory:
-    """Return the factory for the modules of heads that fit the torso."""
-    return HeadFactory(
-        in_features=make_torso(candidate, SEEDS).out_features,
-        num_actions=candidate.spec.num_actions,
-        make_streams=candidate.part("network.streams"),
-        make_layer=candidate.part("network.layer"),
-        generators=parameter_generators(seeds),
-    )
+def examine_behind_torso(
+    candidate: Candidate, make: Callable[[HeadFactory], Any], shape: tuple[int, ...]
+) -> None:
+    """Check what a factory for the modules of heads makes, with inputs and outputs that fit the torso."""
+    features = make_torso(candidate, SEEDS).out_features
+
+    def made(seeds: Sequence[int]) -> Any:
+        return make(
+            HeadFactory(
+                in_features=features,
+                num_actions=candidate.spec.num_actions,
+                make_streams=candidate.part("network.streams"),
+                make_layer=candidate.part("network.layer"),
+                generators=parameter_generators(seeds),
+            )
+        )
+
+    examine_stack(Stack(made, *random_inputs(features), (candidate.spec.num_actions, *shape)))
 
 
 def streams(candidate: Candidate) -> None:
-    features = make_torso(candidate, SEEDS).out_features
-    shape = (candidate.spec.num_actions, 3)
-
-    def make(seeds: Sequence[int]) -> Any:
-        return head_factory(candidate, seeds).streams(num_atoms=3)
-
-    examine_stack(Stack(make, *random_inputs(features), shape))
+    examine_behind_torso(candidate, lambda factory: factory.streams(num_atoms=3), (3,))
 
 
 def head(candidate: Candidate) -> None:
-    features = make_torso(candidate, SEEDS).out_features
-
-    def make(seeds: Sequence[int]) -> Any:
-        return candidate.part("network.head")(make=head_factory(candidate, seeds))
-
-    examine_stack(Stack(make, *random_inputs(features), (candidate.spec.num_actions,)))
+    examine_behind_torso(candidate, lambda factory: candidate.part("network.head")(make=factory), ())
 
 
 def network(candidate: Candidate) -> None:
@@ -196,11 +180,10 @@ def acting(candidate: Candidate) -> None:
     obs = observations(candidate.spec.obs, 2, SIZE)
     for when in ("at first", "after the parameters changed"):
         for given in (False, True) if policy.is_random else (False,):
-            source = NumpyRng(seeds=SEEDS, name="check", role="acting") if given else None
+            rng = make_rng(SEEDS, "acting") if given else None
             with torch.no_grad():
-                out = policy.network.forward(
-                    torch.from_numpy(obs), make_rng(SEEDS, "acting") if given else None
-                )
+                expected = policy.network.forward(torch.from_numpy(obs), rng).mean()
+            found = policy.q_values(obs, make_rng(SEEDS, "acting").source if given else None)
             text = f"{when}, actions are chosen by values that are not the network's"
-            require_close(policy.q_values(obs, source), out.mean(), text)
+            require_close(found, expected, text)
         perturb(policy.network, slice(None))

@@ -8,13 +8,13 @@ from typing import Any
 
 from dqn.conformance.assertions import array, differences, require
 from dqn.conformance.candidate import Candidate
-from dqn.runner import Runner
 
 CLOCK = {
     "_target_": "dqn.runner.StepsClock",
     **{"total_steps": 192, "iteration_length": 64, "batch_size": 16, "learning_starts": 32},
     **{"train_period": 4, "updates_per_train": 1, "target_period": 20, "target_tau": 0.5},
-    **{"eval_period": 0, "eval_episodes": 0, "eval_epsilon": 0.0, "histogram_period": 0, "video_period": 0},
+    **{"eval_period": 0, "eval_episodes": 0, "eval_epsilon": 0.0, "eval_num_envs": 1, "eval_max_steps": None},
+    **{"histogram_period": 0, "video_period": 0},
 }
 NUM_ENVS = 2
 ROUNDING = 1e-5
@@ -39,9 +39,13 @@ def small_memory(candidate: Candidate, capacity: int) -> dict[str, Any]:
     return {"memory.capacity": capacity + 4 * longest * NUM_ENVS}
 
 
-def final_state(runner: Runner) -> dict[str, Any]:
-    """Finish a run and return the final state of its parts."""
-    runner.run()
+def final_state(
+    candidate: Candidate, values: Mapping[str, Any], folder: Path | None = None
+) -> dict[str, Any]:
+    """Finish a run, a new one or that of a folder, and return the final state of its parts."""
+    with TemporaryDirectory() as new:
+        runner = candidate.runner(folder or Path(new), values)
+        runner.run()
     return {
         "policy": runner.agent.policy.state_dict(),
         "agent": runner.agent.state_dict(),
@@ -60,11 +64,10 @@ def compare(one: Mapping[str, Any], other: Mapping[str, Any], text: str) -> None
 def resume(candidate: Candidate) -> str:
     """Check that equal runs are equal, and that a stopped and resumed run equals one that never stopped."""
     values = tiny(candidate, 0, 2)
-    with TemporaryDirectory() as root:
-        folder = Path(root)
-        straight, again = (final_state(candidate.runner(folder / name, values)) for name in ("one", "other"))
-        compare(straight, again, "two runs of the same seed are not equal")
-        stopped = candidate.runner(folder / "stopped", values)
+    straight, again = (final_state(candidate, values) for _ in range(2))
+    compare(straight, again, "two runs of the same seed are not equal")
+    with TemporaryDirectory() as folder:
+        stopped = candidate.runner(Path(folder), values)
         act, calls = stopped.agent.actor.act, iter(range(STOP))
 
         def act_and_stop(*args: Any) -> Any:
@@ -76,18 +79,15 @@ def resume(candidate: Candidate) -> str:
         with suppress(KeyboardInterrupt):
             stopped.run()
         require(stopped.iteration == 1, "a run continued after it was asked to stop")
-        resumed = final_state(candidate.runner(folder / "stopped", values))
+        resumed = final_state(candidate, values, Path(folder))
     compare(straight, resumed, "a run that was stopped and resumed differs from one that never stopped")
     return "bit for bit"
 
 
 def seed_alone(candidate: Candidate) -> str:
     """Check that a seed trained alone equals that seed beside another one; return how exactly."""
-    with TemporaryDirectory() as root:
-        folder = Path(root)
-        stack = final_state(candidate.runner(folder / "stack", tiny(candidate, 0, 2)))
-        single = final_state(candidate.runner(folder / "alone", tiny(candidate, 1, 1)))
-    ours, theirs = networks_from(0, single), networks_from(1, stack)
+    ours = networks_from(0, final_state(candidate, tiny(candidate, 1, 1)))
+    theirs = networks_from(1, final_state(candidate, tiny(candidate, 0, 2)))
     found = differences(ours, theirs)
     if not found:
         return "bit for bit"

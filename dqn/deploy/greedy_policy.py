@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -43,6 +44,18 @@ class GreedyPolicy:
         self.action_space = cast(spaces.Discrete, env.action_space)
         self._encode_one, _ = encoder(self.observation_space, scale_bytes=factory.scale_bytes)
         self._actions = np.arange(policy.num_actions) + self.action_space.start
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the policy for another process, where its environment is made again for its spaces."""
+        made = partial(
+            GreedyPolicy,
+            policy=self.policy,
+            factory=self._factory,
+            seed=self.seed,
+            iteration=self.iteration,
+            selected=self.selected,
+        )
+        return made, ()
 
     def make_env(self, **kwargs: Any) -> Env:
         """Return an environment like the one of training, whose observations and actions are the policy's.

@@ -32,6 +32,7 @@ class EnvFactory:
         id: a registered id, or "package:id", which imports the package first.
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
+        max_episode_steps: steps after which an episode is truncated; None: as registered, or in `kwargs`.
         wrappers: each takes an environment and returns it wrapped. The first is the innermost.
         training_wrappers: further wrappers around these, in training only.
         scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
@@ -40,6 +41,7 @@ class EnvFactory:
     id: str
     module: str | None
     kwargs: Mapping[str, Any]
+    max_episode_steps: int | None
     wrappers: Sequence[Wrapper]
     training_wrappers: Sequence[Wrapper]
     scale_bytes: bool
@@ -71,7 +73,8 @@ class EnvFactory:
         try:
             if module is not None:
                 importlib.import_module(module)
-            return gymnasium.make(id, disable_env_checker=True, **self.kwargs)
+            kwargs = {"max_episode_steps": self.max_episode_steps, **self.kwargs}
+            return gymnasium.make(id, disable_env_checker=True, **kwargs)
         except gymnasium.error.DependencyNotInstalled as error:
             spec = gymnasium.registry.get(id)
             is_box2d = spec is not None and "box2d" in str(spec.entry_point)
@@ -167,7 +170,8 @@ def try_one_step(env: Env) -> None:
     """Reset and step an environment; raise ValueError if an observation is not in its space."""
     obs, _ = env.reset(seed=0)
     env.action_space.seed(0)
-    next_obs, *_ = env.step(env.action_space.sample())
+    action = env.action_space.sample()
+    next_obs, *_ = env.step(int(action) if isinstance(env.action_space, spaces.Discrete) else action)
     compare = comparison(env.observation_space, exact_bounds=True)
     for one in (obs, next_obs):
         if problem := compare(one):
@@ -193,7 +197,7 @@ def adapt(env: Env, *, scale_bytes: bool) -> Env:
     if encoded is not space:
         env = gymnasium.wrappers.TransformObservation(env, encode, encoded)
     if isinstance(actions, spaces.Discrete) and actions.start != 0:
-        first, count = actions.start, int(actions.n)
+        first, count = int(actions.start), int(actions.n)
         env = gymnasium.wrappers.TransformAction(env, lambda action: action + first, spaces.Discrete(count))
     return env
 

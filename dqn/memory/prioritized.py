@@ -9,6 +9,7 @@ from dqn.memory.ring import Ring
 from dqn.memory.sum_tree import Tree
 from dqn.schedule import Schedule
 from dqn.seeding import get_states, set_states, stream
+from dqn.state import assign
 from dqn.types import Array, Floats, Integers, Positive, Probability
 
 
@@ -111,10 +112,11 @@ class Prioritized:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         set_states(self.streams, state["streams"])
-        self.largest[:] = np.asarray(state["largest"])
-        stored = np.asarray(state["priorities"])
+        assign(self.largest, state["largest"], least=0, most=np.finfo(np.float64).max)
         leaves: Array = np.zeros((self.ring.num_seeds * self.ring.num_envs, self.ring.rows))
-        leaves[:, : stored.shape[1]] = stored
+        assign(leaves[:, : int(self.ring.filled.max())], state["priorities"], least=0, most=1e300)
+        if ((leaves > 0) != self.ring.by_column("is_start")).any():
+            raise ValueError("priorities of other rows than those where samples start")
         self.tree.leaves[:] = leaves.reshape(-1, self._size)
         self.tree.rebuild()
         if self.minima is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dqn.state import assign
 from dqn.types import Array, Bools, EnvSpec, Integers, Row
 
 CONTINUES, TRUNCATED, TERMINATED, CLOSING = range(4)
@@ -35,6 +36,7 @@ class Ring:
 
     def __init__(self, *, capacity: int, span: int, num_seeds: int, num_envs: int, spec: EnvSpec) -> None:
         self.num_seeds, self.num_envs, self.span = num_seeds, num_envs, span
+        self.num_actions, self.num_categories = spec.num_actions, spec.obs.num_categories
         self.rows = capacity // num_envs
         columns = num_seeds * num_envs
         total = columns * self.rows
@@ -150,12 +152,26 @@ class Ring:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in COUNTERS:
-            getattr(self, name)[:] = np.asarray(state[name])
+            assign(getattr(self, name), state[name], least=0)
         self._count()
-        bits = np.unpackbits(np.asarray(state["is_start"]))
-        if bits.size != 8 * -(-self.is_start.size // 8):
-            raise ValueError(f"is_start has {bits.size} bits; this memory has {self.is_start.size} rows")
-        self.is_start[:] = bits[: self.is_start.size]
+        packed = np.packbits(self.is_start)
+        assign(packed, state["is_start"])
+        self.is_start[:] = np.unpackbits(packed)[: self.is_start.size]
+        starts = self.by_column("is_start")
+        if (starts & (np.arange(self.rows) >= self.filled[:, None])).any():
+            raise ValueError("samples start at rows that nothing was stored in")
+        full = self.stored.reshape(self.num_seeds, -1).sum(-1) > (self.span - 1) * self.num_envs
+        if (full & ~starts.reshape(self.num_seeds, -1).any(-1)).any():
+            raise ValueError("a seed has no row where a sample starts")
+
+    def check_rows(self) -> None:
+        """Raise ValueError if the arrays STORED_ONCE have values that no step has."""
+        if self.action.max(initial=0) >= self.num_actions or self.end.max(initial=0) > CLOSING:
+            raise ValueError("it has actions beyond the environment's")
+        if not np.isfinite(self.reward).all():
+            raise ValueError("it has rewards that are not finite")
+        if self.num_categories and not 0 <= self.obs.min() <= self.obs.max() < self.num_categories:
+            raise ValueError("it has observations beyond the environment's")
 
 
 def joined(arrays: Sequence[Array]) -> Array:

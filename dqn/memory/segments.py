@@ -76,7 +76,12 @@ class Segments:
         segments = [self._read(folder / name) for name in names]
         if not np.array_equal(segments[-1].stop, self.ring.written):
             raise ValueError(f"{names[-1]}: its last rows are not the last of the memory")
+        self.ring.check_rows()
         self._segments = segments
+
+    def most_bytes(self) -> int:
+        """Return the greatest size of the files: up to twice the ring, since the oldest one may be large."""
+        return 3 * self.ring.end.size * self.ring.bytes_per_row + 4 * SEALED
 
     def _read(self, path: Path) -> Segment:
         """Read the rows of a file into the ring."""

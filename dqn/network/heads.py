@@ -96,7 +96,8 @@ class QuantileHead(nn.Module):
 
     Args:
         num_quantiles: N.
-        huber_delta: error from which the quantile loss is linear; None: it is linear throughout.
+        huber_delta: error from which the quantile loss is linear; None: it is linear throughout. The loss is
+            that of Dabney et al. (2018b), eq. 3; see `Quantile.loss`.
         make: makes the streams.
     """
 

@@ -8,6 +8,13 @@ from torch import Tensor, nn
 from dqn.network.protocols import Generators
 from dqn.types import Positive, Rng
 
+ALIGNED = 4
+"""Multiple of numbers, 16 bytes, at which each seed's part of a product should begin.
+
+Between multiples, the products of torch's MKL round differently: the product itself and its gradient by the
+weights, which are written there, and its gradient by the input, which reads the gradient of the product.
+"""
+
 
 class Linear(nn.Module):
     """K affine maps: [K, B, in_features] to [K, B, out_features].
@@ -27,18 +34,30 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
         self.in_features, self.out_features = in_features, out_features
+        self.gap = -out_features % ALIGNED
+        """Columns of zeros that align the products with the weights for any number of rows."""
 
     def forward(self, x: Tensor, rng: Rng | None) -> Tensor:
-        return self.affine(x, self.weight, self.bias)
+        return self.affine(x, self.weight, self.bias, rng)
 
-    def affine(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def affine(self, x: Tensor, weight: Tensor, bias: Tensor, rng: Rng | None) -> Tensor:
         """Return x @ weight + bias, bit for bit the same for a seed regardless of the other seeds.
 
-        With a single column, the kernel of a product for one seed would differ from that for several.
+        With a single row or column of weights, the kernels for one seed would differ from those for several.
+        In acting, NumPy computes the product, which does not depend on the alignment of its memory.
         """
         if self.out_features == 1:
             return (x * weight.transpose(1, 2)).sum(-1).unsqueeze(-1) + bias
-        return torch.bmm(x, weight).add_(bias)  # baddbmm would first copy the bias for every sample
+        if self.in_features == 1:
+            return x * weight + bias
+        if not self.gap or rng is None or rng.role == "acting" or self.is_aligned(x.shape[1]):
+            return torch.bmm(x, weight).add_(bias)  # baddbmm would first copy the bias for every sample
+        padded = nn.functional.pad(weight, (0, self.gap))
+        return torch.bmm(x, padded)[..., : self.out_features] + bias
+
+    def is_aligned(self, rows: int) -> bool:
+        """Return whether each seed's part of a product [K, rows, out] and of the weights begins aligned."""
+        return all(count * self.out_features % ALIGNED == 0 for count in (rows, self.in_features))
 
 
 class Noisy(Linear):
@@ -63,14 +82,14 @@ class Noisy(Linear):
 
     def forward(self, x: Tensor, rng: Rng | None) -> Tensor:
         if rng is None:
-            return self.affine(x, self.weight, self.bias)
+            return self.affine(x, self.weight, self.bias, rng)
         of_input = factor(rng.normal(self.in_features)).unsqueeze(2)  # [K, in, 1]
         of_output = factor(rng.normal(self.out_features)).unsqueeze(1)  # [K, 1, out]
         if rng.role == "acting":  # for few observations a second product costs less than new weights
-            scaled = self.affine(x * of_input.transpose(1, 2), self.weight_sigma, self.bias_sigma)
-            return self.affine(x, self.weight, self.bias) + scaled * of_output
+            scaled = self.affine(x * of_input.transpose(1, 2), self.weight_sigma, self.bias_sigma, rng)
+            return self.affine(x, self.weight, self.bias, rng) + scaled * of_output
         weight = self.weight + self.weight_sigma * (of_input * of_output)
-        return self.affine(x, weight, self.bias + self.bias_sigma * of_output)
+        return self.affine(x, weight, self.bias + self.bias_sigma * of_output, rng)
 
 
 def factor(noise: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dqn import stats
 from dqn.report.curves import MAX_RESAMPLES, Curve, curves_of
+from dqn.report.formatting import to_number
 from dqn.report.settings import ABSENT, Setting, Task
 from dqn.seeding import stream
 from dqn.stats import Band, Estimate
@@ -18,6 +19,10 @@ from dqn.types import Floats
 
 MAX_CHARTED = 8
 """Settings in a chart; readers cannot distinguish more colours."""
+CROWDED = 4
+"""Settings; with more, a picture has no room for every interval."""
+EFFECTS = 8
+"""Keys whose effect is drawn."""
 
 
 class Score(NamedTuple):
@@ -50,6 +55,13 @@ class Effect(NamedTuple):
     """Keys that change with it, so their effects cannot be separated."""
     rows: list[tuple[str, Estimate | None, int]]
     """Each value with its interquartile mean and number of scores."""
+
+    @property
+    def name(self) -> str:
+        """Return the key and those linked to it, which are only counted if they are more than two."""
+        if len(self.linked) > 2:
+            return f"{self.key} and {len(self.linked)} keys linked to it"
+        return " = ".join([self.key, *self.linked])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +152,15 @@ def pairs_of(scored: list[Score], kind: str, rng: np.random.Generator) -> list[P
 
 
 def effects_of(task: Task, scores: list[Score], kind: str, rng: np.random.Generator) -> list[Effect]:
-    """Return the effect of each key that differs; keys that change together are one effect."""
-    together: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    """Return the effect of each key that differs; keys that change together are one effect.
+
+    Keys with many values are separate, because random ones would all appear to change together.
+    """
+    together: dict[tuple[int | str, ...], list[str]] = defaultdict(list)
     for key, texts in task.varying.items():
         first = {text: i for i, text in reversed(list(enumerate(texts)))}
-        together[tuple(first[text] for text in texts)].append(key)
+        many = len(first) > MAX_CHARTED
+        together[(key,) if many else tuple(first[text] for text in texts)].append(key)
     returns = {id(score.setting): list(score.returns[kind].values()) for score in scores}
     effects = []
     for key, *linked in together.values():
@@ -170,9 +186,7 @@ def pooled(groups: list[list[float]], rng: np.random.Generator) -> Estimate | No
     return with_interval([score for group in groups for score in group], rng)
 
 
-def by_value(text: str) -> tuple[int, float, str]:
+def by_value(text: str) -> tuple[bool, bool, float, str]:
     """Return a sort key: numbers by value, then other texts, then missing values."""
-    try:
-        return (0, float(text), text)
-    except ValueError:
-        return (2 if text == ABSENT else 1, 0.0, text)
+    value = to_number(text)
+    return (text == ABSENT, np.isnan(value), np.nan_to_num(value), text)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dqn.report.analysis import MAX_CHARTED, Analysis
+from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
 from dqn.report.settings import Setting
 from dqn.report.tables import seeds_text
@@ -76,7 +77,7 @@ def seed_notes(settings: Sequence[Setting]) -> Iterator[str]:
     """Yield how the settings' seeds differ, and which seeds several runs have."""
     seeds = Counter(seeds_text(list(setting.seeds)) for setting in settings)
     if len(seeds) > 1:
-        most = ", ".join(f"{number} settings have the seeds {text}" for text, number in seeds.most_common(5))
+        most = "; ".join(f"{text} in {counted(number, 'setting')}" for text, number in seeds.most_common(5))
         yield f"The settings have different seeds: {most}."
     repeated = [text for setting in settings for text in setting.repeated]
     yield from listed(repeated, "Seeds left out because another run of the same setting has them")

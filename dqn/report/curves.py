@@ -29,21 +29,28 @@ class Curve(NamedTuple):
 def curves_of(setting: Setting, kind: str, task: Task, rng: np.random.Generator) -> list[Curve]:
     """Return the pieces of a setting's learning curve, over the unit of its task.
 
-    The curve of `kind` "training" has the mean return of the episodes that ended in each hundredth of the
-    task's time, that of "evaluation" the latest evaluation.
+    The curve of `kind` "training" has the mean return of the episodes that ended in each `bin_width` of
+    the task's time, that of "evaluation" the latest evaluation.
     """
     found, unit = list(setting.seeds.values()), task.unit
     if not found or not task.last:
         return []
     if kind == "training":
-        x = np.linspace(0, task.last, POINTS + 1)[1:]
+        x = np.linspace(0, task.last, round(task.last / bin_width(task)) + 1)[1:]
         rows = [binned(seed, x, unit) for _, seed in found]
     else:
         series = [evaluations(run, seed, unit) for run, seed in found]
         x = np.unique(np.concatenate([xs for xs, _ in series]))
-        x = x[np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))] if len(x) else x
-        rows = [latest(xs, ys, x) for xs, ys in series]
-    return pieces(x, np.array(rows).reshape(len(rows), len(x)), rng)
+        if not len(x):
+            return []
+        x = x[np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))]
+        rows = [latest(xs, ys, x, end=max(xs, default=0.0)) for xs, ys in series]
+    return pieces(x, np.array(rows), rng)
+
+
+def bin_width(task: Task) -> float:
+    """Return the steps or episodes of a point of a training curve: a hundredth of the task's, or 1."""
+    return max(1.0, task.last / POINTS)
 
 
 def binned(seed: Seed, x: Floats, unit: str) -> Floats:
@@ -55,28 +62,24 @@ def binned(seed: Seed, x: Floats, unit: str) -> Floats:
     bins = np.searchsorted(x, seed.train.axis(unit))
     number = np.bincount(bins, minlength=len(x))[: len(x)]
     total = np.bincount(bins, weights=seed.train.returns, minlength=len(x))[: len(x)]
-    means = np.divide(total, number, out=np.full(len(x), np.nan), where=number > 0)
-    filled = np.maximum.accumulate(np.where(number > 0, np.arange(len(x)), -1))
-    means = np.where(filled >= 0, means[filled], np.nan)
-    means[np.searchsorted(x, seed.end[unit == "episode"]) + 1 :] = np.nan
-    return means
+    full = number > 0
+    end = np.searchsorted(x[:-1], seed.end[unit == "episode"])
+    return latest(x[full], total[full] / number[full], x, end=x[end])
 
 
 def evaluations(run: RunRecord, seed: Seed, unit: str) -> tuple[Floats, Floats]:
     """Return x and y of the evaluations; the final one is added where metrics.jsonl lacks it."""
     x, y = seed.evaluation.axis(unit), seed.evaluation.returns
     end = seed.end[unit == "episode"]
-    if seed.number in run.final and not (len(x) and x[-1] == end):
+    if seed.number in run.final and end not in x[-1:]:
         return np.append(x, end), np.append(y, run.final[seed.number])
     return x, y
 
 
-def latest(xs: Floats, ys: Floats, x: Floats) -> Floats:
-    """Return the latest of `ys` at each of x [T]; NaN before the first and after the last of `xs`."""
-    if not len(xs):
-        return np.full(len(x), np.nan)
-    index = np.searchsorted(xs, x, side="right") - 1
-    return np.where((index >= 0) & (x <= xs[-1]), ys[np.maximum(index, 0)], np.nan)
+def latest(xs: Floats, ys: Floats, x: Floats, *, end: float) -> Floats:
+    """Return the latest of `ys` at each of x [T]; NaN before the first of `xs` and after `end`."""
+    known = np.append(np.nan, ys)[np.searchsorted(xs, x, side="right")]
+    return np.where(x <= end, known, np.nan)
 
 
 def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
@@ -85,7 +88,7 @@ def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
     changes = np.flatnonzero((here[:, 1:] != here[:, :-1]).any(0)) + 1
     curves = []
     for columns in np.split(np.arange(len(x)), changes):
-        seeds = here[:, columns[0]] if len(columns) else here[:, :0].any(1)
+        seeds = here[:, columns[0]]
         if not seeds.any():
             continue
         values = rows[seeds][:, columns]

@@ -1,24 +1,16 @@
 """Turn values of a run, which can be anything, into texts that are safe to display."""
 
+import math
 from typing import Any
 
-TEXT_LENGTH = 2000
-"""Characters displayed of one text of a run."""
+from dqn.errors import format_value, one_line
 
 
 def setting_text(value: Any) -> str:
     """Return a value as a user would type it; equal numbers are equal texts."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return one_line(f"[{', '.join(map(setting_text, value))}]")
-    return f"{value:.12g}" if isinstance(value, float) else one_line(value)
-
-
-def one_line(value: object) -> str:
-    """Return a text of one line without invisible characters, at most TEXT_LENGTH long."""
-    text = "".join(c if c.isprintable() else " " for c in str(value)[: TEXT_LENGTH + 1])
-    return shorten(" ".join(text.split()), TEXT_LENGTH)
+    return f"{value:.12g}" if isinstance(value, float) else one_line(format_value(value))
 
 
 def short_name(text: str) -> str:
@@ -33,3 +25,11 @@ def shorten(text: str, length: int) -> str:
 
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def to_number(text: str) -> float:
+    """Return the number that a text is; NaN if it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from dqn.report import tables
-from dqn.report.analysis import MAX_CHARTED, Analysis
-from dqn.report.charts import CROWDED, EFFECTS
+from dqn.report.analysis import CROWDED, EFFECTS, MAX_CHARTED, Analysis
 from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT
@@ -67,7 +66,8 @@ SECTIONS = {
     "effects": (
         "Effect of each swept key",
         "Interquartile mean, with its interval, of all scores with a value, regardless of the other keys."
-        f" Unless the sweep is a full grid, other keys affect it. Up to {EFFECTS} keys are drawn.",
+        " Keys that always change together are linked; unless the sweep is a full grid, other keys have an"
+        f" effect too. Up to {EFFECTS} keys are drawn.",
     ),
 }
 """Title and text of each section of a task."""
@@ -90,11 +90,8 @@ class Part(NamedTuple):
     folded: bool = False
 
 
-class Chapter(NamedTuple):
-    """The sections of a task, or those about all runs."""
-
-    title: str
-    parts: list[Part]
+Chapter = tuple[str, list[Part]]
+"""The title and the sections of a task, or of those about all runs."""
 
 
 def task_chapter(analysis: Analysis, pictures: Mapping[str, Picture]) -> Chapter:
@@ -102,8 +99,8 @@ def task_chapter(analysis: Analysis, pictures: Mapping[str, Picture]) -> Chapter
     found = {"scores": tables.scores_table(analysis)}
     if analysis.pairs:
         found["improvement"] = tables.pairs_table(analysis.pairs)
-    if analysis.effects:
-        found["effects"] = tables.effects_table(analysis)
+    if (effects := tables.effects_table(analysis)).rows:
+        found["effects"] = effects
     parts = []
     for name, (title, text) in SECTIONS.items():
         if name in pictures or name in found:
@@ -112,7 +109,7 @@ def task_chapter(analysis: Analysis, pictures: Mapping[str, Picture]) -> Chapter
     if analysis.task.varying:
         parts.append(Part("Settings that differ", table=tables.settings_table(analysis)))
     parts.append(Part("Values shared by all settings", table=tables.common_table(analysis.task), folded=True))
-    return Chapter(analysis.task.name, parts)
+    return analysis.task.name, parts
 
 
 def runs_chapter(runs: Sequence[RunRecord]) -> Chapter:
@@ -122,14 +119,13 @@ def runs_chapter(runs: Sequence[RunRecord]) -> Chapter:
     versions = (", ".join(f"{k} {v}" for k, v in run.versions.items()) or ABSENT for run in runs)
     known = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
     spent = f"{tables.duration(sum(known))} of CPU time in {len(known)} of {len(runs)} runs." if known else ""
-    parts = [
+    return "Runs", [
         Part("Failures", table=failures) if failures.rows else Part("Failures", "None."),
         Part("Commands", table=commands) if commands.rows else Part("Commands", "Not recorded."),
         Part("Versions", table=tables.counted_table(versions, "versions")),
         Part(f"All {counted(len(runs), 'run')}", spent, table=tables.runs_table(runs), folded=len(runs) > 20),
         Part("How the numbers are computed", METHOD),
     ]
-    return Chapter("Runs", parts)
 
 
 def summary(analyses: Sequence[Analysis], runs: Sequence[RunRecord]) -> str:
@@ -146,14 +142,14 @@ def html_page(chapters: Sequence[Chapter], *, about: str, notes: Sequence[str]) 
     """Yield the HTML page in pieces: `about` in one line, then the `notes`, then the chapters."""
     yield HEAD.format(title=f"Report: {html.escape(about)}", style=CSS)
     yield f"<h1>Report</h1><p>{html.escape(about)}. Made {time.strftime('%Y-%m-%d %H:%M %Z')}.</p>\n"
-    links = (f'<a href="#c{i}">{html.escape(chapter.title)}</a>' for i, chapter in enumerate(chapters))
+    links = (f'<a href="#c{i}">{html.escape(title)}</a>' for i, (title, _) in enumerate(chapters))
     yield f"<nav>{' · '.join(links)}</nav>\n"
     if notes:
         items = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
         yield f'<div class="notes"><strong>Read this first</strong><ul>{items}</ul></div>\n'
-    for i, chapter in enumerate(chapters):
-        yield f'<h2 id="c{i}">{html.escape(chapter.title)}</h2>\n'
-        for part in chapter.parts:
+    for i, (title, parts) in enumerate(chapters):
+        yield f'<h2 id="c{i}">{html.escape(title)}</h2>\n'
+        for part in parts:
             yield from html_part(part)
 
 
@@ -175,9 +171,9 @@ def markdown_page(chapters: Sequence[Chapter], *, about: str, notes: Sequence[st
     """Yield the same content as Markdown, with links to the pictures' files."""
     yield f"# Report\n\n{escape_markdown(about)}.\n\n"
     yield from (f"- {escape_markdown(note)}\n" for note in notes)
-    for chapter in chapters:
-        yield f"\n## {escape_markdown(chapter.title)}\n"
-        for part in chapter.parts:
+    for title, parts in chapters:
+        yield f"\n## {escape_markdown(title)}\n"
+        for part in parts:
             yield f"\n### {escape_markdown(part.title)}\n\n"
             if part.picture is not None:
                 yield f"![{escape_markdown(part.title)}]({part.picture.file})\n\n"

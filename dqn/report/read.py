@@ -2,22 +2,21 @@
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from dqn.errors import UserError
-from dqn.report.formatting import one_line, setting_text
+from dqn.errors import UserError, one_line
+from dqn.report.formatting import setting_text
 from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
-from dqn.storage.metrics import Block, evaluation_scores, is_number, metrics_file, read_blocks
+from dqn.storage.metrics import Block, evaluation_scores, metrics_file, read_blocks
+from dqn.storage.reader import is_plain
+from dqn.storage.schema import Status
 from dqn.types import Floats
-
-RUN_STATES = ("finished", "running", "interrupted", "failed")
 
 
 class Series(NamedTuple):
@@ -53,7 +52,7 @@ class RunRecord:
     seeds: list[Seed]
     state: str
     error: str
-    status: dict[str, Any] = field(repr=False)
+    status: Status = field(repr=False)
     final: dict[int, float]
     """Mean return of each seed's final evaluation; empty unless the run has finished."""
     notes: list[str]
@@ -62,20 +61,17 @@ class RunRecord:
     @property
     def commands(self) -> list[str]:
         """Return the command lines that trained the run."""
-        value = self.status.get("commands")
-        return [one_line(one) for one in value] if isinstance(value, list) else []
+        return [one_line(command) for command in self.status.get("commands", [])]
 
     @property
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages and the Git revision that the run used."""
-        value = self.status.get("versions")
-        versions = {one_line(k): one_line(v) for k, v in value.items()} if isinstance(value, dict) else {}
-        return versions | ({"git": one_line(self.status["git"])} if self.status.get("git") else {})
+        git, versions = self.status.get("git"), self.status.get("versions", {})
+        return {one_line(k): one_line(v) for k, v in (versions | ({"git": git} if git else {})).items()}
 
     @property
     def cpu_seconds(self) -> float | None:
-        value = self.status.get("cpu_seconds")
-        return value if is_number(value) else None
+        return self.status.get("cpu_seconds")
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
@@ -90,7 +86,7 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
             raise UserError(f"{folder}: no such folder")
         for name, below, _ in os.walk(folder):
             path = Path(name)
-            if is_file(path / ".hydra" / "config.yaml") or is_file(path / "status.json"):
+            if is_plain(path, ".hydra/config.yaml") or is_plain(path, "status.json"):
                 found.setdefault(path.resolve(), path)
                 below.clear()
             below[:] = sorted(one for one in below if not one.startswith("."))
@@ -100,14 +96,6 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     return sorted(found.values())
 
 
-def is_file(path: Path) -> bool:
-    """Return whether `path` is a regular file, not in a linked folder; reading a pipe would never end."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode) and not path.parent.is_symlink()
-    except OSError:
-        return False
-
-
 def read_record(path: Path) -> RunRecord:
     """Return the content of a run folder.
 
@@ -115,22 +103,18 @@ def read_record(path: Path) -> RunRecord:
         UserError: the configuration cannot be read.
     """
     folder = RunFolder(path)
-    if not is_file(folder.config_file):
-        raise UserError(f"{path}: no .hydra/config.yaml")
+    config = folder.read_config()
     notes: list[str] = []
-    status = {}
-    if not is_file(folder.status_file):
-        notes.append("no status.json: its outcome is unknown")
-    else:
-        status = folder.stored_status() if (path / ".lock").is_symlink() else folder.status()
-        if not status:
-            notes.append("status.json cannot be read: its outcome is unknown")
-    state = status.get("state")
+    status = folder.status()
+    if not status:
+        problem = "cannot be read" if is_plain(path, "status.json") else "is missing"
+        notes.append(f"status.json {problem}: its outcome is unknown")
+    state = status.get("state", "unknown")
     return RunRecord(
         path=str(path),
-        config={one_line(key): setting_text(value) for key, value in settings(folder.read_config())},
+        config={one_line(key): setting_text(value) for key, value in settings(config)},
         seeds=list(read_seeds(path, notes)),
-        state=state if state in RUN_STATES else "unknown",
+        state=state,
         error=one_line(status.get("error") or ""),
         status=status,
         final=evaluation_scores(status) if state == "finished" else {},
@@ -142,43 +126,39 @@ def read_seeds(path: Path, notes: list[str]) -> Iterator[Seed]:
     """Yield the seeds of a run by number; add a message to `notes` for each that cannot be read."""
     numbers = [int(m[1]) for name in os.listdir(path) if (m := re.fullmatch(r"seed=(\d{1,18})", name))]
     for number in sorted(set(numbers)):
-        metrics = metrics_file(path, number)
-        if not is_file(metrics):
+        if not is_plain(path, metrics_file(number)):
             notes.append(f"seed={number} has no metrics.jsonl")
             continue
         try:
-            yield read_seed(number, read_blocks(metrics), notes)
+            yield read_seed(number, read_blocks(path, number), notes)
         except OSError as error:
             notes.append(f"seed={number}: metrics.jsonl cannot be read ({error.strerror})")
 
 
 def read_seed(number: int, blocks: Iterable[Block], notes: list[str]) -> Seed:
     """Return the content of a seed's metrics.jsonl; add a message to `notes` where lines are damaged."""
-    points: dict[str, list[tuple[Any, Any, Any]]] = {"train/return": [], "eval/return": []}
+    points: dict[str, list[tuple[float, float, float]]] = {"train/return": [], "eval/return": []}
     end = (0.0, 0.0)
     damaged, torn = 0, False
     for block in blocks:
-        damaged, torn = damaged + block.damaged, block.torn
+        damaged, torn = damaged + torn + block.damaged, block.torn
         for line in block.lines:
             for tag, series in points.items():
-                if tag in line:
-                    series.append((line.get("step"), line.get("episode"), line[tag]))
-        if block.lines and is_number(block.lines[-1].get("step")):
-            end = (float(block.lines[-1]["step"]), float(block.lines[-1].get("episode") or 0))
+                if tag in line and "step" in line and "episode" in line:
+                    series.append((line["step"], line["episode"], line[tag]))
+        if block.lines:
+            end = (block.lines[-1].get("step", end[0]), block.lines[-1].get("episode", end[1]))
     if torn:
         notes.append(f"seed={number}: the last line of metrics.jsonl is torn, as after a run was killed")
     if damaged:
-        notes.append(f"seed={number}: {damaged} lines of metrics.jsonl are not JSON and were left out")
+        problem = "are not JSON objects of numbers and were left out"
+        notes.append(f"seed={number}: {damaged} lines of metrics.jsonl {problem}")
     train, evaluation = (series_of(series) for series in points.values())
     return Seed(number, train, evaluation, end)
 
 
-def series_of(points: list[tuple[Any, Any, Any]]) -> Series:
-    """Return the points (step, episode, return) that are three finite numbers, sorted by step."""
-    try:
-        array = np.array(points, np.float64).reshape(-1, 3)
-    except (TypeError, ValueError, OverflowError):
-        array = np.array([point for point in points if all(map(is_number, point))], np.float64).reshape(-1, 3)
-    array = array[np.isfinite(array).all(-1)]
+def series_of(points: list[tuple[float, float, float]]) -> Series:
+    """Return the points (step, episode, return) sorted by step."""
+    array = np.array(points, np.float64).reshape(-1, 3)
     array = array[np.argsort(array[:, 0], kind="stable")]
     return Series(*array.T.copy())

@@ -1,19 +1,15 @@
 """The style of a report's pictures; uses Matplotlib without a window and without its global state."""
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-import numpy as np
-
-from dqn.errors import UserError
-from dqn.report.analysis import Score
-from dqn.report.formatting import shorten
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00", "#882255")
 """Distinguishable by the colour-blind: those of Okabe and Ito that are dark enough, and one of Tol."""
@@ -30,6 +26,7 @@ RC_PARAMS = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 11,
+    "figure.labelsize": "medium",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -41,75 +38,21 @@ RC_PARAMS = {
 }
 
 
-def require_matplotlib() -> None:
-    """Raise UserError unless Matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "a report needs Matplotlib; install it with the extra `report`:"
-            ' pip install -c constraints.txt -e ".[report]"'
-        ) from None
-
-
 @contextmanager
 def applied() -> Iterator[None]:
     """Draw and save figures with this style inside the context."""
-    from matplotlib import rc_context
-
     with rc_context(cast(Any, RC_PARAMS)), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a letter that the font lacks is drawn as a box
         yield
 
 
-def figure(height: float, *, rows: int = 1, columns: int = 1) -> "tuple[Figure, list[Axes]]":
-    from matplotlib.figure import Figure
-
+def figure(height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     fig = Figure(figsize=(WIDTH, height))
-    return fig, list(np.ravel(fig.subplots(rows, columns, squeeze=False)))
+    return fig, list(fig.subplots(rows, columns, squeeze=False, sharey=columns > 1).flat)
 
 
-def legend(fig: "Figure", scores: Sequence[Score]) -> None:
-    """Add the names of the settings at the bottom."""
-    from matplotlib.lines import Line2D
-
-    names = [name_of(score) for score in scores]
-    handles = [Line2D([], [], color=COLOURS[i], marker=MARKERS[i], linewidth=2) for i in range(len(scores))]
-    columns = min(len(names), legend_columns(scores))
-    fig.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
-
-
-def legend_of_one(fig: "Figure", num_seeds: int) -> None:
-    """Add an explanation of the lines of a single setting at the bottom."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    handles: dict[str, Any] = {"one seed": Line2D([], [], color=COLOURS[0], linewidth=2)}
-    if num_seeds > 1:
-        handles = {
-            f"interquartile mean of {num_seeds} seeds": handles["one seed"],
-            "its 95 % bootstrap interval": Patch(color=COLOURS[0], alpha=0.3, linewidth=0),
-            "each seed": Line2D([], [], color=SEED_COLOUR, linewidth=0.8),
-        }
-    fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
-
-
-def legend_columns(scores: Sequence[Score]) -> int:
-    return max(1, 100 // (max(len(name_of(score)) for score in scores) + 8))
-
-
-def legend_height(scores: Sequence[Score]) -> float:
-    """Return the height of a legend in inches."""
-    return 0.3 * -(-len(scores) // legend_columns(scores))
-
-
-def name_of(score: Score) -> str:
-    return shorten(score.setting.label, LABEL).lstrip("_")  # Matplotlib hides names with a leading "_"
-
-
-def thousands(ax: "Axes") -> None:
-    """Label the x-axis with whole numbers such as 10,000."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+def legend(fig: Figure, handles: Sequence[Artist]) -> None:
+    """Add the labels of lines at the bottom, and increase the figure's height by theirs."""
+    columns = min(len(handles), max(1, 116 // (max(len(str(one.get_label())) for one in handles) + 8)))
+    fig.set_figheight(fig.get_figheight() + 0.3 * math.ceil(len(handles) / columns))
+    fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)

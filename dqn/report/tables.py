@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
@@ -10,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn.report.analysis import Analysis, Pair
-from dqn.report.formatting import short_name
+from dqn.report.analysis import MAX_CHARTED, Analysis, Pair
+from dqn.report.formatting import short_name, to_number
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT, Task
 from dqn.stats import Estimate
@@ -100,24 +101,26 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
 
 
 def effects_table(analysis: Analysis) -> Table:
-    """Return the scores at each value of each key that differs."""
-    rows = []
-    for effect in analysis.effects:
-        key = " = ".join([effect.key, *effect.linked])
-        if len(effect.linked) >= 3:
-            key = f"{effect.key} (and {len(effect.linked)} keys that change with it)"
-        rows += [[key, short_name(text), interval_text(iqm), str(size)] for text, iqm, size in effect.rows]
+    """Return the scores at each value of each key, without keys that differ between all of many settings."""
+    number = len(analysis.scores)
+    rows = [
+        [effect.name, short_name(text), interval_text(iqm), str(size)]
+        for effect in analysis.effects
+        if len(effect.rows) < number or number <= MAX_CHARTED
+        for text, iqm, size in effect.rows
+    ]
     return Table(["key", "value", f"{analysis.kind} return [95 %]", "scores"], rows, {2, 3})
 
 
 def settings_table(analysis: Analysis) -> Table:
-    """Return the keys that differ: a row for each setting, in the order of the scores."""
-    keys = list(analysis.task.varying)
-    rows = []
-    for i, score in enumerate(analysis.scores):
-        values = [short_name(score.setting.config.get(key, ABSENT)) for key in keys]
-        rows.append([str(i + 1), score.setting.label, *values])
-    return Table(["", "setting", *keys], rows, {0})
+    """Return the keys that differ, and the settings by their scores; rows are the more numerous."""
+    varying, scores = list(analysis.task.varying), analysis.scores
+    numbers, labels = zip(*((str(i), score.setting.label) for i, score in enumerate(scores, 1)), strict=True)
+    values = [[short_name(s.setting.config.get(key, ABSENT)) for s in scores] for key in varying]
+    if len(varying) <= len(scores):
+        return Table(["", "setting", *varying], [*zip(numbers, labels, *values, strict=True)], {0})
+    rows = ([key, *texts] for key, texts in zip(varying, values, strict=True))
+    return Table(["key", *numbers], [["setting", *labels], *rows])
 
 
 def common_table(task: Task) -> Table:
@@ -155,10 +158,7 @@ def seeds_text(numbers: Sequence[int]) -> str:
 
 def progress_text(run: RunRecord) -> str:
     progress = run.status.get("progress")
-    if not isinstance(progress, dict) or not all(isinstance(progress.get(k), int) for k in ("tick", "total")):
-        return ABSENT
-    unit = progress.get("unit") if progress.get("unit") in ("step", "episode") else "tick"
-    return f"{progress['tick']:,} of {progress['total']:,} {unit}s"
+    return f"{progress['tick']:,} of {progress['total']:,} {progress['unit']}s" if progress else ABSENT
 
 
 def failures_table(runs: Sequence[RunRecord]) -> Table:
@@ -198,8 +198,4 @@ def scores_csv(analyses: Sequence[Analysis]) -> str:
 
 def harmless(text: str) -> str:
     """Return a text that no spreadsheet evaluates as a formula."""
-    try:
-        float(text)
-    except ValueError:
-        return "'" + text if text.startswith(("=", "+", "-", "@")) else text
-    return text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) and math.isnan(to_number(text)) else text

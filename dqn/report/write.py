@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dqn.errors import UserError
-from dqn.report import charts, style
 from dqn.report.analysis import analyse
 from dqn.report.caveats import notes
 from dqn.report.page import Picture, html_page, markdown_page, runs_chapter, summary, task_chapter
@@ -25,7 +24,9 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
     Raises:
         UserError: no run can be read, the files cannot be written, or Matplotlib is missing.
     """
-    style.require_matplotlib()
+    require_matplotlib()
+    from dqn.report import charts
+
     runs, unreadable = read_runs(find_runs(folders))
     analyses = [analyse(task) for task in sort_runs(runs)]
     chapters = []
@@ -44,6 +45,17 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
     }
     write_files(output, texts, pictures)
     return output / "report.html", about
+
+
+def require_matplotlib() -> None:
+    """Raise UserError unless Matplotlib is installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "a report needs Matplotlib; install it with the extra `report`:"
+            ' pip install -c constraints.txt -e ".[report]"'
+        ) from None
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
@@ -78,7 +90,7 @@ def write_files(output: Path, texts: dict[str, str], pictures: Sequence[Picture]
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for name in (*texts, *(f"{name}.tmp" for name in texts), *(file for file, _ in pictures)):
+        for name in (*texts, *(file for file, _ in pictures)):
             if (output / name).is_symlink():
                 raise UserError(f"{output / name}: a symbolic link; writing would follow it")
         for name, png in pictures:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from dqn.state import assign, check_formats
+from dqn.storage.schema import BestState
 from dqn.types import Array
 
 State = dict[str, Any]
@@ -53,10 +55,17 @@ class Best:
         }
         return {"note": "selected by evaluation, so biased upwards", "seeds": seeds} if seeds else None
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> BestState:
         return {"policy": self._policy, "score": self.score.tolist(), "iteration": self.iteration.tolist()}
 
-    def load_state_dict(self, state: State) -> None:
+    def check(self, policy: State) -> None:
+        """Raise ValueError if the policies are not of this network."""
+        if self._policy:
+            check_formats(self._policy, policy)
+
+    def load_state_dict(self, state: BestState) -> None:
+        if not state["policy"]:
+            raise ValueError("it has no policy")
+        assign(self.score, state["score"])
+        assign(self.iteration, state["iteration"])
         self._policy = state["policy"]
-        self.score[:] = state["score"]
-        self.iteration[:] = state["iteration"]

@@ -26,6 +26,8 @@ class Clock(ABC):
     eval_period: NonNegativeInt
     eval_episodes: NonNegativeInt
     eval_epsilon: Probability
+    eval_num_envs: PositiveInt
+    eval_max_steps: PositiveInt | None
     histogram_period: NonNegativeInt
     video_period: NonNegativeInt
     unit: ClassVar[str]

@@ -62,6 +62,12 @@ class Collector:
         self._active = active
         self._playing: Bools = np.any(active, axis=-1)
 
+    def cut(self) -> int:
+        """Start a new episode in every environment; return how many environments had not ended theirs."""
+        playing = int(np.count_nonzero(~self._waiting))
+        self._start_episodes(self.env.restart(np.ones_like(self._waiting)))
+        return playing
+
     def collect(self, epsilon: float, left: int) -> Collected:
         """Step every active environment once; restart or pause those whose episode has ended.
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dqn.state import assign
 from dqn.storage.metrics import RECENT_EPISODES
+from dqn.storage.schema import CountersState
 from dqn.types import Array, Bools, Episode, Floats, Integers, Position
 
 State = dict[str, Any]
@@ -87,7 +89,7 @@ class Counters:
         """Return the environment steps of all seeds per second in this iteration."""
         return (int(self.steps.sum()) - self._start_steps) / (time.perf_counter() - self._start_time)
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> CountersState:
         return {
             "transitions": self._transitions.tolist(),
             "episodes": self.episodes.tolist(),
@@ -96,9 +98,9 @@ class Counters:
             "evaluation": self.evaluation,
         }
 
-    def load_state_dict(self, state: State) -> None:
-        self._transitions[:] = state["transitions"]
-        self.episodes[:] = state["episodes"]
+    def load_state_dict(self, state: CountersState) -> None:
+        assign(self._transitions, state["transitions"])
+        assign(self.episodes, state["episodes"])
         self.updates = state["updates"]
         for mine, stored in zip(self.recent, state["recent"], strict=True):
             mine.clear()

@@ -1,5 +1,6 @@
 """Evaluation on separate environments and random streams, so that training does not notice it."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,8 +12,7 @@ from dqn.runner.collector import Collector
 from dqn.seeding import Uniforms, stream
 from dqn.types import Floats, Probability
 
-MAX_COLUMNS = 32
-"""Greatest number of environments per seed that are stepped together."""
+log = logging.getLogger(__name__)
 
 
 class Evaluator:
@@ -23,6 +23,8 @@ class Evaluator:
         seeds: the K seeds.
         episodes: number of episodes per seed.
         epsilon: the probability of a random action.
+        num_envs: greatest number of environments per seed that are stepped together.
+        max_steps: environment steps after which an episode is cut; None: never.
         role: names the random streams; evaluations of different roles play different episodes.
     """
 
@@ -33,10 +35,12 @@ class Evaluator:
         seeds: Sequence[int],
         episodes: int,
         epsilon: Probability,
+        num_envs: int,
+        max_steps: int | None,
         role: str,
     ) -> None:
         self.seeds, self.episodes, self.epsilon, self.role = seeds, episodes, epsilon, role
-        self.columns = min(episodes, MAX_COLUMNS)
+        self.columns, self.max_steps = min(episodes, num_envs), max_steps
         self._make_env = make_env
 
     def __call__(self, policy: Policy, index: int) -> Floats:
@@ -48,7 +52,7 @@ class Evaluator:
             policy: chooses the actions.
             index: the number of this evaluation, such as the iteration; each has its own random streams.
         """
-        rounds = -(-self.episodes // self.columns)
+        rounds, cut = -(-self.episodes // self.columns), 0
         returns: Floats = np.zeros((len(self.seeds), rounds, self.columns))
         env = self._make_env(
             num_envs=self.columns, vectorization="sync", seeds=self.seeds, role=self.role, training=False
@@ -58,13 +62,18 @@ class Evaluator:
             collector.start(index)
             for number in range(rounds):
                 collector.actor = self._actor(policy, index, number)
-                ended = False
-                while not ended:
+                ended, steps = False, 0
+                while not ended and steps != self.max_steps:
                     step = collector.collect(self.epsilon, rounds - number)
                     returns[:, number] += step.raw_reward
-                    ended = step.ticks > 0
+                    ended, steps = step.ticks > 0, steps + 1
+                if not ended:
+                    cut += collector.cut()
         finally:
             env.close()
+        if cut:
+            text = "warning: runner.eval_max_steps=%d cut %d of %d evaluation episodes; env.max_episode_steps"
+            log.warning(f"{text} limits those of training too", self.max_steps, cut, returns.size)
         return returns.reshape(len(self.seeds), -1)[:, : self.episodes]
 
     def _actor(self, policy: Policy, *indices: int) -> Actor:

@@ -25,6 +25,7 @@ from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint, Part, TorchPart
+from dqn.storage.schema import LearnerState, LogState
 from dqn.tracking.logger import Logger
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ HISTOGRAM_OBSERVATIONS = 256
 
 
 class Runner:
-    """Trains K seeds in lock step, from the last checkpoint of its folder if there is one.
+    """Trains K seeds in lock step; `restore` continues from the last checkpoint of its folder.
 
     A run is a sequence of iterations. Each starts on new, freshly seeded environments, and everything else
     that lasts from one iteration to the next is in the checkpoint. So a run that was killed and resumed is
@@ -74,6 +75,8 @@ class Runner:
         """Once set, the next step raises KeyboardInterrupt."""
         self.iteration = 0
         self.tick = 0
+        self._files: list[LogState] | None = None
+        """States of the metrics files at the checkpoint from which the run continues."""
 
     def run(self) -> float:
         """Train to the end and return the interquartile mean over seeds of the final evaluation's returns.
@@ -84,7 +87,8 @@ class Runner:
             UserError: the loss is not finite, or a file could not be written; the last checkpoint stays.
         """
         try:
-            self.restore()
+            self.open()
+            restored_at = self.tick
             if self.bar is not None:
                 self.bar.start(self.tick)
             while self.tick < self.clock.total:
@@ -94,7 +98,7 @@ class Runner:
                     warn_of_returns_beyond_support(self.agent, self.memory, self.env.spec.time_limit)
                 self.end_iteration()
                 self.save()
-            if not self.is_due(self.clock.eval_period):
+            if self.tick == restored_at or not self.is_due(self.clock.eval_period):
                 self.final_evaluation()
         except BaseException:
             with suppress(Exception):  # e.g. workers that the same signal has stopped; the first error counts
@@ -124,6 +128,7 @@ class Runner:
                 self.learn(ticks)
                 if self.tick >= end:
                     break
+        self.env.close()  # before the evaluation makes environments, of which few may be allowed
 
     def learn(self, ticks: int) -> None:
         """Make the updates and target syncs that became due in the latest `ticks`, tick by tick."""
@@ -163,7 +168,8 @@ class Runner:
             self.best.evaluated(policy.state_dict(), returns, self.iteration)
         speed = counters.steps_per_second()
         logger.end_iteration(counters.positions, steps_per_second=speed, returns=counters.recent_returns())
-        self.report(speed)
+        log.info(log_line(self, speed))
+        self.draw_bar()
         if self.is_due(self.clock.histogram_period):
             values = policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
             logger.histogram(counters.positions, "train/q_values", values)
@@ -178,12 +184,6 @@ class Runner:
         """
         if self.evaluator is not None:
             self.counters.evaluated(self.evaluator(self.agent.policy, self.iteration))
-
-    def report(self, steps_per_second: float) -> None:
-        """Log the progress of the run and record it in the status."""
-        log.info(log_line(self, steps_per_second))
-        self.draw_bar()
-        self.on_progress(status(self))
 
     def draw_bar(self) -> None:
         """Draw the progress bar if there is one and it is due."""
@@ -205,24 +205,31 @@ class Runner:
                 stack.callback(self.bar.close)
 
     def save(self) -> None:
-        """Write a checkpoint; the best policies are written only if they changed."""
+        """Write a checkpoint, then record the progress: a status with an iteration has had its checkpoint.
+
+        The best policies are written only if they changed.
+        """
         self.checkpoint.save(self.iteration, self.parts(best=self.best.changed))
         self.best.changed = False
+        self.on_progress(status(self))
 
     def restore(self) -> None:
-        """Load the checkpoint, or open new files if there is none.
+        """Load the checkpoint if there is one; nothing is written.
 
         Raises:
             UserError: the checkpoint is damaged or belongs to another run.
         """
-        if not self.checkpoint.exists():
-            self.logger.open(self.counters.positions, None)
-            return
-        self.checkpoint.restore(self.parts(best=self.checkpoint.has("best")))
-        log.info("resumed after %s %d", self.clock.unit, self.tick)
+        if self.checkpoint.exists():
+            self.checkpoint.restore(self.parts(best=self.checkpoint.has("best")))
+
+    def open(self) -> None:
+        """Open the metrics files; what was written after the checkpoint is cut off."""
+        self.logger.open(self.counters.positions, self._files)
+        if self._files is not None:
+            log.info("resumed after %s %d", self.clock.unit, self.tick)
 
     def parts(self, *, best: bool) -> dict[str, Part]:
-        """Return the parts of a checkpoint; loading the last one cuts the metrics files to their old size."""
+        """Return the parts of a checkpoint, in the order in which they are loaded."""
         return {
             "policy": TorchPart(self.agent.policy),
             "memory": TorchPart(self.memory),
@@ -231,7 +238,7 @@ class Runner:
             "learner": TorchPart(self),
         }
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> LearnerState:
         """Return the state that no other part of the checkpoint holds."""
         return {
             "agent": self.agent.state_dict(),
@@ -242,9 +249,13 @@ class Runner:
             "iteration": self.iteration,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: LearnerState) -> None:
+        self.best.check(self.agent.policy.state_dict())
+        self.logger.check(state["files"])
         self.agent.load_state_dict(state["agent"])
         self.counters.load_state_dict(state["counters"])
+        if self.evaluator is None:  # another runner.eval_episodes than before
+            self.counters.evaluation = None
         self.logger.load_state_dict(state["logger"])
         self.tick, self.iteration = state["tick"], state["iteration"]
-        self.logger.open(self.counters.positions, state["files"])
+        self._files = state["files"]

@@ -1,5 +1,6 @@
 """Videos: one greedy episode each, played in a separate environment so that training does not notice it."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from dqn.errors import UserError, one_line
 from dqn.seeding import integer
 from dqn.types import Array
 
+log = logging.getLogger(__name__)
+
 FRAMES_PER_SECOND = 30
 """Speed of a video if the environment names none."""
 
@@ -26,10 +29,11 @@ class Camera:
     Args:
         factory: makes the environment.
         seeds: the seeds of the policies that are filmed.
+        max_steps: environment steps after which an episode is cut; None: never.
     """
 
-    def __init__(self, *, factory: EnvFactory, seeds: range) -> None:
-        self._seeds = seeds
+    def __init__(self, *, factory: EnvFactory, seeds: range, max_steps: int | None) -> None:
+        self._seeds, self._max_steps = seeds, max_steps
         self._factory = replace(factory, kwargs={**factory.kwargs, "render_mode": "rgb_array"})
         self._obs = factory.spec.obs
 
@@ -81,13 +85,15 @@ class Camera:
         spec, actor = self._obs, policy.actor()
         obs, _ = env.reset(seed=integer(self._seeds[0], "video", index))
         yield frame_of(env), 0.0
-        ended = False
-        while not ended:
+        ended, steps = False, 0
+        while not ended and steps != self._max_steps:
             shaped = np.asarray(obs).reshape(spec.shape).astype(spec.dtype)
             for_all_seeds = np.broadcast_to(shaped, (len(self._seeds), 1, *spec.shape)).copy()
             obs, reward, terminated, truncated, _ = env.step(int(actor.act(for_all_seeds)[0, 0]))
-            ended = terminated or truncated
+            ended, steps = terminated or truncated, steps + 1
             yield frame_of(env), float(reward)
+        if not ended:
+            log.warning("warning: runner.eval_max_steps=%d cut the filmed episode", steps)
 
 
 SCREENLESS = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}

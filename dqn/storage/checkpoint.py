@@ -1,25 +1,26 @@
 """Checkpoints: files and a manifest, which is replaced in one step, so a crash leaves the previous one."""
 
 import hashlib
-import json
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from dqn.errors import UserError, first_line
-from dqn.storage.durable_files import replace_file, sync_folder
+from dqn.errors import UserError, first_line, one_line
+from dqn.storage.durable_files import sync_folder, write_json
+from dqn.storage.reader import open_file, read_file
+from dqn.storage.schema import FORMAT, PARTS, Entry, Format, Manifest, checked, parsed
+from dqn.storage.tensor_file import bytes_of, load_tensors
 
-FORMAT = 4
-"""Version of the files' content; checkpoints of other versions are refused."""
-
-Entry = dict[str, Any]
-"""Manifest entry of a file: name, size in bytes, sha256."""
+SMALL = 2**26
+"""Bytes that every part may have, however small its objects are."""
+GROWTH = 100
+"""Greatest size of a part in multiples of what its object holds before loading; optimizers start empty."""
 
 
 class Part(Protocol):
@@ -34,13 +35,16 @@ class Part(Protocol):
     def load(self, folder: Path, names: list[str]) -> None:
         """Restore what `save` stored; the files have been verified."""
 
+    def most_bytes(self) -> int:
+        """Return the greatest size of its files together; larger ones are not read."""
+
 
 class HasState(Protocol):
     """An object whose state is nested dicts and lists of tensors, arrays and plain values."""
 
     def state_dict(self) -> Any: ...
 
-    def load_state_dict(self, state: Any) -> Any: ...
+    def load_state_dict(self, state: Any) -> None: ...
 
 
 class TorchPart:
@@ -61,6 +65,9 @@ class TorchPart:
 
     def load(self, folder: Path, names: list[str]) -> None:
         self.owner.load_state_dict(read_state(folder, names))
+
+    def most_bytes(self) -> int:
+        return most_bytes(self.owner.state_dict())
 
 
 class Checkpoint:
@@ -84,9 +91,8 @@ class Checkpoint:
             for name, part in parts.items():
                 files[name] = self._store(part, f"{name}-{iteration}", files.get(name, []))
             sync_folder(self.folder)
-            replace_file(
-                self.manifest, json.dumps({"format": FORMAT, "iteration": iteration, "files": files})
-            )
+            content = Manifest(format=FORMAT, iteration=iteration, files=files)
+            write_json(self.manifest, content, indent=None)
             self._remove_old()
         except OSError as error:
             with suppress(OSError, UserError):  # make room for the status, which reports the failure
@@ -102,7 +108,15 @@ class Checkpoint:
         path = self.folder / name
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-        return {"name": name, "size": path.stat().st_size, "sha256": digest(path)}
+            sha256 = digest(file)
+        return {"name": name, "size": path.stat().st_size, "sha256": sha256}
+
+    def remove(self) -> None:
+        """Remove the checkpoint; after a crash it is whole or gone."""
+        self.manifest.unlink(missing_ok=True)
+        if self.folder.exists():
+            sync_folder(self.folder)
+            self._remove_old()
 
     def _remove_old(self) -> None:
         """Remove every file that the manifest does not list."""
@@ -112,8 +126,7 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> dict[str, list[Entry]]:
-        files: dict[str, list[Entry]] = self._read_manifest()["files"] if self.exists() else {}
-        return files
+        return self._read_manifest()["files"] if self.exists() else {}
 
     def exists(self) -> bool:
         return self.manifest.exists()
@@ -123,7 +136,7 @@ class Checkpoint:
 
     def iteration(self) -> int:
         """Return the number of finished iterations."""
-        return int(self._read_manifest()["iteration"])
+        return self._read_manifest()["iteration"]
 
     def restore(self, parts: Mapping[str, Part]) -> None:
         """Load `parts` in order.
@@ -131,76 +144,86 @@ class Checkpoint:
         Raises:
             UserError: there is no checkpoint, or it is damaged, of another format, or of another run.
         """
-        names = {part: self._verified(part) for part in parts}
+        names = {name: self._verified(name, part.most_bytes()) for name, part in parts.items()}
         for name, part in parts.items():
             try:
                 part.load(self.folder, names[name])
-            except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
-                reason = f"{type(error).__name__}: {error}"
-                raise UserError(f"{self.folder}: the checkpoint is not of this run ({reason})") from None
+            except UserError:
+                raise
+            except Exception as error:  # a custom part may raise anything
+                raise self.foreign(name, error) from None
 
-    def load(self, part: str) -> Any:
-        """Return the state in a `TorchPart`, with arrays as tensors.
+    def load(self, part: str, *, most: int = SMALL) -> Any:
+        """Return the state in a `TorchPart` of at most `most` bytes, with arrays as tensors.
 
         Raises:
             UserError: there is no checkpoint, or it is damaged, of another format, or not a checkpoint.
         """
-        return read_state(self.folder, self._verified(part))
+        return read_state(self.folder, self._verified(part, most))
 
-    def verify(self) -> None:
-        """Raise UserError unless the files of every part are as they were written."""
-        for part in self._files():
-            self._verified(part)
+    def foreign(self, part: str, error: Exception) -> UserError:
+        """Return the error about a part that does not fit this run."""
+        reason = one_line(f"{type(error).__name__}: {error}")
+        return UserError(f"{self.folder}: the part {part!r} of the checkpoint is not of this run ({reason})")
 
-    def _verified(self, part: str) -> list[str]:
+    def _verified(self, part: str, most: int) -> list[str]:
         """Return the names of a part's files; raise UserError unless they are as they were written."""
-        entries = self._read_manifest()["files"].get(part)
-        if not isinstance(entries, list) or not entries:
-            raise UserError(f"{self.manifest}: lists no valid files for the part {part!r}")
+        entries = self._files_of(part)
+        if sum(entry["size"] for entry in entries) > most:
+            raise UserError(f"{self.manifest}: the part {part!r} is too large for this run")
         for entry in entries:
-            name = str(entry.get("name")) if isinstance(entry, dict) else ""
-            if not re.fullmatch(rf"{re.escape(part)}-\d+\.[a-z]+", name) or "/" in part:
-                raise UserError(f"{self.manifest}: lists no valid files for the part {part!r}")
-            path = self.folder / name
+            path = self.folder / entry["name"]
             try:
-                whole = path.stat().st_size == entry.get("size") and digest(path) == entry.get("sha256")
+                with open_file(self.folder.parent, f"checkpoint/{path.name}", most) as file:
+                    whole = os.fstat(file.fileno()).st_size == entry["size"]
+                    whole = whole and digest(file) == entry["sha256"]
             except OSError as error:
                 raise unreadable(path, error) from None
             if not whole:
                 raise UserError(f"{path}: damaged, its size or content differs from what was written")
         return [entry["name"] for entry in entries]
 
-    def _read_manifest(self) -> dict[str, Any]:
+    def _files_of(self, part: str) -> list[Entry]:
+        entries = self._read_manifest()["files"].get(part, [])
+        if not entries or not all(entry["name"].startswith(f"{part}-") for entry in entries):
+            raise UserError(f"{self.manifest}: lists no valid files for the part {part!r}")
+        return entries
+
+    def _read_manifest(self) -> Manifest:
         try:
-            manifest: dict[str, Any] = json.loads(self.manifest.read_text())
-            version = manifest["format"]
+            content = read_file(self.folder.parent, "checkpoint/manifest.json")
+            version = parsed(Format, content)["format"]
+            if version != FORMAT:
+                raise UserError(f"{self.manifest}: checkpoint format {version}; this version reads {FORMAT}")
+            return parsed(Manifest, content)
         except FileNotFoundError:
             raise UserError(f"{self.folder}: no checkpoint here") from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            reason = first_line(error)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise UserError(f"{self.manifest}: not a readable checkpoint manifest ({reason})") from None
-        if version != FORMAT:
-            raise UserError(f"{self.manifest}: checkpoint format {version}; this version reads {FORMAT}")
-        if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("iteration"), int):
-            raise UserError(f"{self.manifest}: not a readable checkpoint manifest")
-        return manifest
 
 
 def read_state(folder: Path, names: list[str]) -> Any:
-    """Return the state that a `TorchPart` stored, without running code from the file.
+    """Return the state that a `TorchPart` stored, checked against its schema, without running code from it.
 
     Raises:
-        UserError: the file is not readable.
+        UserError: the file is not readable, or its state is not that of this part.
     """
-    path = folder / names[0]
+    path, part = folder / names[0], names[0].partition("-")[0]
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return checked(PARTS.get(part, dict[str, Any]), load_tensors(path))
     except Exception as error:  # torch.load may raise anything for foreign bytes
         raise unreadable(path, error) from None
 
 
+def most_bytes(state: Any) -> int:
+    """Return the greatest size of the file of a part whose object has this state before loading."""
+    return SMALL + GROWTH * bytes_of(to_tensors(state))
+
+
 def unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: not a readable part of a checkpoint ({first_line(error)})")
+    reason = getattr(error, "strerror", None) or first_line(error)
+    return UserError(f"{path}: not a readable part of a checkpoint ({reason})")
 
 
 def to_tensors(state: Any) -> Any:
@@ -214,6 +237,5 @@ def to_tensors(state: Any) -> Any:
     return state
 
 
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(file: BufferedIOBase) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,15 +1,37 @@
-"""Files that survive a crash."""
+"""Files that survive a crash: each has its old or its new content."""
 
+import json
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
+    """Replace a JSON file; numbers that are not finite, which JSON lacks, become null."""
+    replace_file(path, json.dumps(finite(value), indent=indent, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Return nested dicts and lists with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file so that after a crash it has either its old or its new content."""
-    temporary = path.with_name(path.name + ".tmp")
+    """Write a file so that after a crash it has either its old or its new content.
+
+    Several processes may write the same file: each has its own temporary file, which is never an existing
+    one, such as a link to another file.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w") as file:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

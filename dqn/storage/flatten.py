@@ -1,4 +1,4 @@
-"""Flatten nested dicts and lists, such as a configuration, to dotted keys."""
+"""Flatten nested dicts, lists and tuples, such as a configuration, to dotted keys."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,13 +8,13 @@ def entries(node: Any, path: str = "", *, lists: bool = True) -> Iterator[tuple[
     """Yield the path, such as `a.b[0]`, the key and the value of each entry at any depth.
 
     Args:
-        node: a dict or a list; any other value has no entries.
+        node: a dict, list or tuple; any other value has no entries.
         path: the path of `node`.
         lists: whether to descend into lists too.
     """
     if isinstance(node, dict):
         items = [(f"{path}.{key}" if path else str(key), key, value) for key, value in node.items()]
-    elif isinstance(node, list) and lists:
+    elif isinstance(node, list | tuple) and lists:
         items = [(f"{path}[{index}]", index, value) for index, value in enumerate(node)]
     else:
         return
@@ -24,11 +24,11 @@ def entries(node: Any, path: str = "", *, lists: bool = True) -> Iterator[tuple[
 
 
 def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the value of each entry, or of `node` itself, that is no dict or list."""
-    if not isinstance(node, dict | list):
+    """Yield the path and the value of each entry, or of `node` itself, that is no dict, list or tuple."""
+    if not isinstance(node, dict | list | tuple):
         yield path, node
     for below, _, value in entries(node, path):
-        if not isinstance(value, dict | list):
+        if not isinstance(value, dict | list | tuple):
             yield below, value
 
 

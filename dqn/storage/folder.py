@@ -1,23 +1,32 @@
 """The run folder: its lock, its status and its configuration, in plain files."""
 
-import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 import yaml
 
-from dqn.errors import InUse, UserError
-from dqn.storage.durable_files import replace_file
+from dqn.errors import InUse, UserError, one_line
+from dqn.storage.durable_files import replace_file, write_json
+from dqn.storage.flatten import entries
 from dqn.storage.provenance import cpu_seconds
+from dqn.storage.reader import is_plain, read_file
+
+if TYPE_CHECKING:
+    from dqn.storage.schema import Status
 
 LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Reads plain data only. The loader in C, which not every PyYAML has, is ten times faster."""
 MAX_DEPTH = 100
 """Greatest number of nested levels in a configuration."""
+MAX_BYTES = 2**20
+"""Largest configuration that is read; reading a megabyte of YAML takes a second."""
+MAX_INTEGER = 10**300
+"""Greatest integer in a configuration; Python refuses to print integers of thousands of digits."""
 
 State = dict[str, Any]
 
@@ -60,7 +69,7 @@ class RunFolder:
 
     def in_use(self) -> bool:
         """Return whether a process holds the lock, without writing anything."""
-        if not (self.path / ".lock").exists():
+        if not is_plain(self.path, ".lock"):
             return False
         try:
             with self._lock.acquire(timeout=0):
@@ -70,33 +79,58 @@ class RunFolder:
         except OSError:
             return False
 
-    def status(self) -> State:
+    def status(self) -> "Status":
         """Return the status; "running" becomes "interrupted" if no process holds the lock."""
         status = self.stored_status()
         if status.get("state") == "running" and not self.in_use():
             status["state"] = "interrupted"
         return status
 
-    def stored_status(self) -> State:
+    def stored_status(self) -> "Status":
         """Return the status as stored, empty if it is missing or damaged."""
         try:
-            status = json.loads(self.status_file.read_text())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return status if isinstance(status, dict) else {}
+            content = read_file(self.path, "status.json")
+            from dqn.storage.schema import Status, parsed  # imports pydantic
 
-    def count_cpu(self) -> None:
-        """Record CPU seconds in the status from now on, added to those it already records."""
-        before = self.stored_status().get("cpu_seconds")
-        self._cpu_start = cpu_seconds() - (before if isinstance(before, int | float) else 0.0)
+            return parsed(Status, content)
+        except (OSError, ValueError):
+            return {}
+
+    def checkpoint_format(self) -> int | None:
+        """Return the format of the checkpoint; None if there is none that can be read."""
+        try:
+            content = read_file(self.path, "checkpoint/manifest.json")
+            from dqn.storage.schema import Format, parsed  # imports pydantic
+
+            return parsed(Format, content)["format"]
+        except (OSError, ValueError):
+            return None
+
+    def result(self) -> float:
+        """Return the result of a finished run; NaN if it has none that is finite."""
+        result = self.stored_status().get("result")
+        return math.nan if result is None else result
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether this process has started to work on the run."""
+        return self._cpu_start is not None
+
+    def start_work(self) -> None:
+        """Record CPU seconds in the status from now on, added to those it already records.
+
+        Temporary files that killed processes left are removed; the lock is held.
+        """
+        for left in self.path.glob("status.json.*.tmp"):
+            left.unlink()
+        self._cpu_start = cpu_seconds() - self.stored_status().get("cpu_seconds", 0.0)
 
     def update_status(self, **values: Any) -> None:
         """Change some values of the status and keep the others."""
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         if self._cpu_start is not None:
             values["cpu_seconds"] = round(cpu_seconds() - self._cpu_start, 2)
-        status = {"created": now} | self.stored_status() | values | {"updated": now}
-        replace_file(self.status_file, json.dumps(status, indent=2) + "\n")
+        write_json(self.status_file, {"created": now, **self.stored_status(), **values, "updated": now})
 
     def write_config(self, config: State, overrides: list[str]) -> None:
         """Record the resolved configuration and the overrides that it comes from."""
@@ -111,9 +145,10 @@ class RunFolder:
             UserError: the file cannot be written.
         """
         try:
-            replace_file(self.path / "evaluation.json", json.dumps(evaluation, indent=2) + "\n")
+            write_json(self.path / "evaluation.json", evaluation)
         except OSError as error:
-            raise UserError(f"{self.path}: evaluation.json cannot be written ({error})") from None
+            problem = f"evaluation.json cannot be written ({error}); the results above are complete"
+            raise UserError(f"{self.path}: {problem}") from None
 
     def read_config(self) -> State:
         """Return the recorded configuration as plain data, without following tags, aliases or interpolations.
@@ -122,7 +157,7 @@ class RunFolder:
             UserError: the configuration is missing or is not plain data.
         """
         try:
-            text = self.config_file.read_text()
+            text = read_file(self.path, ".hydra/config.yaml", MAX_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(
@@ -133,11 +168,22 @@ class RunFolder:
                 raise UserError(f"{self.config_file}: has {problem}, which no recorded configuration has")
             config = yaml.load(text, LOADER)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{self.config_file}: not plain YAML ({reason})") from None
+            raise UserError(f"{self.config_file}: not plain YAML ({one_line(error)})") from None
         if not isinstance(config, dict):
             raise UserError(f"{self.config_file}: not a configuration")
+        for path, key, value in entries(config):
+            if not isinstance(key, str | int) or not is_plain_value(value):
+                raise UserError(
+                    f"{self.config_file}: {one_line(path)}={one_line(type(value))}: not plain data"
+                )
         return config
+
+
+def is_plain_value(value: object) -> bool:
+    """Return whether a value can be in a recorded configuration."""
+    if isinstance(value, int):
+        return abs(value) <= MAX_INTEGER
+    return value is None or isinstance(value, str | float | list | dict)
 
 
 def excess(text: str) -> str | None:

@@ -1,85 +1,99 @@
 """Read the results of a run: each seed's metrics.jsonl, which may be damaged, and its scores."""
 
-import json
 import math
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple, TypeGuard
+from typing import IO, TYPE_CHECKING, NamedTuple
 
-from dqn.storage.folder import RunFolder, State
+from dqn.storage.folder import RunFolder
+from dqn.storage.reader import open_file
+
+if TYPE_CHECKING:
+    from dqn.storage.schema import Line, Status
 
 RECENT_EPISODES = 100
 """Training episodes over which a seed's return is averaged, both while it trains and as its score."""
 BLOCK_BYTES = 1_000_000
-"""Bytes of metrics.jsonl that are parsed at once."""
+"""Bytes of metrics.jsonl that are parsed at once, and greatest length of a line."""
+MAX_BYTES = 2**33
+"""Largest metrics.jsonl that is read; a run of ten million episodes writes a quarter of that."""
 
 
 class Block(NamedTuple):
     """Consecutive lines of metrics.jsonl."""
 
-    lines: list[dict[str, Any]]
+    lines: "list[Line]"
     damaged: int
-    """Number of lines that were left out because they are not JSON objects."""
+    """Number of lines that were left out because they are not JSON objects of finite numbers."""
     torn: bool
-    """Whether the file ends within a line, because the run was killed or is writing it; not in `damaged`."""
+    """Whether the block ends within a line; not in `damaged`, because a run may be writing the last block."""
 
 
-def metrics_file(run: Path, seed: int) -> Path:
-    return run / f"seed={seed}" / "metrics.jsonl"
+def metrics_file(seed: int) -> str:
+    """Return the path of a seed's metrics in the run folder."""
+    return f"seed={seed}/metrics.jsonl"
 
 
-def read_blocks(metrics: Path) -> Iterator[Block]:
-    """Yield metrics.jsonl in blocks.
+def read_blocks(run: Path, seed: int) -> Iterator[Block]:
+    """Yield the metrics.jsonl of a seed in blocks.
 
     Raises:
         OSError: the file cannot be read.
     """
-    with metrics.open("rb") as file:
-        while lines := file.readlines(BLOCK_BYTES):
+    with open_file(run, metrics_file(seed), MAX_BYTES) as file:
+        while lines := read_some(file):
             yield parse_block(lines)
 
 
-def read_lines(metrics: Path) -> Iterator[dict[str, Any]]:
-    """Yield the undamaged lines of metrics.jsonl, none if it cannot be read."""
+def read_some(file: IO[bytes]) -> list[bytes]:
+    """Return the next lines; of a longer line than BLOCK_BYTES only pieces, which are damaged lines."""
+    lines, size = [], 0
+    while size < BLOCK_BYTES and (line := file.readline(BLOCK_BYTES)):
+        lines.append(line)
+        size += len(line)
+    return lines
+
+
+def read_lines(run: Path, seed: int) -> "Iterator[Line]":
+    """Yield the undamaged lines of a seed's metrics.jsonl, none if it cannot be read."""
     with suppress(OSError):
-        for block in read_blocks(metrics):
+        for block in read_blocks(run, seed):
             yield from block.lines
 
 
 def parse_block(lines: list[bytes]) -> Block:
+    from dqn.storage.schema import Line, adapter  # imports pydantic
+
+    def parse_line(line: bytes) -> Line | None:
+        try:
+            value: Line = adapter(Line).validate_json(line)
+            return value
+        except ValueError:
+            return None
+
+    values: list[Line | None]
     try:
-        values = json.loads(b"[" + b",".join(lines) + b"]")  # one call is twice as fast as one per line
-    except (ValueError, RecursionError):
-        values = [parse_line(line) for line in lines]
-    objects = [value for value in values if isinstance(value, dict)]
-    torn = not lines[-1].endswith(b"\n") and not isinstance(values[-1], dict)
-    return Block(objects, len(values) - len(objects) - torn, torn)
+        values = adapter(list[Line]).validate_json(b"[" + b",".join(lines) + b"]")  # faster than by line
+    except ValueError:
+        values = [parse_line(line) if line.startswith(b"{") else None for line in lines]
+    whole = [value for value in values if value is not None]
+    torn = not lines[-1].endswith(b"\n") and values[-1] is None
+    return Block(whole, len(values) - len(whole) - torn, torn)
 
 
-def parse_line(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+def evaluation_scores(status: "Status") -> dict[int, float]:
+    """Return each seed's mean return in the final evaluation recorded in a status.
 
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Return whether `value` is a number that a float can hold."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def evaluation_scores(status: State) -> dict[int, float]:
-    """Return each seed's mean return in the final evaluation recorded in a status."""
-    stored = status.get("evaluation")
+    Seeds with a return that is not finite are left out.
+    """
     means = {}
-    for seed, returns in stored.items() if isinstance(stored, dict) else ():
-        whole = isinstance(returns, list) and returns and all(map(is_number, returns))
-        if whole and re.fullmatch(r"\d{1,18}", seed):
-            means[int(seed)] = math.fsum(returns) / len(returns)
+    for seed, returns in (status.get("evaluation") or {}).items():
+        finite = [one for one in returns if one is not None]
+        if len(finite) == len(returns):
+            means[int(seed)] = math.fsum(finite) / len(finite)
     return means
 
 
@@ -87,8 +101,8 @@ def training_scores(run: Path, seeds: Iterable[int]) -> dict[int, float]:
     """Return the mean return of each seed's last training episodes, without the seeds that finished none."""
     means = {}
     for seed in seeds:
-        returns = (line.get("train/return") for line in read_lines(metrics_file(run, seed)))
-        if recent := deque(filter(is_number, returns), maxlen=RECENT_EPISODES):
+        returns = (line["train/return"] for line in read_lines(run, seed) if "train/return" in line)
+        if recent := deque(returns, maxlen=RECENT_EPISODES):
             means[seed] = fmean(recent)
     return means
 

@@ -1,7 +1,9 @@
-"""The jobs of a sweep: what each one runs, how its process ended, and its state."""
+"""The jobs of a sweep: what each one runs, how its process ended, its state, and the table of all."""
 
+import shlex
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TextIO
@@ -9,10 +11,14 @@ from typing import Any, NamedTuple, Protocol, TextIO
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
 
+from dqn.config.commands import command
+from dqn.errors import printable
 from dqn.storage.folder import RunFolder
 
 LOG = "log.txt"
 """File in the run folder with the output of the job's processes; each attempt appends to it."""
+END_STATES = ("finished", "skipped", "pruned", "failed", "interrupted")
+"""Skipped: finished before. Pruned: stopped by a search because of low returns."""
 IN_USE = 75
 """Exit code of a job whose folder is in use by another process (EX_TEMPFAIL of sysexits.h)."""
 
@@ -75,8 +81,7 @@ class SweepJob(JobReturn):
     config: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     state: str = "due"
-    """due, waiting or running; at the end finished, skipped (it was finished before), interrupted, failed, or
-    pruned (stopped by a search because of low returns)."""
+    """due, waiting or running; at the end one of END_STATES."""
     reason: str = ""
     """Why the job has no result, in one line."""
     seconds: float | None = None
@@ -93,9 +98,18 @@ class SweepJob(JobReturn):
         path = self.folder.path / LOG if self.folder else None
         return path if path and path.exists() else None
 
-    def spec(self, argv: list[str]) -> JobSpec:
+    @property
+    def end_state(self) -> str:
+        return self.state if self.state in END_STATES else "not started"
+
+    def __str__(self) -> str:
+        """Return the job's name and, if it has no result, the reason and its log."""
+        log = f"; log: {relative(self.log)}" if self.log else ""
+        return f"{self.name}: {self.reason}{log}" if self.reason else self.name
+
+    def spec(self) -> JobSpec:
         overrides = list(self.overrides or ())
-        return JobSpec(argv, self.run_folder.path, Path.cwd(), self.config, overrides, self.warnings)
+        return JobSpec(sys.argv, self.run_folder.path, Path.cwd(), self.config, overrides, self.warnings)
 
     def succeed(self, state: str, result: float) -> None:
         """Record a result; `state` is finished or skipped."""
@@ -103,10 +117,39 @@ class SweepJob(JobReturn):
 
     def fail(self, reason: str, state: str = "failed") -> None:
         """Record that the job ended without a result; several mistakes are joined into one line."""
-        head, *lines = (" ".join(line.split()) for line in reason.strip().splitlines() or [""])
+        head, *lines = (" ".join(line.split()) for line in printable(reason).strip().splitlines() or [""])
         self.state, self.reason = state, f"{head} {'; '.join(lines)}".strip()
         self.status, self.return_value = JobStatus.FAILED, CompactHydraException(self.reason)
 
+    def stop_reason(self) -> str:
+        """Return the reason to stop the job early, "" if there is none; called while it runs."""
+        return ""
 
-StopRule = Callable[[SweepJob], str]
-"""Returns the reason to stop a running job early, "" if there is none."""
+
+def table(jobs: Sequence[SweepJob]) -> str:
+    """Return a line for each job, and the count by state."""
+    lines = [f"{'':<11} {'result':>10} {'time':>8}  job"]
+    for job in jobs:
+        result = f"{job.return_value:.2f}" if job.status == JobStatus.COMPLETED else ""
+        seconds = "" if job.seconds is None else f"{job.seconds:.0f} s"
+        lines.append(f"{job.end_state:<11} {result:>10} {seconds:>8}  {job}")
+    return "\n".join([*lines, count(jobs)])
+
+
+def count(jobs: Sequence[SweepJob]) -> str:
+    """Return the number of jobs in each state that occurs."""
+    states = [job.end_state for job in jobs]
+    known = (*END_STATES, "not started")
+    return ", ".join(f"{states.count(one)} {one}" for one in known if one in states)
+
+
+def interrupted(jobs: Sequence[SweepJob]) -> str:
+    """Return the message about an interrupted sweep, with the command that continues it."""
+    again = f"{command('train')} {shlex.join(sys.argv[1:])}"
+    return f"interrupted: {count(jobs)}; run the same command to continue: {again}"
+
+
+def relative(path: Path) -> Path:
+    """Return a path as the user would type it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

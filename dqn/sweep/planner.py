@@ -1,52 +1,60 @@
-"""The jobs of a sweep, composed and checked before any of them starts."""
+"""The jobs of a sweep, composed and checked before any of them starts, and the names of their folders."""
 
-import copy
-from collections.abc import Sequence
+import hashlib
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any
 
+import yaml
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dqn.config.compose import CANNOT_COMPOSE
 from dqn.config.preflight import folder_of, hydra_config, refuse_differences, resolved
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
-from dqn.sweep.names import digest_of, fixed_keys, folder_name, folders_by_digest, parse_overrides, readable
+
+MAX_BYTES = 200
+"""Longest folder name; file systems allow 255 bytes, and a file beside it may add an ending."""
+MAX_VALUE = 40
+"""Most characters of a value in a name."""
+DIGEST = 10
+"""Hexadecimal digits of a digest: two of 1,000 jobs collide once in 2 million sweeps."""
 
 
 class Planner:
-    """Makes the jobs of a sweep.
+    """Composes and checks the jobs of a sweep.
 
     Args:
         master: the configuration of the sweep, with Hydra's node.
         loader: composes the configurations of the jobs.
+        shared: overrides that all jobs share, which their names leave out.
     """
 
-    def __init__(self, master: DictConfig, loader: ConfigLoader) -> None:
-        self._master, self._loader = master, loader
+    def __init__(self, master: DictConfig, loader: ConfigLoader, shared: Collection[str]) -> None:
+        self._master, self._loader, self._shared = master, loader, shared
         self.folder = folder_of(master, "hydra.sweep.dir")
         self._known = folders_by_digest(self.folder)
         """A job keeps its folder even if other keys are swept now."""
-        params = master.hydra.sweeper.get("params")
-        self._fixed = fixed_keys(parse_overrides(loader, params, master.hydra.overrides.task))
 
-    def job(self, overrides: Sequence[str], number: int) -> SweepJob:
-        """Return a job, already failed if its configuration is invalid; nothing is written."""
-        job = SweepJob(overrides=list(overrides), working_dir=str(Path.cwd()))
-        job.name = readable(overrides, self._fixed) or f"job {number}"
-        job.task_name = self._master.hydra.job.name
+    def plan(self, job: SweepJob, number: int) -> None:
+        """Give a job its configuration and its folder, or let it fail if its overrides are invalid.
+
+        Write nothing.
+        """
+        overrides = list(job.overrides or ())
+        job.name = readable(overrides, self._shared) or f"job {number}"
+        job.task_name, job.working_dir = self._master.hydra.job.name, str(Path.cwd())
         try:
-            composed = self._loader.load_sweep_config(self._master, list(overrides))
+            composed = self._loader.load_sweep_config(self._master, overrides)
             with open_dict(composed):
                 composed.hydra.job.id = composed.hydra.job.num = number
             with hydra_config(composed):
                 self._fill(job, composed)
         except (UserError, *CANNOT_COMPOSE) as error:
             job.fail(str(error))
-        return job
 
     def _fill(self, job: SweepJob, composed: DictConfig) -> None:
         """Add the configuration and the folder after checking both."""
@@ -56,17 +64,54 @@ class Planner:
         report = check(config)
         report.raise_if_any()
         digest = digest_of(config)
-        name = self._known.setdefault(digest, folder_name(readable(job.overrides or (), self._fixed), digest))
+        name = "_".join(filter(None, [readable(job.overrides or (), self._shared), digest]))
         with read_write(composed.hydra), open_dict(composed.hydra):
-            composed.hydra.job.id = name
-            name = str(folder_of(composed, "hydra.sweep.subdir"))
-            folder = RunFolder(self.folder / name)
+            composed.hydra.job.id = self._known.setdefault(digest, name)
+            job.name = str(folder_of(composed, "hydra.sweep.subdir"))
+            folder = RunFolder(self.folder / job.name)
             composed.hydra.runtime.output_dir = str(folder.path)
         if folder.config_file.exists():
             refuse_differences(config, folder)
-        job.name, job.folder, job.config, job.warnings = name, folder, config, report.warnings
-        HydraConfig.instance().set_config(composed)  # makes a copy
-        job.hydra_cfg = cast(DictConfig, copy.deepcopy(HydraConfig.instance().cfg))
-        job.cfg = copy.deepcopy(composed)
-        with read_write(job.cfg), open_dict(job.cfg):
-            del job.cfg["hydra"]
+        job.folder, job.config, job.warnings = folder, config, report.warnings
+        job.hydra_cfg = composed
+        job.cfg = OmegaConf.masked_copy(composed, [str(key) for key in config])
+
+
+def readable(overrides: Sequence[str], shared: Collection[str]) -> str:
+    """Return the overrides that not all jobs share, such as `lr=1e-3,seed=0`; "" if there are none."""
+    pairs = [one.partition("=") for one in overrides if one not in shared and not one.startswith("~")]
+    values = {key.lstrip("+"): value for key, _, value in pairs}
+    names = shortened(list(values))
+    text = ",".join(f"{names[key]}={plain(value)}" for key, value in values.items())
+    return text[: MAX_BYTES - DIGEST - 1].rstrip(",=.-_")
+
+
+def shortened(keys: Sequence[str]) -> dict[str, str]:
+    """Return for each dotted key the shortest ending that no other key has."""
+    parts = {key: re.split(r"[./@:]", key) for key in keys}
+    short = {}
+    for key, own in parts.items():
+        others = [other for name, other in parts.items() if name != key]
+        length = next((n for n in range(1, len(own)) if all(own[-n:] != o[-n:] for o in others)), len(own))
+        short[key] = plain(".".join(own[-length:]))
+    return short
+
+
+def plain(text: str) -> str:
+    """Return text that every file system and shell accepts in a name: ASCII, no slash, no space."""
+    inner = re.sub(r"[^\w.+-]+", "-", text.strip("[]{}()'\" "), flags=re.ASCII)
+    return inner[:MAX_VALUE]
+
+
+def digest_of(config: dict[str, Any]) -> str:
+    """Return the digest of a resolved configuration."""
+    text = yaml.safe_dump(config, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST]
+
+
+def folders_by_digest(sweep: Path) -> dict[str, str]:
+    """Return the names of the job folders in a sweep's folder, by the digest at their end."""
+    if not sweep.is_dir():
+        return {}
+    names = sorted(path.name for path in sweep.iterdir() if path.is_dir())
+    return {m[1]: name for name in names if (m := re.search(rf"(?:^|_)([0-9a-f]{{{DIGEST}}})$", name))}

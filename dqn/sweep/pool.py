@@ -3,24 +3,25 @@
 import itertools
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from dqn.config.launch import finished
-from dqn.errors import UserError
-from dqn.storage.folder import State
-from dqn.sweep.job import IN_USE, JobHandle, JobResult, StopRule, SweepJob
-from dqn.sweep.table import describe
+from dqn.config.launch import finished, interruption
+from dqn.errors import UserError, exit_reason
+from dqn.sweep.job import IN_USE, JobHandle, JobResult, SweepJob
+
+if TYPE_CHECKING:
+    from dqn.storage.schema import Status
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.1
 """Seconds between checks for running jobs that have ended."""
 WAIT_SECONDS = 1.0
-"""Seconds between checks that read folders: locks of waiting jobs, and the stop rule of running ones."""
+"""Seconds between checks that read folders: locks of waiting jobs, and the returns of running ones."""
 GRACE_SECONDS = 20.0
 """Seconds that jobs get to stop before they are killed; a job stops after its current step."""
 
@@ -31,23 +32,22 @@ class ActiveJob:
 
     job: SweepJob
     handle: JobHandle
-    before: State
+    before: "Status"
     """Status of the run folder before the job started."""
     since: float = field(default_factory=time.monotonic)
     stop_reason: str = ""
 
     def failure(self, result: JobResult) -> str:
-        """Return why the job failed."""
-        if result.code < 0:
-            known = {one.value: one.name for one in signal.Signals}
-            return f"killed by {known.get(-result.code, f'signal {-result.code}')}"
+        """Return why the job has no result, "interrupted" if it was asked to stop."""
         status = self.job.run_folder.stored_status()
         state = "" if status == self.before else status.get("state")
-        if state == "interrupted":
+        if state == "interrupted" or -result.code in (signal.SIGTERM, signal.SIGINT):
             return "interrupted"
+        if result.code < 0:
+            return exit_reason(result.code)
         if state == "failed" and status.get("error"):
             return str(status["error"])
-        return result.error or last_line(self.job) or f"ended with exit code {result.code}"
+        return result.error or last_line(self.job) or exit_reason(result.code)
 
 
 class Pool:
@@ -56,45 +56,45 @@ class Pool:
     Args:
         start: starts a job; an OSError or UserError fails that job only.
         n_jobs: number of jobs at a time.
-        stop_rule: called every WAIT_SECONDS for each running job.
     """
 
-    def __init__(self, start: Callable[[SweepJob], JobHandle], n_jobs: int, stop_rule: StopRule) -> None:
-        self._start, self._n_jobs, self._stop_rule = start, n_jobs, stop_rule
+    def __init__(self, start: Callable[[SweepJob], JobHandle], n_jobs: int) -> None:
+        self._start, self._n_jobs = start, n_jobs
         self._active: list[ActiveJob] = []
         self._jobs: Iterator[SweepJob] = iter(())
         self._waiting: list[SweepJob] = []
         self._next_look = 0.0
         self._started, self._total = 0, 0
 
-    def run(self, jobs: Iterator[SweepJob], total: int, stop: threading.Event) -> None:
+    def run(self, jobs: Iterator[SweepJob], total: int) -> None:
         """Run jobs in order until all have ended; jobs whose folders are in use are retried later.
 
         Args:
             jobs: the next job is taken when a slot is free, so it may depend on earlier results.
             total: number of jobs, for the log.
-            stop: stops all jobs once it is set.
 
         Raises:
-            KeyboardInterrupt: the user interrupted the sweep or `stop` was set; no job is running.
+            KeyboardInterrupt: the user interrupted the sweep; no job is running.
         """
         self._jobs, self._total = jobs, total
-        try:
-            while True:
+        with interruption(raises=False) as stop:  # an exception could break a write to a search's database
+            try:
+                while not stop.is_set():
+                    self._look()
+                    if len(self._active) < self._n_jobs and (job := next(self._jobs, None)):
+                        self._begin(job)
+                    elif self._active or self._waiting:
+                        time.sleep(LOOK_SECONDS)
+                    else:
+                        break
                 if stop.is_set():
                     raise KeyboardInterrupt
-                self._look()
-                while len(self._active) < self._n_jobs and (job := next(self._jobs, None)):
-                    self._begin(job)
-                if not self._active and not self._waiting:
-                    return
-                time.sleep(LOOK_SECONDS)
-        except BaseException:
-            self._stop_all()
-            raise
+            except BaseException:
+                self._stop_all()
+                raise
 
     def _look(self) -> None:
-        """Handle jobs that have ended, stop those that the stop rule names, and look for freed folders."""
+        """Handle jobs that have ended, stop those that have a reason, and look for freed folders."""
         for active in self._active.copy():
             if result := active.handle.ended():
                 self._active.remove(active)
@@ -103,7 +103,7 @@ class Pool:
             return
         self._next_look = time.monotonic() + WAIT_SECONDS
         for active in self._active:
-            if not active.stop_reason and (reason := self._stop_rule(active.job)):
+            if not active.stop_reason and (reason := active.job.stop_reason()):
                 active.stop_reason = reason
                 active.handle.ask_to_stop()
         if free := [job for job in self._waiting if not job.run_folder.in_use()]:
@@ -144,16 +144,18 @@ class Pool:
         job.seconds = time.monotonic() - active.since
         if result.code == IN_USE:
             self._wait(job)
-        elif (result.code == 0 or active.stop_reason) and finished(job.config, job.run_folder):
-            job.succeed("finished", float(job.run_folder.stored_status()["result"]))
-            log.info("finished  %s: %.2f after %.0f s", job.name, job.return_value, job.seconds)
+        elif finished(job.config, job.run_folder):  # for any exit code: its last output may have failed
+            value = job.run_folder.result()
+            job.succeed("finished", value)
+            log.info("finished  %s: %.2f after %.0f s", job.name, value, job.seconds)
         elif active.stop_reason:
             job.fail(active.stop_reason, "pruned")
             log.info("pruned    %s: %s", job.name, job.reason)
             with suppress(UserError, OSError), job.run_folder.locked():
                 job.run_folder.update_status(error=f"pruned: {job.reason}")
         else:
-            job.fail(active.failure(result))
+            reason = active.failure(result)
+            job.fail(reason, "interrupted" if reason == "interrupted" else "failed")
             log_failure(job)
 
     def _stop_all(self) -> None:
@@ -168,6 +170,7 @@ class Pool:
             for active in self._active:
                 if active.handle.ended() is None:
                     active.handle.kill()
+            for active in self._active:
                 if not skip_finished(active.job):  # it may have finished just now
                     active.job.fail("interrupted", "interrupted")
 
@@ -186,10 +189,11 @@ def skip_finished(job: SweepJob) -> bool:
     """Mark a job as skipped if its run has finished already; return whether it has."""
     if not finished(job.config, job.run_folder):
         return False
-    job.succeed("skipped", float(job.run_folder.stored_status()["result"]))
-    log.info("skipped   %s: already finished, result %.2f", job.name, job.return_value)
+    result = job.run_folder.result()
+    job.succeed("skipped", result)
+    log.info("skipped   %s: already finished, result %.2f", job.name, result)
     return True
 
 
 def log_failure(job: SweepJob) -> None:
-    log.info("failed    %s", describe(job))
+    log.info("%-9s %s", job.state, job)

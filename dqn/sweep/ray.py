@@ -1,4 +1,4 @@
-"""A job as a task of Ray; on its node, the task starts and stops the process that trains."""
+"""The launcher for Ray: on its node, the task of a job starts and stops the process that trains."""
 
 import logging
 import math
@@ -6,14 +6,19 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from dqn.errors import UserError, first_line
-from dqn.sweep.job import JobResult, JobSpec, SweepJob
+from annotated_types import Gt, Lt, MultipleOf
+
+from dqn.errors import UserError, first_line, needs_extra, one_line
+from dqn.sweep.job import JobHandle, JobResult, JobSpec, SweepJob
+from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.process import Process, same_imports
 
 log = logging.getLogger(__name__)
 
+Share = Annotated[float, Gt(0), Lt(1), MultipleOf(1e-4)]
+"""Share of a processor; 1e-4 is Ray's unit."""
 LOCAL = "local"
 """Address that stands for a cluster which this process starts on this machine."""
 OWN_CLUSTER = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -28,6 +33,30 @@ STOP_SECONDS = 15.0
 """Seconds that a process gets to stop before it is killed; fewer than the sweep waits."""
 
 
+class Ray(JobLauncher):
+    """Runs each job as a task of Ray, on this machine or a cluster; all tasks end with this process."""
+
+    def __init__(
+        self, *, n_jobs: Count, address: str, num_cpus: Count | Share, num_gpus: Natural | Share
+    ) -> None:
+        super().__init__(n_jobs=n_jobs)
+        self._address = address
+        self._resources = {"num_cpus": num_cpus, "num_gpus": num_gpus}
+
+    def _prepare(self) -> None:
+        try:
+            connect(self._address, **self._resources)
+        except UserError as error:
+            sys.exit(str(error))
+
+    def _start(self, job: SweepJob) -> JobHandle:
+        import ray
+
+        task = ray.remote(run_here).options(max_retries=0, name=job.name, **self._resources)
+        hidden = {} if self._resources["num_gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray would show all
+        return RayHandle(task.remote(job.spec(), same_imports() | hidden | self._env()))
+
+
 def connect(address: str, num_cpus: float, num_gpus: float) -> None:
     """Connect this process, once, to a cluster that can run a job; a local one ends with this process.
 
@@ -36,13 +65,8 @@ def connect(address: str, num_cpus: float, num_gpus: float) -> None:
     """
     if address == LOCAL:
         os.environ.update(OWN_CLUSTER)  # Ray reads them on import
-    try:
+    with needs_extra("hydra/launcher=ray", "Ray", "ray"):
         import ray
-    except ImportError:
-        raise UserError(
-            "hydra/launcher=ray needs Ray; install the extra `ray`:"
-            ' pip install -c constraints.txt -e ".[ray]"'
-        ) from None
     if not ray.is_initialized():
         join(address)
     if lack := lacking(ray.nodes(), {"CPU": num_cpus, "GPU": num_gpus}):
@@ -56,16 +80,15 @@ def join(address: str) -> None:
     import ray
     from ray.exceptions import RayError
 
-    quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+    if address == LOCAL:
+        options["object_store_memory"] = OBJECT_STORE
+    else:
+        check_address(address)
     try:
-        if address == LOCAL:
-            ray.init(LOCAL, object_store_memory=OBJECT_STORE, **quiet)
-        else:
-            check_address(address)
-            ray.init(address, **quiet)
+        ray.init(address, **options)
     except (RuntimeError, OSError, RayError) as error:  # such as a cluster with another version of Ray
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"hydra.launcher.address={address}: {reason}") from None
+        raise UserError(f"hydra.launcher.address={address}: {one_line(error)}") from None
 
 
 def check_address(address: str) -> None:
@@ -99,12 +122,8 @@ def lacking(nodes: list[dict[str, Any]], job: dict[str, float]) -> str:
 class RayHandle:
     """A job that is queued or running in Ray; it ends with this process, even if that is killed."""
 
-    def __init__(self, job: SweepJob, resources: dict[str, float], env: dict[str, str]) -> None:
-        import ray
-
-        task = ray.remote(run_here).options(max_retries=0, name=job.name, **resources)
-        hidden = {} if resources["num_gpus"] else {"CUDA_VISIBLE_DEVICES": ""}  # Ray itself would show all
-        self._ref: Any = task.remote(job.spec(sys.argv), same_imports() | hidden | env)
+    def __init__(self, ref: Any) -> None:
+        self._ref = ref
 
     def ended(self) -> JobResult | None:
         import ray

@@ -3,12 +3,14 @@
 import abc
 import itertools
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -17,11 +19,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from dqn.config.compose import mistakes
+from dqn.config.overrides import MOST_VALUES
 from dqn.config.preflight import folder_of
 from dqn.errors import UserError, first_line
-from dqn.sweep.job import SweepJob
-from dqn.sweep.names import parse_overrides
-from dqn.sweep.table import folders_of, relative, table
+from dqn.sweep.job import SweepJob, relative, table
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,38 @@ class JobSweeper(Sweeper, abc.ABC):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def overrides(self, arguments: list[str]) -> list[Override]:
-        """Return `params` followed by the overrides of the command."""
-        return parse_overrides(self._context.config_loader, self._params, arguments)
+    def sweep(self, arguments: list[str]) -> None:
+        """Run the sweep of the overrides of the command.
+
+        Raises:
+            SystemExit: an override is invalid, or some jobs have no result; all of them have run.
+        """
+        params = [f"{key}={value}" for key, value in (self._params or {}).items()]
+        folder = folder_of(self._config, "hydra.sweep.dir")
+        try:
+            overrides = self._parser().parse_overrides([*params, *arguments])
+            last = {override.get_key_element(): override for override in overrides}
+            succeeded = self.run(list(last.values()), folder)
+        except UserError as error:
+            remove_empty(folder)
+            sys.exit(str(error))
+        if not succeeded:
+            sys.exit(1)
+
+    @abc.abstractmethod
+    def run(self, overrides: list[Override], folder: Path) -> bool:
+        """Run the sweep of `overrides`, one for each key, in a folder; return whether it succeeded."""
+
+    def _parser(self) -> OverridesParser:
+        return OverridesParser.create(config_loader=self._context.config_loader)
+
+    def log_results(self, jobs: Sequence[SweepJob], folder: Path) -> None:
+        """Log the table of the jobs and write the report."""
+        log.info("\n%s", table(jobs))
+        runs = [job.folder for job in jobs if job.folder]
+        if self._report and (folders := [relative(run.path) for run in runs if run.config_file.exists()]):
+            log.info(try_to_report(list(dict.fromkeys(folders)), folder / "report"))
+        remove_empty(folder)
 
 
 class GridSweeper(JobSweeper):
@@ -52,41 +82,34 @@ class GridSweeper(JobSweeper):
     Hydra's default sweeper stops at the first job that failed, and reports no other.
     """
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run all jobs.
-
-        Raises:
-            SystemExit: an override is invalid, or some jobs failed; all of them have run.
-        """
-        try:
-            jobs_overrides = combinations(self.overrides(arguments))
-        except UserError as error:
-            sys.exit(str(error))
-        jobs = list(map(to_sweep_job, self._launcher.launch(jobs_overrides, initial_job_idx=0)))
-        end(jobs, folder_of(self._config, "hydra.sweep.dir"), report=self._report)
-        return [jobs]
+    def run(self, overrides: list[Override], folder: Path) -> bool:
+        jobs = list(map(to_sweep_job, self._launcher.launch(combinations(overrides), initial_job_idx=0)))
+        self.log_results(jobs, folder)
+        return all(job.status == JobStatus.COMPLETED for job in jobs)
 
 
 def combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """Return the overrides of each job; the last override of a key counts.
+    """Return the overrides of each job.
 
     Raises:
-        UserError: some overrides are ranges without steps.
+        UserError: some overrides are ranges without steps, or there are too many jobs.
     """
-    values: dict[str, list[str]] = {}
-    problems = []
+    values, problems = [], []
     for override in overrides:
-        key = override.get_key_element()
         if not override.is_sweep_override():
-            values[key] = [str(override.input_line)]
+            values.append([str(override.input_line)])
         elif override.is_discrete_sweep():
-            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            key = override.get_key_element()
+            values.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
             should = "should be one value or several; an interval needs hydra/sweeper=optuna"
             problems.append(f"{override.input_line}: {should}")
+    count = math.prod(map(len, values))
+    if count > MOST_VALUES:
+        problems.append(f"the grid has {count:,} jobs; it should have at most {MOST_VALUES:,}")
     if problems:
         raise mistakes(problems, "the command")
-    return [list(chosen) for chosen in itertools.product(*values.values())]
+    return [list(chosen) for chosen in itertools.product(*values)]
 
 
 def to_sweep_job(job: JobReturn) -> SweepJob:
@@ -101,21 +124,10 @@ def to_sweep_job(job: JobReturn) -> SweepJob:
     return converted
 
 
-def end(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
-    """Log the results and exit with code 1 if some jobs have none."""
-    log_results(jobs, folder, report=report)
-    if any(job.status != JobStatus.COMPLETED for job in jobs):
-        sys.exit(1)
-
-
-def log_results(jobs: Sequence[SweepJob], folder: Path, *, report: bool) -> None:
-    """Log the table of the jobs and write the report."""
-    log.info("\n%s", table(jobs))
-    folders = folders_of(jobs)
-    if report and folders:
-        log.info(try_to_report(folders, folder / "report"))
+def remove_empty(folder: Path) -> None:
+    """Remove the folder of a sweep if no job has started."""
     with suppress(OSError):
-        folder.rmdir()  # if no job started
+        folder.rmdir()
 
 
 def try_to_report(folders: Sequence[Path], output: Path) -> str:

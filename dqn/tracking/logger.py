@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from dqn.state import assign
 from dqn.stats import interquartile_mean
 from dqn.storage.durable_files import sync_folder
+from dqn.storage.schema import LoggerState, LogState
 from dqn.tracking import tensorboard as board
-from dqn.tracking.tensorboard import Events, cut
+from dqn.tracking.tensorboard import Events, check_size, cut, event_files
 from dqn.types import Array, Episode, Position, Update
 
 State = dict[str, Any]
@@ -66,11 +68,11 @@ class SeedLog:
         self._metrics.flush()
         self.events.flush()
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> LogState:
         """Write everything, make it durable and return the state from which `__init__` can continue."""
         self.flush()
         os.fsync(self._metrics.fileno())
-        return {"metrics": self._metrics.tell(), "events": self.events.sizes()}
+        return {"metrics": self._metrics.tell(), **self.events.state_dict()}
 
     def close(self) -> None:
         try:
@@ -80,12 +82,9 @@ class SeedLog:
 
 
 class Logger:
-    """Writes the returns, losses and evaluations of all seeds.
+    """Writes the returns, losses and evaluations of all seeds, and the configuration for TensorBoard.
 
-    Args:
-        folder: the run folder; seed N logs to seed=N, the statistics over several seeds to the folder itself.
-        seeds: the K seeds.
-        config: the configuration of the run, which TensorBoard shows.
+    Seed N logs to seed=N in the run folder, the statistics over several seeds to the folder itself.
     """
 
     def __init__(self, *, folder: Path, seeds: Sequence[int], config: State) -> None:
@@ -95,13 +94,30 @@ class Logger:
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
         self._logs: list[SeedLog] = []
-        self._together: Events | None = None
-        """The statistics over all seeds; None for a single seed."""
+        self._together: list[Events] = []
+        """The statistics over all seeds; empty for a single seed."""
         self._flushed = time.monotonic()
         self._spread: dict[str, list[float]] = {}
         """Values of all seeds in this iteration, by tag."""
 
-    def open(self, at: Sequence[Position], states: Sequence[State] | None) -> None:
+    def check(self, states: Sequence[LogState]) -> None:
+        """Check the states that `files` returned at the last checkpoint.
+
+        Raises:
+            UserError: a file is shorter than it was.
+            ValueError: the states are those of other seeds.
+        """
+        several = len(self.seeds) > 1
+        if len(states) != len(self.seeds) + several:
+            raise ValueError(f"{len(states)} states of files for {len(self.seeds)} seeds")
+        folders = [*(self.folder / f"seed={seed}" for seed in self.seeds), self.folder]
+        for folder, state in zip(folders, states, strict=False):
+            for path in event_files(folder):
+                check_size(path, state["events"].get(path.name, 0))
+            if folder != self.folder:
+                check_size(folder / "metrics.jsonl", state["metrics"])
+
+    def open(self, at: Sequence[Position], states: Sequence[LogState] | None) -> None:
         """Open the files of all seeds.
 
         Args:
@@ -112,12 +128,12 @@ class Logger:
         several = len(self.seeds) > 1
         group = "/".join(self.folder.absolute().parts[-2:])
         for k, seed in enumerate(self.seeds):
-            state = states[k] | {"step": at[k].step} if states else {}
+            state: State = {**states[k], "step": at[k].step} if states else {}
             header = [board.hparams(self._config, group), *([] if several else about)]
             self._logs.append(SeedLog(self.folder / f"seed={seed}", state, header))
         if several:
             sizes = states[-1]["events"] if states else {}
-            self._together = Events(self.folder, sizes, mean_step(at), about)
+            self._together.append(Events(self.folder, sizes, mean_step(at), about))
             sync_folder(self.folder)
 
     def episode(self, episode: Episode, epsilon: float) -> None:
@@ -134,8 +150,7 @@ class Logger:
             means = (self._sums[:, k] / self._counts[k]).tolist()
             line |= dict(zip(("train/loss", "train/q", "train/grad_norm"), means, strict=True))
             self.loss[k] = means[0]
-            self._sums[:, k] = 0
-            self._counts[k] = 0
+            self._sums[:, k] = self._counts[k] = 0
         self._logs[k].add(line)
 
     def update(self, update: Update) -> None:
@@ -154,9 +169,9 @@ class Logger:
         """Log the speed of an iteration and the statistics over seeds of evaluation and training returns."""
         for k in range(len(self.seeds)):
             self._add(k, at[k], {"time/steps_per_second": steps_per_second})
-        self._spread |= {"train/return": returns}
-        if self._together is not None:
-            self._together.scalars(mean_step(at), spread_scalars(self._spread))
+        self._spread["train/return"] = returns
+        for events in self._together:
+            events.scalars(mean_step(at), spread_scalars(self._spread))
         self._spread.clear()
 
     def histogram(self, at: Sequence[Position], tag: str, values: Array) -> None:
@@ -168,29 +183,29 @@ class Logger:
     def _flush(self, keep: int = 0) -> None:
         for log in self._logs:
             log.flush(keep)
-        if self._together is not None:
-            self._together.flush()
+        for events in self._together:
+            events.flush()
         self._flushed = time.monotonic()
 
-    def files(self) -> list[State]:
+    def files(self) -> list[LogState]:
         """Make all files durable and return their states, for `open`."""
         self._flush()
-        states = [log.state_dict() for log in self._logs]
-        return states if self._together is None else [*states, {"events": self._together.sizes()}]
+        return [file.state_dict() for file in self._open_files()]
 
     def close(self) -> None:
         with ExitStack() as stack:
-            for log in self._logs:
-                stack.callback(log.close)
-            if self._together is not None:
-                stack.callback(self._together.close)
+            for file in self._open_files():
+                stack.callback(file.close)
 
-    def state_dict(self) -> State:
+    def _open_files(self) -> list[SeedLog | Events]:
+        return [*self._logs, *self._together]
+
+    def state_dict(self) -> LoggerState:
         return {"sums": self._sums.tolist(), "counts": self._counts.tolist()}
 
-    def load_state_dict(self, state: State) -> None:
-        self._sums[:] = state["sums"]
-        self._counts[:] = state["counts"]
+    def load_state_dict(self, state: LoggerState) -> None:
+        assign(self._sums, state["sums"])
+        assign(self._counts, state["counts"])
 
 
 def mean_step(at: Sequence[Position]) -> int:
@@ -203,7 +218,7 @@ def spread_scalars(spread: dict[str, list[float]]) -> dict[str, float]:
     scalars: dict[str, float] = {}
     for tag, values in spread.items():
         if values and np.isfinite(values).all():
-            names = [f"{board.SPREADS[tag]}_{statistic}" for statistic in board.STATISTICS]
             numbers = (interquartile_mean(values), min(values), max(values))
-            scalars |= dict(zip(names, numbers, strict=True))
+            for statistic, number in zip(board.STATISTICS, numbers, strict=True):
+                scalars[f"{board.SPREADS[tag]}_{statistic}"] = number
     return scalars

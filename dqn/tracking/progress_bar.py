@@ -20,12 +20,7 @@ class Line(tqdm):  # type: ignore[misc]
 
 
 class Bar:
-    """A progress bar with a line of numbers below it; only `show` redraws them.
-
-    Args:
-        unit: the name of a tick.
-        total: ticks of the whole run.
-    """
+    """A progress bar over `total` ticks, with a line of numbers below it; only `show` redraws them."""
 
     def __init__(self, *, unit: str, total: int) -> None:
         self._total = total
@@ -36,9 +31,8 @@ class Bar:
     def start(self, tick: int) -> None:
         """Draw the bar; from now on log lines, and stderr if it is a terminal, appear above it."""
         draw = {"file": sys.stdout, "dynamic_ncols": True, "leave": False, "mininterval": 0, "miniters": 0}
-        self._bar = Line(
-            **draw, total=self._total, initial=tick, smoothing=SMOOTHING, bar_format=self._format
-        )
+        counts = {"total": self._total, "initial": tick, "smoothing": SMOOTHING}
+        self._bar = Line(**draw, **counts, bar_format=self._format)
         self._numbers = Line(**draw, bar_format="{desc}")
         self._stack.callback(self._bar.close)
         self._stack.callback(self._numbers.close)

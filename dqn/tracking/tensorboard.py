@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from dqn.errors import UserError
 from dqn.storage.flatten import settings
+from dqn.storage.schema import LogState
 from dqn.types import Array
 
 SPREADS = {"eval/return": "seeds/eval_return", "train/return": "seeds/train_return"}
@@ -34,7 +35,7 @@ class Events:
 
     Args:
         folder: the folder, which TensorBoard shows as a run.
-        sizes: what `sizes` returned at the last checkpoint; everything written later is cut off.
+        sizes: the sizes of the files at the last checkpoint; everything written later is cut off.
         step: the last step before that checkpoint.
         header: summaries to write at once.
     """
@@ -43,7 +44,7 @@ class Events:
         self, folder: Path, sizes: dict[str, int], step: int, header: Sequence[Summary.Value]
     ) -> None:
         self._earlier = dict(sizes)
-        for path in folder.glob("events.out.tfevents.*"):
+        for path in event_files(folder):
             # an unlisted file is emptied, not removed, because TensorBoard would keep reading a removed one
             cut(path, self._earlier.get(path.name, 0))
         stem = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
@@ -72,13 +73,17 @@ class Events:
     def flush(self) -> None:
         self._file.flush()
 
-    def sizes(self) -> dict[str, int]:
+    def state_dict(self) -> LogState:
         """Make the flushed events durable and return the size of every file."""
         os.fsync(self._file.fileno())
-        return self._earlier | {Path(self._file.name).name: self._file.tell()}
+        return {"events": self._earlier | {Path(self._file.name).name: self._file.tell()}}
 
     def close(self) -> None:
         self._file.close()
+
+
+def event_files(folder: Path) -> Iterator[Path]:
+    return folder.glob("events.out.tfevents.*")
 
 
 def cut(path: Path, size: int) -> None:
@@ -87,9 +92,14 @@ def cut(path: Path, size: int) -> None:
     Raises:
         UserError: the file has fewer bytes.
     """
-    if path.stat().st_size < size:
-        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
+    check_size(path, size)
     os.truncate(path, size)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise UserError if a file has fewer than `size` bytes."""
+    if not path.exists() or path.stat().st_size < size:
+        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
 
 
 def hparams(config: dict[str, Any], group: str) -> Summary.Value:

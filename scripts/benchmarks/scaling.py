@@ -1,6 +1,5 @@
 """Plots of the cost against batch size, seeds, environments and rows of memory."""
 
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from benchmarks.subjects import cost, filled, paired, trained
 from benchmarks.table import Line, circumstances
 from benchmarks.whole import Setting
 from benchmarks.works import LIGHT
-from dqn.report.style import COLOURS, MARKERS, applied, require_matplotlib
+from dqn.report.write import require_matplotlib
+from dqn.storage.durable_files import write_json
 
 STEPS = 6_400
 """Environment steps of an iteration; a multiple of every number of environments."""
@@ -116,7 +116,7 @@ def scaling(setting: Setting) -> list[Line]:
             draw(plot, curves, folder / f"{plot.name}.png")
             results[plot.name] = curves
         record = {"overrides": list(setting.overrides), "circumstances": circumstances(), "plots": results}
-        (folder / "curves.json").write_text(json.dumps(record, indent=1) + "\n")
+        write_json(folder / "curves.json", record, indent=1)
     return []  # its results are not pairs
 
 
@@ -132,6 +132,8 @@ def print_medians(plot: Plot, curves: dict[str, Curve]) -> None:
 def draw(plot: Plot, curves: dict[str, Curve], path: Path) -> None:
     """Write a picture of the medians and the range of the measurements."""
     from matplotlib.figure import Figure
+
+    from dqn.report.style import COLOURS, MARKERS, applied
 
     with applied():
         figure = Figure(figsize=(7, 4), dpi=120)

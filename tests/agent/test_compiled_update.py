@@ -1,5 +1,9 @@
 """The compiled update against the one that is not."""
 
+import errno
+import os
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -113,13 +117,10 @@ def test_updates_of_the_family_use_described_tensors_alone(overrides, monkeypatc
     assert described is not None
 
 
-def test_auto_compiles_where_that_repays(monkeypatch):
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: name)
+def test_auto_compiles_where_that_repays():
     enough = round(compiled.COMPILING_SECONDS / (compiled.SAVED_SECONDS[0] + 2 * compiled.SAVED_SECONDS[1]))
     assert not make(["agent=dqn"], compiles="auto", updates=enough - 1).compiles
     assert make(["agent=dqn"], compiles="auto", updates=enough + 1).compiles
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
-    assert not make(["agent=dqn"], compiles="auto", updates=enough + 1).compiles
 
 
 def test_the_decision_stays_when_a_run_is_resumed():
@@ -130,27 +131,92 @@ def test_the_decision_stays_when_a_run_is_resumed():
     assert second.compiles
 
 
-def test_a_missing_compiler_is_reported_before_the_run(monkeypatch):
-    config = config_of(["agent.compile=true"])
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    (problem,) = check(config).problems
-    assert (problem.key, problem.should) == (
-        "agent.compile",
-        "should be false or auto: no C++ compiler was found",
-    )
-    monkeypatch.delenv("CXX")
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: name)
-    assert not check(config).problems
+def no_compiler(folder, patch):
+    patch.setenv("CXX", "no-such-compiler")
 
 
-def test_what_cannot_be_compiled_raises_a_user_error():
-    def gradient(batch, weight, rng):
-        return (weight, weight) if float(weight.sum()) > 0 else (weight, -weight)
+def a_file_as_cache(folder, patch):
+    patch.setenv("XDG_CACHE_HOME", __file__)
 
+
+def a_cache_on_a_read_only_system(folder, patch):
+    patch.setenv("XDG_CACHE_HOME", "/proc/none")
+
+
+def a_full_disk(folder, patch):
+    def fail(dir):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(compile_cache.tempfile, "TemporaryFile", fail)
+
+
+def no_home(folder, patch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    patch.delenv("XDG_CACHE_HOME")
+    patch.setattr(compile_cache.Path, "home", fail)
+
+
+def no_temporary_folder(folder, patch):
+    (folder / "file").touch()
+    patch.setattr(compile_cache.tempfile, "gettempdir", lambda: folder / "file")
+
+
+ROOM = "cannot take 8 MB"
+OBSTACLES = {
+    no_compiler: r"no C\+\+ compiler was found; install g\+\+ or set CXX to another compiler",
+    a_file_as_cache: rf"/dqn/compiled {ROOM} \(.*Not a directory.*\); set XDG_CACHE_HOME to",
+    a_cache_on_a_read_only_system: rf"/proc/none/dqn/compiled {ROOM} \(.*\); set XDG_CACHE_HOME to",
+    a_full_disk: rf"/dqn/compiled {ROOM} \(.*No space left on device\); set XDG_CACHE_HOME to",
+    no_home: rf"the folder {ROOM} \(Could not determine home directory.\); set XDG_CACHE_HOME to",
+    no_temporary_folder: rf"/file {ROOM} \(.*\); set TMPDIR to a folder that can",
+}
+
+
+@pytest.mark.parametrize("spoil", OBSTACLES, ids=lambda spoil: spoil.__name__)
+def test_a_machine_that_cannot_compile(spoil, tmp_path, monkeypatch, caplog):
+    """`true` is refused before the run has a folder; `auto` warns and does without."""
+    spoil(tmp_path, monkeypatch)
+    (problem,) = check(config_of(["agent.compile=true"])).problems
+    assert problem.key == "agent.compile"
+    assert re.match(rf"should be false or auto: .*{OBSTACLES[spoil]}", problem.should)
+    assert not check(config_of(["agent.compile=auto"])).problems
+    assert not make(["agent=dqn"], compiles="auto", updates=10**9).compiles
+    assert re.match(rf"warning: agent.compile=auto: .*not compiled: .*{OBSTACLES[spoil]}", caplog.messages[0])
+
+
+def untraceable(batch, weight, rng):
+    return (weight, weight) if float(weight.sum()) > 0 else (weight, -weight)
+
+
+def test_an_update_that_cannot_be_compiled_raises_a_user_error():
     rng = TorchRng(NumpyRng(seeds=[0], name="trial", role="action"), torch.device("cpu"))
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(UserError, match=r"agent.compile: the update cannot be compiled.*agent.compile=false"):
-        compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)
+        compiled.CompiledGradient(untraceable, rng, tensors=[], described=None)(sample.batch, sample.weight)
+
+
+def test_auto_falls_back_at_the_first_update(monkeypatch, caplog):
+    """But not in a resumed run, which compiled its updates before."""
+
+    def fail(*arguments):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(compiled, "compiled_graph", fail)
+    agents = [make(["agent=iqn"], compiles=c, updates=u) for c, u in (("auto", 10**9), (False, 0))]
+    resumed = make(["agent=iqn"], compiles="auto", updates=10**9)
+    resumed.load_state_dict(agents[0].state_dict())
+    for sample in samples(2):
+        ours, theirs = (agent.update(sample, 0) for agent in agents)
+        np.testing.assert_array_equal(ours.loss, theirs.loss)
+    assert agents[0].state_dict()["compiles"] is False
+    (message,) = caplog.messages
+    assert message.startswith(
+        "warning: agent.compile=auto: updates are not compiled: OSError: the disk is full"
+    )
+    with pytest.raises(UserError, match="OSError: the disk is full"):
+        resumed.update(sample, 0)
 
 
 def test_an_error_in_a_network_stays_as_it_is():

@@ -11,8 +11,10 @@ from helpers import config_of, make_runner, options
 from hydra.utils import get_object
 
 import dqn
+from dqn.config.compose import compose
 from dqn.config.groups import MAKERS, OBJECTS
 from dqn.config.paths import CONF
+from dqn.config.preflight import resolved
 from dqn.config.validate import check
 from dqn.storage.flatten import leaves
 
@@ -70,6 +72,11 @@ def test_every_option_composes_and_builds(tmp_path, overrides):
     assert ours(config_of(overrides)) <= set(TARGETS)
     runner = make_runner(tmp_path, overrides)
     runner.env.close()
+
+
+def test_the_helper_of_other_tests_composes_as_hydra_does():
+    overrides = ["num_seeds=2", "agent=rainbow", "memory/reader=one_step", "~agent.lr", "+env.kwargs={a: 1}"]
+    assert config_of(overrides) == resolved(compose(overrides).config)
 
 
 def test_default_is_the_documents_experiment():
@@ -142,6 +149,7 @@ def test_names_of_recipes():
             "learning rate is 0 after tick 2999",
         ),
         (["agent/lr_schedule=linear"], "does not reach agent.lr_schedule.end"),
+        (["env=base", "env.id=CliffWalking-v1"], "CliffWalking-v1 has no time limit"),
     ],
 )
 def test_warnings(overrides, warning):

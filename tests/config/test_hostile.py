@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 import yaml
-from commands import call, run, tree
+from commands import call, tree
 from helpers import FINISHED
 
 LONGER = "runner.total_episodes=6"
@@ -27,6 +27,7 @@ ENVIRONMENTS = {
     "id": "canary_module:Env-v0",
     "module": "canary_module",
     "kwargs": {},
+    "max_episode_steps": None,
     "num_envs": 1,
     "vectorization": "sync",
     "reward_scale": 1.0,
@@ -329,7 +330,7 @@ def test_manifest_that_leads_elsewhere(name, finished_run, trap):
     for script, option in (("evaluate", "episodes=1"), ("resume", LONGER)):
         result = call(script, finished_run, option)
         assert result.code == 1
-        assert "manifest.json: lists no valid files for the part 'policy'" in result.text
+        assert f"{file}: " in result.text
 
 
 @pytest.mark.parametrize("link", ["status.json.tmp", "checkpoint/old", "seed=0/metrics.jsonl", ".lock"])
@@ -387,16 +388,16 @@ def test_trust_ends_at_what_the_package_defines(name, trust, finished_run, trap)
         assert name in text
 
 
-def test_scripts_refuse_without_traceback(finished_run, trap, tmp_path):
+def test_train_refuses_too(finished_run, trap):
     replace_part(finished_run, "policy", pickle.dumps(Payload(trap / "canary")))
     before = tree(finished_run)
-    assert run("evaluate", str(finished_run), "episodes=1", cwd=tmp_path).code == 1
+    assert call("evaluate", finished_run, "episodes=1").code == 1
     tamper(finished_run, "agent.backup", planted(TOUCH, trap))
     tampered = tree(finished_run)
     assert tampered != before
     overrides = [f"hydra.run.dir={finished_run}", *FINISHED]
     for script, options in (("resume", [str(finished_run)]), ("train", overrides)):
-        result = run(script, *options, cwd=tmp_path)
+        result = call(script, *options)
         assert result.code == 1
         assert "agent.backup" in result.text
         assert tree(finished_run) == tampered

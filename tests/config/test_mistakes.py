@@ -4,13 +4,15 @@ import importlib.util
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
-from commands import SCRIPTS, TINY, answers, call, child_seconds, finish, named, run, start, tree
+from commands import SCRIPTS, TINY, answers, call, child_seconds, named, run, tree
 from helpers import FINISHED, config_of
 
 from dqn.config.compose import compose
+from dqn.config.overrides import typed
 from dqn.config.preflight import preflight
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
@@ -33,20 +35,34 @@ VALUES = [
     ("num_seeds=0", {"num_seeds=0": "greater than 0"}),
     ("num_seeds=true", {"num_seeds=true": "a whole number, not true or false"}),
     ("num_seeds=1.5", {"num_seeds=1.5": "a valid integer"}),
+    (f"seed={2**63}", {f"seed={2**63}": "less than 9223372036854775808"}),
     ("seed=-1", {"seed=-1": "greater than or equal to 0"}),
     ("device=tpu", {"device=tpu": "'auto', 'cpu' or 'cuda'"}),
     ("name=a/b", {"name=a/b": "one folder"}),
     ("name=..", {"name=..": "one folder"}),
     ("network.torso.hidden_sizes=[0]", {"network.torso.hidden_sizes=[0]": "greater than 0"}),
     ("network.torso.hidden_sizes=[8,1.5]", {"network.torso.hidden_sizes=[8, 1.5]": "a valid integer"}),
-    ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "a valid list"}),
+    ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "'network.torso.hidden_sizes=[8]'"}),
     ("network.head.huber_delta=-1", {"network.head.huber_delta=-1": "greater than 0"}),
     ("env.reward_scale=inf", {"env.reward_scale=inf": "a finite number"}),
     ("env.reward_scale=0", {"env.reward_scale=0": "greater than 0"}),
     ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
     ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
     ("env.id=null", {"env.id=null": "a valid string"}),
+    ("env.max_episode_steps=0", {"env.max_episode_steps=0": "greater than 0"}),
+    ("runner.eval_num_envs=0", {"runner.eval_num_envs=0": "greater than 0"}),
+    ("runner.eval_max_steps=1.5", {"runner.eval_max_steps=1.5": "a valid integer"}),
+    # what a newcomer types instead of the right kind of value
+    ("agent.max_grad_norm=None", {"agent.max_grad_norm=None": "; type agent.max_grad_norm=null"}),
+    ("name=5", {"name=5": "; type \"name='5'\""}),
+    ("env.kwargs=a:1", {"env.kwargs=a:1": "; type '+env.kwargs={NAME: VALUE}'"}),
+    ("agent.lr=[1e-3,1e-4]", {"agent.lr=[0.001, 0.0001]": "; type -m agent.lr=0.001,0.0001"}),
+    ("num_threads=100000", {"num_threads=100000": "less than or equal to 1024"}),
     # contradictions
+    (
+        "env.max_episode_steps=9 +env.kwargs.max_episode_steps=8",
+        {"env.max_episode_steps=9": "null where env.kwargs has max_episode_steps"},
+    ),
     (
         "memory.capacity=10",
         {"memory.capacity=10": "runner.batch_size=256", "runner.learning_starts=2000": "10"},
@@ -61,6 +77,7 @@ VALUES = [
         f"{STEPS} env.num_envs=3 runner.total_steps=1000 runner.iteration_length=1000",
         {"runner.iteration_length=1000": "a multiple of env.num_envs=3"},
     ),
+    ("agent=c51 network.head.v_min=0 network.head.v_max=0", {"network.head.v_max=0": "network.head.v_min=0"}),
     ("env.num_envs=2", {"env.num_envs=2": "1 with runner=episodes"}),
     (
         f"{STEPS} env.num_envs=100 runner.batch_size=2 runner.learning_starts=2 memory.capacity=250",
@@ -116,6 +133,7 @@ VALUES = [
     ),
     ("agent.backup._target_=5", {"agent.backup._target_=5": "a class or a function"}),
     ("agent.backup=5", {"agent.backup=5": "agent/backup=OPTION"}),
+    ("agent.backup=double", {"agent.backup=double": "agent/backup=double"}),
     ("agent._partial_=false", {"agent._partial_=false": "true"}),
     ("+schedule._partial_=true", {"schedule._partial_=true": "false"}),
     ("+agent.optimizer._args_=[1]", {"agent.optimizer._args_=[1]": "no such key"}),
@@ -159,10 +177,10 @@ COMPOSITION = [
     ("agent.lr", {"agent.lr": "KEY=VALUE"}),
     ("~agent.nosuch", {"~agent.nosuch": "agent has"}),
     ("~agent.lr=7", {"~agent.lr=7": "0.0005 and not 7"}),
-    ("+agent.lr=1", {"+agent.lr=1": "without the +"}),
+    ("+agent.lr=1", {"+agent.lr=1": "type agent.lr=1"}),
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
-    ("+agent=double", {"+agent=double": "Multiple values for agent"}),
+    ("+agent=double", {"+agent=double": "should be agent=double"}),
     ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
     ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
     (
@@ -211,8 +229,6 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
     assert repr(config["network"]["torso"]["hidden_sizes"]) == "[8]"
 
 
-# Everything below runs the scripts as processes.
-
 QUICK = [
     ("--help", 0, {"agent:": "double, dqn", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"}),
     ("--cfg job", 0, {"lr:": "0.0005"}),
@@ -220,19 +236,16 @@ QUICK = [
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
     ("agent=nosuch", 1, {"agent=nosuch": "c51, double, dqn"}),
     ("agent.lr=[1", 1, {"agent.lr=[1": "KEY=VALUE"}),
-    ("-m agent=dqn,foo nosuch=1,2 seed=range(0,1000)", 1, {"agent=foo": "double", "nosuch=1": "num_seeds"}),
+    ("agent=dqn,foo -m nosuch=1,2 seed=range(0,1000)", 1, {"agent=foo": "double", "nosuch=1": "num_seeds"}),
 ]
 
 
 @pytest.fixture(scope="module")
 def most_seconds():
     """CPU seconds of 0.7 imports of torch: a little less than 1 if an import takes 1.36."""
-    seconds = []
-    for _ in range(3):
-        before = child_seconds()
-        subprocess.run([sys.executable, "-c", "import torch"], check=True)
-        seconds.append(child_seconds() - before)
-    return 0.7 * min(seconds)
+    before = child_seconds()
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    return 0.7 * (child_seconds() - before)
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +259,7 @@ def quick_answers(tmp_path_factory):
     return dict(zip((overrides for overrides, *_ in QUICK), found, strict=True))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("overrides", "code", "keys"), QUICK, ids=[overrides for overrides, *_ in QUICK])
 def test_quick_answers_need_no_torch(overrides, code, keys, most_seconds, quick_answers):
     answer = quick_answers[overrides]
@@ -257,6 +271,7 @@ def test_quick_answers_need_no_torch(overrides, code, keys, most_seconds, quick_
         assert right in answer.text
 
 
+@pytest.mark.process
 def test_a_process_answers_in_less_time_than_torch_takes(most_seconds, tmp_path):
     seconds = []
     while not seconds or (
@@ -298,8 +313,9 @@ TOGETHER = [
         ],
     ),
     (
-        "nosuch=1 agent.lrr=2 agent=nosuch schedule.start=[1 +agent.lr=3 ~agent.foo seed=1,2",
+        "nosuch=1 agent.lrr=2 agent=nosuch schedule.start=[1 +agent.lr=3 ~agent.foo seed=1,2 --agent.gamma=1",
         [
+            "--agent.gamma=1",
             "nosuch=1",
             "agent.lrr=2",
             "agent=nosuch",
@@ -313,8 +329,9 @@ TOGETHER = [
 
 
 @pytest.mark.parametrize(("overrides", "keys"), TOGETHER, ids=["values", "values and keys", "composition"])
-def test_all_mistakes_in_one_message(overrides, keys, tmp_path):
-    result = run("train", *overrides.split(), cwd=tmp_path)
+def test_all_mistakes_in_one_message(overrides, keys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("train", *overrides.split())
     assert result.code == 1
     assert result.text.startswith(f"{len(keys)} mistakes in ")
     assert len(result.text.splitlines()) == 1 + len(keys)
@@ -322,15 +339,17 @@ def test_all_mistakes_in_one_message(overrides, keys, tmp_path):
     assert tree(tmp_path) == {}
 
 
-def test_folder_that_cannot_be_made(tmp_path):
+def test_folder_that_cannot_be_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     before = tree(tmp_path)
     for overrides in (
         ["hydra.run.dir=file/run"],
         ["-m", "hydra.sweep.dir=file/runs"],
         ["hydra.run.dir=${nosuch}"],
+        ["hydra.run.dir=~/run"],
     ):
-        result = run("train", *overrides, cwd=tmp_path)
+        result = call("train", *overrides)
         assert result.code == 1
         named(result.text, {overrides[-1].partition("=")[0]: ""})
         assert tree(tmp_path) == before
@@ -338,7 +357,7 @@ def test_folder_that_cannot_be_made(tmp_path):
 
 def test_folder_of_another_run(finished_run, tmp_path):
     before = tree(tmp_path)
-    result = run("train", *FINISHED, "hydra.run.dir=run", "agent.lr=0.1", "agent=double", cwd=tmp_path)
+    result = call("train", *FINISHED, f"hydra.run.dir={finished_run}", "agent.lr=0.1", "agent=double")
     assert result.code == 1
     named(
         result.text, {"agent.lr: 0.0005 there, 0.1 here": "", "agent.backup._target_: dqn.agent.Greedy": ""}
@@ -347,9 +366,9 @@ def test_folder_of_another_run(finished_run, tmp_path):
 
 
 def again(folder, *overrides):
-    """Repeat the run of `finished_run`, with its command and with resume.py."""
-    yield run("train", *FINISHED, f"hydra.run.dir={folder}", *overrides, cwd=folder.parent)
+    """Repeat the run of `finished_run`, with resume.py and with its command."""
     yield call("resume", folder, *overrides)
+    yield call("train", *FINISHED, f"hydra.run.dir={folder}", *overrides)  # last, since it configures logging
 
 
 def test_smaller_total(finished_run, tmp_path):
@@ -379,20 +398,11 @@ def test_finished_run_prints_its_result(finished_run, tmp_path, caplog):
         assert tree(tmp_path) == before
 
 
-def test_two_runs_started_together_have_separate_folders(tmp_path):
-    processes = [start("train", *TINY, cwd=tmp_path) for _ in range(2)]
-    assert [finish(process).code for process in processes] == [0, 0]
-    assert len(list((tmp_path / "outputs" / "dqn").iterdir())) == 2
-
-
-def test_bad_job_does_not_stop_the_others(tmp_path):
-    overrides = ["agent.lr=-1,1e-3", *TINY, "hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
-    result = run("train", "-m", *overrides, cwd=tmp_path)
-    assert result.code == 1
-    assert "lr=-1: 1 mistake in the configuration: agent.lr=-1: should be greater than 0" in result.text
-    (job,) = (tmp_path / "runs").iterdir()
-    assert job.name.startswith("lr=0.001_")
-    assert json.loads((job / "status.json").read_text())["state"] == "finished"
+def test_runs_started_in_one_second_have_separate_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "2026-01-01_00-00-00")
+    assert [call("train", *TINY).code for _ in range(2)] == [0, 0]
+    assert len(list((tmp_path / "outputs" / "dqn").glob("2026-01-01_00-00-00_*"))) == 2
 
 
 def test_a_run_that_learned_nothing_says_so(tmp_path):
@@ -443,12 +453,13 @@ def test_printed_commands_trust_the_packages_that_the_run_needs(tmp_path):
     assert "--trust" not in call("train", *TINY, f"hydra.run.dir={tmp_path / 'plain'}").text
 
 
-def test_infinite_loss_stops_the_run(tmp_path):
+def test_infinite_loss_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     overrides = ["env.module=parts", "env.id=Explosive-v0", "hydra.run.dir=run", "runner=steps"]
     overrides += ["runner.total_steps=100", "runner.iteration_length=50", "runner.learning_starts=60"]
     overrides += ["runner.batch_size=4", "runner.train_period=1", "runner.eval_episodes=0"]
     overrides += ["env.reward_scale=1.0", "network.head.huber_delta=null"]
-    result = run("train", *overrides, cwd=tmp_path)
+    result = call("train", *overrides)
     assert result.code == 1
     status = json.loads((tmp_path / "run/status.json").read_text())
     assert status["state"] == "failed"
@@ -488,8 +499,21 @@ RUN_MISTAKES = [
         "runner.total_steps=100 agent.lrr=1",
         dict.fromkeys(["runner.total_steps=100", "agent.lrr=1"], ""),
     ),
-    ("resume", "agent.lr=0.1 seed=5", {"agent.lr: 0.0005 there, 0.1 here": "", "seed: 0 there, 5 here": ""}),
+    (
+        "resume",
+        "agent.lr=0.1 seed=5",
+        {
+            "agent.lr: 0.0005 there, 0.1 here": "",
+            "seed: 0 there, 5 here": "",
+            "a new run from scratch: ": f"{' '.join(map(typed, FINISHED))} agent.lr=0.1 seed=5",
+        },
+    ),
     ("resume", "agent.max_grad_norm=1", {"agent.max_grad_norm: ": "1.0 here"}),
+    (
+        "resume",
+        "total_episodes=8",
+        {"total_episodes=8": "the run has no such key; type runner.total_episodes=8"},
+    ),
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
@@ -508,9 +532,21 @@ def test_mistakes_about_a_run(script, overrides, keys, finished_run, capsys):
     assert tree(finished_run) == before
 
 
+@pytest.mark.parametrize(
+    "line", ["agent.backup._target_=os.system", "hydra.searchpath=[/tmp]", "seed=1", 55555]
+)
+def test_recorded_overrides_of_another_configuration_are_not_repeated(line, finished_run):
+    path = finished_run / ".hydra" / "overrides.yaml"
+    path.write_text(json.dumps([line]))
+    text = call("resume", finished_run, "agent.lr=0.1").text
+    assert f"for a new run from scratch repeat the overrides in {path}" in text
+    assert str(line) not in text
+
+
 @pytest.mark.parametrize("script", ["evaluate", "resume"])
-def test_no_such_run(script, tmp_path):
-    result = run(script, "nowhere", cwd=tmp_path)
+def test_no_such_run(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(script, "nowhere")
     assert result.code == 1
     assert f"{tmp_path / 'nowhere'}: not a run folder" in result.text
     assert tree(tmp_path) == {}

@@ -52,9 +52,24 @@ def test_an_older_run_is_refused_in_a_sentence_that_names_its_version(older_run)
     assert {path: one for path, one in tree(older_run).items() if path != ".lock"} == before
 
 
-@pytest.mark.parametrize("status", [{}, {"versions": {"dqn": "x"}}, {"versions": 5}])
+NO_VERSION = [{}, {"versions": {"dqn": "x"}}, {"versions": 5}]
+
+
+@pytest.mark.parametrize("status", NO_VERSION)
+@pytest.mark.parametrize(
+    ("number", "made_by"),
+    [(3, "dqn 0.1.0 or older"), (1, "dqn 0.1.0 or older"), (9, "a newer version of dqn")],
+)
+def test_the_format_of_the_checkpoint_tells_the_version_too(status, number, made_by, older_run):
+    (older_run / "status.json").write_text(json.dumps(status))
+    (older_run / "checkpoint" / "manifest.json").write_text(json.dumps({"format": number}))
+    assert f"{older_run}: made by {made_by}; this is dqn {dqn.__version__}" in load(older_run)
+
+
+@pytest.mark.parametrize("status", NO_VERSION)
 def test_an_older_run_without_its_version_is_not_trusted(status, older_run):
     (older_run / "status.json").write_text(json.dumps(status))
+    (older_run / "checkpoint" / "manifest.json").unlink()
     text = call("evaluate", older_run, "--trust", "dqn").text
     assert "_target_=dqn." in text
     assert f"no part of dqn {dqn.__version__}; another version of dqn may have made this run" in text

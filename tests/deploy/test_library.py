@@ -1,11 +1,14 @@
 """`import dqn`: the environment's own observations and actions, no global state."""
 
 import logging
+import multiprocessing
 import os
+import pickle
 import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import gymnasium
@@ -25,7 +28,6 @@ from dqn.config.build import build_policy
 from dqn.config.paths import CONF
 from dqn.config.wrappers import env_factory
 from dqn.deploy.greedy_policy import GreedyPolicy
-from dqn.env import EnvFactory
 from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
 
@@ -66,8 +68,7 @@ def test_own_observations_and_actions(name):
     run = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"])
     kwargs = {"name": name, "start": -4}
     own = gymnasium.make("Spaces-v0", disable_env_checker=True, **kwargs)
-    plain = {"module": None, "wrappers": [], "training_wrappers": [], "scale_bytes": True}
-    trained = EnvFactory(id="Spaces-v0", kwargs=kwargs, **plain).make(training=True)
+    trained = env_factory(run.config["env"]).make(training=True)
     whole = stored(run.config, run.folder)
     policies = [dqn.load(run.folder, trust=["envs"]), dqn.load(run.folder, seed=6, trust="envs"), run.load(6)]
     assert [policy.seed for policy in policies] == [5, 6, 6]
@@ -138,6 +139,29 @@ def test_wrong_observations(name):
                 policy(obs)
 
 
+def test_a_pickled_policy_plays_as_before():
+    words = ["env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=dict", "network/layer=noisy"]
+    policy = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"]).load(6)
+    again = pickle.loads(pickle.dumps(policy))
+    space = gymnasium.make("Spaces-v0", disable_env_checker=True, name="dict").observation_space
+    seen = [space.sample() for _ in range(50)]
+    for obs in seen:
+        assert again(obs) == policy(obs)
+        np.testing.assert_array_equal(again.q_values(obs), policy.q_values(obs))
+    assert (again.seed, again.iteration, again.selected) == (6, policy.iteration, None)
+    assert len(pickle.dumps(policy)) < 10_000
+
+
+@pytest.mark.process
+def test_policies_in_a_process_pool(finished_run):
+    """A process makes its own environment and forward pass."""
+    policy = dqn.load(finished_run)
+    batches = list(np.random.default_rng(0).normal(size=(3, 20, 4)).astype(np.float32))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(policy, batches))
+    assert [one.tolist() for one in found] == [policy(batch).tolist() for batch in batches]
+
+
 def test_wrong_runs(finished_run, tmp_path):
     for seed in (1, -1, "0"):
         with pytest.raises(dqn.UserError, match=f"seed={seed!r}: the run has the seed 0"):
@@ -146,7 +170,7 @@ def test_wrong_runs(finished_run, tmp_path):
         dqn.load(tmp_path / "nowhere")
     config = finished_run / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("num_seeds: 1", "num_seeds: 2"))
-    with pytest.raises(dqn.UserError, match="the policy is not of this run"):
+    with pytest.raises(dqn.UserError, match="the part 'policy' of the checkpoint is not of this run"):
         dqn.load(finished_run, seed=1)
     config.write_text(config.read_text().replace("dqn.agent.Greedy", "parts.OwnBackup"))
     with pytest.raises(dqn.UserError, match="--trust parts"):

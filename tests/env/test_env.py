@@ -6,37 +6,23 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from envs import Spaces
+from envs import ENV, Spaces, make_environments
 from gymnasium.wrappers import TimeLimit
 from helpers import make_runner
 
 from dqn.env import EnvFactory, Environments, Guard
 from dqn.errors import UserError
 
-COMMON: dict[str, Any] = {
-    "module": None,
-    "kwargs": {},
-    "wrappers": [],
-    "training_wrappers": [],
-    "scale_bytes": True,
-    "num_envs": 2,
-    "vectorization": "sync",
-    "reward_scale": 1.0,
-    "reward_clip": None,
-    "time_limit_is_terminal": False,
-    "seeds": [0, 1, 2],
-    "role": "environment",
-    "training": True,
-}
-
 
 def factory(id: str, **kwargs: Any) -> EnvFactory:
-    plain: Any = {"module": None, "wrappers": [], "training_wrappers": [], "scale_bytes": True}
-    return EnvFactory(id=id, kwargs=kwargs, **plain)
-
-
-def make(id: str = "CartPole-v1", **changes: Any) -> Environments:
-    return Environments(id=id, **(COMMON | changes))
+    return EnvFactory(
+        id=id,
+        kwargs=kwargs,
+        **{
+            key: ENV[key]
+            for key in ("module", "max_episode_steps", "wrappers", "training_wrappers", "scale_bytes")
+        },
+    )
 
 
 def play(env: Environments, steps: int = 60) -> list[np.ndarray]:
@@ -53,14 +39,16 @@ def play(env: Environments, steps: int = 60) -> list[np.ndarray]:
 
 
 def test_async_equals_sync():
-    for ours, theirs in zip(play(make()), play(make(vectorization="async")), strict=True):
+    for ours, theirs in zip(
+        play(make_environments()), play(make_environments(vectorization="async")), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_every_column_has_a_seed_of_its_own_and_keeps_it_in_any_stack():
-    columns = play(make())[0]
+    columns = play(make_environments())[0]
     assert len({tuple(obs) for obs in columns.reshape(-1, 4).tolist()}) == 6
-    alone = make(seeds=[1])
+    alone = make_environments(seeds=[1])
     np.testing.assert_array_equal(alone.reset(4)[0], columns[1])
     assert not np.array_equal(alone.reset(5)[0], columns[1])
     alone.close()
@@ -68,7 +56,7 @@ def test_every_column_has_a_seed_of_its_own_and_keeps_it_in_any_stack():
 
 def test_step_returns_the_true_last_observation():
     """CartPole ends where the pole leans or the cart leaves; a reset observation does neither."""
-    env = make()
+    env = make_environments()
     env.reset(0)
     for _ in range(30):
         step = env.step(np.ones((3, 2), int))
@@ -94,7 +82,7 @@ def test_no_step_asks_whether_there_was_a_reset():
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_paused_columns_stay_as_they_are(vectorization):
-    env = make(num_envs=1, vectorization=vectorization)
+    env = make_environments(num_envs=1, vectorization=vectorization)
     env.reset(0)
     waiting = np.zeros((3, 1), bool)
     last = np.zeros((3, 1, 4), np.float32)
@@ -116,8 +104,10 @@ def test_paused_columns_stay_as_they_are(vectorization):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_time_limit(terminal):
-    env = make(kwargs={"max_episode_steps": 5}, time_limit_is_terminal=terminal)
+@pytest.mark.parametrize("given", [{"max_episode_steps": 5}, {"kwargs": {"max_episode_steps": 5}}])
+def test_time_limit(terminal, given):
+    env = make_environments(**given, time_limit_is_terminal=terminal)
+    assert env.spec.time_limit == 5
     env.reset(0)
     steps = [env.step(np.full((3, 2), step % 2)) for step in range(5)]
     env.close()
@@ -127,7 +117,9 @@ def test_time_limit(terminal):
 
 
 def test_rewards_are_clipped_then_scaled_and_returns_raw():
-    env = make("Spaces-v0", kwargs={"name": "box", "start": -3}, reward_clip=2.0, reward_scale=10.0)
+    env = make_environments(
+        "Spaces-v0", kwargs={"name": "box", "start": -3}, reward_clip=2.0, reward_scale=10.0
+    )
     env.reset(0)
     step = env.step(np.array([[0, 1], [2, 2], [2, 1]]))
     env.close()
@@ -154,7 +146,9 @@ EXPECTED = {
 @pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_observation_spaces(name, vectorization):
-    env = make("Spaces-v0", kwargs={"name": name}, vectorization=vectorization, num_envs=1, seeds=[7])
+    env = make_environments(
+        "Spaces-v0", kwargs={"name": name}, vectorization=vectorization, num_envs=1, seeds=[7]
+    )
     assert env.spec.obs == EXPECTED[name]
     obs = env.reset(0)
     step = env.step(np.array([[1]]))

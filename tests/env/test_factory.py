@@ -21,8 +21,8 @@ from dqn.errors import WrongValue
 def factory(
     *wrappers: Wrapper, id: str = "CartPole-v1", training: tuple[Wrapper, ...] = (), **kwargs: Any
 ) -> EnvFactory:
-    lists: Any = {"wrappers": wrappers, "training_wrappers": training}
-    return EnvFactory(id=id, module=None, kwargs=kwargs, scale_bytes=True, **lists)
+    common: Any = {"module": None, "max_episode_steps": None, "scale_bytes": True}
+    return EnvFactory(id=id, kwargs=kwargs, wrappers=wrappers, training_wrappers=training, **common)
 
 
 def reward_of(env: gymnasium.Env) -> float:
@@ -204,6 +204,7 @@ def test_training_wrappers_keep_the_spaces():
 def test_columns_are_wrapped(vectorization, training):
     env = Environments(
         **{"id": "CartPole-v1", "module": None, "kwargs": {}, "num_envs": 2, "seeds": [0, 1]},
+        max_episode_steps=None,
         **{"reward_scale": 0.5, "reward_clip": None, "time_limit_is_terminal": False, "scale_bytes": True},
         **{"vectorization": vectorization, "role": "environment", "training": training},
         wrappers=[partial(plus, amount=1.0), partial(TimeLimit, max_episode_steps=2)],

@@ -263,7 +263,7 @@ def test_a_memory_of_another_kind_is_refused(checkpoint, other):
     memory = make()
     Play(memory).push(9)
     checkpoint.save(1, parts(memory))
-    with pytest.raises(UserError, match=r"not of this run.*other columns|not of this run.*is_start"):
+    with pytest.raises(UserError, match=r"not of this run.*(other columns|uint8)"):
         checkpoint.restore(parts(other))
 
 

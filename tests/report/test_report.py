@@ -19,13 +19,14 @@ from helpers import FINISHED
 from sweeps import COMMAND, base, change, make_run, make_sweep
 
 from dqn.cli.report import report
+from dqn.errors import one_line
 from dqn.report.analysis import analyse
-from dqn.report.charts import draw_curve, draw_curves
+from dqn.report.charts import draw_curve, draw_curves, draw_effects
 from dqn.report.curves import Curve, binned, curves_of, latest
-from dqn.report.formatting import one_line, setting_text
+from dqn.report.formatting import setting_text
 from dqn.report.read import Seed, Series, find_runs, read_record
 from dqn.report.settings import labels, sort_runs
-from dqn.report.tables import Table, duration, harmless, seeds_text, time_text
+from dqn.report.tables import Table, duration, effects_table, harmless, seeds_text, settings_table, time_text
 from dqn.report.write import write_report
 from dqn.stats import Band, interquartile_mean
 
@@ -196,10 +197,21 @@ def test_the_same_seed_again_counts_once(tmp_path):
 
 
 def test_many_settings(tmp_path):
-    make_sweep(tmp_path / "sweep", lrs=tuple(np.geomspace(1e-5, 1e-2, 13).tolist()), seeds=1)
-    page = report_of(tmp_path / "sweep", output=tmp_path / "out")
+    """Random values of several keys are separate effects; a logarithmic axis has plain numbers."""
+    sweep = make_sweep(tmp_path / "sweep", lrs=tuple(np.geomspace(1e-5, 1e-2, 13).tolist()), seeds=1)
+    for i, run in enumerate(sorted(sweep.iterdir())):
+        change(run, "agent.gamma", 0.9 + 0.005 * (5 * i % 13))
+    page = report_of(sweep, output=tmp_path / "out")
     assert "The charts show the 8 best of 13 settings" in page
     assert len(rows_of(tmp_path / "out")) == 13
+    (task,) = sort_runs([read_record(run) for run in sorted(sweep.iterdir())])
+    assert effects_table(analyse(task)).rows == []
+    picture = draw_effects(analyse(task))
+    picture.canvas.draw()
+    assert [axes.get_xlabel() for axes in picture.axes] == ["agent.gamma", "agent.lr"]
+    texts = [text.get_text() for text in picture.axes[1].get_xticklabels()]
+    assert {"0.0001", "0.001"} <= set(texts)
+    assert not any("$" in text for text in texts)
 
 
 def test_a_folder_from_elsewhere_is_data(tmp_path):
@@ -255,10 +267,11 @@ LINES = {
     "deep": (b"[" * 100_000 + b"\n", 1),
     "a huge number": (b"9" * 10_000 + b"\n", 1),
     "no step": (b'{"train/return": 5, "episode": 1}\n', 0),
-    "a word": (b'{"step": "x", "episode": 1, "train/return": 5}\n', 0),
-    "a list": (b'{"step": [1, 2], "episode": 1, "train/return": 5}\n', 0),
-    "infinite": (b'{"step": 1, "episode": 1, "train/return": Infinity}\n', 0),
-    "beyond a float": (b'{"step": 1' + b"0" * 400 + b', "episode": 1, "train/return": 5}\n', 0),
+    "a word": (b'{"step": "x", "episode": 1, "train/return": 5}\n', 1),
+    "a list": (b'{"step": [1, 2], "episode": 1, "train/return": 5}\n', 1),
+    "infinite": (b'{"step": 1, "episode": 1, "train/return": Infinity}\n', 1),
+    "beyond a float": (b'{"step": 1' + b"0" * 400 + b', "episode": 1, "train/return": 5}\n', 1),
+    "longer than a block": (b'{"step": ' + b"1" * 2_500_000 + b"}\n", 3),
 }
 
 
@@ -300,7 +313,7 @@ def test_output_follows_no_link(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("mine")
     (run / "report").mkdir()
-    for name in ("report.md.tmp", "curves.png"):
+    for name in ("report.md", "curves.png"):
         (run / "report" / name).symlink_to(victim)
         assert "a symbolic link" in message(run)
         assert victim.read_text() == "mine"
@@ -466,8 +479,25 @@ def test_bins_by_hand():
 
 
 def test_latest_by_hand():
-    found = latest(np.array([2.0, 4.0]), np.array([1.0, 9.0]), np.array([1.0, 2, 3, 4, 5]))
+    found = latest(np.array([2.0, 4.0]), np.array([1.0, 9.0]), np.array([1.0, 2, 3, 4, 5]), end=4)
     np.testing.assert_array_equal(found, [np.nan, 1, 1, 9, np.nan])
+
+
+def test_a_point_of_a_short_curve_is_one_episode(tmp_path):
+    make_run(tmp_path / "run", base("runner.total_steps=40"), episodes=40)
+    (task,) = sort_runs([read_record(tmp_path / "run")])
+    (curve,) = curves_of(task.settings[0], "training", task, np.random.default_rng(0))
+    np.testing.assert_array_equal(curve.x, np.arange(1, 41))
+    assert draw_curves(analyse(task)).axes[0].get_xlabel() == "environment steps"
+
+
+def test_the_settings_that_differ_in_many_keys_are_columns(tmp_path):
+    for head in ("expected", "categorical"):
+        make_run(tmp_path / head, base(f"network/head={head}"))
+    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    header, rows, _ = settings_table(analyse(task))
+    assert [*header] == ["key", "1", "2"]
+    assert sorted(rows[1]) == ["CategoricalHead", "ExpectedHead", "network.head"]
 
 
 def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
@@ -500,7 +530,7 @@ def test_texts():
     assert [setting_text(x) for x in (None, True, 1, 1.0, 1e-4, [1, None, "a"])] == [
         *("null", "true", "1", "1", "0.0001", "[1, null, a]")
     ]
-    assert one_line("a\n\x1b[31mb" + "x" * 5000).startswith("a [31mbx")
+    assert one_line("a\n\x1b[31mb" + "x" * 5000).startswith(r"a \x1b[31mbx")
     assert [duration(x) for x in (None, 5, 600, 7200)] == ["—", "5.0 s", "10.0 min", "2.0 h"]
     assert seeds_text([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert [harmless(x) for x in ("=1+1", "-1", "-x", "a")] == ["'=1+1", "-1", "'-x", "a"]

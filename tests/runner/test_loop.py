@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import make_runner
+from envs import Counting
+from helpers import TINY_STEPS, make_runner
 from reference import dqn_losses
 
 from dqn.types import Update
@@ -50,6 +51,17 @@ def test_losses_equal_those_of_the_naive_loop(tmp_path, agent, n_step, terminal_
     naive = np.array(list(dqn_losses(seed=5, **settings, **periods, **variant)))
     assert ours.size > 1000
     np.testing.assert_allclose(ours, naive, rtol=1e-6)
+
+
+def test_one_environment_lives_at_a_time(tmp_path):
+    """Training's are closed before those of an evaluation are made."""
+    Counting.most = 0
+    words = ["env=base", "env.id=Counting-v0", "+env.kwargs.strict=true", "env.max_episode_steps=9"]
+    words += ["runner.eval_period=1", "runner.eval_episodes=2", "runner.eval_num_envs=1"]
+    runner = make_runner(tmp_path, [*TINY_STEPS, "runner.learning_starts=400", *words])
+    runner.run()
+    assert runner.counters.evaluation == {"0": [45.0, 45.0]}
+    assert (Counting.most, Counting.alive) == (1, 0)
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])

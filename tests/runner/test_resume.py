@@ -18,6 +18,7 @@ import dqn.storage.checkpoint
 from dqn.agent import Actor, Agent
 from dqn.agent.optimizer import Adam
 from dqn.config.build import build
+from dqn.config.preflight import FREE
 from dqn.env import Environments
 from dqn.errors import UserError
 from dqn.runner import Runner
@@ -295,3 +296,20 @@ def test_metrics_that_were_cut_by_someone_else_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match=f"{path}: damaged"):
         run(tmp_path, [*STEPS, *ONE])
+
+
+@pytest.mark.parametrize("words", [STEPS + MANY, EPISODES + ONE], ids=["steps", "episodes"])
+def test_keys_that_may_change_do_not_touch_training(tmp_path, words):
+    more = ["runner.eval_period=1", "runner.eval_episodes=3", "runner.eval_epsilon=0"]
+    changes = {2: [], 3: [*more, "runner.histogram_period=1"], 0: ["runner.eval_episodes=0"]}
+    assert all(FREE.fullmatch(one.partition("=")[0]) for change in changes.values() for one in change)
+    ends = []
+    for episodes, change in changes.items():
+        folder = tmp_path / str(episodes)
+        assert run_and_stop(folder, words, after(Checkpoint, "save", 2))
+        end = run(folder, [*words, *change])["contents"]
+        evaluation, _ = end.pop("evaluation"), end.pop("best")
+        assert {len(returns) for returns in (evaluation or {"": ""}).values()} == {episodes}
+        ends.append((end, read_metrics(folder, without=("time/", "eval/"))))
+    same(ends[0], ends[1])
+    same(ends[0], ends[2])

@@ -83,6 +83,13 @@ def test_wrappers_are_filmed_but_for_those_of_training(tmp_path, ffmpeg):
     assert len(frames_of(ffmpeg, tmp_path / "x.mp4")[1]) == 6
 
 
+def test_endless_episodes_are_cut(tmp_path, ffmpeg, caplog):
+    runner = make_runner(tmp_path, [*WORDS, "runner.video_period=3", "runner.eval_max_steps=4"])
+    assert runner.camera.film(tmp_path / "x.mp4", runner.agent.policy, 0) == 4
+    assert len(frames_of(ffmpeg, tmp_path / "x.mp4")[1]) == 5
+    assert "runner.eval_max_steps=4 cut the filmed episode" in caplog.text
+
+
 def test_variables_stay_as_they_were(tmp_path, monkeypatch, ffmpeg):
     """Those by which pygame needs no screen are there while it draws, and only then."""
     monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from commands import tree
 from helpers import config_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState, create_trial
 from searches import RANGE, Cheap, Slow, record, search, write_returns
 
 from dqn.config.paths import CONF
@@ -22,11 +25,10 @@ from dqn.storage.folder import RunFolder, seeds_of
 from dqn.storage.metrics import final_scores
 from dqn.sweep import pool, process
 from dqn.sweep.job import SweepJob
-from dqn.sweep.search.returns import periodic_returns
+from dqn.sweep.search.outcome import write_record
 from dqn.sweep.search.samplers import GridSampler, RandomSampler, SearchSampler, TpeSampler
 from dqn.sweep.search.space import space_of, text, to_distribution, values_of
-from dqn.sweep.search.study import open_study, started
-from dqn.sweep.search.trials import Trials
+from dqn.sweep.search.study import open_study, periodic_returns, reason_of, storing, trial_jobs, trials_left
 
 GRAMMAR = [
     ("interval(0, 1)", FloatDistribution(0.0, 1.0)),
@@ -72,7 +74,7 @@ def test_invalid_ranges(value, message):
 
 def test_overrides_of_a_trial():
     parser = OverridesParser.create()
-    overrides = ["+x=1", "agent=a,b", "agent.lr=interval(0,1)", "n=range(1,3)", "agent=c", "x=2", "n=1,2"]
+    overrides = ["+x=1", "agent=c", "agent.lr=interval(0,1)", "n=1,2", "x=2"]
     space = space_of(parser.parse_overrides(overrides))
     assert space.overrides({"agent.lr": 1 / 3, "n": "2"}) == [
         "+x=1",
@@ -81,7 +83,6 @@ def test_overrides_of_a_trial():
         "agent.lr=0.333333",
         "n=2",
     ]
-    assert space.first() == {"agent.lr": 0.0, "n": "1"}
     assert [text(value) for value in (3, 2.0, 0.99999, 1.5e-7, "[1,2]")] == [
         "3",
         "2",
@@ -184,25 +185,19 @@ def test_a_search_and_the_same_command_twice(jobs, tmp_path):
 
 
 class Planner:
-    """Makes jobs that only have overrides."""
+    """Gives jobs only a name."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def job(self, overrides: list[str], number: int) -> SweepJob:
-        return SweepJob(overrides=overrides, name=f"trial {number}")
+    def plan(self, job: SweepJob, number: int) -> None:
+        job.name = f"trial {number}"
 
 
 def propose(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, *, at_once: int = 1):
     """Return the values of the new trials of a search in a folder, whose score is -`bowl`."""
     space = space_of(OverridesParser.create().parse_overrides(ranges))
     folder.mkdir(exist_ok=True)
-    study, storage = open_study(folder, space, {})
-    trials = Trials(
-        study=study, storage=storage, space=space, sampler=sampler, planner=Planner(folder), most=most
-    )
+    study = open_study(folder, space, {})
     found, running = [], []
-    jobs = trials.jobs()
+    jobs = trial_jobs(study, space=space, sampler=sampler, planner=Planner(), most=most)
     while (job := next(jobs, None)) or running:
         if job:
             found.append(tuple(float(text.partition("=")[2]) for text in job.overrides))
@@ -210,32 +205,47 @@ def propose(folder: Path, sampler: SearchSampler, ranges: list[str], most: int, 
         if not job or len(running) == at_once:
             ended, values = running.pop(0)
             ended.succeed("finished", -bowl(values))
-    trials.settle()
-    assert [trial.state.name for trial in started(study)] == ["COMPLETE"] * len(started(study))
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
     return found
 
 
-def test_trials_left_by_kills(tmp_path):
-    """A trial without a job is dropped, one that was being pruned is pruned, any other is continued."""
+@pytest.mark.parametrize("state", ["WAITING", "RUNNING"])
+def test_trials_left_by_kills(state, tmp_path):
+    """A trial that was being pruned is pruned; any other is continued, also before it had a job."""
     space = space_of(map(override_of, SQUARE))
-    study, storage = open_study(tmp_path, space, {})
-    proposed, pruned, running = (study.ask(dict(space.ranges)) for _ in range(3))
-    for trial in (pruned, running):
-        trial.set_user_attr("words", space.overrides(trial.params))
-        trial.report(1.0, 1)
-    pruned.set_user_attr("verdict", "too low")
-    planner = Planner(tmp_path)
-    trials = Trials(
-        study=study, storage=storage, space=space, sampler=RandomSampler(seed=0), planner=planner, most=3
-    )
-    assert trials.left() == 3
-    jobs = list(trials.jobs())
-    assert [job.name for job in jobs] == [f"trial {running.number}", "trial 3"]
-    assert jobs[0].overrides == space.overrides(running.params)
-    assert [trial.state.name for trial in study.trials] == ["FAIL", "PRUNED", "RUNNING", "RUNNING"]
-    assert study.trials[pruned.number].user_attrs["reason"] == "too low"
-    assert [trial.number for trial in started(study)] == [1, 2, 3]
-    assert proposed.number == 0
+    study = open_study(tmp_path, space, {})
+    values = [{"a": 0.25, "b": 0.5}, {"a": 0.75, "b": 1.0}]
+    for one, its_state in zip(values, ("RUNNING", state), strict=True):
+        trial = create_trial(
+            state=TrialState[its_state],
+            params=one,
+            distributions=dict(space.ranges),
+            intermediate_values={1: 1.0} if its_state == "RUNNING" else {},
+            user_attrs={"verdict": "too low"} if one is values[0] else {},
+        )
+        study.add_trial(trial)
+    assert trials_left(study, 3) == 3
+    sampler = RandomSampler(seed=0)
+    jobs = list(trial_jobs(study, space=space, sampler=sampler, planner=Planner(), most=3))
+    assert [job.name for job in jobs] == ["trial 1", "trial 2"]
+    assert jobs[0].overrides == space.overrides(values[1])
+    assert [job.reported for job in jobs] == [int(state == "RUNNING"), 0]
+    assert [trial.state.name for trial in study.trials] == ["PRUNED", "RUNNING", "RUNNING"]
+    assert reason_of(study.trials[0]) == "too low"
+
+
+def test_a_search_killed_while_it_checks_a_trial(tmp_path, monkeypatch):
+    """The trial keeps its number and values, and no other takes its place."""
+    whole = propose(tmp_path / "whole", RandomSampler(seed=0), SQUARE, 3)
+
+    def killed(self: Planner, job: SweepJob, number: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Planner, "plan", killed)
+        with pytest.raises(KeyboardInterrupt):
+            propose(tmp_path / "killed", RandomSampler(seed=0), SQUARE, 3)
+    assert propose(tmp_path / "killed", RandomSampler(seed=0), SQUARE, 3) == whole
 
 
 def bowl(values) -> float:
@@ -278,11 +288,9 @@ def test_grid(at_once, tmp_path):
     assert values == [(a, b) for a in (3, 1) for b in (0, 0.25, 0.5, 0.75)]
 
 
-def test_types_and_limits_of_samplers():
-    ranges = {"a": FloatDistribution(0.0, 1.0)}
+def test_limits_of_samplers():
     for sampler in (TpeSampler(seed=0, n_startup_trials=1), RandomSampler(seed=0)):
-        assert sampler.max_trials(ranges) is None
-        assert type(sampler(ranges, 3)).__name__ == f"{type(sampler).__name__.replace('Tpe', 'TPE')}"
+        assert sampler.max_trials({"a": FloatDistribution(0.0, 1.0)}) is None
     assert (
         GridSampler().max_trials({"a": IntDistribution(1, 3), "b": CategoricalDistribution(["x", "y"])}) == 6
     )
@@ -315,6 +323,30 @@ def test_failing_trials(jobs, tmp_path):
     assert re.search(r"^failed +trial 2: agent\.lr=-1: 1 mistake", result.text, re.MULTILINE)
     cheap.started.clear()
     assert (search(*overrides).code, cheap.started) == (0, [])
+
+
+def test_a_trial_whose_job_was_asked_to_stop(jobs, tmp_path):
+    """It is continued by the same command, and the rerun waits for it."""
+    cheap = jobs(lambda config: None if len(cheap.started) == 1 else 7.0)
+    cheap.signal = signal.SIGTERM
+    overrides = [RANGE, "hydra.sweeper.n_trials=1", "hydra.sweeper.fresh_seeds=1"]
+    result = search(*overrides)
+    assert (result.code, len(cheap.started)) == (1, 1)
+    assert "interrupted: 1 interrupted; run the same command to continue: " in result.text
+    assert [trial["state"] for trial in record(tmp_path / "runs")["trials"]] == ["running"]
+    assert search(*overrides).code == 0
+    assert cheap.started[1] == cheap.started[0]
+    assert len(cheap.started) == 3
+    assert [trial["state"] for trial in record(tmp_path / "runs")["trials"]] == ["complete"]
+
+
+def test_files_that_cannot_be_written(tmp_path):
+    (tmp_path / "search.json").mkdir()
+    with pytest.raises(UserError, match=r"search.json: cannot be written \(.*\); all trials are kept in"):
+        write_record(tmp_path, {})
+    message = r"search.db: cannot be read or written \(database or disk is full\); the runs and the trials"
+    with pytest.raises(UserError, match=message), storing(tmp_path):
+        raise StorageInternalError("commit") from OSError("database or disk is full\n[SQL: INSERT]")
 
 
 def test_no_trial_finishes(jobs, tmp_path):
@@ -447,6 +479,6 @@ def test_the_recipe():
         "params"
     ]
     space = space_of(override_of(f"{key}={value}") for key, value in params.items())
-    ends = {key: getattr(one, "high", None) or one.choices[-1] for key, one in space.ranges.items()}
-    for values in (space.first(), ends):
+    for end, i in (("low", 0), ("high", -1)):
+        values = {key: getattr(one, end, None) or one.choices[i] for key, one in space.ranges.items()}
         assert check(config_of(["+experiment=search_cartpole", *space.overrides(values)])).problems == []

@@ -1,26 +1,26 @@
 """Sweeps in this process: the names of jobs, which jobs are run, and the handling of their results."""
 
 import re
+import signal
 import sys
-from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from commands import call, tree
 from helpers import TINY_STEPS, config_of
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
 from hydra.errors import CompactHydraException
+from omegaconf import OmegaConf
 
 import dqn
 from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep import process, sweeper
-from dqn.sweep.job import JobResult, SweepJob
-from dqn.sweep.names import MAX_BYTES, digest_of, fixed_keys, folder_name, readable, shortened
-from dqn.sweep.pool import Pool, last_line
-from dqn.sweep.table import table
-from dqn.sweep.worker import work
+from dqn.sweep.job import JobResult, SweepJob, table
+from dqn.sweep.planner import MAX_BYTES, digest_of, folders_by_digest, readable, shortened
+from dqn.sweep.pool import ActiveJob, Pool, last_line
+from dqn.sweep.sweeper import GridSweeper
 
 RECIPE = """
 # @package _global_
@@ -50,20 +50,27 @@ NAMES = [
 
 @pytest.mark.parametrize(("overrides", "name"), NAMES, ids=[name for _, name in NAMES])
 def test_names(overrides, name):
-    assert readable(overrides, frozenset({"num_seeds", "+experiment"})) == name
+    assert readable(overrides, {"num_seeds=8", "+experiment=a"}) == name
 
 
-def test_the_last_override_of_a_key_counts():
-    overrides = ["a=1", "a=1,2", "b=1,2", "b=3"]
-    assert fixed_keys(OverridesParser.create().parse_overrides(overrides)) == {"b"}
+def test_the_last_override_of_a_key_counts(tmp_path):
+    grid, got = GridSweeper(params={"a": 1, "b": "1,2"}, report=False), []
+    grid._context = SimpleNamespace(config_loader=None)
+    grid._config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    grid._launcher = SimpleNamespace(launch=lambda overrides, initial_job_idx: got.append(overrides) or [])
+    grid.sweep(["a=1", "a=1,2", "b=3"])
+    assert got == [[["a=1", "b=3"], ["a=2", "b=3"]]]
 
 
-def test_names_are_short():
+def test_names_are_short(tmp_path):
     overrides = [f"a{i}.key_of_some_length_{i}={'väl/ue' * 30}" for i in range(30)]
-    name = folder_name(readable(overrides, frozenset()), digest_of({}))
+    digest = digest_of({})
+    name = f"{readable(overrides, ())}_{digest}"
     assert 100 < len(name.encode()) <= MAX_BYTES
     assert re.fullmatch(r"[\w.,=+-]+", name, re.ASCII)
-    assert folder_name("", "ab") == "ab"
+    for path in (name, digest_of({"a": 1}), "report"):
+        (tmp_path / path).mkdir()
+    assert folders_by_digest(tmp_path) == {digest: name, digest_of({"a": 1}): digest_of({"a": 1})}
 
 
 def test_keys_are_shortened_but_distinct():
@@ -82,7 +89,7 @@ class Inline:
 
     def __init__(self, spec, env, node):
         spec.folder.mkdir(parents=True, exist_ok=True)
-        self.end = JobResult(work(spec))
+        self.end = JobResult(process.work(spec))
 
     def ended(self):
         return self.end
@@ -128,10 +135,10 @@ def test_one_configuration_written_in_two_ways():
 
 def test_failures_and_jobs_for_sweepers(monkeypatch):
     got = []
-    monkeypatch.setattr(sweeper, "end", lambda jobs, folder, report: got.extend(jobs))
+    monkeypatch.setattr(GridSweeper, "log_results", lambda self, jobs, folder: got.extend(jobs))
     nan = ["env.module=parts", "env.id=Explosive-v0,CartPole-v1", "agent.lr=-1,1e-3"]
     result = call("train", *SWEEP, *nan, "network.head.huber_delta=null", "env.reward_scale=1.0")
-    assert result.code == 0
+    assert result.code == 1
     jobs = {job.name.partition("_")[0]: job for job in got}
     assert {name: (job.state, job.status) for name, job in jobs.items()} == {
         "id=Explosive-v0,lr=-1": ("failed", JobStatus.FAILED),
@@ -150,7 +157,7 @@ def test_failures_and_jobs_for_sweepers(monkeypatch):
     assert "hydra" not in good.cfg
 
 
-def test_table_and_exit_code(tmp_path):
+def test_table_and_success(tmp_path):
     done, bad, old = SweepJob(name="a"), SweepJob(name="b"), SweepJob(name="c", folder=RunFolder(tmp_path))
     done.succeed("finished", 12.345)
     bad.fail("2 mistakes:\n  one\n  two")
@@ -162,9 +169,50 @@ def test_table_and_exit_code(tmp_path):
     assert lines[2].endswith("b: 2 mistakes: one; two")
     assert lines[3].endswith("c: last line; log: log.txt")
     assert lines[5] == "1 finished, 2 failed, 1 not started"
-    for jobs, code in (([done], None), ([done, bad], 1)):
-        with pytest.raises(SystemExit) if code else nullcontext():
-            sweeper.end(jobs, tmp_path, report=False)
+    for jobs in ([done], [done, bad]):
+        grid = GridSweeper(params=None, report=False)
+        grid._launcher = SimpleNamespace(launch=lambda overrides, initial_job_idx, jobs=jobs: jobs)
+        assert grid.run([], tmp_path) == (jobs == [done])
+
+
+FINISHED = {"state": "finished", "result": 7.0}
+ENDS = [
+    (0, FINISHED, "finished", ""),
+    (1, FINISHED, "finished", ""),  # its summary could not be printed
+    (-signal.SIGKILL, FINISHED, "finished", ""),
+    (130, {"state": "interrupted"}, "interrupted", "interrupted"),
+    (1, {"state": "interrupted"}, "interrupted", "interrupted"),
+    (-signal.SIGTERM, {}, "interrupted", "interrupted"),  # before it could handle the signal
+    (-signal.SIGKILL, {"state": "running"}, "failed", "killed by SIGKILL"),
+    (-200, {}, "failed", "killed by signal 200"),
+    (1, {"state": "failed", "error": "it broke"}, "failed", "it broke"),
+    (3, {"state": "running"}, "failed", "ended with exit code 3"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "state", "reason"), ENDS)
+def test_how_a_job_ended(code, status, state, reason, tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_config({}, [])
+    job = SweepJob(name="a", folder=folder)
+    active = ActiveJob(job, handle=None, before={})
+    folder.update_status(**status)
+    Pool(start=None, n_jobs=1)._settle(active, JobResult(code))
+    assert (job.state, job.reason) == (state, reason)
+
+
+def test_stopped_while_a_job_is_planned():
+    """The step is finished first: it may write to the database of a search."""
+    finished = []
+
+    def jobs():
+        signal.raise_signal(signal.SIGTERM)
+        finished.append(True)
+        yield from ()
+
+    with pytest.raises(KeyboardInterrupt):
+        Pool(start=None, n_jobs=1).run(jobs(), 1)
+    assert finished
 
 
 @pytest.mark.parametrize("launcher", ["basic", "processes"])
@@ -237,7 +285,7 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
 def test_shipped_sweeps(recipe, folder, names, tmp_path, monkeypatch):
     """Every job is valid and has a separate folder; none is run here."""
     got = []
-    monkeypatch.setattr(Pool, "run", lambda self, jobs, total, stop: got.extend(jobs))
+    monkeypatch.setattr(Pool, "run", lambda self, jobs, total: got.extend(jobs))
     call("train", f"+experiment={recipe}")
     assert {job.state for job in got} == {"due"}
     assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / folder}

@@ -153,11 +153,10 @@ def test_the_spread_over_seeds(tmp_path, clock):
         "runner.learning_starts=5",
     ]
     runner = make_runner(tmp_path, words)
-    steps, returns, reports = [], [], runner.report
-    runner.report = lambda rate: (
+    steps, returns = [], []
+    runner.on_progress = lambda progress: (
         steps.append(int(runner.counters.steps.mean())),
         returns.append(runner.counters.recent_returns()),
-        reports(rate),
     )
     runner.run()
     spread = scalars_of(read_events(tmp_path))

@@ -1,6 +1,5 @@
 """The outcome of a search: its best settings, and their result on seeds that did not select them."""
 
-import json
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,14 +8,14 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import JobStatus
 
 from dqn.config.commands import beside_python
+from dqn.errors import UserError
 from dqn.seeding import stream
 from dqn.stats import estimate
-from dqn.storage.durable_files import replace_file
+from dqn.storage.durable_files import write_json
 from dqn.storage.folder import State, seeds_of
 from dqn.storage.metrics import final_scores
-from dqn.sweep.job import SweepJob
-from dqn.sweep.search.study import FOLDER, REASON, started, swept, url
-from dqn.sweep.table import relative
+from dqn.sweep.job import SweepJob, relative
+from dqn.sweep.search.study import FOLDER, STUDY_FILE, describe, reason_of, settings, url
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -35,12 +34,9 @@ def best_of(study: "Study") -> "FrozenTrial | None":
     return study.best_trial if study.get_trials(states=[TrialState.COMPLETE]) else None
 
 
-def write_record(
-    folder: Path, study: "Study", config: State, best: "FrozenTrial | None", fresh: SweepJob | None
-) -> State:
-    """Write search.json and return its content; `fresh` is the job of the best settings on fresh seeds."""
-    trials = [trial_record(trial) for trial in started(study)]
-    record: State = {"best": None, "fresh": None, "trials": trials}
+def record_of(study: "Study", config: State, best: "FrozenTrial | None", fresh: SweepJob | None) -> State:
+    """Return the content of search.json; `fresh` is the job of the best settings on fresh seeds."""
+    record: State = {"best": None, "fresh": None, "trials": [trial_record(trial) for trial in study.trials]}
     if best is not None:
         record["best"] = trial_record(best) | {"seeds": list(seeds_of(config)), "note": SELECTION_BIAS}
     if fresh is not None and fresh.status == JobStatus.COMPLETED:
@@ -48,13 +44,28 @@ def write_record(
         scores = final_scores(fresh.run_folder, seeds)
         result, *interval = estimate(scores, generator=stream(0, "search"))
         record["fresh"] = {
-            "folder": str(fresh.run_folder.path.relative_to(folder)),
+            "folder": fresh.name,
             "result": result,
             "interval": interval,
             "scores": dict(zip(map(str, seeds), scores, strict=True)),
         }
-    replace_file(folder / RECORD_FILE, json.dumps(record, indent=2) + "\n")
     return record
+
+
+def write_record(folder: Path, record: State) -> None:
+    """Write search.json; log its path and the command that shows the study.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    file = relative(folder / RECORD_FILE)
+    try:
+        write_json(file, record)
+    except OSError as error:
+        kept = f"all trials are kept in {STUDY_FILE}; run the same command to write {RECORD_FILE}"
+        raise UserError(f"{file}: cannot be written ({error}); {kept}") from None
+    log.info("  %s", file)
+    log.info("  %s", dashboard(folder))
 
 
 def trial_record(trial: "FrozenTrial") -> State:
@@ -62,25 +73,23 @@ def trial_record(trial: "FrozenTrial") -> State:
         "trial": trial.number,
         "state": trial.state.name.lower(),
         "result": trial.value if trial.state.name == "COMPLETE" else None,
-        "settings": dict(override.lstrip("+").split("=", 1) for override in swept(trial)),
+        "settings": settings(trial),
         "folder": trial.user_attrs.get(FOLDER),
-        "reason": trial.user_attrs.get(REASON),
+        "reason": reason_of(trial),
     }
 
 
-def log_summary(record: State, best: "FrozenTrial | None", folder: Path) -> None:
-    """Log the best settings, their results, the record's path and the dashboard's command."""
+def log_summary(record: State, best: "FrozenTrial | None") -> None:
+    """Log the best settings and their results."""
     if best is None:
         log.info("no trial has finished")
         return
-    log.info("best of %d trials, trial %d: %s", len(record["trials"]), best.number, " ".join(swept(best)))
+    log.info("best of %d trials, trial %d: %s", len(record["trials"]), best.number, describe(best))
     seeds, note = span(record["best"]["seeds"]), record["best"]["note"]
     log.info("  in the search, seeds %s: %.2f (%s)", seeds, best.value, note)
     if fresh := record["fresh"]:
         seeds, values = span(fresh["scores"]), (fresh["result"], *fresh["interval"])
         log.info("  on the fresh seeds %s: %.2f, 95 %% interval %.2f to %.2f", seeds, *values)
-    log.info("  %s", relative(folder / RECORD_FILE))
-    log.info("  %s", dashboard(folder))
 
 
 def span(seeds: Iterable[int | str]) -> str:

@@ -2,26 +2,30 @@
 
 import itertools
 import math
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from dqn.sweep.launcher import Natural
-from dqn.sweep.search.space import Ranges, values_of
+from dqn.sweep.search.space import Ranges, Value, values_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+Values = dict[str, Value]
 
 
 class SearchSampler(Protocol):
-    """Creates a sampler for each trial.
+    """Proposes the values of trials.
 
-    It depends only on the number of the trial and on the trials before: a search that was killed and
-    continued proposes the same values as one that was not.
+    They depend only on the trials before: a search that was killed and continued proposes the same values as
+    one that was not.
     """
 
-    def __call__(self, ranges: Ranges, number: int) -> "BaseSampler": ...
+    def __call__(self, ranges: Ranges, trials: "Sequence[FrozenTrial]") -> Values:
+        """Return the values of the trial that follows `trials`."""
 
     def max_trials(self, ranges: Ranges) -> int | None:
         """Return the largest number of trials, None if there is no limit.
@@ -29,6 +33,16 @@ class SearchSampler(Protocol):
         Raises:
             UserError: the sampler does not support a range.
         """
+        return None
+
+
+def ask(sampler: "BaseSampler", ranges: Ranges, trials: "Sequence[FrozenTrial]") -> Values:
+    """Return the values that a sampler of Optuna's proposes, without storing them."""
+    import optuna
+
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials(trials)
+    return study.ask(dict(ranges)).params
 
 
 class Pruner(Protocol):
@@ -38,7 +52,7 @@ class Pruner(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TpeSampler:
+class TpeSampler(SearchSampler):
     """Bergstra et al. (2011), "Algorithms for hyper-parameter optimization", over all keys jointly.
 
     A running trial counts as a bad one, so that concurrent trials try different values.
@@ -47,55 +61,44 @@ class TpeSampler:
     seed: Natural
     n_startup_trials: Natural
 
-    def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
-        from optuna import samplers
+    def __call__(self, ranges: Ranges, trials: "Sequence[FrozenTrial]") -> Values:
+        from optuna.samplers import TPESampler
 
         from dqn.seeding import integer
 
-        return samplers.TPESampler(
-            seed=integer(self.seed, "search", number),
+        sampler = TPESampler(
+            seed=integer(self.seed, "search", len(trials)),
             n_startup_trials=self.n_startup_trials,
             multivariate=True,
             constant_liar=True,
         )
-
-    def max_trials(self, ranges: Ranges) -> int | None:
-        return None
+        return ask(sampler, ranges, trials)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomSampler:
+class RandomSampler(SearchSampler):
     """Bergstra and Bengio (2012), "Random search for hyper-parameter optimization"."""
 
     seed: Natural
 
-    def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
+    def __call__(self, ranges: Ranges, trials: "Sequence[FrozenTrial]") -> Values:
         from optuna import samplers
 
         from dqn.seeding import integer
 
-        return samplers.RandomSampler(seed=integer(self.seed, "search", number))
-
-    def max_trials(self, ranges: Ranges) -> int | None:
-        return None
+        return ask(samplers.RandomSampler(seed=integer(self.seed, "search", len(trials))), ranges, ())
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridSampler:
+class GridSampler(SearchSampler):
     """Every combination once; the values of the last key change fastest.
 
     Optuna's GridSampler needs Optuna's loop: asked trial by trial, it repeats some combinations.
     """
 
-    def __call__(self, ranges: Ranges, number: int) -> "BaseSampler":
-        from optuna import samplers
-        from optuna.exceptions import ExperimentalWarning
-
+    def __call__(self, ranges: Ranges, trials: "Sequence[FrozenTrial]") -> Values:
         combinations = itertools.product(*(values_of(key, one) for key, one in ranges.items()))
-        values = dict(zip(ranges, next(itertools.islice(combinations, number, None)), strict=True))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return samplers.PartialFixedSampler(values, samplers.RandomSampler())  # all values are fixed
+        return dict(zip(ranges, next(itertools.islice(combinations, len(trials), None)), strict=True))
 
     def max_trials(self, ranges: Ranges) -> int | None:
         return math.prod(len(values_of(key, one)) for key, one in ranges.items())

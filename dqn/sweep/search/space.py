@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from dqn.config.compose import NO_VALUES, mistakes
+from dqn.config.compose import mistakes
+from dqn.config.overrides import NO_VALUES
 from dqn.errors import first_line
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-Ranges: TypeAlias = "Mapping[str, BaseDistribution]"
+    Range = CategoricalDistribution | FloatDistribution | IntDistribution
+
+Ranges: TypeAlias = "Mapping[str, Range]"
 Value = str | float
 
 SEED_KEYS = ("seed", "num_seeds")
@@ -32,28 +35,23 @@ class SearchSpace(NamedTuple):
         """Return the overrides of a trial."""
         return [*self.fixed, *(f"{key}={text(values[key])}" for key in self.ranges)]
 
-    def first(self) -> dict[str, Value]:
-        """Return the first value of each range."""
-        return {key: first_value(one) for key, one in self.ranges.items()}
-
 
 def space_of(overrides: Iterable[Override]) -> SearchSpace:
-    """Return the search space; the last override of a key counts.
+    """Return the search space of the overrides of several keys.
 
     Raises:
         UserError: a range cannot be searched, or there is none.
     """
-    last = {override.get_key_element(): override for override in overrides}
-    ranges: dict[str, BaseDistribution] = {}
+    ranges: dict[str, Range] = {}
     fixed, problems = [], []
-    for key, override in last.items():
+    for override in overrides:
         if not override.is_sweep_override():
             fixed.append(str(override.input_line))
         elif override.key_or_group in SEED_KEYS:
             problems.append(f"{override.input_line}: should be one value, the same for all trials")
         else:
             try:
-                ranges[key] = to_distribution(override)
+                ranges[override.get_key_element()] = to_distribution(override)
             except ValueError as error:
                 problems.append(f"{override.input_line}: {first_line(error)}")
     if not ranges and not problems:
@@ -66,7 +64,7 @@ def space_of(overrides: Iterable[Override]) -> SearchSpace:
     return SearchSpace(ranges, fixed)
 
 
-def to_distribution(override: Override) -> "BaseDistribution":
+def to_distribution(override: Override) -> "Range":
     """Return a range as a distribution: of texts for a choice, else of numbers.
 
     An interval holds real numbers, `int(interval(1,9))` whole ones. A range holds the same values as in a
@@ -105,26 +103,16 @@ def text(value: Value) -> str:
     return f"{value:.{DIGITS}g}" if isinstance(value, float) else str(value)
 
 
-def first_value(one: "BaseDistribution") -> Value:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(one, CategoricalDistribution):
-        return str(one.choices[0])
-    assert isinstance(one, FloatDistribution | IntDistribution)
-    return one.low
-
-
-def values_of(key: str, one: "BaseDistribution") -> Sequence[Value]:
+def values_of(key: str, one: "Range") -> Sequence[Value]:
     """Return the values of a range: choices in their order, numbers ascending.
 
     Raises:
         UserError: it is an interval, which has no steps.
     """
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import CategoricalDistribution
 
     if isinstance(one, CategoricalDistribution):
         return [str(choice) for choice in one.choices]
-    assert isinstance(one, FloatDistribution | IntDistribution)
     if one.step is None:
         should = "should be a choice or a range with steps for the grid sampler"
         raise mistakes([f"{key}=interval({one.low:g},{one.high:g}): {should}"], "the search")

@@ -1,0 +1,179 @@
+"""Overrides in Hydra's grammar; each mistake becomes a sentence that shows what to type instead."""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+    ValueType,
+)
+
+from dqn.errors import format_value, one_line
+
+CONFIG_NAME = "config"
+MOST_VALUES = 100_000
+"""Most values of one sweep, and most jobs of a grid."""
+MOST_PIECES = 20
+"""Most pieces that are tried as one override."""
+NO_VALUES = "the range is empty; it should contain START, START + STEP, ... below STOP"
+"""Message about a range without values."""
+FOR_SWEEPS = re.compile(r"hydra[./](sweep|sweeper|launcher)\b")
+"""Keys that only sweeps read."""
+
+
+def parse(texts: Sequence[str], parser: OverridesParser) -> tuple[list[Override], list[str]]:
+    """Return the overrides that follow Hydra's grammar and have values, and the problems of the others."""
+    overrides: list[Override] = []
+    problems: list[str] = []
+    words = list(texts)
+    while words:
+        text, count = words[0], 1
+        try:
+            (override,) = parser.parse_overrides([text])
+            if problem := wrong_values(override) if override.key_or_group else "should be KEY=VALUE":
+                problems.append(f"{text}: {problem}")
+            else:
+                overrides.append(override)
+        except Exception as error:  # functions of the grammar may raise anything
+            whole, count = in_one_word(words, parser)
+            text = " ".join(words[:count])
+            instead = correction(text, error, parser) if count == 1 else f"should be {typed(whole)}, one word"
+            problems.append(f"{text}: {instead}")
+        words = words[count:]
+    return overrides, problems
+
+
+def in_one_word(words: Sequence[str], parser: OverridesParser) -> tuple[str, int]:
+    """Return an override that the shell has split at spaces, and the number of its pieces; 1: not split."""
+    text = words[0]
+    for count, word in enumerate(words[1:MOST_PIECES], start=2):
+        text += word if text.endswith("=") or word.startswith("=") else f" {word}"
+        if not text.endswith("=") and follows_grammar(text, parser):
+            return text, count
+    return words[0], 1
+
+
+def correction(text: str, error: Exception, parser: OverridesParser) -> str:
+    """Return what to type instead of a text that does not follow Hydra's grammar."""
+    key, _, value = text.partition("=")
+    pair = f"{key.strip().lstrip('-')}={value.strip()}" if "=" in text else text.replace(":", "=", 1)
+    if "=" in pair and follows_grammar(pair, parser):
+        return f"should be {typed(pair)}"
+    if re.search(r"\s[\w./]+=", value):
+        return "should be one override; each KEY=VALUE is a separate word"
+    if "=" not in text:
+        return "should be KEY=VALUE, without spaces around the =; a text with spaces needs quotes"
+    said = [line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See http"))]
+    reason = re.sub(r" expecting \{.*", "", next(iter(said), type(error).__name__))
+    problem = f"should be KEY=VALUE in Hydra's grammar ({reason})"
+    quoted = as_text(text)
+    if value.startswith(("[", "{")) or not follows_grammar(quoted, parser):
+        return problem
+    return f"{problem}; a text with such characters needs quotes: {typed(quoted)}"
+
+
+def follows_grammar(text: str, parser: OverridesParser) -> bool:
+    try:
+        return bool(parser.parse_overrides([text]))
+    except Exception:
+        return False
+
+
+def as_text(line: str) -> str:
+    """Return an override whose value is quoted."""
+    key, _, value = line.partition("=")
+    quote = Quote.double if "'" in value else Quote.single
+    return f"{key}={QuotedString(value, quote).with_quotes()}"
+
+
+def typed(word: str) -> str:
+    """Return a word as typed in a shell, in double quotes if it contains single ones."""
+    if "'" not in word or re.search(r"[$`\\!]", word):
+        return shlex.quote(word)
+    return '"' + word.replace('"', '\\"') + '"'
+
+
+def wrong_values(override: Override) -> str | None:
+    """Return the problem of a sweep that has no values or too many."""
+    if not override.is_discrete_sweep():
+        return None
+    try:
+        count = sum(1 for _ in islice(values(override), MOST_VALUES + 1))
+    except Exception as error:  # such as a step of 0 or a choice in a choice
+        return NO_VALUES if override.is_range_sweep() else f"its values are no texts ({one_line(error)})"
+    if count > MOST_VALUES:
+        return f"should have at most {MOST_VALUES:,} values"
+    if count == 0 and override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        return "should match at least one option of a group"
+    if count == 0:
+        return NO_VALUES if override.is_range_sweep() else "should have at least one value"
+    return None
+
+
+def values(override: Override) -> Iterator[object]:
+    """Return the values of a sweep; shuffling would need all values of a range at once."""
+    value = override.value()
+    return iter(value.range() if isinstance(value, RangeSweep) else override.sweep_string_iterator())
+
+
+def first_value(override: Override, parser: OverridesParser) -> Override:
+    """Return the override with the first of its values; one with a single value is returned unchanged."""
+    if not override.is_sweep_override():
+        return override
+    value = override.value()
+    first = value.start if isinstance(value, IntervalSweep) else next(override.sweep_string_iterator())
+    return parser.parse_overrides([f"{override.get_key_element()}={first}"])[0]
+
+
+def wrong_option(override: Override, loader: ConfigLoaderImpl, searchpath: list[str]) -> str | None:
+    """Return the problem of an override that chooses options that its group does not have."""
+    group, is_recipe = override.key_or_group, override.is_add()
+    options = loader.get_group_options(group, ObjectType.CONFIG, CONFIG_NAME, searchpath)
+    if is_recipe:  # its options lie in folders too, such as experiment/zoo/acrobot
+        for folder in loader.get_group_options(group, ObjectType.GROUP, CONFIG_NAME, searchpath):
+            below = loader.get_group_options(f"{group}/{folder}", ObjectType.CONFIG, CONFIG_NAME, searchpath)
+            options += [f"{folder}/{option}" for option in below]
+    if not options or override.is_delete():
+        return None
+    later = r"[\[$]|/.*/" if is_recipe else r"[\[$/]"  # only composing shows whether these exist
+    wrong = [one for one in chosen(override) if one not in options and not re.search(later, str(one))]
+    if not wrong:
+        return None
+    names = ",".join(map(format_value, wrong))
+    advice = f"; for any other environment env=base env.id={names}" if group == "env" else ""
+    return f"{group}={names}: should be one of {', '.join(options)}{advice}"
+
+
+def chosen(override: Override) -> list[object]:
+    """Return the options that an override of a group chooses."""
+    if override.is_sweep_override():
+        listed = override.is_discrete_sweep()
+        return list(override.sweep_string_iterator()) if listed else [override.get_value_string()]
+    value = override.value()
+    return list(value) if isinstance(value, list) else [value]
+
+
+def misplaced(override: Override, *, is_multirun: bool) -> str | None:
+    """Return the problem of an override that this kind of command would ignore or misunderstand."""
+    line, key = str(override.input_line), override.key_or_group
+    if is_multirun:
+        instead = line.replace("hydra.run.dir", "hydra.sweep.dir", 1)
+        return f"{line}: a sweep needs {typed(instead)}" if key == "hydra.run.dir" else None
+    if FOR_SWEEPS.match(key):
+        return f"{line}: only sweeps use it; add -m"
+    if not override.is_sweep_override():
+        return None
+    problem = f"{line}: should be one value; add -m for a run of each"
+    if override.value_type != ValueType.SIMPLE_CHOICE_SWEEP:
+        return problem
+    name, _, value = line.partition("=")
+    return f"{problem}, or type {typed(f'{name}=[{value}]')} for a list, {typed(as_text(line))} for a text"

@@ -1,0 +1,189 @@
+"""Environments in one process each; none of these processes outlives the one that started it."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from ctypes import c_byte
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import numpy as np
+from gymnasium.vector.utils import CloudpickleWrapper
+
+from dqn.env.make import Env
+from dqn.errors import EnvFailed, UserError, exit_reason, printable
+from dqn.types import Array, Bools, Floats, Integers, ObsSpec
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 5.0
+"""Seconds that an environment gets to finish its step and to close before its process is killed."""
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at whether a process, or that which started it, is still there."""
+
+Request = tuple[str, int | None]
+"""A reset with its seed, or a step with its action."""
+
+
+class AsyncColumns:
+    """Environments in one process each, with the interface of SyncColumns.
+
+    A process writes what memory needs into an array that it shares with this process; infos stay there.
+
+    Args:
+        make: makes an environment.
+        count: number of environments.
+        obs: shape and dtype of their observations.
+        id: name of the environment in errors.
+    """
+
+    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str) -> None:
+        self._id = id
+        ends = [("reward", np.float64), ("terminated", np.bool_), ("truncated", np.bool_)]
+        dtype = np.dtype([("obs", obs.dtype, obs.shape), *ends], align=True)
+        shared: Any = multiprocessing.RawArray(c_byte, count * dtype.itemsize)
+        self._rows: Array = np.frombuffer(shared, dtype)
+        self._awake = np.ones(count, np.bool_)
+        self._pipes: list[Connection[Any, Any]] = []
+        self._processes: list[multiprocessing.Process] = []
+        try:
+            for i in range(count):
+                pipe, theirs = multiprocessing.Pipe()
+                self._pipes.append(pipe)
+                arguments = {"pipe": theirs, "others": self._pipes, "shared": shared, "dtype": dtype, "i": i}
+                arguments["make"] = CloudpickleWrapper(make)
+                process = multiprocessing.Process(target=serve, kwargs=arguments, daemon=True)
+                process.start()
+                theirs.close()
+                self._processes.append(process)
+        except BaseException:
+            self.close()
+            raise
+
+    def reset(self, where: Bools, seeds: Sequence[int] | None = None) -> Array:
+        """Start an episode in the environments `where`; return the observations of all."""
+        self._awake |= where
+        self._ask({i: ("reset", seeds[i] if seeds else None) for i in np.flatnonzero(where).tolist()})
+        return self._rows["obs"]
+
+    def pause(self, where: Bools) -> None:
+        """Make the environments in `where` repeat their last observation until they are reset."""
+        self._awake &= ~where
+        for name in ("reward", "terminated", "truncated"):
+            self._rows[name][where] = 0
+
+    def step(self, actions: Integers) -> tuple[Array, Floats, Bools, Bools]:
+        action, rows = actions.tolist(), self._rows
+        self._ask({i: ("step", action[i]) for i in np.flatnonzero(self._awake).tolist()})
+        return rows["obs"], rows["reward"].copy(), rows["terminated"].copy(), rows["truncated"].copy()
+
+    def _ask(self, requests: Mapping[int, Request]) -> None:
+        """Send requests to environments and wait for all answers; raise the error that one answers."""
+        for i, request in requests.items():
+            with suppress(OSError):  # its process has ended; its answer says why, if it sent one
+                self._pipes[i].send(request)
+        waiting = {self._pipes[i]: i for i in requests}
+        while waiting:
+            ready: Any = wait(list(waiting), LOOK_SECONDS)
+            for pipe in ready:
+                self._receive(waiting.pop(pipe))
+            for i in () if ready else waiting.values():
+                if not self._processes[i].is_alive():
+                    raise self._died(i)
+
+    def _receive(self, i: int) -> None:
+        try:
+            error = self._pipes[i].recv()
+        except (EOFError, OSError):
+            error = self._died(i)
+        if error is not None:
+            raise error
+
+    def _died(self, i: int) -> EnvFailed:
+        process = self._processes[i]
+        process.join(LOOK_SECONDS)
+        return EnvFailed(f"env.id={self._id} failed: process {exit_reason(process.exitcode)}")
+
+    def close(self) -> None:
+        """Close the environments; kill the processes that do not end in time, and all that they started."""
+        deadline = time.monotonic() + CLOSE_SECONDS
+        try:
+            for pipe in self._pipes:
+                with suppress(OSError):
+                    pipe.send(None)
+            for process in self._processes:
+                process.join(max(0.0, deadline - time.monotonic()))
+        finally:
+            if stuck := sum(process.is_alive() for process in self._processes):
+                text = "warning: env.id=%s: %d of %d processes did not close in time and were killed"
+                log.warning(text, printable(self._id), stuck, len(self._processes))
+            for process in self._processes:
+                assert process.pid is not None
+                with suppress(OSError):  # the group is empty
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
+                process.join()
+            for pipe in self._pipes:
+                pipe.close()
+
+
+def serve(
+    *,
+    make: Callable[[], Env],
+    pipe: "Connection[Any, Any]",
+    others: Sequence["Connection[Any, Any]"],
+    shared: Any,
+    dtype: np.dtype[Any],
+    i: int,
+) -> None:
+    """Make environment `i` and answer requests: None, or the error that ends this process.
+
+    Args:
+        make: makes the environment.
+        pipe: brings the requests; None closes the environment.
+        others: the parent's ends of the pipes so far, which this process must not keep open.
+        shared: memory for a row of `dtype` of each environment.
+        dtype: has the fields obs, reward, terminated and truncated.
+        i: index of the environment and of its row.
+    """
+    for other in others:
+        other.close()
+    os.setsid()  # a separate group of processes, with all that the environment starts
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    multiprocessing.current_process().daemon = False  # which would forbid the environment to start processes
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    rows: Array = np.frombuffer(shared, dtype)
+    obs, reward, terminated, truncated = (rows[name] for name in dtype.names or ())
+    with ExitStack() as stack:
+        try:
+            env = make()
+            stack.callback(env.close)
+            while (request := pipe.recv()) is not None:
+                what, value = request
+                if what == "reset":
+                    obs[i], _ = env.reset(seed=value)
+                else:
+                    obs[i], reward[i], terminated[i], truncated[i], _ = env.step(value)
+                pipe.send(None)
+            return
+        except UserError as error:
+            pipe.send(error)
+            return
+        except (EOFError, OSError):  # the parent process is gone
+            pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def end_with_parent() -> None:
+    """Kill this process's group if it is still there some time after the parent process is gone."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
+    time.sleep(CLOSE_SECONDS)
+    os.killpg(0, signal.SIGKILL)

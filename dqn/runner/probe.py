@@ -1,0 +1,65 @@
+"""A short test, before training, of whether the seed determines what an environment does."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from dqn.env import Environments
+from dqn.types import Array
+
+STEPS = 8
+"""Steps that are compared at most."""
+NAMES = ("observation", "reward", "terminated", "truncated")
+
+
+def ignored_seed(make_env: Callable[..., Environments], seed: int) -> str | None:
+    """Return how two new environments with one seed and the same actions differ, None if they are equal.
+
+    The global generators of Python, NumPy and torch stay as they were.
+
+    Args:
+        make_env: makes Environments, given num_envs, seeds, role and training.
+        seed: a seed of the run.
+    """
+    env = make_env(num_envs=1, seeds=[seed], role="probe", training=True)
+    with preserved_generators():
+        both = zip(play(env), play(env), strict=False)
+    for t, (one, other) in enumerate(both):
+        for name, value, again in zip(NAMES, one, other, strict=True):
+            if not np.array_equal(value, again):
+                when = f"of step {t}" if t else "at reset"
+                return f"the {name} {when} differs between two environments with one seed"
+    return None
+
+
+def play(env: Environments) -> list[tuple[Array, ...]]:
+    """Return the results NAMES of a reset and of the steps of an episode, in a new environment."""
+    random.random()  # a process that is started for an environment inherits the generators' states
+    np.random.random()  # noqa: NPY002
+    torch.rand(())
+    nothing = np.zeros((1, 1))
+    try:
+        results: list[tuple[Array, ...]] = [(env.reset(0), nothing, nothing, nothing)]
+        for t in range(STEPS):
+            step = env.step(np.full((1, 1), t % env.spec.num_actions))
+            results.append((step.next_obs, step.raw_reward, step.terminated, step.truncated))
+            if step.ended.any():
+                break
+    finally:
+        env.close()
+    return results
+
+
+@contextmanager
+def preserved_generators() -> Iterator[None]:
+    """Restore the states of the global random number generators at the end."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])

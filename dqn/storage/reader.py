@@ -1,0 +1,70 @@
+"""Read the files of a run folder as data: plain files inside the folder, of bounded size."""
+
+import errno
+import stat
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+
+from dqn.errors import UserError
+
+JSON_BYTES = 2**26
+"""Largest JSON or YAML file that is read; status.json of 1,000 seeds has less than a hundredth."""
+
+
+def open_file(folder: Path, name: str, most: int = JSON_BYTES) -> BufferedReader:
+    """Open a file of a run folder for reading.
+
+    Args:
+        folder: the run folder.
+        name: path of the file in it.
+        most: greatest size in bytes.
+
+    Raises:
+        OSError: the file is missing, too large, not a plain file, or reached through a link.
+    """
+    path = plain_path(folder, name)
+    if path.stat().st_size > most:
+        raise OSError(errno.EFBIG, f"has more than {most:,} bytes")
+    return path.open("rb")
+
+
+def plain_path(folder: Path, name: str) -> Path:
+    """Return the path of a plain file; OSError if it is another kind of file or reached through a link."""
+    path = folder / name
+    if not stat.S_ISREG(path.lstat().st_mode) or any(map(Path.is_symlink, parents(folder, path))):
+        raise OSError(errno.EINVAL, "not a plain file in this folder")  # opening a pipe could wait for ever
+    return path
+
+
+def read_file(folder: Path, name: str, most: int = JSON_BYTES) -> bytes:
+    """Return the content of a file of a run folder; OSError as for `open_file`."""
+    with open_file(folder, name, most) as file:
+        return file.read(most)
+
+
+def is_plain(folder: Path, name: str) -> bool:
+    """Return whether a run folder has a plain file of this name."""
+    try:
+        plain_path(folder, name)
+    except OSError:
+        return False
+    return True
+
+
+def parents(folder: Path, path: Path) -> Iterator[Path]:
+    """Yield the folders between a run folder and a path in it."""
+    while (path := path.parent) != folder:
+        yield path
+
+
+def refuse_special_files(folder: Path) -> None:
+    """Raise UserError if a run folder has links, pipes or devices, which writing would follow or wait for."""
+    for path in folder.rglob("*"):
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # an active run replaces its files
+            continue
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            kind = "a symbolic link" if stat.S_ISLNK(mode) else "a pipe, socket or device"
+            raise UserError(f"{path}: {kind}; writing would follow it, and no run makes one")

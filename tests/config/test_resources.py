@@ -1,0 +1,132 @@
+"""A run that needs more than the machine has is refused before its folder is made."""
+
+import itertools
+import json
+import resource
+
+import pytest
+from helpers import config_of
+
+from dqn import process
+from dqn.config import resources
+from dqn.config.resources import count_parameters, memory_bytes, open_files, optimizer_bytes, row_bytes
+from dqn.config.validate import check
+from dqn.config.wrappers import env_factory
+
+STEPS = ["runner=steps", "runner.total_steps=1000000000000", "runner.iteration_length=1000000000000"]
+
+TOO_LARGE = [
+    # overrides, and the keys to change
+    (["num_seeds=100000000"], ["num_seeds"]),
+    (["memory.capacity=1000000000000"], ["memory.capacity"]),
+    (["memory=prioritized", "memory.capacity=300000000"], ["memory.capacity"]),
+    (["num_seeds=8", "memory.capacity=100000000"], ["memory.capacity"]),
+    ([*STEPS, "env.num_envs=1000000000", "memory.capacity=10000000000"], ["env.num_envs", "memory.capacity"]),
+    ([*STEPS, "env.num_envs=10000", "env.vectorization=async"], ["env.num_envs"]),
+    (["runner.eval_episodes=1000000000000"], ["runner.eval_episodes"]),
+    (
+        ["runner.batch_size=1000000000", "memory.capacity=1000000000"],
+        ["memory.capacity", "runner.batch_size"],
+    ),
+    (["network.torso.hidden_sizes=[1000000,1000000]"], ["network.torso.hidden_sizes"]),
+    (["network.torso.hidden_sizes=[1000000000000,64]"], ["network.torso.hidden_sizes"]),
+    (
+        [f"network.torso.hidden_sizes=[{10**30}]", f"memory.capacity={10**30}"],
+        ["memory.capacity", "network.torso.hidden_sizes"],
+    ),
+    (["agent=dueling", "network.streams.hidden_sizes=[100000,100000]"], ["network.streams.hidden_sizes"]),
+    (["agent=c51", "network.head.num_atoms=1000000000"], ["network.head.num_atoms"]),
+]
+
+
+@pytest.fixture
+def _small_machine(monkeypatch):
+    monkeypatch.setattr(resources, "machine_memory", lambda: 8 * 10**9)
+    monkeypatch.setattr(resources, "most_open_files", lambda: 10**12)
+
+
+@pytest.mark.usefixtures("_small_machine")
+@pytest.mark.parametrize(
+    ("overrides", "keys"), TOO_LARGE, ids=[" ".join(one[-2:])[:60] for one, _ in TOO_LARGE]
+)
+def test_the_message_names_the_key_and_the_largest_value_that_fits(overrides, keys):
+    config = config_of(overrides)
+    problems = {one.key: one.should for one in check(config).problems if "the run needs" in one.should}
+    assert sorted(problems) == keys
+    spec = env_factory(config["env"]).spec
+    fits = {
+        key: int(should.split(": ")[0].removeprefix("should be at most ")) for key, should in problems.items()
+    }
+    for key, limit in fits.items():
+        for one in keys:
+            config = resources.limited(config, one, value_of(config, one), 1 if one != key else 10**40)
+        for extra, enough in ((0, True), (1, False)):
+            tried = resources.limited(config, key, value_of(config, key), limit + extra)
+            assert (memory_bytes(tried, spec, learns=True) <= 8 * 10**9) == enough, (key, limit)
+        config = config_of(overrides)
+
+
+def value_of(config, key):
+    for name in key.split("."):
+        config = config[name]
+    return config
+
+
+def test_parts_are_measured_exactly():
+    config = config_of(["memory=prioritized"])
+    spec = env_factory(config["env"]).spec
+    memory = config["memory"]
+    assert row_bytes(json.dumps(memory), spec) == pytest.approx(4 * 4 + 1 + 4 + 1 + 1 + 12, abs=0.5)
+    assert row_bytes(json.dumps(config_of([])["memory"]), spec) == pytest.approx(
+        4 * 4 + 1 + 4 + 1 + 1, abs=0.5
+    )
+    assert optimizer_bytes(json.dumps(config["agent"]["optimizer"])) == 8
+    for sizes in ([16], [3000, 5]):  # the second one is counted without its numbers
+        network = config_of([f"network.torso.hidden_sizes={sizes}"])["network"]
+        layers = itertools.pairwise([4, *sizes, 2])
+        count = sum((fan_in + 1) * fan_out for fan_in, fan_out in layers)
+        assert count_parameters(json.dumps(network), spec) == count
+
+
+def test_parts_that_cannot_be_measured_count_as_nothing():
+    spec = env_factory(config_of([])["env"]).spec
+    assert row_bytes(json.dumps({"_target_": "dqn.memory.Nothing"}), spec) == 0
+    assert optimizer_bytes(json.dumps({"_target_": "dqn.agent.Nothing"})) == 0
+    assert count_parameters(json.dumps({"_target_": "dqn.network.Nothing"}), spec) == 0
+
+
+def test_open_files(monkeypatch):
+    monkeypatch.setattr(resources, "most_open_files", lambda: 256)
+    (problem,) = check(config_of(["num_seeds=300"])).problems
+    assert (
+        str(problem)
+        == "num_seeds=300: should be at most 96: the run needs 664 open files, ulimit -Hn allows 256"
+    )
+    assert check(config_of(["num_seeds=96"])).problems == []
+    assert check(config_of(["num_seeds=300"]), learns=False).problems == []
+    workers = [*STEPS, "env.num_envs=100", "env.vectorization=async"]
+    assert [one.key for one in check(config_of(workers)).problems] == ["env.num_envs"]
+    assert open_files(config_of(workers)) == 64 + 2 + 400
+
+
+def test_the_soft_limit_of_open_files_is_raised_and_restored():
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    low = min(256, soft)
+    with process.preserve_settings():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
+        process.allow_open_files(low - 1)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (low, hard)
+        process.allow_open_files(low + 50)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(low + 50, process.most_open_files()), hard)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+
+
+def test_the_memory_of_a_control_group(tmp_path, monkeypatch):
+    whole = process.machine_memory()
+    monkeypatch.setattr(process, "CGROUPS", tmp_path)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert process.machine_memory() >= whole
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2, version 1
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("123456\n")
+    assert process.machine_memory() == 123456
