@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
@@ -60,6 +61,7 @@ def test_it_goes_on_from_its_state():
     assert torch.equal(straight, resumed)
 
 
+@pytest.mark.process
 def test_it_does_not_import_the_compiler():
     """Which would be half of what a short run costs."""
     code = (
