@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM
 import gymnasium
 import torch
 from helpers import FINISHED, train_run
+
+COMPILED = os.environ.get("DQN_TEST_COMPILED") or tempfile.mkdtemp(prefix="dqn-compiled-")
+"""Folder in which torch's compiler keeps what all workers of this session need again, such as headers."""
+os.environ.update({"DQN_TEST_COMPILED": COMPILED, "TORCHINDUCTOR_CACHE_DIR": COMPILED})
 
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 """Makes `python` the interpreter that runs the tests, as in an activated environment."""
@@ -61,6 +66,11 @@ def made(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(gymnasium, "make", recording)
     return ids
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # a worker ends before the others
+        shutil.rmtree(COMPILED, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

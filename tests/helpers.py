@@ -62,8 +62,8 @@ def options(group: str) -> list[str]:
 def config_of(overrides: Sequence[str]) -> dict[str, Any]:
     """Return the resolved configuration of a command line; the test may change it.
 
-    Each choice of options is composed once; the other overrides are applied to it as Hydra does. That
-    is the only difference from `compose`, and takes a twentieth of its time.
+    Each choice of options is composed once; the other overrides are applied to it as Hydra applies them.
+    That takes a twentieth of the time of `compose`.
     """
     parsed = PARSER.parse_overrides(list(overrides))
     choices = [one for one in parsed if (CONF / one.key_or_group).is_dir()]

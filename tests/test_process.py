@@ -41,6 +41,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's C library is told to keep memory")
 def test_freed_memory_is_used_again():
     """160 times 16 MiB are 655,000 pages, which would all be met anew; what is kept has settled soon."""
@@ -65,6 +66,7 @@ print(before - process.resident())
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's C library is told to keep memory")
 def test_memory_that_piles_up_between_what_is_in_use_is_given_back():
     """An eighth of 200 MiB stays in use, so nothing can go but what lies between."""

@@ -63,12 +63,13 @@ def test_train_resume_evaluate(tmp_path):
         "export",
     ]
     (tmp_path / "my_conf").symlink_to(CONF)
-    (_, *check), (_, *first), (_, *second), *others = commands
-    assert "FAILED" not in process("check", *check)
+    (_, *checked), (_, *first), (_, *second), *others = commands
+    assert "FAILED" not in call("check", *checked).text
     text = process("train", *first)
     assert "step 1200 of 1200" in text
     assert "returns over seeds: 1.00" in text  # it learned to reach the end
-    assert "returns over seeds: 1.00" in process("train", *second, "hydra.run.dir=run")  # the same run
+    again = call("train", *second, "hydra.run.dir=run")
+    assert "returns over seeds: 1.00" in again.text  # the same run
     results = [call(Path(script).stem, *arguments) for script, *arguments in others]
     assert [result.code for result in results] == [0, 0, 0], results
     status = json.loads(Path("run/status.json").read_text())
@@ -144,11 +145,11 @@ def test_quick_answers_need_no_torch(tmp_path):
 
 @pytest.mark.process
 def test_multirun(tmp_path):
-    arguments = ["-m", "--config-dir", str(CONF), "+experiment=corridor", "schedule=cosine,linear"]
+    arguments = ["-m", "--config-dir", str(CONF), "+experiment=corridor", "schedule=cosine"]
     arguments += ["hydra.sweep.dir=runs", "hydra.sweeper.report=false"]
     process("train", *arguments, "runner.total_steps=400")
     states = {
         path.parent.name.partition("_")[0]: json.loads(path.read_text())["state"]
         for path in (tmp_path / "runs").glob("*/status.json")
     }
-    assert states == {"schedule=cosine": "finished", "schedule=linear": "finished"}
+    assert states == {"schedule=cosine": "finished"}

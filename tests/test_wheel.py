@@ -67,4 +67,3 @@ def test_commands_outside_the_checkout(wheel, tmp_path):
     assert words.keys() >= {"dqn-evaluate", "dqn-resume"}
     assert "mean -20.00" in run(*words["dqn-evaluate"][:2], "episodes=2")
     assert "episode 4 of 4" in run(*words["dqn-resume"])
-    assert "greatest difference" in run("dqn-export", words["dqn-evaluate"][1], "policy.pt2")

@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 
 from dqn.config.build import build
 from dqn.config.compose import StrPath, compose
-from dqn.config.preflight import resolved
+from dqn.config.preflight import Config, resolved
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
 from dqn.conformance import Candidate, Finding, examine
@@ -27,7 +27,11 @@ def examine_parts(
     Raises:
         UserError: the overrides do not compose, or their configuration is wrong.
     """
-    config = resolved(compose(overrides, config_dir=config_dir).config)
+    return examine_config(resolved(compose(overrides, config_dir=config_dir).config), names)
+
+
+def examine_config(config: Config, names: Collection[str] = ()) -> Iterator[Finding]:
+    """Check the parts of a resolved configuration; return the findings."""
     check(config).raise_if_any()
     candidate = Candidate(
         config=config,

@@ -241,5 +241,5 @@ def test_epsilon_zero_is_greedy_and_one_is_uniform():
 def test_foreign_parameters_are_refused():
     agent = make()
     state = agent.policy.state_dict()
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="instead of"):
         agent.policy.load_state_dict({name: leaf[:, :1] for name, leaf in state.items()})

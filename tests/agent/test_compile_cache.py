@@ -18,7 +18,6 @@ FIXED = torch.arange(6.0).view(2, 3)
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     return tmp_path / "dqn" / "compiled"
 
 
@@ -97,6 +96,7 @@ def restore(content: bytes, *_, path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.process
 def test_a_later_process_finds_the_library(cache, monkeypatch):
     """It runs on other tensors, without the compiler, and gives the same; a damaged file is replaced."""
     results = []

@@ -27,9 +27,7 @@ TOLERANCE = 2e-5
 def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
         yield
-        patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
 
 
 def make(overrides: list[str], *, compiles: bool | str, updates: int = 0, num_seeds: int = 2) -> Agent:
@@ -66,7 +64,7 @@ def near(ours, theirs) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["agent=double", "network/layer=noisy"],
+        pytest.param(["agent=double", "network/layer=noisy"], marks=pytest.mark.process),
         pytest.param(["agent=rainbow", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
         pytest.param(["agent=munchausen", "network/streams=dueling"], marks=pytest.mark.slow),
         pytest.param(["agent=m_iqn", "network/layer=noisy"], marks=pytest.mark.slow),

@@ -75,6 +75,7 @@ def test_a_gradient_of_zero_with_the_least_eps_moves_nothing():
     assert torch.equal(leaf.detach(), torch.ones(1, 16))
 
 
+@pytest.mark.process
 def test_it_does_not_import_the_compiler():
     """Which would be half of what a short run costs."""
     code = (

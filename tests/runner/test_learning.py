@@ -26,6 +26,7 @@ CORRECTED = ["memory.sampler.beta.start=1"]  # less lets chance outcomes weigh b
 SOFT = ["agent.backup.temperature=0.1", "agent.backup.alpha=0.5"]  # with more the values take longer
 FEW = [f"network.head.num_{kind}=8" for kind in ("samples", "target_samples", "action_samples")]
 FEW += ["runner.batch_size=128"]
+SMALL = ["network.torso.hidden_sizes=[32]", "runner.batch_size=256"]
 LONG = ["runner.total_steps=24000", "agent.lr_schedule.duration=24000"]
 PRESETS = {
     "dqn": [],
@@ -42,7 +43,7 @@ PRESETS = {
     "m_iqn": [*LONG, *SOFT, *QUANTILES, *FEW],
     "dueling_double": [],
     "prioritized_double": CORRECTED,
-    "rainbow": [*LONG, *SUPPORT, *CORRECTED],
+    "rainbow": [*LONG, *SUPPORT, *CORRECTED, *SMALL],
     "rainbow_iqn": [*LONG, *QUANTILES, *FEW, *CORRECTED, "network.layer.sigma=0.1"],
 }
 

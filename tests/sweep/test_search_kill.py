@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from commands import run
+from commands import call
 from kills import LONG, MIDDLE, TINY, has_checkpoint, sweep
 from processes import assert_ended, children, wait_until
 from searches import RANGE, record
@@ -56,14 +56,15 @@ def test_killed_and_continued(tmp_path):
         assert RunFolder(path).status()["state"] == "finished"
 
 
-def test_a_pruned_job(tmp_path):
+def test_a_pruned_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     overrides = ["-m", "hydra.sweep.dir=runs", *OVERRIDES, *TINY, *LONG, "hydra.sweeper.n_trials=1"]
     overrides += [
         "runner.total_steps=80000",
         "hydra/sweeper/pruner=none",
         "hydra.sweeper.pruner._target_=parts.Harsh",
     ]
-    result = run("train", *overrides, cwd=tmp_path)
+    result = call("train", *overrides)
     assert result.code == 1
     assert "1 pruned" in result.text
     (path,) = runs(tmp_path / "runs")
