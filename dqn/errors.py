@@ -3,6 +3,10 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+NAME = "lockstep-dqn"
+"""This project's name for pip; `dqn` is another project on the public registry."""
 
 
 class UserError(Exception):
@@ -77,11 +81,18 @@ class WrongValue(UserError):
         return printable(f"{self.key}{value}: {self.should}")
 
 
+def install(extra: str) -> str:
+    """Return the command that installs an extra."""
+    in_checkout = Path(__file__).parents[1].joinpath("pyproject.toml").is_file()
+    return (
+        f'pip install -c constraints.txt -e ".[{extra}]"' if in_checkout else f'pip install "{NAME}[{extra}]"'
+    )
+
+
 @contextmanager
 def needs_extra(user: str, package: str, extra: str) -> Iterator[None]:
     """Raise UserError, with the command that installs an extra, if the body cannot import its package."""
     try:
         yield
     except ImportError:
-        install = f'pip install -c constraints.txt -e ".[{extra}]"'
-        raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install}") from None
+        raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install(extra)}") from None

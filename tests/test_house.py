@@ -1,17 +1,23 @@
 """How the repository is laid out."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from helpers import ROOT, TESTS
 
+from dqn import errors
 from dqn.config.paths import CONF
 from dqn.storage.flatten import leaves
 
 PACKAGES = ("dqn", "hydra_plugins")
 MOST_LINES = 300
+TEXTS = [ROOT / name for name in ("conf", "dqn", "docs", "hydra_plugins", "scripts")]
+SUFFIXES = {".md", ".py", ".toml", ".txt", ".yaml"}
+STRANGER = re.compile(r"""pip install [^\n]*?["' ]dqn\b(?![/-])|(?<![\w-])dqn\[[a-z]+[],]""")
 WITHOUT_PACKAGE = {"scripts", "docs", "reference_values", "user"}
 """Folders of tests that do not mirror a folder of dqn/."""
 
@@ -45,6 +51,26 @@ def test_tests_mirror_the_package():
     folders = {path.parent for path in modules(TESTS) if path.stem.startswith("test_")} - {TESTS}
     names = {folder.relative_to(TESTS).parts[0] for folder in folders} - WITHOUT_PACKAGE
     assert {name for name in names if not (ROOT / "dqn" / name).is_dir()} == set()
+
+
+def test_no_stranger_is_installed():
+    """`dqn` on the public registry is another project, whose build code pip would run."""
+    texts = {
+        path: path.read_text() for folder in TEXTS for path in folder.rglob("*.*") if path.suffix in SUFFIXES
+    }
+    texts |= {path: path.read_text() for path in ROOT.iterdir() if path.suffix in SUFFIXES}
+    assert len(texts) > 200
+    found = {str(path): mentions for path, text in texts.items() if (mentions := STRANGER.findall(text))}
+    assert found == {}
+    assert STRANGER.search('pip install -U "dqn[video]"')
+    assert STRANGER.search("needs dqn[search]")
+
+
+def test_an_extra_is_installed_from_where_the_package_is(tmp_path, monkeypatch):
+    assert errors.install("video") == 'pip install -c constraints.txt -e ".[video]"'
+    monkeypatch.setattr(errors, "__file__", str(tmp_path / "dqn" / "errors.py"))
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"]
+    assert errors.install("video") == f'pip install "{name}[video]"'
 
 
 def test_targets_stand_at_package_level():

@@ -149,7 +149,7 @@ def test_quantile_loss_by_hand():
     assert float(replace(prediction, huber_delta=2.0).loss(target)) == pytest.approx(with_two / 2)
 
 
-@pytest.mark.parametrize("delta", [None, 1.0, 0.5])
+@pytest.mark.parametrize("delta", [None, 1.0, 0.7])
 def test_quantile_loss_equals_the_obvious_loop(delta):
     generator = torch.Generator().manual_seed(0)
     ours, theirs = torch.randn(2, 3, 5, generator=generator)

@@ -1,6 +1,5 @@
 """Optimizers of all parameters of all seeds, which are one buffer."""
 
-import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Protocol
 
@@ -12,8 +11,8 @@ from dqn.state import check_formats
 from dqn.types import Positive
 
 Decay = Annotated[float, Ge(0), Lt(1)]
-Epsilon = Annotated[float, Ge(1e-37), Lt(math.inf)]
-"""Positive in float32 also where denormal numbers count as 0; a denominator of 0 would give NaN."""
+LEAST_EPS = 1e-37
+"""Smaller numbers count as this one: in float32 they may be 0, and a denominator of 0 gives NaN."""
 
 
 class Optimizer(Protocol):
@@ -49,9 +48,9 @@ class Adam:
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay], eps: Epsilon
+        self, params: Iterable[nn.Parameter], *, lr: Positive, betas: tuple[Decay, Decay], eps: Positive
     ) -> None:
-        self.betas, self.eps = betas, eps
+        self.betas, self.eps = betas, max(eps, LEAST_EPS)
         leaves = list(params)
         self.param_groups: list[dict[str, Any]] = [{"params": leaves, "lr": lr}]
         self._values: list[Tensor] = [leaf.detach() for leaf in leaves]
@@ -91,9 +90,10 @@ class Adam:
 class RMSprop:
     """RMSprop without momentum: a step of lr * g / sqrt(v + eps) for a gradient g. Mnih et al. (2015).
 
-    Of Graves (2013), eq. 38 to 40: v is a running average of g^2, less the square of the running average of g
-    if `centered`. That variance is updated as such, from the deviation of g from its average: equal in exact
-    arithmetic, but a difference of averages rounds below 0. In torch.optim.RMSprop, eps is added to the root.
+    Graves (2013), eq. 38 to 40: v is the running average of g^2 and, if `centered`, less the square of the
+    running average of g. This variance is computed from the deviations of g from its average, which is equal
+    in exact arithmetic; the difference of the averages rounds to numbers below 0, whose root is NaN.
+    torch.optim.RMSprop adds eps to the root.
 
     Args:
         params: parameters with gradients.
@@ -107,9 +107,9 @@ class RMSprop:
     """Deviations beyond it count as it; the squares of larger ones would overflow, which ends learning."""
 
     def __init__(
-        self, params: Iterable[nn.Parameter], *, lr: Positive, alpha: Decay, eps: Epsilon, centered: bool
+        self, params: Iterable[nn.Parameter], *, lr: Positive, alpha: Decay, eps: Positive, centered: bool
     ) -> None:
-        self.alpha, self.eps, self.centered = alpha, eps, centered
+        self.alpha, self.eps, self.centered = alpha, max(eps, LEAST_EPS), centered
         leaves = list(params)
         self.param_groups: list[dict[str, Any]] = [{"params": leaves, "lr": lr}]
         self._averages = [torch.zeros_like(leaf.detach()) for leaf in leaves]

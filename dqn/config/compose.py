@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.overrides import CONFIG_NAME, first_value, misplaced, parse, typed, wrong_option
+from dqn.config.overrides import CONFIG_NAME, first_value, in_shell, misplaced, parse, wrong_option
 from dqn.config.paths import CONF
 from dqn.errors import UserError, first_line
 from dqn.storage.flatten import settings
@@ -175,11 +175,12 @@ def explain(override: Override, error: Exception, config: DictConfig) -> str:
     """Return the message about an override that Hydra refuses; `config` is what the others compose."""
     line, text, reason = str(override.input_line), str(error), first_line(error)
     order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
+    option = in_shell(line.lstrip("+")) if override.is_add() else "one option"
     signs = {
         **({"Could not override": f"{reason.rstrip('.')}; {order}"} if text.startswith("In ") else {}),
-        "already at": f"the key exists already; type {typed(line[1:])} to change its value",
-        "Multiple values for": f"should be {typed(line.lstrip('+')) if override.is_add() else 'one option'}",
-        "To append to your default list": f"should be {typed(f'+{line}')}",
+        "already at": f"the key exists already; type {in_shell(line[1:])} to change its value",
+        "Multiple values for": f"should be {option}",
+        "To append to your default list": f"should be {in_shell(f'+{line}')}",
     }
     known = next((advice for sign, advice in signs.items() if sign in text), None)
     is_unknown = "Could not override" in text or "does not exist" in text
@@ -192,15 +193,15 @@ def unknown_key(override: Override, config: DictConfig) -> str | None:
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(config, parent)
     if isinstance(node, DictConfig) and name in node:
-        return f"lacks some of these keys; type {typed(f'+{line}')} to add them" if "{" in line else None
+        return f"lacks some of these keys; type {in_shell(f'+{line}')} to add them" if "{" in line else None
     raw: Any = OmegaConf.to_container(config)
     end = f".{key.replace('/', '.')}"
     full = [one for one, _ in settings(raw) if f".{one}".endswith(end) and not one.startswith("hydra.")]
     _, equals, value = line.partition("=")
     if full and equals:
-        return f"no such key; type {' or '.join(typed(f'{one}={value}') for one in full)}"
+        return f"no such key; type {' or '.join(in_shell(f'{one}={value}') for one in full)}"
     if parent and node == {}:
-        return f"no such key; type {typed(f'+{line}')} to add it"
+        return f"no such key; type {in_shell(f'+{line}')} to add it"
     while not isinstance(node, DictConfig):
         parent = parent.rpartition(".")[0]
         node = OmegaConf.select(config, parent)

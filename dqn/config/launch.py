@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dqn.config.commands import command
 from dqn.config.preflight import CheckedRun, refuse_differences
@@ -17,6 +17,9 @@ from dqn.config.summary import trusting
 from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
+
+if TYPE_CHECKING:
+    from dqn.env import Environments
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +64,8 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
             for warning in run.warnings:
                 log.warning("warning: %s", printable(warning))
             log.info("run folder: %s", printable(str(folder.path)))
-            probe(config, folder)
             runner.stop = stop
+            probe(runner.env, config, folder)
             result = runner.run()
             folder.update_status(
                 state="finished",
@@ -115,7 +118,8 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         text = "warning: the run may not continue exactly; changed since it started: %s"
         log.warning(text, ", ".join(changed))
     if is_new or recorded != config:
-        folder.write_config(config, overrides)
+        before_now = folder.read_overrides()
+        folder.write_config(config, [*before_now, *(one for one in overrides if one not in before_now)])
     folder.start_work()
     folder.update_status(
         state="running",
@@ -129,12 +133,11 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
     )
 
 
-def probe(config: dict[str, Any], folder: RunFolder) -> None:
+def probe(env: "Environments", config: dict[str, Any], folder: RunFolder) -> None:
     """Record whether the environment follows its seed; warn if it does not."""
-    from dqn.config.wrappers import make_environments
     from dqn.runner.probe import ignored_seed
 
-    reason = ignored_seed(make_environments(config["env"]), config["seed"])
+    reason = ignored_seed(env, config["seed"])
     folder.update_status(reproducible=reason is None, irreproducible_because=reason)
     if reason is not None:
         text = "warning: env.id=%s ignores its seed, so the run cannot be repeated or resumed exactly: %s"

@@ -46,7 +46,9 @@ def parse(texts: Sequence[str], parser: OverridesParser) -> tuple[list[Override]
         except Exception as error:  # functions of the grammar may raise anything
             whole, count = in_one_word(words, parser)
             text = " ".join(words[:count])
-            instead = correction(text, error, parser) if count == 1 else f"should be {typed(whole)}, one word"
+            instead = (
+                correction(text, error, parser) if count == 1 else f"should be {in_shell(whole)}, one word"
+            )
             problems.append(f"{text}: {instead}")
         words = words[count:]
     return overrides, problems
@@ -67,7 +69,7 @@ def correction(text: str, error: Exception, parser: OverridesParser) -> str:
     key, _, value = text.partition("=")
     pair = f"{key.strip().lstrip('-')}={value.strip()}" if "=" in text else text.replace(":", "=", 1)
     if "=" in pair and follows_grammar(pair, parser):
-        return f"should be {typed(pair)}"
+        return f"should be {in_shell(pair)}"
     if re.search(r"\s[\w./]+=", value):
         return "should be one override; each KEY=VALUE is a separate word"
     if "=" not in text:
@@ -78,7 +80,7 @@ def correction(text: str, error: Exception, parser: OverridesParser) -> str:
     quoted = as_text(text)
     if value.startswith(("[", "{")) or not follows_grammar(quoted, parser):
         return problem
-    return f"{problem}; a text with such characters needs quotes: {typed(quoted)}"
+    return f"{problem}; a text with such characters needs quotes: {in_shell(quoted)}"
 
 
 def follows_grammar(text: str, parser: OverridesParser) -> bool:
@@ -95,7 +97,7 @@ def as_text(line: str) -> str:
     return f"{key}={QuotedString(value, quote).with_quotes()}"
 
 
-def typed(word: str) -> str:
+def in_shell(word: str) -> str:
     """Return a word as typed in a shell, in double quotes if it contains single ones."""
     if "'" not in word or re.search(r"[$`\\!]", word):
         return shlex.quote(word)
@@ -167,7 +169,7 @@ def misplaced(override: Override, *, is_multirun: bool) -> str | None:
     line, key = str(override.input_line), override.key_or_group
     if is_multirun:
         instead = line.replace("hydra.run.dir", "hydra.sweep.dir", 1)
-        return f"{line}: a sweep needs {typed(instead)}" if key == "hydra.run.dir" else None
+        return f"{line}: a sweep needs {in_shell(instead)}" if key == "hydra.run.dir" else None
     if FOR_SWEEPS.match(key):
         return f"{line}: only sweeps use it; add -m"
     if not override.is_sweep_override():
@@ -176,4 +178,6 @@ def misplaced(override: Override, *, is_multirun: bool) -> str | None:
     if override.value_type != ValueType.SIMPLE_CHOICE_SWEEP:
         return problem
     name, _, value = line.partition("=")
-    return f"{problem}, or type {typed(f'{name}=[{value}]')} for a list, {typed(as_text(line))} for a text"
+    return (
+        f"{problem}, or type {in_shell(f'{name}=[{value}]')} for a list, {in_shell(as_text(line))} for a text"
+    )

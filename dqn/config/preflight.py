@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dqn.config.commands import command
 from dqn.config.compose import COMPOSING, compose, mistakes
-from dqn.config.overrides import typed
+from dqn.config.overrides import in_shell
 from dqn.config.trust import refuse_others
 from dqn.errors import UserError, first_line, format_value, one_line
 from dqn.storage.flatten import leaves, settings
 from dqn.storage.folder import RunFolder
-from dqn.storage.reader import read_file
 
 Config = dict[str, Any]
 TOTALS = ("runner.total_steps", "runner.total_episodes")
@@ -156,12 +154,13 @@ def from_scratch(config: Config, folder: RunFolder) -> str:
     generic = (
         f"for a new run from scratch repeat the overrides in {path} with these and another hydra.run.dir"
     )
+    old = dict(settings(folder.read_config()))
+    changed = {key: value for key, value in settings(config) if value != old.get(key)}
+    recorded = [word for word in folder.read_overrides() if not re.match(r"[+~]*hydra\b", word)]
+    words = [word for word in recorded if word.partition("=")[0] not in changed]
+    words += [f"{key}={format_value(value)}" for key, value in changed.items()]
     try:
-        recorded = yaml.safe_load(read_file(folder.path, ".hydra/overrides.yaml"))
-        words = [word for word in recorded if not re.match(r"[+~]*hydra\b", word)]
-        old = dict(settings(folder.read_config()))
-        words += [f"{key}={format_value(new)}" for key, new in settings(config) if new != old.get(key)]
         same = resolved(compose(words).config) == config  # what is recorded could be anything
     except Exception:
         return generic
-    return f"a new run from scratch: {command('train')} {' '.join(map(typed, words))}" if same else generic
+    return f"a new run from scratch: {command('train')} {' '.join(map(in_shell, words))}" if same else generic

@@ -122,7 +122,7 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
 @cache
 def optimizer_bytes(optimizer: str) -> float:
     """Return the bytes that a new optimizer keeps for each parameter."""
-    leaf = torch.nn.Parameter(torch.zeros(64))
+    leaf = torch.nn.Parameter(torch.zeros(64, dtype=torch.float32, device="cpu"))
     try:
         made = instantiate(json.loads(optimizer), _convert_="all")([leaf], lr=1.0)
     except Exception:

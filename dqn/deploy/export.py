@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dqn.agent.numpy_forward import ActionValues
 from dqn.deploy.greedy_policy import GreedyPolicy
-from dqn.errors import UserError, first_line
+from dqn.errors import UserError, first_line, install
 from dqn.types import Array, Floats
 
 TOLERANCE = 1e-4
@@ -60,7 +60,7 @@ def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
     except UserError:
         raise
     except ModuleNotFoundError as error:
-        raise UserError(f'{file}: a package is missing ({error}): pip install "dqn[export]"') from None
+        raise UserError(f"{file}: a package is missing ({error}): {install('export')}") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be written ({error})") from None
     except Exception as error:  # torch raises errors of any type for a network that it cannot trace

@@ -89,7 +89,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def render(self) -> Any:
         try:
             return self.env.render()
-        except gymnasium.error.DependencyNotInstalled:  # its text has advice
+        except (NotImplementedError, gymnasium.error.DependencyNotInstalled):  # the camera explains them
             raise
         except BaseException as error:
             raise self._failure(error) from None

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.guard import Guard, comparison, from_signal_handler
 from dqn.env.spec import obs_spec, spans_bytes, time_limit
-from dqn.errors import WrongValue, one_line
+from dqn.errors import WrongValue, install, one_line
 from dqn.types import EnvSpec, Floats
 
 Env = gymnasium.Env[Any, Any]
@@ -78,7 +79,7 @@ class EnvFactory:
         except gymnasium.error.DependencyNotInstalled as error:
             spec = gymnasium.registry.get(id)
             is_box2d = spec is not None and "box2d" in str(spec.entry_point)
-            advice = 'pip install "dqn[box2d]"' if is_box2d else "install what it names"
+            advice = install("box2d") if is_box2d else "install what it names"
             raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
         except gymnasium.error.UnregisteredEnv as error:
             raise WrongValue("env.id", id, f"should be a registered environment ({error})") from None
@@ -103,6 +104,13 @@ class EnvFactory:
 
     def inspect(self) -> EnvSpec:
         """Return the spec of a new environment, and try each of its wrappers for one step."""
+        with process_settings():
+            spec = self._inspect()
+        _INSPECTED.clear()
+        _INSPECTED[by_value(self)] = spec
+        return spec
+
+    def _inspect(self) -> EnvSpec:
         env = self.make_registered()
         try:
             for key, wrapper in self._layers(training=True):
@@ -119,12 +127,9 @@ class EnvFactory:
             if not isinstance(actions, spaces.Discrete):
                 raise WrongValue("env.id", self.id, f"its actions are {actions}; {NEEDS_DISCRETE}")
             obs = obs_spec(env.observation_space, self.id, scale_bytes=self.scale_bytes)
-            spec = EnvSpec(obs, int(actions.n), time_limit(env))
+            return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             env.close()
-        _INSPECTED.clear()
-        _INSPECTED[by_value(self)] = spec
-        return spec
 
     def _layers(self, *, training: bool) -> Iterator[tuple[str, Wrapper]]:
         """Yield each wrapper with its key, the innermost first."""
@@ -164,6 +169,13 @@ def by_value(value: Any) -> Hashable:
     if isinstance(value, list | tuple):
         return tuple(map(by_value, value))
     return (type(value), value) if isinstance(value, Hashable) else object()
+
+
+def process_settings() -> AbstractContextManager[None]:
+    """Return a context that undoes what environments set for all, such as the number of threads."""
+    from dqn.process import preserve_settings  # imports torch, which processes of environments do without
+
+    return preserve_settings()
 
 
 def try_one_step(env: Env) -> None:

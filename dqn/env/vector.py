@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from dqn.env.make import Env, EnvFactory, Wrapper
+from dqn.env.make import Env, EnvFactory, Wrapper, process_settings
 from dqn.env.processes import AsyncColumns
 from dqn.seeding import integer
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec, Positive, PositiveInt
@@ -129,7 +129,7 @@ class Environments:
         self.spec = factory.spec
         self.num_envs = num_envs
         self._make = partial(factory.make, training=training)
-        self._vectorize: Callable[..., Any] = (
+        self._vectorize: Callable[..., SyncColumns | AsyncColumns] = (
             SyncColumns if vectorization == "sync" else partial(AsyncColumns, id=id)
         )
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
@@ -144,8 +144,14 @@ class Environments:
         self.close()
         envs = range(self.num_envs)
         seeds = [integer(seed, self._role, iteration, env) for seed in self._seeds for env in envs]
-        self._vector = self._vectorize(self._make, len(seeds), self.spec.obs)
-        return self._obs(self._vector.reset(np.ones(len(seeds), np.bool_), seeds))
+        with process_settings():
+            self._vector = self.columns(len(seeds))
+            obs = self._vector.reset(np.ones(len(seeds), np.bool_), seeds)
+        return self._obs(obs)
+
+    def columns(self, count: int) -> SyncColumns | AsyncColumns:
+        """Return new environments, not yet reset, whose arrays have one axis for all."""
+        return self._vectorize(self._make, count, self.spec.obs)
 
     def step(self, action: Integers) -> Step:
         """Step every environment that is not paused with its action [K, E]."""

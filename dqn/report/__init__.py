@@ -1,1 +1,1 @@
-"""Reports on runs: scores and curves with intervals, as a page, pictures and tables. Needs dqn[report]."""
+"""Reports on runs: scores and curves with intervals, as pages, pictures and tables (extra `report`)."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dqn.errors import UserError
+from dqn.errors import UserError, needs_extra
 from dqn.report.analysis import analyse
 from dqn.report.caveats import notes
 from dqn.report.page import Picture, html_page, markdown_page, runs_chapter, summary, task_chapter
@@ -49,13 +49,8 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
 
 def require_matplotlib() -> None:
     """Raise UserError unless Matplotlib is installed."""
-    try:
+    with needs_extra("a report", "Matplotlib", "report"):
         import matplotlib  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "a report needs Matplotlib; install it with the extra `report`:"
-            ' pip install -c constraints.txt -e ".[report]"'
-        ) from None
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:

@@ -7,7 +7,6 @@ import numpy as np
 
 from dqn.agent import Actor
 from dqn.env import Environments
-from dqn.process import preserve_settings
 from dqn.types import Array, Bools, Floats, Row
 
 
@@ -49,9 +48,7 @@ class Collector:
 
     def start(self, iteration: int) -> None:
         """Make new environments, seeded for `iteration`."""
-        with preserve_settings():  # an environment may set the number of threads
-            obs = self.env.reset(iteration)
-        self._start_episodes(obs)
+        self._start_episodes(self.env.reset(iteration))
 
     def _start_episodes(self, obs: Array) -> None:
         self._obs = obs

@@ -1,13 +1,14 @@
 """A short test, before training, of whether the seed determines what an environment does."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from dqn.env import Environments
+from dqn.seeding import integer
 from dqn.types import Array
 
 STEPS = 8
@@ -15,18 +16,13 @@ STEPS = 8
 NAMES = ("observation", "reward", "terminated", "truncated")
 
 
-def ignored_seed(make_env: Callable[..., Environments], seed: int) -> str | None:
+def ignored_seed(env: Environments, seed: int) -> str | None:
     """Return how two new environments with one seed and the same actions differ, None if they are equal.
 
     The global generators of Python, NumPy and torch stay as they were.
-
-    Args:
-        make_env: makes Environments, given num_envs, seeds, role and training.
-        seed: a seed of the run.
     """
-    env = make_env(num_envs=1, seeds=[seed], role="probe", training=True)
     with preserved_generators():
-        both = zip(play(env), play(env), strict=False)
+        both = zip(*(play(env, integer(seed, "probe")) for _ in range(2)), strict=False)
     for t, (one, other) in enumerate(both):
         for name, value, again in zip(NAMES, one, other, strict=True):
             if not np.array_equal(value, again):
@@ -35,21 +31,21 @@ def ignored_seed(make_env: Callable[..., Environments], seed: int) -> str | None
     return None
 
 
-def play(env: Environments) -> list[tuple[Array, ...]]:
-    """Return the results NAMES of a reset and of the steps of an episode, in a new environment."""
+def play(env: Environments, seed: int) -> list[tuple[Array, ...]]:
+    """Return the results NAMES of a reset and of the steps of an episode, in one new environment."""
     random.random()  # a process that is started for an environment inherits the generators' states
     np.random.random()  # noqa: NPY002
     torch.rand(())
-    nothing = np.zeros((1, 1))
+    column, one = env.columns(1), np.ones(1, np.bool_)
     try:
-        results: list[tuple[Array, ...]] = [(env.reset(0), nothing, nothing, nothing)]
+        results: list[tuple[Array, ...]] = [(column.reset(one, [seed]).copy(), one, one, one)]
         for t in range(STEPS):
-            step = env.step(np.full((1, 1), t % env.spec.num_actions))
-            results.append((step.next_obs, step.raw_reward, step.terminated, step.truncated))
-            if step.ended.any():
+            obs, reward, terminated, truncated = column.step(np.array([t % env.spec.num_actions]))
+            results.append((obs.copy(), reward, terminated, truncated))
+            if terminated | truncated:
                 break
     finally:
-        env.close()
+        column.close()
     return results
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dqn.agent import Policy
 from dqn.env import Env, EnvFactory
-from dqn.errors import UserError
+from dqn.errors import UserError, install, one_line
 from dqn.seeding import integer
 from dqn.types import Array
 
@@ -47,13 +47,9 @@ class Camera:
                 env.reset(seed=0)
                 frame_of(env)
         except (ImportError, RuntimeError, gymnasium.error.DependencyNotInstalled) as error:
-            advice = 'pip install "dqn[video]"'
-            raise UserError(f"for videos a package is missing ({error}): {advice}") from None
-        except UserError:
-            raise
+            raise UserError(f"for videos a package is missing ({error}): {install('video')}") from None
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"env.id={self._factory.id} cannot be filmed ({reason})") from None
+            raise UserError(f"env.id={self._factory.id} cannot be filmed ({one_line(error)})") from None
 
     def film(self, path: Path, policy: Policy, index: int) -> float:
         """Write one episode as an .mp4 file, frame by frame, and return its raw return.

@@ -138,6 +138,15 @@ class RunFolder:
         replace_file(self.config_file.with_name("overrides.yaml"), yaml.safe_dump(overrides))
         replace_file(self.config_file, yaml.safe_dump(config, sort_keys=False))
 
+    def read_overrides(self) -> list[str]:
+        """Return the recorded overrides; none if they are missing or damaged."""
+        try:
+            text = read_file(self.path, ".hydra/overrides.yaml", MAX_BYTES).decode()
+            found = [] if excess(text) else yaml.load(text, LOADER)
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
+            return []
+        return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else []
+
     def write_evaluation(self, evaluation: State) -> None:
         """Write evaluation.json.
 

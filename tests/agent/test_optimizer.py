@@ -67,6 +67,14 @@ def test_it_goes_on_from_its_state(make):
     assert torch.equal(straight, resumed)
 
 
+def test_a_gradient_of_zero_with_the_least_eps_moves_nothing():
+    """In float32 an eps of 1e-50 is 0."""
+    leaf = nn.Parameter(torch.ones(1, 16))
+    leaf.grad = torch.zeros(1, 16)
+    Adam([leaf], lr=0.1, betas=(0.9, 0.99), eps=1e-50).step()
+    assert torch.equal(leaf.detach(), torch.ones(1, 16))
+
+
 def test_it_does_not_import_the_compiler():
     """Which would be half of what a short run costs."""
     code = (
@@ -113,7 +121,7 @@ def test_rmsprop_is_its_formula_in_float64(centered, eps, tolerance):
 def test_rmsprop_survives_the_largest_gradients(centered):
     """Their squares overflow in float32; the steps stay finite and grow again afterwards."""
     leaf = nn.Parameter(torch.zeros(1, 16))
-    optimizer = RMSprop([leaf], lr=0.1, alpha=0.95, eps=1e-37, centered=centered)
+    optimizer = RMSprop([leaf], lr=0.1, alpha=0.95, eps=1e-50, centered=centered)
     largest = torch.finfo(torch.float32).max
     for gradient in [0.0, largest, -largest, -largest, 1e30, 0.0]:
         leaf.grad = torch.full((1, 16), gradient)

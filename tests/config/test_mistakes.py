@@ -12,9 +12,9 @@ from commands import SCRIPTS, TINY, answers, call, child_seconds, named, run, tr
 from helpers import FINISHED, config_of
 
 from dqn.config.compose import compose
-from dqn.config.overrides import typed
+from dqn.config.overrides import in_shell
 from dqn.config.preflight import preflight
-from dqn.errors import UserError
+from dqn.errors import UserError, install
 from dqn.storage.folder import RunFolder
 
 STEPS = "runner=steps"
@@ -156,7 +156,7 @@ VALUES = [
 if not torch.cuda.is_available():
     VALUES.append(("device=cuda", {"device=cuda": "auto or cpu"}))
 if not importlib.util.find_spec("Box2D"):
-    VALUES.append(("env.id=LunarLander-v3", {"env.id=LunarLander-v3": 'pip install "dqn[box2d]"'}))
+    VALUES.append(("env.id=LunarLander-v3", {"env.id=LunarLander-v3": install("box2d")}))
 
 COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
@@ -505,7 +505,7 @@ RUN_MISTAKES = [
         {
             "agent.lr: 0.0005 there, 0.1 here": "",
             "seed: 0 there, 5 here": "",
-            "a new run from scratch: ": f"{' '.join(map(typed, FINISHED))} agent.lr=0.1 seed=5",
+            "a new run from scratch: ": f"{' '.join(map(in_shell, FINISHED))} agent.lr=0.1 seed=5",
         },
     ),
     ("resume", "agent.max_grad_norm=1", {"agent.max_grad_norm: ": "1.0 here"}),
@@ -530,6 +530,15 @@ def test_mistakes_about_a_run(script, overrides, keys, finished_run, capsys):
     assert result.code != 0
     named(result.text, keys)
     assert tree(finished_run) == before
+
+
+def test_a_finished_run_may_get_another_evaluation(finished_run):
+    assert call("resume", finished_run, "runner.eval_episodes=1").code == 0
+    folder = RunFolder(finished_run)
+    assert [len(returns) for returns in folder.stored_status()["evaluation"].values()] == [1]
+    assert folder.read_overrides() == [*FINISHED, "runner.eval_episodes=1"]
+    text = call("resume", finished_run, "agent.lr=0.1").text
+    assert f"{' '.join(map(in_shell, FINISHED))} runner.eval_episodes=1 agent.lr=0.1" in text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from dqn.config.compose import compose, hydra_globals, make_loader
-from dqn.config.overrides import misplaced, parse, typed
+from dqn.config.overrides import in_shell, misplaced, parse
 from dqn.errors import UserError
 
 WORDS = [
@@ -123,4 +123,4 @@ def test_keys_in_the_wrong_position():
 
 def test_words_for_the_shell():
     for word in ("a", "a b", "a='b c'", 'a="b"', "a='$b'", "a='b' \"c\"", "it's `x`"):
-        assert shlex.split(typed(word)) == [word]
+        assert shlex.split(in_shell(word)) == [word]

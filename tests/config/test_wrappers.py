@@ -39,7 +39,7 @@ def env_of(*overrides: str) -> gymnasium.Env:
     """Return a training environment of checked overrides."""
     config = config_of(list(overrides))
     assert check(config).problems == []
-    return env_factory(config["env"]).make(training=True)
+    return env_factory(config["env"]).make_wrapped(training=True)
 
 
 def test_without_arguments_or_with():

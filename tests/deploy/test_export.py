@@ -11,6 +11,7 @@ from helpers import FINISHED
 
 import dqn
 from dqn.deploy import export
+from dqn.errors import install
 
 EXTRA = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnxscript"))
 needs_extra = pytest.mark.skipif(not EXTRA, reason="the extra `export` is not installed")
@@ -93,7 +94,7 @@ def test_missing_extra(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     result = call("export", folder / "discrete", tmp_path / "policy.onnx", "--trust", "envs")
     assert result.code == 1
-    assert 'pip install "dqn[export]"' in result.text
+    assert install("export") in result.text
     assert tree(tmp_path) == {}
 
 

@@ -2,18 +2,16 @@
 
 import json
 import random
-from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
-from envs import ENV, Counting
+from envs import Counting, make_environments
 from gymnasium import spaces
 from helpers import TINY_STEPS, train_run
 
-from dqn.env import Environments
 from dqn.runner.probe import ignored_seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -62,7 +60,7 @@ gymnasium.register("Random-v0", Random)
 
 def probe(id: str = "Random-v0", **kwargs: Any) -> str | None:
     changes = {"vectorization": kwargs.pop("vectorization", "sync")}
-    return ignored_seed(partial(Environments, **ENV | {"id": id, "kwargs": kwargs} | changes), 3)
+    return ignored_seed(make_environments(id, kwargs=kwargs, **changes), 3)
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])

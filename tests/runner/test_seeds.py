@@ -14,6 +14,7 @@ STEPS = [
     *("runner.learning_starts=500", "runner.train_period=8", "runner.batch_size=64"),
     "runner.target_period=250",
 ]
+MANY = ["env.num_envs=4", "runner.batch_size=31"]
 ODD = ["runner.batch_size=3", "network.torso.hidden_sizes=[17]", "env.num_envs=3"]
 
 
@@ -46,14 +47,14 @@ def assert_seed_equal(alone: Runner, stack: Runner, k: int) -> None:
         [*STEPS, "env.num_envs=2", "memory.reader.n_step=3", "agent=double", "agent.max_grad_norm=0.01"],
         [*STEPS, "agent/optimizer=rmsprop", "network.torso.hidden_sizes=[120,84]", "memory.capacity=1000"],
         [*STEPS, *ODD, "agent=c51", "network/streams=dueling", "network.streams.hidden_sizes=[7]"],
-        [*STEPS, "env.num_envs=4", "memory=prioritized", "memory/reader=n_step", "memory.capacity=1001"],
+        [*STEPS, *MANY, "memory=prioritized", "memory/reader=n_step", "memory.capacity=1001"],
     ],
     ids=[
         "dqn",
         "double, 3 steps, 2 environments, clipped",
         "rmsprop, two layers, full memory",
         "dueling C51, odd batch and widths, 3 environments",
-        "prioritized",
+        "prioritized, odd batch",
     ],
 )
 def test_seed_alone_equals_seed_in_a_stack(tmp_path, words):

@@ -16,6 +16,7 @@ from records import contents, read_events, read_metrics, same, scalars_of
 import dqn
 import dqn.runner.video
 from dqn.config.validate import check
+from dqn.errors import install
 from dqn.runner.video import without_screen
 from dqn.seeding import integer
 
@@ -149,11 +150,11 @@ def test_a_missing_package_is_told_before_training(finished_run, tmp_path, monke
     monkeypatch.setitem(sys.modules, package, None)
     (problem,) = check(config_of([*WORDS, "runner.video_period=1"])).problems
     assert problem.key == "runner.video_period"
-    assert 'pip install "dqn[video]"' in problem.should
+    assert install("video") in problem.should
     assert check(config_of(WORDS)).problems == []
     result = call("evaluate", finished_run, f"video={tmp_path}/x.mp4")
     assert result.code == 1
-    assert 'pip install "dqn[video]"' in result.text
+    assert install("video") in result.text
 
 
 @pytest.mark.filterwarnings("ignore:.*rgb_array.*:UserWarning")
