@@ -1,6 +1,5 @@
 """Read run folders for a report, as data: nothing in them is trusted, executed or changed."""
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from dqn.report.formatting import setting_text
 from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
 from dqn.storage.metrics import Block, evaluation_scores, metrics_file, read_blocks
-from dqn.storage.reader import is_plain
+from dqn.storage.reader import is_plain, listed
 from dqn.storage.schema import Status
 from dqn.types import Floats
 
@@ -84,15 +83,17 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
-        for name, below, _ in os.walk(folder):
-            path = Path(name)
+        waiting = [folder]
+        while waiting:
+            path = waiting.pop()
             if is_plain(path, ".hydra/config.yaml") or is_plain(path, "status.json"):
                 found.setdefault(path.resolve(), path)
-                below.clear()
-            below[:] = sorted(one for one in below if not one.startswith("."))
+                continue
+            below = (one for one in listed(path) if one.is_dir(follow_symlinks=False))
+            waiting += [path / one.name for one in below if not one.name.startswith(".")]
     if not found:
-        listed = ", ".join(map(str, folders))
-        raise UserError(f"{listed}: no runs there; a run folder has .hydra/config.yaml and status.json")
+        names = ", ".join(map(str, folders))
+        raise UserError(f"{names}: no runs there; a run folder has .hydra/config.yaml and status.json")
     return sorted(found.values())
 
 
@@ -124,7 +125,7 @@ def read_record(path: Path) -> RunRecord:
 
 def read_seeds(path: Path, notes: list[str]) -> Iterator[Seed]:
     """Yield the seeds of a run by number; add a message to `notes` for each that cannot be read."""
-    numbers = [int(m[1]) for name in os.listdir(path) if (m := re.fullmatch(r"seed=(\d{1,18})", name))]
+    numbers = [int(m[1]) for one in listed(path) if (m := re.fullmatch(r"seed=(\d{1,18})", one.name))]
     for number in sorted(set(numbers)):
         if not is_plain(path, metrics_file(number)):
             notes.append(f"seed={number} has no metrics.jsonl")

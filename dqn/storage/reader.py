@@ -1,6 +1,7 @@
 """Read the files of a run folder as data: plain files inside the folder, of bounded size."""
 
 import errno
+import os
 import stat
 from collections.abc import Iterator
 from io import BufferedReader
@@ -58,13 +59,22 @@ def parents(folder: Path, path: Path) -> Iterator[Path]:
         yield path
 
 
+def listed(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder by name; none if it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
 def refuse_special_files(folder: Path) -> None:
     """Raise UserError if a run folder has links, pipes or devices, which writing would follow or wait for."""
-    for path in folder.rglob("*"):
-        try:
-            mode = path.lstat().st_mode
-        except FileNotFoundError:  # an active run replaces its files
-            continue
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            kind = "a symbolic link" if stat.S_ISLNK(mode) else "a pipe, socket or device"
-            raise UserError(f"{path}: {kind}; writing would follow it, and no run makes one")
+    waiting = [os.fspath(folder)]
+    while waiting:  # without recursion: the folders of others may be nested without an end
+        for entry in listed(waiting.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            elif not entry.is_file(follow_symlinks=False):
+                kind = "a symbolic link" if entry.is_symlink() else "a pipe, socket or device"
+                raise UserError(f"{entry.path}: {kind}; writing would follow it, and no run makes one")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from helpers import config_of, train_run
 import dqn
 from dqn.config.preflight import refuse_differences
 from dqn.config.trust import load_config
+from dqn.report.read import find_runs
 from dqn.report.write import read_runs
 from dqn.storage.checkpoint import SMALL, Checkpoint
 from dqn.storage.folder import RunFolder
@@ -93,6 +95,22 @@ def test_no_file_is_followed_or_waited_for(template, tmp_path, name, make):
     runs, unreadable = read_runs([run, good])
     assert len(runs) == 2 - len(unreadable)
     assert len(unreadable) == name.startswith(".hydra")
+
+
+def test_folders_nested_without_an_end(template, tmp_path):
+    run = Path(shutil.copytree(template, tmp_path / "runs" / "run"))
+    deep = [str(run), str(tmp_path / "runs")]
+    limit = sys.getrecursionlimit()
+    for _ in range(300):
+        deep = [f"{path}/a" for path in deep]
+        for path in deep:
+            os.mkdir(path)
+    sys.setrecursionlimit(300)
+    try:
+        assert load_config(RunFolder(run), [])
+        assert find_runs([tmp_path / "runs"]) == [run]
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @pytest.mark.parametrize("name", FILES[:-1])
