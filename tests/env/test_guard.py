@@ -167,7 +167,7 @@ def test_a_large_observation_is_cut():
 ERRORS = [
     (FileNotFoundError(2, "No such file", "prices\x1b.csv"), r"FileNotFoundError: [Errno 2] No such file: "),
     (SystemExit(0), "SystemExit: 0"),
-    (MemoryError(), "MemoryError:"),
+    (MemoryError(), "MemoryError"),
     (RuntimeError("two\nlines"), "RuntimeError: two lines"),
 ]
 
