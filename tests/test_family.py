@@ -1,7 +1,11 @@
 """The family as independent switches: every three of them train together."""
 
+import copy
+import functools
 import itertools
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from hydra.utils import instantiate
 from processes import SEED
 
 from dqn.agent.numpy_forward import NumpyForward
+from dqn.cli.arguments import parse, replace_values
 from dqn.config.validate import check
 from dqn.network.parameters import views
 from dqn.types import EnvSpec, ObsSpec, Row
@@ -60,9 +65,34 @@ def cover() -> list[tuple[str, ...]]:
 COVER = cover()
 
 
+@functools.cache
+def with_option(word: str) -> dict[str, Any]:
+    return config_of([word])
+
+
+def combined(words: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration of options of different groups, of which each is composed once."""
+    groups = [word for word in words if "/" in word or word.startswith("memory=")]
+    (layer,) = (word for word in groups if word.startswith("network/layer="))
+    config = config_of([layer])  # sets the schedule, too
+    for word in groups:
+        *path, name = word.partition("=")[0].split("/")
+        node, option = config, with_option(word)
+        for part in path:
+            node, option = node[part], option[part]
+        node[name] = copy.deepcopy(option[name])
+    replace_values(config, parse([word for word in words if word not in groups]))
+    return config
+
+
+def test_options_of_different_groups_combine():
+    words = [*COVER[-1], "memory.capacity=200"]
+    assert combined(words) == config_of(words)
+
+
 def train(words: tuple[str, ...]) -> None:
     """Store, sample and update; every online parameter must get a finite gradient that is not zero."""
-    config = config_of([*words, "network.torso.hidden_sizes=[16]", "memory.capacity=200", *SMALL])
+    config = combined([*words, "network.torso.hidden_sizes=[16]", "memory.capacity=200", *SMALL])
     assert check(config, learns=False).problems == []
     num_seeds = config["num_seeds"]
     common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device("cpu")}
