@@ -27,7 +27,7 @@ LARGEST_MADE = 2048
 """Greatest size in `network` for which a network is made; the parameters of others are counted without it."""
 MEASURED_ROWS = 4096
 """Rows of the memory that is made to measure a row."""
-PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 4
+PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 3
 """Open files: of any process, of a seed's logs, of an environment in a worker process."""
 SIZES = ("num_seeds", "env.num_envs", "memory.capacity", "runner.batch_size", "runner.eval_episodes")
 

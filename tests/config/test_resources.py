@@ -106,7 +106,7 @@ def test_open_files(monkeypatch):
     assert check(config_of(["num_seeds=300"]), learns=False).problems == []
     workers = [*STEPS, "env.num_envs=100", "env.vectorization=async"]
     assert [one.key for one in check(config_of(workers)).problems] == ["env.num_envs"]
-    assert open_files(config_of(workers)) == 64 + 2 + 400
+    assert open_files(config_of(workers)) == 64 + 2 + 300
 
 
 def test_the_soft_limit_of_open_files_is_raised_and_restored():
