@@ -3,13 +3,23 @@
 import itertools
 import json
 import resource
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from helpers import config_of
 
 from dqn import process
 from dqn.config import resources
-from dqn.config.resources import count_parameters, memory_bytes, open_files, optimizer_bytes, row_bytes
+from dqn.config.resources import (
+    array_bytes,
+    count_parameters,
+    memory_bytes,
+    open_files,
+    optimizer_bytes,
+    row_bytes,
+)
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
 
@@ -86,6 +96,15 @@ def test_parts_are_measured_exactly():
         layers = itertools.pairwise([4, *sizes, 2])
         count = sum((fan_in + 1) * fan_out for fan_in, fan_out in layers)
         assert count_parameters(json.dumps(network), spec) == count
+
+
+def test_shared_memory_counts_once():
+    array, tensor = np.zeros((4, 8)), torch.zeros(6)
+    made = SimpleNamespace(
+        one=array[1:], other=[array, {"flat": array.reshape(-1)}], tensors=(tensor, tensor[2:])
+    )
+    made.itself, made.kind = made, np
+    assert array_bytes(made) == 4 * 8 * 8 + 6 * 4
 
 
 def test_parts_that_cannot_be_measured_count_as_nothing():
