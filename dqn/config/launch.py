@@ -118,8 +118,8 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         text = "warning: the run may not continue exactly; changed since it started: %s"
         log.warning(text, ", ".join(changed))
     if is_new or recorded != config:
-        before_now = folder.read_overrides()
-        folder.write_config(config, [*before_now, *(one for one in overrides if one not in before_now)])
+        earlier = [one for one in folder.read_overrides() if one not in overrides]
+        folder.write_config(config, [*earlier, *overrides])  # of two for one key the last counts
     folder.start_work()
     folder.update_status(
         state="running",

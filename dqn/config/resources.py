@@ -2,12 +2,13 @@
 
 import json
 import math
-import tracemalloc
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cache
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import instantiate
 
@@ -26,8 +27,8 @@ PARAMETER = 16
 LARGEST_MADE = 2048
 """Greatest size in `network` for which a network is made; the parameters of others are counted without it."""
 MEASURED_ROWS = 4096
-"""Rows of the memory that is made to measure a row."""
-PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 4
+"""Rows of the smaller one of two memories that are made to measure a row."""
+PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 3
 """Open files: of any process, of a seed's logs, of an environment in a worker process."""
 SIZES = ("num_seeds", "env.num_envs", "memory.capacity", "runner.batch_size", "runner.eval_episodes")
 
@@ -134,18 +135,35 @@ def optimizer_bytes(optimizer: str) -> float:
 @cache
 def row_bytes(memory: str, spec: EnvSpec) -> float:
     """Return the bytes of a row in memory, measured; 0 for a custom memory that cannot be made here."""
-    was_tracing = tracemalloc.is_tracing()
     given: Config = {"gamma": 1.0, "spec": spec, "seeds": [0], "num_envs": 1, "device": torch.device("cpu")}
-    made, sizes = [], []
     try:
         make = instantiate(json.loads(memory), _convert_="all")
-        tracemalloc.start()
-        for rows in (64, MEASURED_ROWS, 2 * MEASURED_ROWS):  # caches are filled by the first one
-            made.append(make(capacity=rows, **given))
-            sizes.append(tracemalloc.get_traced_memory()[0])
+        less, more = (array_bytes(make(capacity=n * MEASURED_ROWS, **given)) for n in (1, 2))
     except Exception:
         return 0.0
-    finally:
-        if not was_tracing:
-            tracemalloc.stop()
-    return (sizes[2] - 2 * sizes[1] + sizes[0]) / MEASURED_ROWS
+    return (more - less) / MEASURED_ROWS
+
+
+def array_bytes(made: object) -> int:
+    """Return the bytes of the arrays and tensors that an object refers to; the memory of views counts once.
+
+    Unlike what tracemalloc counts, this does not depend on other threads.
+    """
+    sizes: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting = [made]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType):
+            continue
+        seen.add(id(one))
+        if isinstance(one, torch.Tensor):
+            sizes[one.untyped_storage().data_ptr()] = one.untyped_storage().nbytes()
+        elif isinstance(one, np.ndarray):
+            whole = one.base if isinstance(one.base, np.ndarray) else one
+            sizes[whole.ctypes.data] = whole.nbytes
+        elif isinstance(one, dict | list | tuple):
+            waiting += one.values() if isinstance(one, dict) else one
+        else:
+            waiting += getattr(one, "__dict__", {}).values()
+    return sum(sizes.values())

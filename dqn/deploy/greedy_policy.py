@@ -179,6 +179,8 @@ def check_array(space: Space, obs: Any, name: str) -> int | None:
         raise ValueError(f"{name}: should be finite numbers, not {obs}")
     if space.dtype is not None and space.dtype.kind in "iu":
         low, high = bounds(space)
-        if array.dtype.kind == "f" or (array < low).any() or (array > high).any():
+        is_whole = array.dtype.kind != "f"
+        is_whole = is_whole or (isinstance(space, spaces.MultiBinary) and (array % 1 == 0).all())
+        if not is_whole or (array < low).any() or (array > high).any():
             raise ValueError(f"{name}: should be whole numbers in {space}, not {obs}")
     return len(array) if batched else None

@@ -25,7 +25,7 @@ TRACEBACK_ENTRIES = 8
 FEW = 16
 """Numbers of an observation that Python adds as fast as BLAS."""
 LARGEST = float(np.finfo(np.float32).max)
-"""Greatest number that memory and networks can hold."""
+"""Greatest number that networks, and memory unless its numbers are float16, can hold."""
 ROUNDING = 1e-6
 """Allowed excess over the bounds of floats, absolute and relative."""
 LONGEST_VALUE = 200
@@ -199,10 +199,12 @@ class Numbers:
         self.low, self.high = bounds(space)
         if self.is_float:
             low, high = np.float64(self.low), np.float64(self.high)
-            largest = np.full_like(low, LARGEST)  # a Python float would become a float16 beside such an array
+            most = min(LARGEST, float(np.finfo(space.dtype).max))
+            largest = np.full_like(low, most)  # a Python float would become a float16 beside such an array
             self.low = np.maximum(low - ROUNDING * (1 + abs(low)), -largest) if exact_bounds else -largest
             self.high = np.minimum(high + ROUNDING * (1 + abs(high)), largest) if exact_bounds else largest
-        self.may_trust = not exact_bounds and isinstance(space, spaces.Box)
+        self.is_binary = isinstance(space, spaces.MultiBinary)
+        self.may_trust = not exact_bounds and isinstance(space, spaces.Box) and space.dtype != np.float16
         self.trusted: np.dtype[Any] | None = None
         self.total: Callable[[Array], float]
         """Maps arrays of the trusted dtype to a number that is finite only if the array is right."""
@@ -238,9 +240,11 @@ class Numbers:
             return "should be an array of numbers"
         if array.shape != self.shape:
             return f"has the shape {array.shape}"
-        if array.dtype.kind == "f" and not self.is_float:
+        if array.dtype.kind == "f" and not (self.is_float or self.is_binary):
             return f"has numbers of {array.dtype}, which {self.dtype} cannot hold"
         wrong = ~((array >= self.low) & (array <= self.high))  # so NaN is wrong
+        if self.is_binary:  # Gymnasium's spaces of this kind allow floats
+            wrong |= (array != 0) & (array != 1)
         if not wrong.any():
             return None
         worst = array[wrong][0]

@@ -36,7 +36,9 @@ class Segments:
 
     Rows do not change until they are overwritten, so files do not change either. A file is dropped when all
     of its rows have been overwritten. The newest file is replaced by a longer one until it has SEALED bytes,
-    so a small memory is one file. The ring's `state_dict` has everything else: counters and starts.
+    so a small memory is one file. If columns fill at different speeds, the slowest keeps files of the others
+    that are of no use, so from twice the size of the ring on all rows are written anew. The ring's
+    `state_dict` has everything else: counters and starts.
     """
 
     def __init__(self, ring: Ring) -> None:
@@ -54,8 +56,11 @@ class Segments:
         oldest = stop - self.ring.rows + 1
         there = takewhile(lambda segment: (folder / segment.name).exists(), self._segments)
         kept = [segment for segment in there if (segment.stop > oldest).any()]
+        rows = [int((segment.stop - segment.start).sum()) for segment in kept]
+        if sum(rows) > 2 * self.ring.end.size:
+            kept = []
         start = kept[-1].stop if kept else np.zeros_like(stop)
-        if kept and (kept[-1].stop - kept[-1].start).sum() * self.ring.bytes_per_row < SEALED:
+        if kept and rows[-1] * self.ring.bytes_per_row < SEALED:
             start = kept.pop().start
         segment = Segment(f"{stem}.rows", np.maximum(start, oldest), stop)
         with (folder / segment.name).open("wb") as file:
@@ -80,8 +85,8 @@ class Segments:
         self._segments = segments
 
     def most_bytes(self) -> int:
-        """Return the greatest size of the files: up to twice the ring, since the oldest one may be large."""
-        return 3 * self.ring.end.size * self.ring.bytes_per_row + 4 * SEALED
+        """Return the greatest size of the files: up to three times the ring, and what each file adds."""
+        return 4 * self.ring.end.size * self.ring.bytes_per_row + 4 * SEALED
 
     def _read(self, path: Path) -> Segment:
         """Read the rows of a file into the ring."""

@@ -125,7 +125,7 @@ def read_record(path: Path) -> RunRecord:
 
 def read_seeds(path: Path, notes: list[str]) -> Iterator[Seed]:
     """Yield the seeds of a run by number; add a message to `notes` for each that cannot be read."""
-    numbers = [int(m[1]) for one in listed(path) if (m := re.fullmatch(r"seed=(\d{1,18})", one.name))]
+    numbers = [int(m[1]) for one in listed(path) if (m := re.fullmatch(r"seed=(\d{1,19})", one.name))]
     for number in sorted(set(numbers)):
         if not is_plain(path, metrics_file(number)):
             notes.append(f"seed={number} has no metrics.jsonl")

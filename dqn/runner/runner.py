@@ -234,7 +234,7 @@ class Runner:
             "policy": TorchPart(self.agent.policy),
             "memory": TorchPart(self.memory),
             "rows": self.memory.rows,
-            **({"best": TorchPart(self.best)} if best else {}),
+            **({"best": TorchPart(self.best, like=self.agent.policy)} if best else {}),
             "learner": TorchPart(self),
         }
 

@@ -48,10 +48,15 @@ class HasState(Protocol):
 
 
 class TorchPart:
-    """A part in one file: the state of an object, with arrays as tensors."""
+    """A part in one file: the state of an object, with arrays as tensors.
 
-    def __init__(self, owner: HasState) -> None:
-        self.owner = owner
+    Args:
+        owner: the object.
+        like: an object whose state has at least the size of the owner's, which may be empty before loading.
+    """
+
+    def __init__(self, owner: HasState, *, like: HasState | None = None) -> None:
+        self.owner, self._like = owner, like or owner
 
     def save(self, folder: Path, stem: str) -> list[str]:
         name = f"{stem}.pt"
@@ -67,7 +72,7 @@ class TorchPart:
         self.owner.load_state_dict(read_state(folder, names))
 
     def most_bytes(self) -> int:
-        return most_bytes(self.owner.state_dict())
+        return most_bytes(self._like.state_dict())
 
 
 class Checkpoint:

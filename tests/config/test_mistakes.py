@@ -539,6 +539,9 @@ def test_a_finished_run_may_get_another_evaluation(finished_run):
     assert folder.read_overrides() == [*FINISHED, "runner.eval_episodes=1"]
     text = call("resume", finished_run, "agent.lr=0.1").text
     assert f"{' '.join(map(in_shell, FINISHED))} runner.eval_episodes=1 agent.lr=0.1" in text
+    for episodes in (2, 1):
+        assert call("resume", finished_run, f"runner.eval_episodes={episodes}").code == 0
+    assert folder.read_overrides() == [*FINISHED, "runner.eval_episodes=2", "runner.eval_episodes=1"]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,23 @@
 import itertools
 import json
 import resource
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from helpers import config_of
 
 from dqn import process
 from dqn.config import resources
-from dqn.config.resources import count_parameters, memory_bytes, open_files, optimizer_bytes, row_bytes
+from dqn.config.resources import (
+    array_bytes,
+    count_parameters,
+    memory_bytes,
+    open_files,
+    optimizer_bytes,
+    row_bytes,
+)
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
 
@@ -88,6 +98,15 @@ def test_parts_are_measured_exactly():
         assert count_parameters(json.dumps(network), spec) == count
 
 
+def test_shared_memory_counts_once():
+    array, tensor = np.zeros((4, 8)), torch.zeros(6)
+    made = SimpleNamespace(
+        one=array[1:], other=[array, {"flat": array.reshape(-1)}], tensors=(tensor, tensor[2:])
+    )
+    made.itself, made.kind = made, np
+    assert array_bytes(made) == 4 * 8 * 8 + 6 * 4
+
+
 def test_parts_that_cannot_be_measured_count_as_nothing():
     spec = env_factory(config_of([])["env"]).spec
     assert row_bytes(json.dumps({"_target_": "dqn.memory.Nothing"}), spec) == 0
@@ -106,7 +125,7 @@ def test_open_files(monkeypatch):
     assert check(config_of(["num_seeds=300"]), learns=False).problems == []
     workers = [*STEPS, "env.num_envs=100", "env.vectorization=async"]
     assert [one.key for one in check(config_of(workers)).problems] == ["env.num_envs"]
-    assert open_files(config_of(workers)) == 64 + 2 + 400
+    assert open_files(config_of(workers)) == 64 + 2 + 300
 
 
 def test_the_soft_limit_of_open_files_is_raised_and_restored():

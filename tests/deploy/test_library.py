@@ -116,6 +116,7 @@ WRONG = [
     ("discrete", 8, "Discrete(5, start=3)"),
     ("discrete", 3.0, "whole numbers"),
     ("binary", [0, 1, 2, 0], "MultiBinary(4)"),
+    ("binary", [0, 1, 0.5, 0], "whole numbers in MultiBinary(4)"),
     ("multi", [3, 0], "MultiDiscrete"),
     ("dict", {"a": 0}, "should be a dict of ['a', 'b'], not ['a']"),
     ("dict", [0, 1], "obs[0]: should be a dict"),
@@ -137,6 +138,8 @@ def test_wrong_observations(name):
         if space == name:
             with pytest.raises(ValueError, match=re.escape(right)):
                 policy(obs)
+    if name == "binary":  # Gymnasium's spaces of this kind allow floats
+        assert policy([0.0, 1.0, 1.0, 0.0]) == policy([0, 1, 1, 0])
 
 
 def test_a_pickled_policy_plays_as_before():

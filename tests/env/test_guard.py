@@ -16,6 +16,7 @@ from dqn.errors import EnvFailed
 
 FLOATS = spaces.Box(-1, 1, (2,), np.float32)
 WIDE = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+HALF = spaces.Box(-np.inf, np.inf, (2,), np.float16)
 BYTES = spaces.Box(0, 255, (2, 2), np.uint8)
 BITS = spaces.Box(0, 1, (2,), np.int64)
 THREE = spaces.Discrete(3, start=2)
@@ -75,6 +76,9 @@ RIGHT = {
     "numpy integer": (THREE, np.int8(2)),
     "array without axes": (THREE, np.array(2)),
     "binary": (spaces.MultiBinary(2), [0, 1]),
+    "binary floats": (spaces.MultiBinary(2), np.array([0.0, 1.0])),
+    "binary booleans": (spaces.MultiBinary(2), np.array([False, True])),
+    "small floats": (HALF, np.array([-65504, 65504], np.float16)),
     "composite": (BOTH, {"b": [[0, 0], [1, 2]], "a": 2}),
     "other": (spaces.Text(3), "abc"),
 }
@@ -100,6 +104,9 @@ WRONG = {
     "infinite": (WIDE, np.array([0, INF]), "has inf, which is not finite"),
     "minus infinite": (WIDE, [-INF, INF], "has -inf, which is not finite"),
     "beyond float32": (WIDE, np.array([0, 1e39]), "has 1e+39, which is out of bounds"),
+    "beyond float16": (HALF, np.array([0, 1e5], np.float32), "has 100000.0, which is out of bounds"),
+    "between bits": (spaces.MultiBinary(2), [0, 0.5], "has 0.5, which is out of bounds"),
+    "no bit": (spaces.MultiBinary(2), [0, NAN], "has nan, which is not finite"),
     "shape": (FLOATS, np.zeros((1, 2), np.float32), "has the shape (1, 2)"),
     "scalar for array": (FLOATS, 0.5, "has the shape ()"),
     "ragged": (FLOATS, [0, [1]], "should be an array of numbers"),

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from processes import assert_ended, wait_until
 
 import dqn.env.processes
+from dqn.config.resources import WORKER_FILES
 from dqn.env import Environments
 from dqn.errors import EnvFailed
 
@@ -74,6 +75,16 @@ def test_async_equals_sync():
     for ours, theirs in zip(*plays, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_open_files():
+    opened = []
+    for num_envs in (1, 3):
+        env = make_environments("Strict-v0", num_envs=num_envs, seeds=[0], vectorization="async")
+        env.reset(1)
+        opened.append(len(os.listdir("/proc/self/fd")))
+        env.close()
+    assert opened[1] - opened[0] == 2 * WORKER_FILES
 
 
 class Ending(gymnasium.Env):

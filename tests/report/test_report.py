@@ -196,6 +196,12 @@ def test_the_same_seed_again_counts_once(tmp_path):
     assert (row["runs"], row["seeds"], row["evaluation_seeds"]) == ("3", "2", "1")
 
 
+def test_seeds_of_any_size(tmp_path):
+    seed = 2**63 - 1
+    found = read_record(make_run(tmp_path / "run", base(f"seed={seed}", "num_seeds=2")))
+    assert [one.number for one in found.seeds] == [*found.final] == [seed, seed + 1]
+
+
 def test_many_settings(tmp_path):
     """Random values of several keys are separate effects; a logarithmic axis has plain numbers."""
     sweep = make_sweep(tmp_path / "sweep", lrs=tuple(np.geomspace(1e-5, 1e-2, 13).tolist()), seeds=1)

@@ -77,6 +77,13 @@ def trained(tmp_path_factory):
     return folder, json.loads((folder / "status.json").read_text())
 
 
+def test_policies_of_any_size_are_read_on_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr("dqn.storage.checkpoint.SMALL", 0)
+    train_run(tmp_path, WORDS)
+    again = make_runner(tmp_path, [*WORDS, "runner.total_steps=2000"])
+    assert again.best.iteration.all()
+
+
 def test_the_score_is_that_of_the_metrics(trained):
     folder, status = trained
     for seed in ("3", "4"):
