@@ -57,6 +57,11 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def file_problem(error: Exception) -> str:
+    """Return why a file cannot be read or used, without its path, which the text of an OSError repeats."""
+    return getattr(error, "strerror", None) or first_line(error)
+
+
 def format_value(value: object) -> str:
     """Return a value in the syntax of the command line, on one line."""
     if value is None:
