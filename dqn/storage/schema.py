@@ -146,7 +146,7 @@ class BestState(TypedDict):
     iteration: list[Count]
 
 
-PARTS: dict[str, Any] = {"policy": dict[str, Any], "best": BestState, "learner": LearnerState}
+PARTS: dict[str, Any] = {"best": BestState, "learner": LearnerState}
 """The parts whose structure does not depend on the configuration."""
 Line = dict[str, Annotated[Finite, Strict()]]
 """A line of metrics.jsonl."""
