@@ -15,7 +15,7 @@ from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.env import EnvFactory
 from dqn.runner import Runner
 from dqn.seeding import stream
-from dqn.storage.flatten import replaced
+from dqn.storage.flatten import entries, replaced
 from dqn.types import Array, Batch, EnvSpec, ObsSpec, Role
 
 Config = dict[str, Any]
@@ -42,10 +42,7 @@ class Candidate:
 
     def node(self, key: str) -> Any:
         """Return the value of a dotted key, None if the configuration lacks it."""
-        node: Any = self.config
-        for name in key.split("."):
-            node = node.get(name) if isinstance(node, dict) else None
-        return node
+        return next((value for path, _, value in entries(self.config) if path == key), None)
 
     def target(self, key: str) -> str:
         """Return the name of a part's class or function, empty if there is no such part."""
