@@ -29,17 +29,27 @@ MEASURED_ROWS = 4096
 """Rows of the memory that is made to measure a row."""
 PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 4
 """Open files: of any process, of a seed's logs, of an environment in a worker process."""
-SIZES = ("num_seeds", "env.num_envs", "memory.capacity", "runner.batch_size", "runner.eval_episodes")
+SIZES = (
+    "num_seeds",
+    "env.num_envs",
+    "memory.capacity",
+    "network.",
+    "runner.batch_size",
+    "runner.eval_episodes",
+)
+"""Beginnings of the keys that memory depends on."""
 
 
 def shortages(config: Config, spec: EnvSpec, *, learns: bool) -> Iterator[tuple[str, str]]:
     """Yield the keys of a valid configuration that this machine is too small for, and what they should be."""
     room, memory = machine_memory(), partial(memory_bytes, spec=spec, learns=learns)
-    for key, fits in causes(config, memory, room, (*SIZES, "network.")):
+    for key, fits in causes(config, memory, room, SIZES):
         needed = f"{min(1e24, memory(config)) / 1e9:,.0f} GB of memory"
         yield key, f"{fits}: the run needs at least {needed}, this machine has {room / 1e9:,.1f}"
+    if not learns:
+        return
     most = most_open_files()
-    for key, fits in causes(config, open_files, most, SIZES[:2]) if learns else ():
+    for key, fits in causes(config, open_files, most, ("num_seeds", "env.num_envs")):
         yield key, f"{fits}: the run needs {open_files(config)} open files, ulimit -Hn allows {most}"
 
 
