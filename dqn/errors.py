@@ -40,8 +40,12 @@ def one_line(value: object) -> str:
     if isinstance(value, BaseException):
         cause = value.__cause__ or value
         value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
-    text = printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split()))
-    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+    return shorten(printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split())), MOST_CHARACTERS)
+
+
+def shorten(text: str, most: int) -> str:
+    """Return a text cut to at most `most` characters, of which the last one is then "…"."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def exit_reason(code: int | None) -> str:
@@ -55,6 +59,11 @@ def exit_reason(code: int | None) -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def file_problem(error: Exception) -> str:
+    """Return why a file cannot be read or used, without its path, which the text of an OSError repeats."""
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def format_value(value: object) -> str:

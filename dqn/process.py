@@ -82,10 +82,12 @@ def machine_memory() -> int:
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     found += [soft for soft, _ in map(resource.getrlimit, LIMITS) if soft != resource.RLIM_INFINITY]
     groups = Path("/proc/self/cgroup")
-    for line in groups.read_text().splitlines() if groups.exists() else ():
-        _, controllers, path = line.split(":", 2)
+    lines = groups.read_text().splitlines() if groups.exists() else []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers not in ("", "memory"):
+            continue
         group = CGROUPS / controllers / path.lstrip("/")
-        for folder in (group, *group.parents) if controllers in ("", "memory") else ():
+        for folder in (group, *group.parents):
             for name in ("memory.max", "memory.limit_in_bytes"):
                 with suppress(OSError, ValueError):  # "max": no limit
                     found.append(int((folder / name).read_text()))

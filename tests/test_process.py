@@ -8,10 +8,12 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from helpers import train_run
+from helpers import config_of, train_run
 
 from dqn import process
+from dqn.config.wrappers import env_factory
 from dqn.network import Linear
+from dqn.runner.video import Camera
 from dqn.storage.checkpoint import Checkpoint
 
 
@@ -79,11 +81,12 @@ def test_memory_that_piles_up_between_what_is_in_use_is_given_back():
 class Foreign(gymnasium.Env):
     """An environment that relies on other defaults of torch and NumPy, which it sets if `sets`."""
 
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012  gymnasium's own way
     observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
-    def __init__(self, sets: bool) -> None:
-        self.sets = sets
+    def __init__(self, sets: bool, render_mode: str | None = None) -> None:
+        self.sets, self.render_mode = sets, render_mode
         if sets:
             torch.set_default_dtype(torch.float64)
             torch.set_default_device("meta")
@@ -100,6 +103,9 @@ class Foreign(gymnasium.Env):
         self.t += 1
         assert not self.sets or torch.zeros(1).dtype == torch.float64
         return self.np_random.random(3, np.float32), 1e-40, self.t == 7, False, {}
+
+    def render(self):
+        return np.zeros((2, 2, 3), np.uint8)
 
 
 class Adding(Linear):
@@ -140,3 +146,12 @@ def test_what_an_environment_sets_changes_no_number(tmp_path, parts):
     for name, leaf in policies[0].items():
         assert leaf.dtype == torch.float32
         assert torch.equal(leaf, policies[1][name])
+
+
+@pytest.mark.usefixtures("_defaults")
+def test_a_filmed_environment_sets_nothing():
+    torch.set_num_threads(1)
+    factory = env_factory(config_of(["env=base", "env.id=Foreign-v0", "+env.kwargs.sets=True"])["env"])
+    Camera(factory=factory, seeds=range(1), max_steps=5).check()
+    assert torch.get_num_threads() == 1
+    assert np.geterr()["under"] != "raise"

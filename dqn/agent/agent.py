@@ -18,7 +18,7 @@ from dqn.network import MakeNetwork, QNetwork
 from dqn.process import float32_by_default
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
-from dqn.storage.tensor_file import nodes
+from dqn.storage.flatten import leaves
 from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class Agent:
             [{**group, "lr": None} for group in each.get("param_groups", ())]
             for each in (state, self.optimizer.state_dict())
         ]
-        shapes = {tuple(node.shape) for node in nodes(state) if isinstance(node, Tensor)}
+        shapes = {tuple(leaf.shape) for _, leaf in leaves(state) if isinstance(leaf, Tensor)}
         if settings[0] != settings[1] or not shapes <= {(), (1,), tuple(self._parameters.value.shape)}:
             raise ValueError("the optimizer has other settings or parameters")
 

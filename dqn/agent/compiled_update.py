@@ -42,13 +42,9 @@ class CannotCompile(UserError):
     """The update cannot be compiled on this machine, or has operations that torch cannot trace."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(problem)
+        cannot = f"agent.compile: the update cannot be compiled: {problem}"
+        super().__init__(f"{cannot}; agent.compile=false does without")
         self.problem = problem
-
-    def __str__(self) -> str:
-        return (
-            f"agent.compile: the update cannot be compiled: {self.problem}; agent.compile=false does without"
-        )
 
 
 def repays(updates: int, num_seeds: int) -> bool:

@@ -1,6 +1,7 @@
 """The policy: a Q-network of K seeds, all that acting and evaluation need."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ class Policy:
     def __init__(
         self, *, network: MakeNetwork, spec: EnvSpec, seeds: Sequence[int], device: torch.device
     ) -> None:
-        self._arguments = {"network": network, "spec": spec, "seeds": seeds, "device": device}
+        self._arguments: dict[str, Any] = {"network": network, "spec": spec, "seeds": seeds, "device": device}
         with torch.device("cpu"):  # where the generators are
             self.network = network(spec=spec, generators=parameter_generators(seeds))
         self.parameters = flatten(self.network, device)
@@ -58,14 +59,10 @@ class Policy:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parameters; the forward pass, which is generated code, is made again."""
         state = {name: leaf.cpu().clone() for name, leaf in self.state_dict().items()}
-        return made_again, (self._arguments, state)
+        return partial(Policy, **self._arguments), (), state
 
-
-def made_again(arguments: dict[str, Any], state: State) -> Policy:
-    """Return a policy with the arguments and the state of another one."""
-    policy = Policy(**arguments)
-    policy.load_state_dict(state)
-    return policy
+    def __setstate__(self, state: State) -> None:
+        self.load_state_dict(state)
 
 
 def parameter_generators(seeds: Sequence[int]) -> list[torch.Generator]:

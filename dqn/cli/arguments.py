@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from dqn.config import overrides as grammar
 from dqn.config.commands import command
 from dqn.config.compose import mistakes
-from dqn.storage.flatten import settings
+from dqn.storage.flatten import entries, replaced, settings
 
 Config = dict[str, Any]
 
@@ -60,19 +60,17 @@ def parse(options: Sequence[str]) -> Config:
     return {one.key_or_group: one.value() for one in overrides}
 
 
-def replace_values(config: Config, values: Config) -> None:
-    """Replace values of a configuration by their dotted keys; raise UserError if it lacks some of them."""
+def replace_values(config: Config, values: Config) -> Config:
+    """Return a configuration with other values at dotted keys; raise UserError if it lacks some of them."""
     problems = []
+    known = {key for key, _, _ in entries(config, lists=False)}
     for key, value in values.items():
-        *path, name = key.split(".")
-        node: Any = config
-        for part in path:
-            node = node.get(part) if isinstance(node, dict) else None
-        if isinstance(node, dict) and name in node:
-            node[name] = value
+        if key in known:
+            config = replaced(config, key, value)
         else:
             full = [one for one, _ in settings(config) if one.endswith(f".{key}")]
             instead = "".join(f"; type {one}={value}" for one in full)
             problems.append(f"{key}={value}: the run has no such key{instead}")
     if problems:
         raise mistakes(problems, "the command")
+    return config

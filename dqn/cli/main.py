@@ -133,8 +133,7 @@ def resume() -> None:
         from dqn.config.trust import load_config
 
         folder = RunFolder(arguments.run)
-        config = load_config(folder, arguments.trust)
-        replace_values(config, options)
+        config = replace_values(load_config(folder, arguments.trust), options)
         launch(preflight(config, folder, arguments.options), restart=arguments.restart)
         print_summary(folder)
 

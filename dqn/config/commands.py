@@ -28,8 +28,13 @@ def typed(program: Path) -> str:
     found = shutil.which(program.name)
     if not program.exists() or (found and Path(found).parent == program.parent):
         return program.name
-    is_below = program.is_relative_to(Path.cwd())
-    return shlex.quote(str(program.relative_to(Path.cwd()) if is_below else program))
+    return shlex.quote(str(relative(program)))
+
+
+def relative(path: Path) -> Path:
+    """Return a path as the user would type it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 # In Hydra's help template $ has a meaning.

@@ -110,17 +110,16 @@ def compose_valid(
             overrides.remove(override)
         else:
             searchpath.append(str(override.input_line))
-    found = [(one, wrong_option(one, loader, searchpath)) for one in overrides]
-    valid = [one for one, problem in found if not problem]
+    valid = []
+    for override in overrides:
+        if problem := wrong_option(override, loader, searchpath):
+            problems.append(problem)
+        else:
+            valid.append(override)
     config, uncomposable = compose_most([first_value(one, parser) for one in valid], loader)
     is_multirun = multirun or config.hydra.mode == RunMode.MULTIRUN
-    ignored = [misplaced(one, is_multirun=is_multirun) for one in valid]
-    return config, [
-        *problems,
-        *filter(None, (problem for _, problem in found)),
-        *uncomposable,
-        *filter(None, ignored),
-    ]
+    ignored = (misplaced(one, is_multirun=is_multirun) for one in valid)
+    return config, [*problems, *uncomposable, *filter(None, ignored)]
 
 
 def missing_folders(override: Override) -> str | None:
@@ -174,10 +173,11 @@ def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoad
 def explain(override: Override, error: Exception, config: DictConfig) -> str:
     """Return the message about an override that Hydra refuses; `config` is what the others compose."""
     line, text, reason = str(override.input_line), str(error), first_line(error)
-    order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
+    if text.startswith("In ") and "Could not override" in text:
+        order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
+        return f"{line}: {reason.rstrip('.')}; {order}"
     option = in_shell(line.lstrip("+")) if override.is_add() else "one option"
     signs = {
-        **({"Could not override": f"{reason.rstrip('.')}; {order}"} if text.startswith("In ") else {}),
         "already at": f"the key exists already; type {in_shell(line[1:])} to change its value",
         "Multiple values for": f"should be {option}",
         "To append to your default list": f"should be {in_shell(f'+{line}')}",

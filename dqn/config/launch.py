@@ -53,13 +53,12 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
 
             if is_new:
                 adopt(config, folder, run.overrides)
-                runner = build(config, folder)
+            elif restart:
+                discard_checkpoint(folder)
             else:
-                if restart:
-                    discard_checkpoint(folder)
-                else:
-                    refuse_missing_checkpoint(config, folder)
-                runner = build(config, folder)
+                refuse_missing_checkpoint(config, folder)
+            runner = build(config, folder)
+            if not is_new:
                 adopt(config, folder, run.overrides)
             for warning in run.warnings:
                 log.warning("warning: %s", printable(warning))
@@ -191,11 +190,10 @@ def problem_of(error: Exception, folder: RunFolder) -> UserError | None:
     if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
         advice = "a smaller memory.capacity, num_seeds, runner.batch_size or network may help"
         return UserError(f"{folder.path}: out of memory ({one_line(error)}); {advice}")
-    return (
-        UserError(f"{folder.path}: {error}; the last checkpoint is kept")
-        if isinstance(error, OSError)
-        else None
-    )
+    if isinstance(error, OSError):
+        kept = "; the last checkpoint is kept" if folder.checkpoint_format() else ""
+        return UserError(f"{folder.path}: {error}{kept}")
+    return None
 
 
 def record(folder: RunFolder, **values: Any) -> None:

@@ -140,9 +140,11 @@ def refuse_differences(config: Config, folder: RunFolder) -> None:
 
 def may_change(key: str, old: Config, new: Config) -> bool:
     """Return whether a key has the same value, or may have the new one when the run is resumed."""
-    before, after = old.get(key), new.get(key)
-    if key not in old or key not in new or FREE.fullmatch(key):
-        return key in old and key in new
+    if key not in old or key not in new:
+        return False
+    before, after = old[key], new[key]
+    if FREE.fullmatch(key):
+        return True
     if key in TOTALS and isinstance(before, int) and isinstance(after, int):
         return after >= before
     return bool(before == after)

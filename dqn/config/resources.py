@@ -4,7 +4,7 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 
 from dqn.process import machine_memory, most_open_files
-from dqn.storage.flatten import entries, settings
+from dqn.storage.flatten import leaves, replaced, settings
 from dqn.types import EnvSpec
 
 Config = dict[str, Any]
@@ -30,40 +30,51 @@ MEASURED_ROWS = 4096
 """Rows of the smaller one of two memories that are made to measure a row."""
 PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 3
 """Open files: of any process, of a seed's logs, of an environment in a worker process."""
-SIZES = ("num_seeds", "env.num_envs", "memory.capacity", "runner.batch_size", "runner.eval_episodes")
+SIZES = (
+    "num_seeds",
+    "env.num_envs",
+    "memory.capacity",
+    "network.",
+    "runner.batch_size",
+    "runner.eval_episodes",
+)
+"""Beginnings of the keys that memory depends on."""
 
 
 def shortages(config: Config, spec: EnvSpec, *, learns: bool) -> Iterator[tuple[str, str]]:
     """Yield the keys of a valid configuration that this machine is too small for, and what they should be."""
-    sizes = [*SIZES, *(f"network.{key}" for key, value in settings(config["network"]) if is_size(value))]
-    room = machine_memory()
-    for key, fits in causes(config, lambda one: memory_bytes(one, spec, learns=learns), room, sizes):
-        need = min(1e24, memory_bytes(config, spec, learns=learns)) / 1e9
-        yield (
-            key,
-            f"{fits}: the run needs at least {need:,.0f} GB of memory, this machine has {room / 1e9:,.1f}",
-        )
+    room, memory = machine_memory(), partial(memory_bytes, spec=spec, learns=learns)
+    for key, fits in causes(config, memory, room, SIZES):
+        needed = f"{min(1e24, memory(config)) / 1e9:,.0f} GB of memory"
+        yield key, f"{fits}: the run needs at least {needed}, this machine has {room / 1e9:,.1f}"
+    if not learns:
+        return
     most = most_open_files()
-    for key, fits in causes(config, open_files, most, SIZES[:2]) if learns else ():
+    for key, fits in causes(config, open_files, most, ("num_seeds", "env.num_envs")):
         yield key, f"{fits}: the run needs {open_files(config)} open files, ulimit -Hn allows {most}"
 
 
 def causes(
-    config: Config, need: Callable[[Config], float], room: float, keys: list[str] | tuple[str, ...]
+    config: Config, need: Callable[[Config], float], room: float, sizes: tuple[str, ...]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the keys whose values need too much, the most effective first, and the values that would fit."""
-    values = {key: value for key, _, value in entries(config) if key in keys and is_size(value)}
-    small = config
+    """Yield the keys whose values need too much, the most effective first, and the values that would fit.
+
+    `sizes` are the beginnings of the keys to look at.
+    """
+    values = {key: value for key, value in settings(config) if key.startswith(sizes) and is_size(value)}
+    small = config  # the configuration with 1 instead of every value found so far
+
+    def needs(key: str, limit: int) -> float:
+        return need(replaced(small, key, limited(values[key], limit)))
+
     found: list[str] = []
     while need(small) > room and len(found) < len(values):
         rest = [key for key in values if key not in found]
-        found.append(min(rest, key=lambda key: need(limited(small, key, values[key], 1))))
-        small = limited(small, found[-1], values[found[-1]], 1)
+        found.append(min(rest, key=partial(needs, limit=1)))
+        small = replaced(small, found[-1], limited(values[found[-1]], 1))
     for key in found:
-        value = values[key]
-        top = min(2**62, max(value) if isinstance(value, list) else value)
-        needs = lambda limit, key=key, value=value: need(limited(small, key, value, limit))  # noqa: E731
-        fits = bisect_right(range(1, top + 1), room, hi=top, key=needs)
+        top = min(2**62, max(leaf for _, leaf in leaves(values[key])))
+        fits = bisect_right(range(1, top + 1), room, key=partial(needs, key))
         yield key, f"should be at most {fits}" if fits else "should be smaller"
 
 
@@ -73,14 +84,9 @@ def is_size(value: Any) -> bool:
     return bool(numbers) and all(type(number) is int for number in numbers)
 
 
-def limited(config: Config, key: str, value: Any, limit: int) -> Config:
-    """Return a configuration where a key has `value`, with no number above `limit`."""
-    name, dot, rest = key.partition(".")
-    if dot:
-        return config | {name: limited(config[name], rest, value, limit)}
-    return config | {
-        name: [min(one, limit) for one in value] if isinstance(value, list) else min(value, limit)
-    }
+def limited(value: Any, limit: int) -> Any:
+    """Return a size with no number above `limit`."""
+    return [min(one, limit) for one in value] if isinstance(value, list) else min(value, limit)
 
 
 def memory_bytes(config: Config, spec: EnvSpec, *, learns: bool) -> float:
@@ -110,8 +116,7 @@ def open_files(config: Config) -> int:
 def count_parameters(network: str, spec: EnvSpec) -> float:
     """Return the parameters of one seed's network; 0 if a custom part cannot be made without its numbers."""
     node = json.loads(network)
-    sizes = [value for _, value in settings(node) if is_size(value)]
-    largest = max((max(one) if isinstance(one, list) else one for one in sizes), default=0)
+    largest = max((leaf for _, leaf in leaves(node) if type(leaf) is int), default=0)
     try:  # the first tensor without numbers takes a second of imports
         with torch.device("meta" if largest > LARGEST_MADE else "cpu"):
             made = instantiate(node, _convert_="all")(spec=spec, generators=[torch.Generator()])
@@ -123,13 +128,13 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
 @cache
 def optimizer_bytes(optimizer: str) -> float:
     """Return the bytes that a new optimizer keeps for each parameter."""
-    leaf = torch.nn.Parameter(torch.zeros(64, dtype=torch.float32, device="cpu"))
+    parameter = torch.nn.Parameter(torch.zeros(64, dtype=torch.float32, device="cpu"))
     try:
-        made = instantiate(json.loads(optimizer), _convert_="all")([leaf], lr=1.0)
+        made = instantiate(json.loads(optimizer), _convert_="all")([parameter], lr=1.0)
     except Exception:
         return 0.0  # another check reports it
-    kept = [one for _, _, one in entries(made.state_dict()) if isinstance(one, torch.Tensor)]
-    return sum(one.nbytes for one in kept if one.numel() == leaf.numel()) / leaf.numel()
+    kept = [leaf for _, leaf in leaves(made.state_dict()) if isinstance(leaf, torch.Tensor)]
+    return sum(leaf.nbytes for leaf in kept if leaf.numel() == parameter.numel()) / parameter.numel()
 
 
 @cache

@@ -23,17 +23,16 @@ OLDEST_READABLE = "0.2.0"
 """The first version whose run folders this version reads."""
 
 WRAPPERS = frozenset(
-    f"gymnasium.wrappers.{name}{kind}"
-    for kind, names in (
-        ("Observation", ("AddRender", "Delay", "Discretize", "Dtype", "Filter", "Flatten")),
-        ("Observation", ("FrameStack", "Grayscale", "MaxAndSkip", "Normalize", "Rescale")),
-        ("Observation", ("Reshape", "Resize", "TimeAware", "Transform")),
-        ("Action", ("Clip", "Discretize", "Repeat", "Rescale", "Sticky", "Transform")),
-        ("Reward", ("Clip", "Normalize", "Transform")),
-        ("", ("AddWhiteNoise", "AtariPreprocessing", "Autoreset", "ObstructView")),
-        ("", ("RecordEpisodeStatistics", "TimeLimit")),
+    f"gymnasium.wrappers.{name}"
+    for name in (
+        *("AddRenderObservation", "AddWhiteNoise", "AtariPreprocessing", "Autoreset", "ClipAction"),
+        *("ClipReward", "DelayObservation", "DiscretizeAction", "DiscretizeObservation", "DtypeObservation"),
+        *("FilterObservation", "FlattenObservation", "FrameStackObservation", "GrayscaleObservation"),
+        *("MaxAndSkipObservation", "NormalizeObservation", "NormalizeReward", "ObstructView"),
+        *("RecordEpisodeStatistics", "RepeatAction", "RescaleAction", "RescaleObservation"),
+        *("ReshapeObservation", "ResizeObservation", "StickyAction", "TimeAwareObservation", "TimeLimit"),
+        *("TransformAction", "TransformObservation", "TransformReward"),
     )
-    for name in names
 )
 """Gymnasium's wrappers that a run may name: none of them writes files, opens windows or imports packages."""
 

@@ -111,18 +111,22 @@ class Contradictions:
                     self.warnings.append(
                         f"{wrapper}: its statistics restart in every iteration and evaluation"
                     )
+        self.time_limits(spec.time_limit)
+
+    def time_limits(self, limit: int | None) -> None:
+        """Warn of episodes that never end, or whose end a setting hides; `limit` is the environment's."""
         if self.number("agent.gamma") == 1 and self.get("env.time_limit_is_terminal") is False:
             self.warnings.append("agent.gamma=1 with env.time_limit_is_terminal=false: values are unbounded")
-        if self.number("runner.total_episodes") and spec.time_limit is None:
+        if self.number("runner.total_episodes") and limit is None:
             advice = "env.max_episode_steps=N ends it after N steps"
             self.warnings.append(
                 f"{self.get('env.id')} has no time limit, so an episode may never end; {advice}"
             )
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
-        if self.number("runner.total_steps") and length and envs and length // envs < (spec.time_limit or 0):
+        if self.number("runner.total_steps") and length and envs and length // envs < (limit or 0):
             self.warnings.append(
                 f"runner.iteration_length={length} cuts every episode after {length // envs} steps,"
-                f" before the environment's time limit of {spec.time_limit}"
+                f" before the environment's time limit of {limit}"
             )
 
     def observations(self, obs: ObsSpec) -> None:

@@ -1,6 +1,5 @@
 """The configuration whose parts are examined, and random inputs for these parts."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.env import EnvFactory
 from dqn.runner import Runner
 from dqn.seeding import stream
+from dqn.storage.flatten import entries, replaced
 from dqn.types import Array, Batch, EnvSpec, ObsSpec, Role
 
 Config = dict[str, Any]
@@ -42,10 +42,7 @@ class Candidate:
 
     def node(self, key: str) -> Any:
         """Return the value of a dotted key, None if the configuration lacks it."""
-        node: Any = self.config
-        for name in key.split("."):
-            node = node.get(name) if isinstance(node, dict) else None
-        return node
+        return next((value for path, _, value in entries(self.config) if path == key), None)
 
     def target(self, key: str) -> str:
         """Return the name of a part's class or function, empty if there is no such part."""
@@ -58,13 +55,9 @@ class Candidate:
 
     def runner(self, folder: Path, values: Mapping[str, Any]) -> Runner:
         """Return a runner without progress bar, with other values at some dotted keys."""
-        config = copy.deepcopy(self.config)
+        config = self.config
         for key, value in values.items():
-            *path, name = key.split(".")
-            node = config
-            for step in path:
-                node = node[step]
-            node[name] = value
+            config = replaced(config, key, value)
         runner = self.build(config, folder)
         runner.bar = None
         return runner

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.env.spec import bounds
-from dqn.errors import EnvFailed, one_line
+from dqn.errors import EnvFailed, one_line, shorten
 from dqn.types import Array
 
 log = logging.getLogger(__name__)
@@ -132,8 +132,7 @@ def from_signal_handler(error: BaseException) -> bool:
 
 def brief(value: Any) -> str:
     """Return a value as printable text of at most LONGEST_VALUE characters."""
-    text = one_line(repr(value))
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+    return shorten(one_line(repr(value)), LONGEST_VALUE)
 
 
 def as_array(value: Any) -> Array:

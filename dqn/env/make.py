@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -115,10 +115,8 @@ class EnvFactory:
         try:
             for key, wrapper in self._layers(training=True):
                 inner, env = env, self._wrap(env, key, wrapper)
-                try:
+                with self._wrapping(key, wrapper):
                     try_one_step(env)
-                except (Exception, SystemExit) as error:
-                    raise self._wrong(key, wrapper, error) from None
                 if key.startswith("env.training_wrappers") and spaces_of(env) != spaces_of(inner):
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
@@ -139,19 +137,22 @@ class EnvFactory:
             yield f"env.training_wrappers[{i}]", wrapper
 
     def _wrap(self, env: Env, key: str, wrapper: Wrapper) -> Env:
-        try:
+        with self._wrapping(key, wrapper):
             wrapped = wrapper(env)
-        except (Exception, SystemExit) as error:
-            raise self._wrong(key, wrapper, error) from None
         if not isinstance(wrapped, gymnasium.Env):
             should = f"should return an environment, not {type(wrapped).__name__}"
             raise WrongValue(key, as_node(wrapper), should)
         return wrapped
 
-    def _wrong(self, key: str, wrapper: Wrapper, error: BaseException) -> BaseException:
-        if from_signal_handler(error):
-            return error
-        return WrongValue(key, as_node(wrapper), f"cannot wrap {self.id} ({one_line(error)})")
+    @contextmanager
+    def _wrapping(self, key: str, wrapper: Wrapper) -> Iterator[None]:
+        """Raise WrongValue if the body, which uses the wrapper, fails."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            if from_signal_handler(error):
+                raise
+            raise WrongValue(key, as_node(wrapper), f"cannot wrap {self.id} ({one_line(error)})") from None
 
 
 _INSPECTED: dict[Hashable, EnvSpec] = {}

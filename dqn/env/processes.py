@@ -92,9 +92,10 @@ class AsyncColumns:
             ready: Any = wait(list(waiting), LOOK_SECONDS)
             for pipe in ready:
                 self._receive(waiting.pop(pipe))
-            for i in () if ready else waiting.values():
-                if not self._processes[i].is_alive():
-                    raise self._died(i)
+            if not ready:
+                for i in waiting.values():
+                    if not self._processes[i].is_alive():
+                        raise self._died(i)
 
     def _receive(self, i: int) -> None:
         try:

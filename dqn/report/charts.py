@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from dqn.errors import shorten
 from dqn.report import style
 from dqn.report.analysis import CROWDED, EFFECTS, Analysis, Effect, Score
 from dqn.report.curves import Curve, bin_width
-from dqn.report.formatting import short_name, shorten, to_number
+from dqn.report.formatting import short_name, to_number
 from dqn.report.style import COLOURS, MARKERS
 from dqn.stats import Estimate
 from dqn.storage.metrics import RECENT_EPISODES

@@ -19,10 +19,6 @@ def short_name(text: str) -> str:
     return name if dot and all(part.isidentifier() for part in (*module.split("."), name)) else text
 
 
-def shorten(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 

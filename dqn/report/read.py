@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dqn.errors import UserError, one_line
+from dqn.errors import UserError, file_problem, one_line
 from dqn.report.formatting import setting_text
 from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
@@ -133,7 +133,7 @@ def read_seeds(path: Path, notes: list[str]) -> Iterator[Seed]:
         try:
             yield read_seed(number, read_blocks(path, number), notes)
         except OSError as error:
-            notes.append(f"seed={number}: metrics.jsonl cannot be read ({error.strerror})")
+            notes.append(f"seed={number}: metrics.jsonl cannot be read ({file_problem(error)})")
 
 
 def read_seed(number: int, blocks: Iterable[Block], notes: list[str]) -> Seed:

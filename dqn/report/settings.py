@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dqn.report.formatting import short_name, shorten
+from dqn.errors import shorten
+from dqn.report.formatting import short_name
 from dqn.report.read import RunRecord, Seed
 
 NOT_SETTINGS = frozenset({"seed", "num_seeds", "name"})

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dqn.errors import UserError, needs_extra
+from dqn.errors import UserError, file_problem, needs_extra
 from dqn.report.analysis import analyse
 from dqn.report.caveats import notes
 from dqn.report.page import Picture, html_page, markdown_page, runs_chapter, summary, task_chapter
@@ -66,7 +66,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:
         except UserError as error:
             unreadable.append(str(error))
         except OSError as error:
-            unreadable.append(f"{path}: {error.strerror or error}")
+            unreadable.append(f"{path}: {file_problem(error)}")
     if not runs:
         raise UserError("\n  ".join(["none of the runs can be read:", *unreadable[:10]]))
     return runs, unreadable

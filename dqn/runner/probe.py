@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dqn.env import Environments
+from dqn.process import preserve_settings
 from dqn.seeding import integer
 from dqn.types import Array
 
@@ -19,9 +20,9 @@ NAMES = ("observation", "reward", "terminated", "truncated")
 def ignored_seed(env: Environments, seed: int) -> str | None:
     """Return how two new environments with one seed and the same actions differ, None if they are equal.
 
-    The global generators of Python, NumPy and torch stay as they were.
+    This process's settings and the global generators of Python, NumPy and torch stay as they were.
     """
-    with preserved_generators():
+    with preserve_settings(), preserved_generators():
         both = zip(*(play(env, integer(seed, "probe")) for _ in range(2)), strict=False)
     for t, (one, other) in enumerate(both):
         for name, value, again in zip(NAMES, one, other, strict=True):

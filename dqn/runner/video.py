@@ -14,6 +14,7 @@ import numpy as np
 from dqn.agent import Policy
 from dqn.env import Env, EnvFactory
 from dqn.errors import UserError, install, one_line
+from dqn.process import preserve_settings
 from dqn.seeding import integer
 from dqn.types import Array
 
@@ -103,8 +104,8 @@ DRAWING = threading.Lock()
 
 @contextmanager
 def without_screen() -> Iterator[None]:
-    """Have pygame draw without a screen, in one thread at a time, and restore the variables at the end."""
-    with DRAWING:
+    """Have pygame draw without a screen, in one thread at a time; at the end undo what environments set."""
+    with DRAWING, preserve_settings():
         added = [name for name in SCREENLESS if name not in os.environ]
         os.environ.update({name: SCREENLESS[name] for name in added})
         try:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from dqn.errors import UserError, first_line, one_line
+from dqn.errors import UserError, file_problem, first_line, one_line
 from dqn.storage.durable_files import sync_folder, write_json
 from dqn.storage.reader import open_file, read_file
 from dqn.storage.schema import FORMAT, PARTS, Entry, Format, Manifest, checked, parsed
@@ -204,7 +204,7 @@ class Checkpoint:
         except FileNotFoundError:
             raise UserError(f"{self.folder}: no checkpoint here") from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = file_problem(error)
             raise UserError(f"{self.manifest}: not a readable checkpoint manifest ({reason})") from None
 
 
@@ -227,8 +227,7 @@ def most_bytes(state: Any) -> int:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    reason = getattr(error, "strerror", None) or first_line(error)
-    return UserError(f"{path}: not a readable part of a checkpoint ({reason})")
+    return UserError(f"{path}: not a readable part of a checkpoint ({file_problem(error)})")
 
 
 def to_tensors(state: Any) -> Any:

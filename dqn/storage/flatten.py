@@ -32,6 +32,12 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield below, value
 
 
+def replaced(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return a configuration with another value at a dotted key."""
+    name, dot, rest = key.partition(".")
+    return config | {name: replaced(config[name], rest, value) if dot else value}
+
+
 def settings(config: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the dotted keys and the values of a configuration; lists and empty dicts count as values.
 

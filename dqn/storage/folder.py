@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 import yaml
 
-from dqn.errors import InUse, UserError, one_line
+from dqn.errors import InUse, UserError, file_problem, one_line
 from dqn.storage.durable_files import replace_file, write_json
 from dqn.storage.flatten import entries
 from dqn.storage.provenance import cpu_seconds
@@ -141,9 +141,8 @@ class RunFolder:
     def read_overrides(self) -> list[str]:
         """Return the recorded overrides; none if they are missing or damaged."""
         try:
-            text = read_file(self.path, ".hydra/overrides.yaml", MAX_BYTES).decode()
-            found = [] if excess(text) else yaml.load(text, LOADER)
-        except (OSError, ValueError, RecursionError, yaml.YAMLError):
+            found = read_yaml(self.path, ".hydra/overrides.yaml")
+        except (OSError, ValueError):
             return []
         return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else []
 
@@ -166,18 +165,12 @@ class RunFolder:
             UserError: the configuration is missing or is not plain data.
         """
         try:
-            text = read_file(self.path, ".hydra/config.yaml", MAX_BYTES).decode()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(
-                f"{self.path}: not a run folder, {self.config_file} cannot be read ({reason})"
-            ) from None
-        try:
-            if problem := excess(text):
-                raise UserError(f"{self.config_file}: has {problem}, which no recorded configuration has")
-            config = yaml.load(text, LOADER)
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UserError(f"{self.config_file}: not plain YAML ({one_line(error)})") from None
+            config = read_yaml(self.path, ".hydra/config.yaml")
+        except OSError as error:
+            problem = f"not a run folder, {self.config_file} cannot be read ({file_problem(error)})"
+            raise UserError(f"{self.path}: {problem}") from None
+        except ValueError as error:
+            raise UserError(f"{self.config_file}: not plain YAML ({error})") from None
         if not isinstance(config, dict):
             raise UserError(f"{self.config_file}: not a configuration")
         for path, key, value in entries(config):
@@ -194,16 +187,31 @@ def is_plain_value(value: object) -> bool:
     return value is None or isinstance(value, str | float | list | dict)
 
 
-def excess(text: str) -> str | None:
-    """Return what makes a YAML text costly to read for its length: aliases or great depth; None: nothing."""
+def read_yaml(folder: Path, name: str) -> Any:
+    """Return the content of a YAML file of a run folder.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not plain data.
+    """
+    content = read_file(folder, name, MAX_BYTES)
+    try:
+        text = content.decode()
+        refuse_costly(text)
+        return yaml.load(text, LOADER)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(one_line(str(error))) from None
+
+
+def refuse_costly(text: str) -> None:
+    """Raise ValueError for a YAML text that is costly to read for its length: aliases or great depth."""
     depth = 0
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.AliasEvent):
-            return "YAML aliases"
+            raise ValueError("it has aliases, which no recorded configuration has")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:  # would overflow the stack of the loader in C
-            return f"more than {MAX_DEPTH} levels"
-    return None
+            raise ValueError(f"it has more than {MAX_DEPTH} levels")
 
 
 def seeds_of(config: State) -> range:

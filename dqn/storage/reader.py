@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 
@@ -33,7 +32,8 @@ def open_file(folder: Path, name: str, most: int = JSON_BYTES) -> BufferedReader
 def plain_path(folder: Path, name: str) -> Path:
     """Return the path of a plain file; OSError if it is another kind of file or reached through a link."""
     path = folder / name
-    if not stat.S_ISREG(path.lstat().st_mode) or any(map(Path.is_symlink, parents(folder, path))):
+    is_file = stat.S_ISREG(path.lstat().st_mode)
+    if not is_file or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
         raise OSError(errno.EINVAL, "not a plain file in this folder")  # opening a pipe could wait for ever
     return path
 
@@ -51,12 +51,6 @@ def is_plain(folder: Path, name: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def parents(folder: Path, path: Path) -> Iterator[Path]:
-    """Yield the folders between a run folder and a path in it."""
-    while (path := path.parent) != folder:
-        yield path
 
 
 def listed(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:

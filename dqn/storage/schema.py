@@ -146,7 +146,7 @@ class BestState(TypedDict):
     iteration: list[Count]
 
 
-PARTS: dict[str, Any] = {"policy": dict[str, Any], "best": BestState, "learner": LearnerState}
+PARTS: dict[str, Any] = {"best": BestState, "learner": LearnerState}
 """The parts whose structure does not depend on the configuration."""
 Line = dict[str, Annotated[Finite, Strict()]]
 """A line of metrics.jsonl."""
@@ -159,22 +159,20 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
 
 def parsed(kind: type[T], content: bytes) -> T:
     """Return the value of a JSON text; ValueError if it is not one of this type."""
-    known: Any = kind
-    value: T = validated(lambda: adapter(known).validate_json(content, strict=True))
+    value: T = validated(kind, TypeAdapter.validate_json, content)
     return value
 
 
 def checked(kind: type[T], value: Any) -> T:
     """Return a value; ValueError if it is not of this type."""
-    known: Any = kind
-    found: T = validated(lambda: adapter(known).validate_python(value, strict=True))
+    found: T = validated(kind, TypeAdapter.validate_python, value)
     return found
 
 
-def validated(validate: Callable[[], Any]) -> Any:
+def validated(kind: Any, validate: Callable[..., Any], given: Any) -> Any:
     """Return what a validation returns; raise its first problem as a ValueError of one line."""
     try:
-        return validate()
+        return validate(adapter(kind), given, strict=True)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TextIO
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
 
-from dqn.config.commands import command
+from dqn.config.commands import command, relative
 from dqn.errors import printable
 from dqn.storage.folder import RunFolder
 
@@ -147,9 +147,3 @@ def interrupted(jobs: Sequence[SweepJob]) -> str:
     """Return the message about an interrupted sweep, with the command that continues it."""
     again = f"{command('train')} {shlex.join(sys.argv[1:])}"
     return f"interrupted: {count(jobs)}; run the same command to continue: {again}"
-
-
-def relative(path: Path) -> Path:
-    """Return a path as the user would type it."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

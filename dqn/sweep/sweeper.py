@@ -18,11 +18,12 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from dqn.config.commands import relative
 from dqn.config.compose import mistakes
 from dqn.config.overrides import MOST_VALUES
 from dqn.config.preflight import folder_of
 from dqn.errors import UserError, first_line
-from dqn.sweep.job import SweepJob, relative, table
+from dqn.sweep.job import SweepJob, table
 
 log = logging.getLogger(__name__)
 

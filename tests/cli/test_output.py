@@ -51,16 +51,20 @@ MACHINE = [
     (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory ("),
     (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"), "out of memory ("),
     (RuntimeError("CUDA out of memory. Tried to allocate 20 MiB"), "out of memory ("),
-    (
-        OSError(errno.ENOSPC, "No space left on device"),
-        "No space left on device; the last checkpoint is kept",
-    ),
 ]
 
 
 @pytest.mark.parametrize(("error", "sentence"), MACHINE, ids=[str(error)[:30] for error, _ in MACHINE])
 def test_errors_of_the_machine_are_sentences(error, sentence, tmp_path):
     assert sentence in str(problem_of(error, RunFolder(tmp_path)))
+
+
+def test_a_full_disk_keeps_the_checkpoint_that_there_is(tmp_path):
+    error, kept = OSError(errno.ENOSPC, "No space left on device"), "; the last checkpoint is kept"
+    assert str(problem_of(error, RunFolder(tmp_path))) == f"{tmp_path}: {error}"
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "manifest.json").write_text('{"format": 4}')
+    assert str(problem_of(error, RunFolder(tmp_path))) == f"{tmp_path}: {error}{kept}"
 
 
 def test_errors_of_the_program_are_not():

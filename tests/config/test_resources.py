@@ -22,6 +22,7 @@ from dqn.config.resources import (
 )
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
+from dqn.storage.flatten import replaced, settings
 
 STEPS = ["runner=steps", "runner.total_steps=1000000000000", "runner.iteration_length=1000000000000"]
 
@@ -69,17 +70,15 @@ def test_the_message_names_the_key_and_the_largest_value_that_fits(overrides, ke
     }
     for key, limit in fits.items():
         for one in keys:
-            config = resources.limited(config, one, value_of(config, one), 1 if one != key else 10**40)
+            config = limited(config, one, 1 if one != key else 10**40)
         for extra, enough in ((0, True), (1, False)):
-            tried = resources.limited(config, key, value_of(config, key), limit + extra)
+            tried = limited(config, key, limit + extra)
             assert (memory_bytes(tried, spec, learns=True) <= 8 * 10**9) == enough, (key, limit)
         config = config_of(overrides)
 
 
-def value_of(config, key):
-    for name in key.split("."):
-        config = config[name]
-    return config
+def limited(config, key, limit):
+    return replaced(config, key, resources.limited(dict(settings(config))[key], limit))
 
 
 def test_parts_are_measured_exactly():

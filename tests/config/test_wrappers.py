@@ -256,7 +256,7 @@ def test_conformance():
     assert "randomness should come from" in found.detail
 
 
-def test_a_run_makes_one_environment_more_than_it_plays(made):
-    """One environment serves the checks and the building of the run; evaluations need none."""
+def test_a_run_makes_three_environments_more_than_it_plays(made):
+    """One serves the checks and the building of the run, two show whether the seed counts."""
     dqn.train([*FINISHED, f"env.wrappers=[{LIMIT}]", "runner.eval_period=1", "runner.eval_episodes=3"])
-    assert len(made) == 1 + 2 * (1 + 3)
+    assert len(made) == 1 + 2 + 2 * (1 + 3)

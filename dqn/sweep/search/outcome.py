@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobStatus
 
-from dqn.config.commands import beside_python
+from dqn.config.commands import beside_python, relative
 from dqn.errors import UserError
 from dqn.seeding import stream
 from dqn.stats import estimate
 from dqn.storage.durable_files import write_json
 from dqn.storage.folder import State, seeds_of
 from dqn.storage.metrics import final_scores
-from dqn.sweep.job import SweepJob, relative
+from dqn.sweep.job import SweepJob
 from dqn.sweep.search.study import FOLDER, STUDY_FILE, describe, reason_of, settings, url
 
 if TYPE_CHECKING:
