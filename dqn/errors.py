@@ -39,7 +39,10 @@ def one_line(value: object) -> str:
     """Return a text, or the cause of an error with its type, as one line of printable characters."""
     if isinstance(value, BaseException):
         cause = value.__cause__ or value
-        value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+        try:
+            value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
+        except Exception:  # a class of the user's
+            value = type(cause).__name__
     return shorten(printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split())), MOST_CHARACTERS)
 
 

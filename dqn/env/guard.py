@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.env.spec import bounds
-from dqn.errors import EnvFailed, one_line, shorten
+from dqn.errors import EnvFailed, one_line, printable, shorten
 from dqn.types import Array
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ ROUNDING = 1e-6
 LONGEST_VALUE = 200
 """Characters of a value or a space in an error."""
 
+STEP = ("observation", "reward", "terminated", "truncated", "info")
 NUMERIC = "biuf"
 """Kinds of NumPy's dtypes that are real numbers."""
 NUMBER_TYPES = frozenset((float, int, np.float64, np.float32))
@@ -64,20 +65,27 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         self._steps_before = self._steps
         try:
-            obs, info = self.env.reset(seed=seed, options=options)
+            given = self.env.reset(seed=seed, options=options)
         except BaseException as error:
             raise self._failure(error) from None
+        if type(given) is not tuple or len(given) != 2:  # an array of 2 could be unpacked, too
+            raise self._other_form("reset", given, ("observation", "info"))
+        obs, info = given
         if problem := self._first(obs):
             raise self._wrong("observation", obs, problem)
         return obs, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self._steps += 1
-        reward: Any
+        given: Any
         try:
-            obs, reward, terminated, truncated, info = self.env.step(action)
+            given = self.env.step(action)
         except BaseException as error:
             raise self._failure(error) from None
+        try:
+            obs, reward, terminated, truncated, info = given
+        except (TypeError, ValueError):
+            raise self._other_form("step", given, STEP) from None
         if problem := (self._later if self._steps > self._full_steps else self._first)(obs):
             raise self._wrong("observation", obs, problem)
         if not ((type(reward) in NUMBER_TYPES and -LARGEST <= reward <= LARGEST) or is_number(reward)):
@@ -97,20 +105,18 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise self._failure(error) from None
 
     def close(self) -> None:
-        """Close the environment; an error is only logged, because all results are there."""
-        try:
-            self.env.close()
-        except (Exception, SystemExit) as error:
-            if from_signal_handler(error):
-                raise
-            log.warning("warning: env.id=%s could not be closed (%s)", self._id, one_line(error))
+        close(self.env, self._id)
+
+    def _other_form(self, what: str, given: Any, names: tuple[str, ...]) -> EnvFailed:
+        should = f"should be a tuple of {', '.join(names)}, as environments of Gymnasium give it"
+        return self._failed(f"what its {what} gave {should}; it is {brief(given)}")
 
     def _failure(self, error: BaseException) -> BaseException:
         """Return the error to raise for one of the environment, whose traceback is logged."""
         if isinstance(error, KeyboardInterrupt) or from_signal_handler(error):
             return error
         lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
-        log.error("%s", "".join(lines).rstrip())
+        log.error("%s", printable("".join(lines).rstrip()))
         return self._failed(one_line(error))
 
     def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:
@@ -121,6 +127,16 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         steps = self._steps - self._steps_before
         when = f"in step {steps} of an episode" if steps else "at reset"
         return EnvFailed(f"env.id={self._id} failed {when}: {problem}")
+
+
+def close(env: gymnasium.Env[Any, Any], id: str) -> None:
+    """Close an environment; an error is only logged, because all results are there."""
+    try:
+        env.close()
+    except (Exception, SystemExit) as error:
+        if from_signal_handler(error):
+            raise
+        log.warning("warning: env.id=%s could not be closed (%s)", printable(id), one_line(error))
 
 
 def from_signal_handler(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.guard import Guard, comparison, from_signal_handler
+from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.spec import obs_spec, spans_bytes, time_limit
 from dqn.errors import WrongValue, install, one_line
 from dqn.types import EnvSpec, Floats
@@ -120,6 +120,7 @@ class EnvFactory:
                 if key.startswith("env.training_wrappers") and spaces_of(env) != spaces_of(inner):
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
+            self._check_spaces(env)
             env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
@@ -127,7 +128,18 @@ class EnvFactory:
             obs = obs_spec(env.observation_space, self.id, scale_bytes=self.scale_bytes)
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
-            env.close()
+            close(env, self.id)
+
+    def _check_spaces(self, env: Env) -> None:
+        """Raise WrongValue if a space is missing, is another package's, or holds no numbers."""
+        for name in ("observation_space", "action_space"):
+            space = getattr(env, name, None)
+            if not isinstance(space, spaces.Space):
+                should = f"its {name} should be a space of Gymnasium; it is {brief(space)}"
+                raise WrongValue("env.id", self.id, should)
+        space = env.observation_space
+        if space.is_np_flattenable and spaces.flatdim(space) == 0:
+            raise WrongValue("env.id", self.id, f"its observations are {space}, which hold no numbers")
 
     def _layers(self, *, training: bool) -> Iterator[tuple[str, Wrapper]]:
         """Yield each wrapper with its key, the innermost first."""

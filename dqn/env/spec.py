@@ -17,8 +17,6 @@ def obs_spec(space: spaces.Space[Any], id: str, *, scale_bytes: bool) -> ObsSpec
     Raises:
         WrongValue: the network cannot read such observations.
     """
-    if 0 in (space.shape or ()):
-        raise WrongValue("env.id", id, f"its observations are {space}, which hold no numbers")
     if isinstance(space, spaces.Discrete):
         return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0)
     if isinstance(space, spaces.MultiBinary):

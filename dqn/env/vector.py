@@ -9,6 +9,7 @@ import numpy as np
 
 from dqn.env.make import Env, EnvFactory, Wrapper, process_settings
 from dqn.env.processes import AsyncColumns
+from dqn.errors import WrongValue
 from dqn.seeding import integer
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec, Positive, PositiveInt
 
@@ -135,6 +136,7 @@ class Environments:
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
         self._seeds, self._role = seeds, role
+        self._num_envs_key = "env.num_envs" if training else "runner.eval_num_envs"
         self._shape = (len(seeds), num_envs)
         self._obs_shape = (*self._shape, *self.spec.obs.shape)
         self._vector: Any = None
@@ -144,9 +146,15 @@ class Environments:
         self.close()
         envs = range(self.num_envs)
         seeds = [integer(seed, self._role, iteration, env) for seed in self._seeds for env in envs]
-        with process_settings():
-            self._vector = self.columns(len(seeds))
-            obs = self._vector.reset(np.ones(len(seeds), np.bool_), seeds)
+        try:
+            with process_settings():
+                self._vector = self.columns(len(seeds))
+                obs = self._vector.reset(np.ones(len(seeds), np.bool_), seeds)
+        except WrongValue as error:
+            if len(seeds) == 1:
+                raise
+            advice = f"{len(seeds)} at a time; one at a time with num_seeds=1 {self._num_envs_key}=1"
+            raise WrongValue(error.key, error.value, f"{error.should}: {advice}") from None
         return self._obs(obs)
 
     def columns(self, count: int) -> SyncColumns | AsyncColumns:

@@ -55,6 +55,17 @@ def test_every_column_has_a_seed_of_its_own_and_keeps_it_in_any_stack():
     alone.close()
 
 
+@pytest.mark.parametrize(("training", "key"), [(True, "env.num_envs"), (False, "runner.eval_num_envs")])
+def test_where_the_first_environment_keeps_others_from_being_made_the_keys_are_named(training, key):
+    given: Any = {"id": "Counting-v0", "kwargs": {"strict": True}, "training": training}
+    text = rf"the port is in use\): 2 at a time; one at a time with num_seeds=1 {key}=1$"
+    with pytest.raises(UserError, match=text):
+        make_environments(num_envs=2, seeds=[1], **given).reset(0)
+    alone = make_environments(num_envs=1, seeds=[1], **given)
+    alone.reset(0)
+    alone.close()
+
+
 def test_step_returns_the_true_last_observation():
     """CartPole ends where the pole leans or the cart leaves; a reset observation does neither."""
     env = make_environments()

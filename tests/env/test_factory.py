@@ -1,6 +1,7 @@
 """One environment: its wrappers, their order, and what is known of it without making it twice."""
 
 import pickle
+import sys
 from functools import partial
 from typing import Any
 
@@ -160,13 +161,33 @@ def test_bytes_are_divided_in_each_part(name):
         assert spec.dtype == dtype or not scale_bytes
 
 
-@pytest.mark.parametrize(
-    "space", [spaces.Box(-1, 1, (0,)), spaces.Box(-1, 1, (3, 0)), spaces.Tuple((spaces.Box(-1, 1, (0,)),))]
-)
-def test_observations_without_numbers_are_refused(space):
-    _, encoded = encoder(space, scale_bytes=True)
-    with pytest.raises(WrongValue, match=r"env\.id=Any-v0: .*which hold no numbers"):
-        obs_spec(encoded, "Any-v0", scale_bytes=True)
+EMPTY = spaces.Box(-1, 1, (0,))
+DECLARED = {
+    "no numbers": ({"observation_space": EMPTY}, r"are Box\(.*, which hold no numbers$"),
+    "no numbers by parts": ({"observation_space": spaces.Tuple((EMPTY, EMPTY))}, "hold no numbers$"),
+    "no parts": ({"observation_space": spaces.Dict({})}, r"are Dict\(\), which hold no numbers$"),
+    "none": ({"observation_space": None}, "observation_space should be a space of Gymnasium; it is None$"),
+    "text": ({"observation_space": "Box"}, "it is 'Box'$"),
+    "no actions": ({"action_space": None}, "action_space should be a space of Gymnasium; it is None$"),
+    "closing": ({"close": lambda _: sys.exit(0)}, None),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_what_an_environment_declares(name, caplog):
+    """A mistake is named; an error in closing is only logged, because it is all there."""
+    attributes, text = DECLARED[name]
+    spec = {"observation_space": IMAGE, "action_space": spaces.Discrete(2)} | attributes
+    gymnasium.register("Declared-v0", type("Declared", (gymnasium.Env,), spec))
+    try:
+        if text is None:
+            assert factory(id="Declared-v0").inspect().num_actions == 2
+            assert caplog.messages == ["warning: env.id=Declared-v0 could not be closed (SystemExit: 0)"]
+        else:
+            with pytest.raises(WrongValue, match=f"env.id=Declared-v0: its .*{text}"):
+                factory(id="Declared-v0").inspect()
+    finally:
+        gymnasium.registry.pop("Declared-v0")
 
 
 WRONG = [

@@ -176,6 +176,8 @@ ERRORS = [
     (SystemExit(0), "SystemExit: 0"),
     (MemoryError(), "MemoryError"),
     (RuntimeError("two\nlines"), "RuntimeError: two lines"),
+    (RuntimeError("\x1b[2J"), r"RuntimeError: \x1b[2J"),
+    (type("Odd", (Exception,), {"__str__": lambda _: 1 / 0})(), "Odd"),
 ]
 
 
@@ -187,12 +189,23 @@ def test_errors_of_an_environment_are_its_own(raised, text, caplog):
         assert str(error.value).startswith(f"env.id=Gives-v0 failed {when}: {text}")
         assert str(error.value).isprintable()
         assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
-        assert "in fail\n" in caplog.records[-1].getMessage(), "the last lines of its traceback"
+        logged = caplog.records[-1].getMessage()
+        assert "in fail\n" in logged, "the last lines of its traceback"
+        assert logged.replace("\n", "").isprintable()
 
 
-def test_an_old_interface_is_named():
-    with pytest.raises(EnvFailed, match=r"step 1 .* not enough values to unpack \(expected 5, got 4\)"):
+def test_results_of_another_form_are_named():
+    """As those of the older package, gym."""
+    form = (
+        "should be a tuple of observation, reward, terminated, truncated, info, as environments of Gymnasium"
+    )
+    with pytest.raises(EnvFailed, match=f"step 1 .*: what its step gave {form} give it; it is .*1.0, False"):
         play(Gives(FLOATS, [0, 0], 1.0, False))
+    old = Gives(FLOATS, [0, 0])
+    for given in (np.zeros(2), None, ([0, 0], {}, 1)):
+        old.reset = lambda given=given, **_: given  # type: ignore[method-assign]
+        with pytest.raises(EnvFailed, match="failed at reset: what its reset gave should be a tuple of obs"):
+            play(old)
 
 
 def test_ctrl_c_and_the_exit_of_a_signal_handler_pass():
