@@ -414,7 +414,7 @@ MISTAKES = [
     (["hydra.sweeper.params={agent.lrr: 'interval(1,2)'}"], "agent.lrr"),
     ([RANGE, "seed=range(0,3)"], "seed=range(0,3): should be one value, the same for all trials"),
     ([RANGE, "hydra/sweeper/sampler=cmaes"], "should be one of grid, random, tpe"),
-    ([RANGE, "hydra.sweeper.sampler=tpe"], "should be given as hydra/sweeper/sampler=OPTION"),
+    ([RANGE, "hydra.sweeper.sampler=tpe"], "should be given as hydra/sweeper/sampler=tpe"),
     (
         [RANGE, "hydra.sweeper.sampler.seed=-1"],
         "hydra.sweeper.sampler.seed=-1: should be greater than or equal",
