@@ -24,8 +24,8 @@ RETURN = 40
 """Least bytes of the return of one episode of an evaluation."""
 PARAMETER = 16
 """Bytes of a parameter without its optimizer: online and target network, each with a gradient, in float32."""
-LARGEST_MADE = 2048
-"""Greatest size in `network` for which a network is made; the parameters of others are counted without it."""
+LARGEST_MADE, MOST_INPUTS = 2048, 2**17
+"""Greatest size in `network`, and inputs, for which a network is made; others are counted without numbers."""
 MEASURED_ROWS = 4096
 """Rows of the smaller one of two memories that are made to measure a row."""
 PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 3
@@ -117,8 +117,10 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
     """Return the parameters of one seed's network; 0 if a custom part cannot be made without its numbers."""
     node = json.loads(network)
     largest = max((leaf for _, leaf in leaves(node) if type(leaf) is int), default=0)
+    inputs = max(spec.obs.num_categories, math.prod(spec.obs.shape))
+    is_small = largest <= LARGEST_MADE and inputs <= MOST_INPUTS
     try:  # the first tensor without numbers takes a second of imports
-        with torch.device("meta" if largest > LARGEST_MADE else "cpu"):
+        with torch.device("cpu" if is_small else "meta"):
             made = instantiate(node, _convert_="all")(spec=spec, generators=[torch.Generator()])
     except Exception as error:
         return math.inf if "overflow" in str(error).lower() else 0.0

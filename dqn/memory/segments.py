@@ -37,7 +37,7 @@ class Segments:
     Rows do not change until they are overwritten, so files do not change either. A file is dropped when all
     of its rows have been overwritten. The newest file is replaced by a longer one until it has SEALED bytes,
     so a small memory is one file. If columns fill at different speeds, the slowest keeps files of the others
-    that are of no use, so from twice the size of the ring on all rows are written anew. The ring's
+    that are of no use, so from twice the size of the ring on all rows are rewritten. The ring's
     `state_dict` has everything else: counters and starts.
     """
 

@@ -9,16 +9,21 @@ from typing import Any
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
-    """Replace a JSON file; numbers that are not finite, which JSON lacks, become null."""
-    replace_file(path, json.dumps(finite(value), indent=indent, allow_nan=False) + "\n")
+    """Replace a JSON file; numbers that are not finite, which JSON lacks, become null.
+
+    Bytes that are no UTF-8, which the names of files may have, are escaped.
+    """
+    replace_file(path, json.dumps(valid(value), indent=indent, allow_nan=False) + "\n")
 
 
-def finite(value: Any) -> Any:
-    """Return nested dicts and lists with None for every number that is not finite."""
+def valid(value: Any) -> Any:
+    """Return nested dicts and lists with None for numbers that are not finite, and texts that are UTF-8."""
     if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: valid(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
+        return [valid(one) for one in value]
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

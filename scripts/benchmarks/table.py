@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import ONE_THREAD
-from dqn.storage.durable_files import finite
+from dqn.storage.durable_files import valid
 from dqn.storage.provenance import environment, git_revision
 
 TITLES = ("work", "ours", "theirs", "ratio (min to max)", "target", "met?")
@@ -114,7 +114,7 @@ def write(
         "peers": versions,
         "lines": [asdict(line) for line in lines],
     }
-    file.write_text(json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n")
+    file.write_text(json.dumps(valid(record), indent=1, ensure_ascii=False) + "\n")
     (folder / "table.md").write_text(summary(folder))
     return file
 

@@ -23,6 +23,7 @@ from dqn.config.resources import (
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
 from dqn.storage.flatten import replaced, settings
+from dqn.types import ObsSpec
 
 STEPS = ["runner=steps", "runner.total_steps=1000000000000", "runner.iteration_length=1000000000000"]
 
@@ -95,6 +96,8 @@ def test_parts_are_measured_exactly():
         layers = itertools.pairwise([4, *sizes, 2])
         count = sum((fan_in + 1) * fan_out for fan_in, fan_out in layers)
         assert count_parameters(json.dumps(network), spec) == count
+    states = spec._replace(obs=ObsSpec((), np.dtype(np.uint64), 10**12, 1.0))
+    assert count_parameters(json.dumps(network), states) == (10**12 + 1) * 3000 + 3001 * 5 + 6 * 2
 
 
 def test_shared_memory_counts_once():

@@ -23,6 +23,7 @@ import dqn.storage.durable_files
 from dqn.errors import UserError
 from dqn.storage.checkpoint import FORMAT, Checkpoint, TorchPart
 from dqn.storage.durable_files import replace_file, write_json
+from dqn.storage.folder import RunFolder
 
 PARTS = ("policy", "extra", "memory")
 
@@ -488,14 +489,15 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), np.float64("nan")])
 def test_json_is_valid_whatever_is_written(tmp_path, odd):
     path = tmp_path / "status.json"
-    write_json(path, {"result": odd, "evaluation": {"0": [odd, 1.0], "1": (odd,)}, "name": "\x1b\udc80"})
+    write_json(path, {"result": odd, "evaluation": {"0": [odd, 1.0], "1": (odd,)}, "git": "\x1b\udc80"})
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
     assert json.loads(path.read_text(), parse_constant=refuse) == {
-        **{"result": None, "evaluation": {"0": [None, 1.0], "1": [None]}, "name": "\x1b\udc80"}
+        **{"result": None, "evaluation": {"0": [None, 1.0], "1": [None]}, "git": "\x1b\\udc80"}
     }
+    assert RunFolder(tmp_path).stored_status()["evaluation"]["0"] == [None, 1.0]
 
 
 def test_no_file_in_the_way_of_a_new_one_is_followed(tmp_path):

@@ -37,6 +37,7 @@ def test_the_time_limit_of_a_job(tmp_path):
     """Submitit ends the job by SystemExit and submits the result of `checkpoint`."""
     pytest.importorskip("submitit", reason="needs the extra `slurm`")
     folder = RunFolder(tmp_path)
+    folder.start_work()
     with pytest.raises(SystemExit), status_of(folder, {}):
         sys.exit(122)
     assert folder.stored_status()["state"] == "interrupted"
