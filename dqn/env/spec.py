@@ -48,8 +48,8 @@ def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     limits: list[int] = []
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
-        limit = layer.spec.max_episode_steps if isinstance(layer, TimeLimit) and layer.spec else None
-        limits += [] if limit is None else [limit]
+        if isinstance(layer, TimeLimit) and layer.spec and layer.spec.max_episode_steps is not None:
+            limits.append(layer.spec.max_episode_steps)
         layer = layer.env
     if limits or env.spec is None:
         return min(limits, default=None)
