@@ -8,7 +8,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
 from dqn.errors import WrongValue
-from dqn.types import ObsSpec
+from dqn.types import Array, ObsSpec
 
 
 def obs_spec(space: spaces.Space[Any], id: str, *, scale_bytes: bool) -> ObsSpec:
@@ -65,3 +65,12 @@ def bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
     if isinstance(space, spaces.Box):
         return space.low, space.high
     return 0, 1  # MultiBinary
+
+
+def numbers_of(value: Any) -> Array | None:
+    """Return real numbers as an array; None for any other value."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    return array if array.dtype.kind in "biuf" else None
