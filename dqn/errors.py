@@ -96,9 +96,9 @@ class WrongValue(UserError):
 def install(extra: str) -> str:
     """Return the command that installs an extra."""
     in_checkout = Path(__file__).parents[1].joinpath("pyproject.toml").is_file()
-    return (
-        f'pip install -c constraints.txt -e ".[{extra}]"' if in_checkout else f'pip install "{NAME}[{extra}]"'
-    )
+    if in_checkout:
+        return f'pip install -c constraints.txt -e ".[{extra}]"'
+    return f'pip install "{NAME}[{extra}]"'
 
 
 @contextmanager

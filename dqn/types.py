@@ -39,6 +39,11 @@ class ObsSpec(NamedTuple):
     scale: float
     """The network reads obs * scale: 1/255 for bytes that span 0 to 255, unless env.scale_bytes is false."""
 
+    @property
+    def encoded_shape(self) -> tuple[int, ...]:
+        """Return the shape of an observation as the torso reads it."""
+        return (self.num_categories,) if self.num_categories else self.shape
+
 
 class EnvSpec(NamedTuple):
     """The facts about an environment that other parts need."""

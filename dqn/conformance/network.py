@@ -120,23 +120,17 @@ def check_overwriting(module: Any) -> None:
         raise Failure(why) from None
 
 
-def in_shape(candidate: Candidate) -> tuple[int, ...]:
-    """Return the shape of an observation at the torso, where discrete ones are one-hot."""
-    spec = candidate.spec.obs
-    return (spec.num_categories,) if spec.num_categories else spec.shape
-
-
 def make_torso(candidate: Candidate, seeds: Sequence[int]) -> Any:
     return candidate.part("network.torso")(
         layer=candidate.part("network.layer"),
-        in_shape=in_shape(candidate),
+        in_shape=candidate.spec.obs.encoded_shape,
         generators=parameter_generators(seeds),
     )
 
 
 def torso(candidate: Candidate) -> None:
     shape = (make_torso(candidate, SEEDS).out_features,)
-    inputs = random_inputs(*in_shape(candidate))
+    inputs = random_inputs(*candidate.spec.obs.encoded_shape)
     examine_stack(Stack(lambda seeds: make_torso(candidate, seeds), *inputs, shape))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory, bounds, encoder
+from dqn.env import Env, EnvFactory, encoder
+from dqn.env.spec import bounds, numbers_of
 from dqn.types import Array, Floats, Integers
 
 Space = spaces.Space[Any]
@@ -162,12 +163,8 @@ def check(space: Space, obs: Any, name: str) -> int | None:
 
 def check_array(space: Space, obs: Any, name: str) -> int | None:
     """Return the size of a batch of arrays or numbers, None for one array or number."""
-    try:
-        array = np.asarray(obs)
-    except ValueError:  # lists of different lengths
-        array = np.asarray(None)
-    shape = space.shape or ()
-    if array.dtype.kind not in "biuf":
+    array, shape = numbers_of(obs), space.shape or ()
+    if array is None:
         raise ValueError(f"{name}: should be numbers of the shape {shape}, or a batch of these")
     batched = array.ndim == len(shape) + 1
     if array.shape[batched:] != shape:

@@ -2,7 +2,6 @@
 
 from dqn.env.guard import Guard
 from dqn.env.make import Env, EnvFactory, Wrapper, adapt, encoder
-from dqn.env.spec import bounds
 from dqn.env.vector import Environments, Step
 
-__all__ = ["Env", "EnvFactory", "Environments", "Guard", "Step", "Wrapper", "adapt", "bounds", "encoder"]
+__all__ = ["Env", "EnvFactory", "Environments", "Guard", "Step", "Wrapper", "adapt", "encoder"]

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn.env.spec import bounds
+from dqn.env.spec import bounds, numbers_of
 from dqn.errors import EnvFailed, one_line, printable, shorten
 from dqn.types import Array
 
@@ -32,8 +32,6 @@ LONGEST_VALUE = 200
 """Characters of a value or a space in an error."""
 
 STEP = ("observation", "reward", "terminated", "truncated", "info")
-NUMERIC = "biuf"
-"""Kinds of NumPy's dtypes that are real numbers."""
 NUMBER_TYPES = frozenset((float, int, np.float64, np.float32))
 INTEGER_TYPES = frozenset((int, np.int64))
 BOOL_TYPES = frozenset((bool, np.bool_))
@@ -151,22 +149,14 @@ def brief(value: Any) -> str:
     return shorten(one_line(repr(value)), LONGEST_VALUE)
 
 
-def as_array(value: Any) -> Array:
-    """Return a value as an array, which is one of objects if the value has lists of different lengths."""
-    try:
-        return np.asarray(value)
-    except ValueError:
-        return np.asarray(None)
-
-
 def is_number(value: Any) -> bool:
-    array = as_array(value)
-    return array.ndim == 0 and array.dtype.kind in NUMERIC and abs(float(array)) <= LARGEST
+    number = numbers_of(value)
+    return number is not None and number.ndim == 0 and abs(float(number)) <= LARGEST
 
 
 def is_bool(value: Any) -> bool:
-    array = as_array(value)
-    return array.ndim == 0 and array.dtype.kind in NUMERIC and array in (0, 1)
+    number = numbers_of(value)
+    return number is not None and number.ndim == 0 and number in (0, 1)
 
 
 def comparison(space: spaces.Space[Any], *, exact_bounds: bool) -> Check:
@@ -230,7 +220,9 @@ class Numbers:
                 return None
         elif type(value) in INTEGER_TYPES and not self.shape and self.low <= value <= self.high:
             return None
-        array = as_array(value)
+        array = numbers_of(value)
+        if array is None:
+            return "should be an array of numbers"
         problem = self.problem(array)
         if problem is None and self.may_trust:
             self.trust(array)
@@ -251,8 +243,6 @@ class Numbers:
             self.trusted, self.total = dtype, lambda x: 0.0
 
     def problem(self, array: Array) -> str | None:
-        if array.dtype.kind not in NUMERIC:
-            return "should be an array of numbers"
         if array.shape != self.shape:
             return f"has the shape {array.shape}"
         if array.dtype.kind == "f" and not (self.is_float or self.is_binary):

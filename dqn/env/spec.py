@@ -8,7 +8,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
 from dqn.errors import WrongValue
-from dqn.types import ObsSpec
+from dqn.types import Array, ObsSpec
 
 
 def obs_spec(space: spaces.Space[Any], id: str, *, scale_bytes: bool) -> ObsSpec:
@@ -46,8 +46,8 @@ def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     limits: list[int] = []
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
-        limit = layer.spec.max_episode_steps if isinstance(layer, TimeLimit) and layer.spec else None
-        limits += [] if limit is None else [limit]
+        if isinstance(layer, TimeLimit) and layer.spec and layer.spec.max_episode_steps is not None:
+            limits.append(layer.spec.max_episode_steps)
         layer = layer.env
     if limits or env.spec is None:
         return min(limits, default=None)
@@ -63,3 +63,12 @@ def bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
     if isinstance(space, spaces.Box):
         return space.low, space.high
     return 0, 1  # MultiBinary
+
+
+def numbers_of(value: Any) -> Array | None:
+    """Return real numbers as an array; None for any other value."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    return array if array.dtype.kind in "biuf" else None

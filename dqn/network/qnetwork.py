@@ -42,13 +42,12 @@ class QNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.obs = spec.obs
-        in_shape = (self.obs.num_categories,) if self.obs.num_categories else self.obs.shape
         self.has_range = obs_low is not None or obs_high is not None
         if self.has_range:
             low, high = range_of(obs_low, obs_high, spec.obs)
             self.register_buffer("middle", (low + high) / 2)
             self.register_buffer("inverse", 2 / (high - low))
-        self.torso = torso(layer=layer, in_shape=in_shape, generators=generators)
+        self.torso = torso(layer=layer, in_shape=self.obs.encoded_shape, generators=generators)
         self.head = head(
             make=HeadFactory(
                 in_features=self.torso.out_features,

@@ -238,8 +238,7 @@ def draw_effect(ax: Axes, effect: Effect) -> None:
         label += f"\n({len(points)} values, named below)"
     elif min(x) > 0 and max(x) > 30 * min(x):
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(
-            "{x:g}"
-        )  # the default writes formulas, which the style displays unchanged
+        # the default writes formulas, which the style displays unchanged
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
     ax.set_xlabel(label)

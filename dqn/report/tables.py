@@ -31,10 +31,9 @@ class Table(NamedTuple):
     """Indices of right-aligned columns."""
 
     def html(self) -> str:
-        kinds = (
-            "number" if i in self.numbers else "long" if t in LONG else "" for i, t in enumerate(self.header)
-        )
-        classes = [f' class="{kind}"' if kind else "" for kind in kinds]
+        classes = [' class="long"' if text in LONG else "" for text in self.header]
+        for i in self.numbers:
+            classes[i] = ' class="number"'
 
         def line(tag: str, texts: Iterable[str]) -> str:
             cells = (f"<{tag}{c}>{text}</{tag}>" for c, text in zip(classes, texts, strict=True))
