@@ -111,8 +111,10 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
     node = json.loads(network)
     sizes = [value for _, value in settings(node) if is_size(value)]
     largest = max((max(one) if isinstance(one, list) else one for one in sizes), default=0)
+    widest = max(math.prod(spec.obs.shape), spec.obs.num_categories, spec.num_actions) * max(1, largest)
+    is_large = largest > LARGEST_MADE or widest > LARGEST_MADE**2
     try:  # the first tensor without numbers takes a second of imports
-        with torch.device("meta" if largest > LARGEST_MADE else "cpu"):
+        with torch.device("meta" if is_large else "cpu"):
             made = instantiate(node, _convert_="all")(spec=spec, generators=[torch.Generator()])
     except Exception as error:
         return math.inf if "overflow" in str(error).lower() else 0.0
