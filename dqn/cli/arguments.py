@@ -68,7 +68,9 @@ def replace_values(config: Config, values: Config) -> None:
         node: Any = config
         for part in path:
             node = node.get(part) if isinstance(node, dict) else None
-        if isinstance(node, dict) and name in node:
+        if isinstance(node, dict) and isinstance(node.get(name), dict) and not isinstance(value, dict):
+            problems.append(f"{key}={value}: a run keeps its options of groups; only a new run has others")
+        elif isinstance(node, dict) and name in node:
             node[name] = value
         else:
             full = [one for one, _ in settings(config) if one.endswith(f".{key}")]

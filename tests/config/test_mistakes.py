@@ -514,6 +514,7 @@ RUN_MISTAKES = [
         "total_episodes=8",
         {"total_episodes=8": "the run has no such key; type runner.total_episodes=8"},
     ),
+    ("resume", "agent=double", {"agent=double": "a run keeps its options of groups"}),
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
