@@ -488,6 +488,7 @@ RUN_MISTAKES = [
         {"policy=worst": "'last' or 'best'", "video=a.gif": "should be an .mp4 file"},
     ),
     ("evaluate", "video=no/such.mp4", {"video=no/such.mp4": "should be in a folder that exists"}),
+    ("evaluate", "episodes=1 video=/proc/a.mp4", {"video=/proc/a.mp4": "cannot be written"}),
     (
         "evaluate",
         "episodes=[1 episodes ~episodes episodes=1,2",
