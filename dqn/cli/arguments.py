@@ -63,9 +63,11 @@ def parse(options: Sequence[str]) -> Config:
 def replace_values(config: Config, values: Config) -> Config:
     """Return a configuration with other values at dotted keys; raise UserError if it lacks some of them."""
     problems = []
-    known = {key for key, _, _ in entries(config, lists=False)}
+    known = {key: value for key, _, value in entries(config, lists=False)}
     for key, value in values.items():
-        if key in known:
+        if isinstance(known.get(key), dict) and not isinstance(value, dict):
+            problems.append(f"{key}={value}: a run keeps its options of groups; only a new run has others")
+        elif key in known:
             config = replaced(config, key, value)
         else:
             full = [one for one, _ in settings(config) if one.endswith(f".{key}")]

@@ -10,6 +10,7 @@ from dqn.config.api import read_run
 from dqn.config.build import build_policy, make_camera
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.deploy.load import load_policies
+from dqn.errors import WrongValue, one_line
 from dqn.process import configure_process
 from dqn.runner.evaluator import Evaluator
 from dqn.stats import interquartile_mean
@@ -60,7 +61,10 @@ def evaluate_run(path: Path, options: EvaluateOptions, trust: Sequence[str]) -> 
         *(f"  seed {seed}: mean {mean:.2f}" for seed, mean in means.items()),
     ]
     if options.video is not None:
-        total = camera.film(Path(options.video).absolute(), policy, options.stream)
+        try:
+            total = camera.film(Path(options.video).absolute(), policy, options.stream)
+        except OSError as error:
+            raise WrongValue("video", options.video, f"cannot be written ({one_line(error)})") from None
         lines.append(f"  {options.video}: a greedy episode of seed {seeds[0]}, return {total:.2f}")
     return {
         "text": "\n".join(lines),

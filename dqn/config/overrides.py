@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.object_type import ObjectType
@@ -77,7 +78,7 @@ def correction(text: str, error: Exception, parser: OverridesParser) -> str:
     said = [line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See http"))]
     reason = re.sub(r" expecting \{.*", "", next(iter(said), type(error).__name__))
     problem = f"should be KEY=VALUE in Hydra's grammar ({reason})"
-    quoted = as_text(text)
+    quoted = as_text(text.replace("=~/", f"={Path.home()}/", 1))
     if value.startswith(("[", "{")) or not follows_grammar(quoted, parser):
         return problem
     return f"{problem}; a text with such characters needs quotes: {in_shell(quoted)}"

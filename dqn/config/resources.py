@@ -117,8 +117,8 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
     """Return the parameters of one seed's network; 0 if a custom part cannot be made without its numbers."""
     node = json.loads(network)
     largest = max((leaf for _, leaf in leaves(node) if type(leaf) is int), default=0)
-    inputs = max(spec.obs.num_categories, math.prod(spec.obs.shape))
-    is_small = largest <= LARGEST_MADE and inputs <= MOST_INPUTS
+    ends = max(spec.obs.num_categories, math.prod(spec.obs.shape), spec.num_actions)
+    is_small = largest <= LARGEST_MADE and ends <= MOST_INPUTS
     try:  # the first tensor without numbers takes a second of imports
         with torch.device("cpu" if is_small else "meta"):
             made = instantiate(node, _convert_="all")(spec=spec, generators=[torch.Generator()])

@@ -64,6 +64,7 @@ class Camera:
 
         total, temporary = 0.0, path.with_name(f".{path.name}")
         path.parent.mkdir(exist_ok=True)
+        temporary.touch()  # an error here says why; ffmpeg would only close its pipe
         with without_screen(), closing(self._factory.make(training=False)) as env:
             steps = self._play(env, policy, index)
             frame, _ = next(steps)

@@ -488,6 +488,7 @@ RUN_MISTAKES = [
         {"policy=worst": "'last' or 'best'", "video=a.gif": "should be an .mp4 file"},
     ),
     ("evaluate", "video=no/such.mp4", {"video=no/such.mp4": "should be in a folder that exists"}),
+    ("evaluate", "episodes=1 video=/proc/a.mp4", {"video=/proc/a.mp4": "cannot be written"}),
     (
         "evaluate",
         "episodes=[1 episodes ~episodes episodes=1,2",
@@ -514,6 +515,7 @@ RUN_MISTAKES = [
         "total_episodes=8",
         {"total_episodes=8": "the run has no such key; type runner.total_episodes=8"},
     ),
+    ("resume", "agent=double", {"agent=double": "a run keeps its options of groups"}),
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),

@@ -1,6 +1,7 @@
 """Newcomers' mistakes in Hydra's grammar, and sweeps without values: the message shows the words to type."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,6 +28,7 @@ WORDS = [
     ("name=my run", "without spaces around the =; a text with spaces needs quotes"),
     ("=1", "should be KEY=VALUE"),
     ("seed=rnge(0,3)", "Unknown function 'rnge'"),
+    ("'hydra.run.dir=~/a=1'", f"needs quotes: \"hydra.run.dir='{Path.home()}/a=1'\""),
     # sweeps
     ("env=glob(zzz*)", "should match at least one option of a group"),
     ("agent.lr=glob(*)", "should match at least one option of a group"),

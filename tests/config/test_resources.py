@@ -109,6 +109,15 @@ def test_shared_memory_counts_once():
     assert array_bytes(made) == 4 * 8 * 8 + 6 * 4
 
 
+def test_a_large_space_is_counted_without_numbers():
+    """A one-hot observation of a billion values would fill the memory before the run is refused."""
+    spec = env_factory(config_of([])["env"]).spec
+    network = json.dumps(config_of(["network.torso.hidden_sizes=[16]"])["network"])
+    categories = spec._replace(obs=spec.obs._replace(shape=(), num_categories=10**12))
+    assert count_parameters(network, categories) == (10**12 + 1) * 16 + 17 * 2
+    assert count_parameters(network, spec._replace(num_actions=10**12)) == 5 * 16 + 17 * 10**12
+
+
 def test_parts_that_cannot_be_measured_count_as_nothing():
     spec = env_factory(config_of([])["env"]).spec
     assert row_bytes(json.dumps({"_target_": "dqn.memory.Nothing"}), spec) == 0
