@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.assertions import NotApplicable, require
 from dqn.conformance.candidate import Candidate
-from dqn.env import Guard, adapt
+from dqn.env import Guard, adapt, close
 from dqn.seeding import stream
 
 STEPS = 200
@@ -28,7 +28,7 @@ def environment(candidate: Candidate) -> None:
                 warnings.simplefilter("ignore")  # advice, such as on the limits of spaces
                 check_env(env.unwrapped, skip_render_check=True)
     finally:
-        env.close()
+        close(env, factory.id)
     wrapped = (factory.make_wrapped(training=True) for _ in range(2))
     guarded = (Guard(env, id=factory.id, full_steps=STEPS) for env in wrapped)
     one, other = (play(adapt(env, scale_bytes=factory.scale_bytes)) for env in guarded)

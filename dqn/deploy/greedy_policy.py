@@ -9,8 +9,9 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory, encoder
+from dqn.env import Env, EnvFactory, close, encoder
 from dqn.env.spec import bounds, numbers_of
+from dqn.process import preserve_settings
 from dqn.types import Array, Floats, Integers
 
 Space = spaces.Space[Any]
@@ -39,8 +40,9 @@ class GreedyPolicy:
         self.policy, self.seed, self.iteration, self.selected = policy, seed, iteration, selected
         self.obs = factory.spec.obs
         self._factory, self._actor = factory, policy.actor()
-        env = self.make_env()
-        env.close()
+        with preserve_settings():
+            env = self.make_env()
+            close(env, factory.id)
         self.observation_space: Space = env.observation_space
         self.action_space = cast(spaces.Discrete, env.action_space)
         self._encode_one, _ = encoder(self.observation_space, scale_bytes=factory.scale_bytes)

@@ -142,6 +142,37 @@ def test_wrong_observations(name):
         assert policy([0.0, 1.0, 1.0, 0.0]) == policy([0, 1, 1, 0])
 
 
+class Rude(gymnasium.Env):
+    """Changes torch's threads, and fails to close."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        torch.set_num_threads(3)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        return np.ones(3, np.float32), 1.0, True, False, {}
+
+    def close(self):
+        raise OSError("the simulator is gone")
+
+
+def test_an_environment_changes_no_setting_and_may_fail_to_close(caplog):
+    gymnasium.register("Rude-v0", Rude)
+    threads = torch.get_num_threads()
+    run = dqn.train([*FINISHED, "env.id=Rude-v0"])
+    caplog.clear()
+    assert run.load()(np.zeros(3)) in (0, 1)
+    assert "env.id=Rude-v0 could not be closed (OSError: the simulator is gone)" in caplog.text
+    assert torch.get_num_threads() == threads != 3
+    del gymnasium.registry["Rude-v0"]
+
+
 def test_a_pickled_policy_plays_as_before():
     words = ["env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=dict", "network/layer=noisy"]
     policy = dqn.train([*FINISHED, *words, "num_seeds=2", "seed=5"]).load(6)
