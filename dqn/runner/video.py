@@ -47,6 +47,8 @@ class Camera:
             with without_screen(), closing(self._factory.make(training=False)) as env:
                 env.reset(seed=0)
                 frame_of(env)
+        except NotImplementedError:  # a RuntimeError, but no missing package
+            raise UserError(f"env.id={self._factory.id} cannot be filmed (it has no `render`)") from None
         except (ImportError, RuntimeError, gymnasium.error.DependencyNotInstalled) as error:
             raise UserError(f"for videos a package is missing ({error}): {install('video')}") from None
         except Exception as error:

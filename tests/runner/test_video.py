@@ -5,7 +5,9 @@ import json
 import os
 import sys
 import warnings
+from typing import ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
 from commands import call
@@ -161,4 +163,29 @@ def test_a_missing_package_is_told_before_training(finished_run, tmp_path, monke
 @pytest.mark.usefixtures("ffmpeg")
 def test_an_environment_that_cannot_draw():
     (problem,) = check(config_of([*WORDS, "env.id=Chain-v0", "runner.video_period=1"])).problems
-    assert "env.id=Chain-v0 cannot be filmed" in problem.should
+    assert "env.id=Chain-v0 cannot be filmed (WrongValue: env.kwargs=" in problem.should
+
+
+class Undrawn(gymnasium.Env):
+    observation_space = gymnasium.spaces.Discrete(2)
+    action_space = gymnasium.spaces.Discrete(2)
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action):
+        return 0, 0.0, True, False, {}
+
+
+@pytest.mark.filterwarnings("ignore:.*rgb_array.*:UserWarning")
+@pytest.mark.usefixtures("ffmpeg")
+def test_an_environment_without_render():
+    gymnasium.register("Undrawn-v0", Undrawn)
+    (problem,) = check(config_of([*WORDS, "env.id=Undrawn-v0", "runner.video_period=1"])).problems
+    assert problem.should == "should be 0: env.id=Undrawn-v0 cannot be filmed (it has no `render`)"
+    del gymnasium.registry["Undrawn-v0"]
