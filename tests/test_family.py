@@ -81,8 +81,7 @@ def combined(words: Sequence[str]) -> dict[str, Any]:
         for part in path:
             node, option = node[part], option[part]
         node[name] = copy.deepcopy(option[name])
-    replace_values(config, parse([word for word in words if word not in groups]))
-    return config
+    return replace_values(config, parse([word for word in words if word not in groups]))
 
 
 def test_options_of_different_groups_combine():
