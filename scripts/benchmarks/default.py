@@ -53,7 +53,7 @@ def profile(setting: Setting) -> list[Line]:
     """Measure the parts of a step of the learning loop, and their lower bounds, as shares of the step."""
     warm_up = QUICK_WARM_UP if setting.quick else WARM_UP
     with built([f"runner.total_episodes={EPISODES}", *setting.overrides]) as runner:
-        runner.restore()
+        runner.open()
         parts = watched(runner)
         steps = [step_of_iteration(runner, parts) for _ in range(warm_up + setting.repeats)][warm_up:]
     updates = statistics.fmean(step.updates for step in steps)

@@ -46,7 +46,7 @@ def built(overrides: Sequence[str]) -> Iterator[Runner]:
 def trained(work: Work, overrides: Sequence[str], num_seeds: int = 1) -> Iterator[Runner]:
     """Provide the runner of a work after its first iteration, when the memory has rows and parts are warm."""
     with built([*work.overrides(), f"num_seeds={num_seeds}", *overrides]) as runner:
-        runner.restore()
+        runner.open()
         runner.train()
         yield runner
 
