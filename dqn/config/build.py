@@ -1,10 +1,8 @@
 """Build the objects of a checked configuration: a runner, or a policy alone."""
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Le, Lt, Predicate
@@ -20,15 +18,14 @@ from dqn.runner import Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
+from dqn.runner.progress import RunProgress
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder, seeds_of
 from dqn.tracking.logger import Logger
+from dqn.tracking.progress import open_progress
 from dqn.types import EnvSpec, NonNegativeInt, PositiveInt
-
-if TYPE_CHECKING:
-    from dqn.tracking.progress_bar import Bar
 
 Config = dict[str, Any]
 
@@ -97,7 +94,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
         logger=Logger(folder=folder.path, seeds=seeds, config=config),
         checkpoint=Checkpoint(folder.path),
         camera=make_camera(config) if clock.video_period else None,
-        bar=make_bar(clock),
+        progress=RunProgress(open_progress(unit=clock.unit, total=clock.total)),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
     runner.restore()
@@ -108,15 +105,6 @@ def make_camera(config: Config) -> Camera:
     """Return a camera that films the environment of a configuration."""
     max_steps = config["runner"]["eval_max_steps"]
     return Camera(factory=env_factory(config["env"]), seeds=seeds_of(config), max_steps=max_steps)
-
-
-def make_bar(clock: Clock) -> "Bar | None":
-    """Return a progress bar if stdout is a terminal that can draw one."""
-    if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        return None
-    from dqn.tracking.progress_bar import Bar
-
-    return Bar(unit=clock.unit, total=clock.total)
 
 
 def build_policy(config: Config, *, spec: EnvSpec, seeds: Sequence[int]) -> Policy:
