@@ -26,6 +26,7 @@ from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
 from dqn.errors import UserError, WrongValue, printable
 from dqn.storage.folder import RunFolder
+from dqn.tracking.progress import waiting
 
 
 def train() -> None:
@@ -38,15 +39,18 @@ def train() -> None:
         if any(arguments.values()):  # --help, --cfg and others need no run, or another configuration
             hydra_application()
             return
-        composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+        with waiting("composing the configuration"):
+            composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
         if multirun or composed.is_multirun:
-            check_plugins(composed)
+            with waiting("loading PyTorch"):
+                check_plugins(composed)
             make_folder(folder_of(composed.config, "hydra.sweep.dir"), "hydra.sweep.dir")
             flags = [*["-m"] * multirun, *([] if config_dir is None else ["--config-dir", config_dir])]
             sys.argv[1:] = [*flags, *overrides]  # Hydra wants all overrides together
             hydra_application()
         else:
-            run = prepare(composed.config, overrides)
+            with waiting("loading PyTorch and checking the configuration"):
+                run = prepare(composed.config, overrides)
             make_folder(run.folder.path, "hydra.run.dir")
             train_one(composed, run)
             print_summary(run.folder)
@@ -129,12 +133,14 @@ def resume() -> None:
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.config.launch import launch
-        from dqn.config.trust import load_config
+        with waiting("loading PyTorch and checking the configuration"):
+            from dqn.config.launch import launch
+            from dqn.config.trust import load_config
 
-        folder = RunFolder(arguments.run)
-        config = replace_values(load_config(folder, arguments.trust), options)
-        launch(preflight(config, folder, arguments.options), restart=arguments.restart)
+            folder = RunFolder(arguments.run)
+            config = replace_values(load_config(folder, arguments.trust), options)
+            run = preflight(config, folder, arguments.options)
+        launch(run, restart=arguments.restart)
         print_summary(folder)
 
 
@@ -148,8 +154,9 @@ def evaluate() -> None:
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.cli.evaluate import evaluate_run
-        from dqn.cli.options import EvaluateOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.cli.evaluate import evaluate_run
+            from dqn.cli.options import EvaluateOptions, read_options
 
         given = read_options(EvaluateOptions, options)
         can_write = os.access(arguments.run, os.W_OK | os.X_OK)
@@ -172,11 +179,14 @@ def export() -> None:
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.cli.export import export_run
-        from dqn.cli.options import ExportOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.cli.export import export_run
+            from dqn.cli.options import ExportOptions, read_options
 
         given = read_options(ExportOptions, options)
-        print(export_run(arguments.run, arguments.file, given, arguments.trust))
+        with waiting(f"exporting to {arguments.file}"):
+            text = export_run(arguments.run, arguments.file, given, arguments.trust)
+        print(text)
 
 
 def check() -> None:

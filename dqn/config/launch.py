@@ -17,6 +17,7 @@ from dqn.config.summary import trusting
 from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
+from dqn.tracking.progress import waiting
 
 if TYPE_CHECKING:
     from dqn.env import Environments
@@ -57,7 +58,8 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
                 discard_checkpoint(folder)
             else:
                 refuse_missing_checkpoint(config, folder)
-            runner = build(config, folder)
+            with waiting("preparing the run"):
+                runner = build(config, folder)
             if not is_new:
                 adopt(config, folder, run.overrides)
             for warning in run.warnings:
