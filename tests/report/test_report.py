@@ -24,8 +24,9 @@ from dqn.report.analysis import analyse
 from dqn.report.charts import draw_curve, draw_curves, draw_effects
 from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.formatting import setting_text
+from dqn.report.labels import folder_names, labels
 from dqn.report.read import Seed, Series, find_runs, read_record
-from dqn.report.settings import labels, sort_runs
+from dqn.report.settings import sort_runs
 from dqn.report.tables import Table, duration, effects_table, harmless, seeds_text, settings_table, time_text
 from dqn.report.write import write_report
 from dqn.stats import Band, interquartile_mean
@@ -207,6 +208,8 @@ def test_many_settings(tmp_path):
     sweep = make_sweep(tmp_path / "sweep", lrs=tuple(np.geomspace(1e-5, 1e-2, 13).tolist()), seeds=1)
     for i, run in enumerate(sorted(sweep.iterdir())):
         change(run, "agent.gamma", 0.9 + 0.005 * (5 * i % 13))
+        overrides = run / ".hydra" / "overrides.yaml"
+        overrides.write_text(f"[agent.lr={i}, agent.gamma={i}]")
     page = report_of(sweep, output=tmp_path / "out")
     assert "The charts show the 8 best of 13 settings" in page
     assert len(rows_of(tmp_path / "out")) == 13
@@ -214,8 +217,8 @@ def test_many_settings(tmp_path):
     assert effects_table(analyse(task)).rows == []
     picture = draw_effects(analyse(task))
     picture.canvas.draw()
-    assert [axes.get_xlabel() for axes in picture.axes] == ["agent.gamma", "agent.lr"]
-    texts = [text.get_text() for text in picture.axes[1].get_xticklabels()]
+    assert [axes.get_xlabel() for axes in picture.axes] == ["agent.lr", "agent.gamma"]
+    texts = [text.get_text() for text in picture.axes[0].get_xticklabels()]
     assert {"0.0001", "0.001"} <= set(texts)
     assert not any("$" in text for text in texts)
 
@@ -519,17 +522,80 @@ def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
         assert (second.band.low <= second.band.value).all()
 
 
-def test_labels():
-    same = ["cartpole", "cartpole"]
-    assert labels({}, ["cartpole"]) == ["all runs"]
-    assert labels({"agent.lr": ["1", "2"]}, ["slow", "fast"]) == ["lr=1", "lr=2"]
-    assert labels({"a.x": ["1", "2"], "b.x": ["3", "3.5"]}, same) == ["a.x=1, b.x=3", "a.x=2, b.x=3.5"]
-    linked = {f"group.a_long_name_{i}": ["1", "2"] for i in range(9)} | {"b": ["1", "1"]}
-    assert labels(linked, same) == ["a_long_name_0=1", "a_long_name_0=2"]
-    assert labels(linked, ["slow", "fast"]) == ["slow", "fast"]
-    long = labels({"k": ["x" * 100, "x" * 101]}, same)
-    assert [text[:4] for text in long] == ["1: k", "2: k"]
-    assert max(map(len, long)) < 70
+def named(folder: Path, *runs: list[str]) -> list[str]:
+    """Return the labels of runs with the given overrides, in their order."""
+    paths = [make_run(folder / str(i), base(*typed), overrides=typed) for i, typed in enumerate(runs)]
+    (task,) = sort_runs([read_record(path) for path in paths])
+    of_run = {run.path: setting.label for setting in task.settings for run in setting.runs}
+    return [of_run[str(path)] for path in paths]
+
+
+LABELS = {
+    "an option": ([["agent=n_step"], ["agent=rainbow"]], ["agent=n_step", "agent=rainbow"]),
+    "what was not typed": ([[], ["agent=double"]], ["default", "agent=double"]),
+    "a value that was not typed": ([[], ["agent.lr=1e-3"]], ["agent.lr=0.0005", "agent.lr=0.001"]),
+    "the same number": ([["agent.lr=1e-3"], ["agent.lr=0.001", "seed=7"]], ["all runs"] * 2),
+    "words of no setting": (
+        [["agent=double", "seed=1", "name=a", "hydra.launcher.n_jobs=2"], ["agent=dqn", "seed=2", "name=b"]],
+        ["agent=double", "agent=dqn"],
+    ),
+    "two keys": (
+        [["agent.lr=1e-3", "memory=uniform"], ["agent.lr=1e-3", "memory=prioritized"], ["agent.lr=1e-4"]],
+        [
+            "agent.lr=0.001, memory=uniform",
+            "agent.lr=0.001, memory=prioritized",
+            "agent.lr=0.0001",
+        ],
+    ),
+    "long keys": (
+        [["agent.max_grad_norm=1", "runner.updates_per_train=1", f"runner.train_period={n}"] for n in (1, 2)],
+        ["runner.train_period=1", "runner.train_period=2"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("runs", "right"), LABELS.values(), ids=LABELS.keys())
+def test_settings_are_named_after_the_overrides_that_differ(tmp_path, runs, right):
+    assert named(tmp_path, *runs) == right
+
+
+def test_labels_have_short_keys_where_they_are_long():
+    keys = ["memory.sampler.alpha", "memory.sampler.epsilon", "agent.epsilon"]
+    values = [dict.fromkeys(keys, "0.123456789")]
+    (text,) = labels(values, keys)
+    assert text == "alpha=0.123456789, memory.sampler.epsilon=0.123456789, agent.epsilon=0.123456789"
+
+
+def test_runs_without_recorded_overrides_are_named_after_their_keys(tmp_path):
+    """Also runs whose overrides are equal, as after a change of a default value."""
+    for lr in ("1e-3", "1e-4"):
+        for agent in ("double", "dqn"):
+            config = base(f"agent={agent}", f"agent.lr={lr}")
+            make_run(tmp_path / f"{agent}-{lr}", config, overrides=[f"agent={agent}"])
+    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    assert sorted(setting.label for setting in task.settings) == [
+        *("agent=double, agent.lr=0.0001", "agent=double, agent.lr=0.001"),
+        *("agent=dqn, agent.lr=0.0001", "agent=dqn, agent.lr=0.001"),
+    ]
+    assert (list(task.swept), list(task.unswept)) == (["agent"], ["agent.lr"])
+
+
+def test_folders_are_groups(tmp_path):
+    """Their names are in the labels; keys that only differ between them are not those of a sweep."""
+    make_sweep(tmp_path / "lr", seeds=1, lrs=(1e-3, 1e-4))
+    make_run(
+        tmp_path / "tuned" / "a", base("agent.lr=2e-3", "runner.batch_size=8"), overrides=["agent.lr=2e-3"]
+    )
+    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    assert [setting.label for setting in task.settings] == [
+        "lr: agent.lr=0.0001",
+        "lr: agent.lr=0.001",
+        "tuned",
+    ]
+    assert task.swept == {"agent.lr": ["0.0001", "0.001", "0.002"]}
+    assert list(task.unswept) == ["runner.batch_size"]
+    names = folder_names([Path("/a/x/lr"), Path("/a/y/lr"), Path("/a/nets")])
+    assert [*names.values()] == ["x/lr", "y/lr", "nets"]
 
 
 def test_texts():
