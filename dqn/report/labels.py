@@ -11,13 +11,18 @@ DEFAULT = "default"
 """Label of the setting with none of the overrides that the others have."""
 
 
-def typed(overrides: Iterable[str]) -> dict[str, str]:
-    """Return overrides as keys and values, without Hydra's own; of two for one key the last counts."""
+def typed(overrides: Iterable[str], config: Mapping[str, str]) -> dict[str, str]:
+    """Return overrides as keys and values, without Hydra's own; of two for one key the last counts.
+
+    A value is that of the configuration, where 1e-3 is 0.001, except where an override without a dot chooses
+    an option of a group, as agent=double does.
+    """
     pairs = {}
     for override in overrides:
-        key, _, value = one_line(override).partition("=")
-        if not key.lstrip("+~").startswith(("hydra.", "hydra/")):
-            pairs[key.lstrip("+")] = value
+        name, _, value = one_line(override).partition("=")
+        key = name.lstrip("+")
+        if not key.lstrip("~").startswith(("hydra.", "hydra/")):
+            pairs[key] = config.get(key, value) if "." in key else value
     return pairs
 
 
@@ -47,7 +52,7 @@ def labels(overrides: Sequence[Mapping[str, str]], keys: Sequence[str]) -> list[
 
 def job_labels(overrides: Sequence[Sequence[str]]) -> list[str]:
     """Return the label of each job of a sweep, "" where it has no override that others lack."""
-    pairs = [typed(one) for one in overrides]
+    pairs = [typed(one, {}) for one in overrides]
     return labels(pairs, swept(pairs))
 
 

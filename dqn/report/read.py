@@ -121,12 +121,10 @@ def read_record(path: Path) -> RunRecord:
         notes.append(f"status.json {problem}: its outcome is unknown")
     state = status.get("state", "unknown")
     flat = {one_line(key): setting_text(value) for key, value in settings(config)}
-    overrides = typed(folder.read_overrides())
     return RunRecord(
         path=str(path),
         config=flat,
-        # 1e-3 and 0.001 are the same; without a dot it is the choice of a group, such as agent=double
-        overrides={key: flat.get(key, value) if "." in key else value for key, value in overrides.items()},
+        overrides=typed(folder.read_overrides(), flat),
         seeds=list(read_seeds(path, notes)),
         state=state,
         error=one_line(status.get("error") or ""),

@@ -24,8 +24,8 @@ from dqn.report.analysis import analyse
 from dqn.report.charts import draw_curve, draw_curves, draw_effects
 from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.formatting import setting_text
-from dqn.report.labels import folder_names, labels
-from dqn.report.read import Seed, Series, find_runs, read_record
+from dqn.report.labels import folder_names, labels, typed
+from dqn.report.read import RunRecord, Seed, Series, find_runs, read_record
 from dqn.report.settings import sort_runs
 from dqn.report.tables import Table, duration, effects_table, harmless, seeds_text, settings_table, time_text
 from dqn.report.write import write_report
@@ -522,41 +522,41 @@ def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
         assert (second.band.low <= second.band.value).all()
 
 
-def named(folder: Path, *runs: list[str]) -> list[str]:
-    """Return the labels of runs with the given overrides, in their order."""
-    paths = [make_run(folder / str(i), base(*typed), overrides=typed) for i, typed in enumerate(runs)]
-    (task,) = sort_runs([read_record(path) for path in paths])
-    of_run = {run.path: setting.label for setting in task.settings for run in setting.runs}
-    return [of_run[str(path)] for path in paths]
+def run_record(path: str, config: dict[str, str], overrides: list[str]) -> RunRecord:
+    empty = {"seeds": [], "state": "finished", "error": "", "status": {}, "final": {}, "notes": []}
+    return RunRecord(path=path, config=config, overrides=typed(overrides, config), **empty)
 
 
 LABELS = {
     "an option": ([["agent=n_step"], ["agent=rainbow"]], ["agent=n_step", "agent=rainbow"]),
     "what was not typed": ([[], ["agent=double"]], ["default", "agent=double"]),
     "a value that was not typed": ([[], ["agent.lr=1e-3"]], ["agent.lr=0.0005", "agent.lr=0.001"]),
-    "the same number": ([["agent.lr=1e-3"], ["agent.lr=0.001", "seed=7"]], ["all runs"] * 2),
-    "words of no setting": (
+    "the same number": ([["agent.lr=1e-3", "x=1"], ["agent.lr=0.001", "x=2"]], ["x=1", "x=2"]),
+    "keys of no setting": (
         [["agent=double", "seed=1", "name=a", "hydra.launcher.n_jobs=2"], ["agent=dqn", "seed=2", "name=b"]],
         ["agent=double", "agent=dqn"],
     ),
-    "two keys": (
-        [["agent.lr=1e-3", "memory=uniform"], ["agent.lr=1e-3", "memory=prioritized"], ["agent.lr=1e-4"]],
-        [
-            "agent.lr=0.001, memory=uniform",
-            "agent.lr=0.001, memory=prioritized",
-            "agent.lr=0.0001",
-        ],
-    ),
-    "long keys": (
-        [["agent.max_grad_norm=1", "runner.updates_per_train=1", f"runner.train_period={n}"] for n in (1, 2)],
-        ["runner.train_period=1", "runner.train_period=2"],
+    "several": (
+        [["agent.lr=1e-3", "+x=[1,2]"], ["agent.lr=1e-3", "~y"], ["agent.lr=1e-4"]],
+        ["agent.lr=0.001, x=[1,2]", "agent.lr=0.001, ~y", "agent.lr=0.0001"],
     ),
 }
 
 
 @pytest.mark.parametrize(("runs", "right"), LABELS.values(), ids=LABELS.keys())
-def test_settings_are_named_after_the_overrides_that_differ(tmp_path, runs, right):
-    assert named(tmp_path, *runs) == right
+def test_settings_are_named_after_the_overrides_that_differ(runs, right):
+    records = []
+    for i, overrides in enumerate(runs):
+        given = [float(one.partition("=")[2]) for one in overrides if one.startswith("agent.lr")]
+        config = {
+            "env.id": "A-v0",
+            "agent.lr": f"{(given or [5e-4])[0]:g}",
+            "agent": "mine.Agent",
+            "key": str(i),
+        }
+        records.append(run_record(f"runs/{i}", config, overrides))
+    (task,) = sort_runs(records)
+    assert [setting.label for setting in task.settings] == right
 
 
 def test_labels_have_short_keys_where_they_are_long():
@@ -566,34 +566,32 @@ def test_labels_have_short_keys_where_they_are_long():
     assert text == "alpha=0.123456789, memory.sampler.epsilon=0.123456789, agent.epsilon=0.123456789"
 
 
-def test_runs_without_recorded_overrides_are_named_after_their_keys(tmp_path):
-    """Also runs whose overrides are equal, as after a change of a default value."""
-    for lr in ("1e-3", "1e-4"):
-        for agent in ("double", "dqn"):
-            config = base(f"agent={agent}", f"agent.lr={lr}")
-            make_run(tmp_path / f"{agent}-{lr}", config, overrides=[f"agent={agent}"])
-    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
-    assert sorted(setting.label for setting in task.settings) == [
-        *("agent=double, agent.lr=0.0001", "agent=double, agent.lr=0.001"),
-        *("agent=dqn, agent.lr=0.0001", "agent=dqn, agent.lr=0.001"),
+def test_settings_with_equal_overrides_are_named_after_their_keys_too():
+    """As after a change of a default value, or where no overrides were recorded."""
+    runs = [
+        run_record(
+            f"runs/{agent}{lr}", {"env.id": "A-v0", "agent": agent, "agent.lr": lr}, [f"agent={agent}"]
+        )
+        for agent in ("double", "dqn")
+        for lr in ("1", "2")
     ]
+    (task,) = sort_runs(runs)
+    right = [f"agent={agent}, agent.lr={lr}" for agent in ("double", "dqn") for lr in ("1", "2")]
+    assert [setting.label for setting in task.settings] == right
     assert (list(task.swept), list(task.unswept)) == (["agent"], ["agent.lr"])
 
 
-def test_folders_are_groups(tmp_path):
+def test_folders_are_groups():
     """Their names are in the labels; keys that only differ between them are not those of a sweep."""
-    make_sweep(tmp_path / "lr", seeds=1, lrs=(1e-3, 1e-4))
-    make_run(
-        tmp_path / "tuned" / "a", base("agent.lr=2e-3", "runner.batch_size=8"), overrides=["agent.lr=2e-3"]
-    )
-    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
-    assert [setting.label for setting in task.settings] == [
-        "lr: agent.lr=0.0001",
-        "lr: agent.lr=0.001",
-        "tuned",
+    values = {"lr/a": ("1", "32"), "lr/b": ("2", "32"), "tuned/a": ("3", "8")}
+    runs = [
+        run_record(path, {"env.id": "A-v0", "agent.lr": lr, "size": size}, [f"agent.lr={lr}"])
+        for path, (lr, size) in values.items()
     ]
-    assert task.swept == {"agent.lr": ["0.0001", "0.001", "0.002"]}
-    assert list(task.unswept) == ["runner.batch_size"]
+    (task,) = sort_runs(runs)
+    assert [one.label for one in task.settings] == ["lr: agent.lr=1", "lr: agent.lr=2", "tuned"]
+    assert task.swept == {"agent.lr": ["1", "2", "3"]}
+    assert task.unswept == {"size": ["32", "32", "8"]}
     names = folder_names([Path("/a/x/lr"), Path("/a/y/lr"), Path("/a/nets")])
     assert [*names.values()] == ["x/lr", "y/lr", "nets"]
 
