@@ -239,9 +239,11 @@ def find_compiler() -> str | None:
     return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
-def obstacle(*, on_cpu: bool) -> str | None:
-    """Return why this machine cannot compile, with advice; None if it has a compiler and writable folders."""
-    if on_cpu and find_compiler() is None:
+def obstacle(device: torch.device) -> str | None:
+    """Return why this machine cannot compile for a device, with advice; None if it can."""
+    if device.type == "mps":
+        return "torch's compiler was not tried on device=mps"
+    if device.type == "cpu" and find_compiler() is None:
         return "no C++ compiler was found; install g++ or set CXX to another compiler"
     for variable, find in (("XDG_CACHE_HOME", cache_folder), ("TMPDIR", tempfile.gettempdir)):
         folder: object = "the folder"

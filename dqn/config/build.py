@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from annotated_types import Le, Lt, Predicate
 from hydra.utils import instantiate
 
@@ -12,6 +11,7 @@ from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
 from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
+from dqn.devices import DeviceName, absence, find_device
 from dqn.network.protocols import MakeNetwork
 from dqn.process import allow_open_files, configure_process
 from dqn.runner import Runner
@@ -39,7 +39,7 @@ class RunConfig:
     name: FolderName
     seed: Annotated[NonNegativeInt, Lt(2**63)]
     num_seeds: PositiveInt
-    device: Literal["auto", "cpu", "cuda"]
+    device: DeviceName
     num_threads: Annotated[PositiveInt, Le(1024)]
     env: MakeEnvironments
     network: MakeNetwork
@@ -108,13 +108,7 @@ def make_camera(config: Config) -> Camera:
 
 
 def build_policy(config: Config, *, spec: EnvSpec, seeds: Sequence[int]) -> Policy:
-    """Return an untrained policy of a checked configuration; without CUDA a policy for it uses the CPU."""
+    """Return an untrained policy of a checked configuration; a device that is missing here counts as auto."""
     network = instantiate(config["network"], _convert_="all")
-    device = find_device("auto" if config["device"] == "cuda" else config["device"])
+    device = find_device("auto" if absence(config["device"]) else config["device"])
     return Policy(network=network, spec=spec, seeds=seeds, device=device)
-
-
-def find_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

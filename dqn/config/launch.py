@@ -106,7 +106,9 @@ def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
     """Record the start of a run in its folder; warn if it continues in another environment."""
-    versions = environment()
+    from dqn.devices import description, find_device
+
+    versions = environment() | {"device": description(find_device(config["device"]))}
     is_new = not folder.config_file.exists()
     recorded = config if is_new else folder.read_config()
     before = folder.stored_status().get("versions", {})
