@@ -18,6 +18,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
+from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
 from dqn.config.compose import Composed, compose, mistakes
@@ -36,11 +37,14 @@ def train() -> None:
     arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     with plain_errors():
-        if any(arguments.values()):  # --help, --cfg and others need no run, or another configuration
+        if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
             hydra_application()
             return
         with waiting("composing the configuration"):
             composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+        if arguments["help"]:
+            print(help_text(composed))
+            return
         if multirun or composed.is_multirun:
             with waiting("loading PyTorch"):
                 check_plugins(composed)
@@ -128,7 +132,6 @@ def resume() -> None:
     """Run `python scripts/resume.py RUN [KEY=VALUE ...]`."""
     arguments = run_arguments(
         "resume",
-        "Continue an interrupted run from its last checkpoint, as if it had not been interrupted.",
         "a larger runner.total_steps or runner.total_episodes",
     )
     with plain_errors(logging.INFO):
@@ -148,7 +151,6 @@ def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
     arguments = run_arguments(
         "evaluate",
-        "Play fresh episodes with a run's policies and write RUN/evaluation.json.",
         "episodes=100 (per seed), epsilon=0.0, stream=0 (another number selects other episodes),"
         " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
     )
@@ -173,7 +175,6 @@ def export() -> None:
     """Run `python scripts/export.py RUN FILE [seed=0]`."""
     arguments = run_arguments(
         "export",
-        "Write a policy to a file for other programs: observations [B, ...] to action values [B, A].",
         "seed=N (default: the run's first), policy=last (or best: of the seed's highest periodic evaluation)",
         file="FILE.onnx, or FILE.pt2 (torch.export)",
     )

@@ -232,7 +232,11 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
 
 
 QUICK = [
-    ("--help", 0, {"agent:": "double, dqn", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"}),
+    (
+        "--help",
+        0,
+        {"agent=dqn ": "double, dueling", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"},
+    ),
     ("--cfg job", 0, {"lr:": "0.0005"}),
     ("-sc query=bash", 0, {"agent.": ""}),
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
