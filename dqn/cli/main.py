@@ -17,7 +17,7 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
+from dqn.cli.arguments import check_arguments, run_arguments
 from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
@@ -25,6 +25,7 @@ from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
+from dqn.config.values import parse, replace_values
 from dqn.errors import UserError, WrongValue, printable
 from dqn.storage.folder import RunFolder
 from dqn.tracking.progress import waiting
@@ -157,8 +158,8 @@ def evaluate() -> None:
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
         with waiting("loading PyTorch"):
-            from dqn.cli.evaluate import evaluate_run
-            from dqn.cli.options import EvaluateOptions, read_options
+            from dqn.config.evaluate import evaluate_run
+            from dqn.config.options import EvaluateOptions, read_options
 
         given = read_options(EvaluateOptions, options)
         can_write = os.access(arguments.run, os.W_OK | os.X_OK)
@@ -182,7 +183,7 @@ def export() -> None:
         options = parse(arguments.options)
         with waiting("loading PyTorch"):
             from dqn.cli.export import export_run
-            from dqn.cli.options import ExportOptions, read_options
+            from dqn.config.options import ExportOptions, read_options
 
         given = read_options(ExportOptions, options)
         with waiting(f"exporting to {arguments.file}"):

@@ -110,8 +110,8 @@ def test_evaluating_the_best(trained):
 
 def test_the_best_policies_play_as_they_did(trained, monkeypatch):
     """On the streams of the periodic evaluation they reach the very scores by which they were selected."""
-    from dqn.cli import evaluate as evaluation
-    from dqn.cli.options import EvaluateOptions
+    from dqn.config import evaluate as evaluation
+    from dqn.config.options import EvaluateOptions
 
     folder, status = trained
     original = evaluation.Evaluator

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dqn.agent import Policy
-from dqn.cli.options import EvaluateOptions
 from dqn.config.api import read_run
 from dqn.config.build import build_policy, make_camera
+from dqn.config.options import EvaluateOptions
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.deploy.load import load_policies
 from dqn.errors import WrongValue, one_line
