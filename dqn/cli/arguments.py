@@ -3,21 +3,18 @@
 import argparse
 from pathlib import Path
 
-from dqn.config.commands import command
+from dqn.config.commands import COMMANDS, command
 
 
-def run_arguments(
-    name: str, description: str, options: str, *, file: str | None = None
-) -> argparse.Namespace:
+def run_arguments(name: str, options: str, *, file: str | None = None) -> argparse.Namespace:
     """Return the arguments of a command about a run.
 
     Args:
         name: of the command.
-        description: of the command.
         options: help for the KEY=VALUE options.
         file: help for the file that the command writes; None: it takes no file.
     """
-    parser = argparse.ArgumentParser(prog=command(name), description=description)
+    parser = argparse.ArgumentParser(prog=command(name), description=COMMANDS[name])
     parser.add_argument("run", type=Path, help="the run folder")
     if file is not None:
         parser.add_argument("file", type=Path, help=file)
@@ -32,8 +29,7 @@ def run_arguments(
 
 def check_arguments() -> argparse.Namespace:
     """Return the arguments of check: overrides, and a folder of options."""
-    about = "Check that the parts of a configuration, such as your own, do what the other parts rely on."
-    parser = argparse.ArgumentParser(prog=command("check"), description=about)
+    parser = argparse.ArgumentParser(prog=command("check"), description=COMMANDS["check"])
     overrides = "as for training; the parts of the composed configuration are checked"
     parser.add_argument("overrides", nargs="*", metavar="GROUP=OPTION or KEY=VALUE", help=overrides)
     parser.add_argument("--config-dir", metavar="FOLDER", help="a folder of additional options")

@@ -18,6 +18,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from dqn.cli.arguments import check_arguments, run_arguments
+from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
 from dqn.config.compose import Composed, compose, mistakes
@@ -27,6 +28,7 @@ from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepar
 from dqn.config.values import parse
 from dqn.errors import UserError, WrongValue
 from dqn.storage.folder import RunFolder
+from dqn.tracking.progress import waiting
 
 
 def train() -> None:
@@ -36,18 +38,24 @@ def train() -> None:
     arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     with plain_errors():
-        if any(arguments.values()):  # --help, --cfg and others need no run, or another configuration
+        if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
             hydra_application()
             return
-        composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+        with waiting("composing the configuration"):
+            composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+        if arguments["help"]:
+            print(help_text(composed))
+            return
         if multirun or composed.is_multirun:
-            check_plugins(composed)
+            with waiting("loading PyTorch"):
+                check_plugins(composed)
             make_folder(folder_of(composed.config, "hydra.sweep.dir"), "hydra.sweep.dir")
             flags = [*["-m"] * multirun, *([] if config_dir is None else ["--config-dir", config_dir])]
             sys.argv[1:] = [*flags, *overrides]  # Hydra wants all overrides together
             hydra_application()
         else:
-            run = prepare(composed.config, overrides)
+            with waiting("loading PyTorch and checking the configuration"):
+                run = prepare(composed.config, overrides)
             make_folder(run.folder.path, "hydra.run.dir")
             train_one(composed, run)
             print_summary(run.folder)
@@ -125,14 +133,14 @@ def resume() -> None:
     """Run `python scripts/resume.py RUN [KEY=VALUE ...]`."""
     arguments = run_arguments(
         "resume",
-        "Continue an interrupted run from its last checkpoint, as if it had not been interrupted.",
         "a larger runner.total_steps or runner.total_episodes",
     )
     with plain_errors(logging.INFO):
         parse(arguments.options)  # a mistake needs no torch
-        from dqn.config.api import resume
+        with waiting("loading PyTorch"):
+            from dqn.config import api
 
-        run = resume(arguments.run, arguments.options, None, arguments.restart, arguments.trust)
+        run = api.resume(arguments.run, arguments.options, None, arguments.restart, arguments.trust)
         print_summary(RunFolder(run.folder))
 
 
@@ -140,14 +148,14 @@ def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
     arguments = run_arguments(
         "evaluate",
-        "Play fresh episodes with a run's policies and write RUN/evaluation.json.",
         "episodes=100 (per seed), epsilon=0.0, stream=0 (another number selects other episodes),"
         " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.config.evaluate import can_record, evaluate_run
-        from dqn.config.options import EvaluateOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.config.evaluate import can_record, evaluate_run
+            from dqn.config.options import EvaluateOptions, read_options
 
         given = read_options(EvaluateOptions, options)
         can_write = can_record(arguments.run)
@@ -161,17 +169,19 @@ def export() -> None:
     """Run `python scripts/export.py RUN FILE [seed=0]`."""
     arguments = run_arguments(
         "export",
-        "Write a policy to a file for other programs: observations [B, ...] to action values [B, A].",
         "seed=N (default: the run's first), policy=last (or best: of the seed's highest periodic evaluation)",
         file="FILE.onnx, or FILE.pt2 (torch.export)",
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.cli.export import export_run
-        from dqn.config.options import ExportOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.cli.export import export_run
+            from dqn.config.options import ExportOptions, read_options
 
         given = read_options(ExportOptions, options)
-        print(export_run(arguments.run, arguments.file, given, arguments.trust))
+        with waiting(f"exporting to {arguments.file}"):
+            text = export_run(arguments.run, arguments.file, given, arguments.trust)
+        print(text)
 
 
 def check() -> None:

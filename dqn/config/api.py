@@ -22,6 +22,7 @@ from dqn.env import MakeEnv, given
 from dqn.errors import UserError, printable
 from dqn.process import preserve_settings
 from dqn.storage.folder import RunFolder, seeds_of
+from dqn.tracking.progress import waiting
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,13 @@ def train(overrides: Sequence[str], config_dir: StrPath | None, env: MakeEnv | N
     """Implement dqn.train."""
     overrides = overrides_for(env, listed(overrides))
     with log_shown(), given(env):
-        composed = compose(overrides, config_dir=config_dir)
-        if composed.is_multirun:
-            raise UserError(
-                f"{' '.join(overrides)}: is a sweep; dqn.train trains one run, sweeps need the command"
-            )
-        run = prepare(composed.config, overrides)
+        with waiting("checking the configuration"):
+            composed = compose(overrides, config_dir=config_dir)
+            if composed.is_multirun:
+                raise UserError(
+                    f"{' '.join(overrides)}: is a sweep; dqn.train trains one run, sweeps need the command"
+                )
+            run = prepare(composed.config, overrides)
         remember(run.folder, env)
         return finish(run, restart=False)
 
@@ -76,8 +78,10 @@ def resume(
     """Implement dqn.resume."""
     folder, overrides = RunFolder(Path(run)), listed(overrides)
     with log_shown(), environment_of(folder, env):
-        config = replace_values(recorded(folder, listed(trust)), parse(overrides))
-        return finish(preflight(config, folder, overrides), restart=restart)
+        with waiting("checking the configuration"):
+            config = replace_values(recorded(folder, listed(trust)), parse(overrides))
+            checked = preflight(config, folder, overrides)
+        return finish(checked, restart=restart)
 
 
 def finish(run: CheckedRun, *, restart: bool) -> Run:

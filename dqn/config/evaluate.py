@@ -3,7 +3,9 @@
 import dataclasses
 import logging
 import os
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from dqn.seeding import stream
 from dqn.stats import Estimate
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import seeds_of
+from dqn.tracking.progress import open_progress, waiting
 from dqn.types import Floats
 
 log = logging.getLogger(__name__)
@@ -83,9 +86,12 @@ class Evaluation:
             *([f"  {self.selected}"] if self.selected else []),
             f"  mean {returns.mean():.2f}, standard deviation {returns.std():.2f},"
             f" lowest {returns.min():.2f}, highest {returns.max():.2f}",
-            f"  interquartile mean over seeds {self.interquartile_mean:.2f}{self._interval()}",
-            *(f"  seed {seed}: mean {mean:.2f}" for seed, mean in self.seed_means.items()),
         ]
+        if self.interval is not None:
+            low, high = self.interval
+            of_seeds = f"interquartile mean of {len(self.returns)} seeds {self.interquartile_mean:.2f}"
+            lines.append(f"  {of_seeds}, 95 % bootstrap interval {low:.2f} to {high:.2f}")
+            lines += [f"  seed {seed}: mean {mean:.2f}" for seed, mean in self.seed_means.items()]
         if self.filmed is not None:
             about = f"a greedy episode of seed {min(self.returns)}, return {self.filmed:.2f}"
             lines.append(f"  {options.video}: {about}")
@@ -109,9 +115,6 @@ class Evaluation:
     def _all(self) -> Floats:
         """Return the returns [K, episodes]."""
         return np.array(list(self.returns.values()))
-
-    def _interval(self) -> str:
-        return "" if self.interval is None else " [{:.2f}, {:.2f}]".format(*self.interval)
 
 
 def by_name(values: dict[int, Any]) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def evaluate_run(run: Path, options: EvaluateOptions, trust: Sequence[str]) -> E
         max_steps=config["runner"]["eval_max_steps"],
         role="evaluation",
     )
-    returns = evaluator(policy, options.stream)
+    returns = watched(evaluator, policy, options.stream)
     return Evaluation(
         folder=folder.path,
         env=config["env"]["id"],
@@ -159,7 +162,8 @@ def film(camera: Camera, policy: Policy, options: EvaluateOptions) -> float | No
     if options.video is None:
         return None
     try:
-        return camera.film(Path(options.video).absolute(), policy, options.stream)
+        with waiting(f"filming {options.video}"):
+            return camera.film(Path(options.video).absolute(), policy, options.stream)
     except OSError as error:
         raise WrongValue("video", options.video, f"cannot be written ({one_line(error)})") from None
 
@@ -170,3 +174,18 @@ def can_record(run: Path) -> bool:
     if run.is_dir() and not can_write:
         log.warning("%s", printable(f"warning: {run} cannot be written: the results are not recorded"))
     return can_write
+
+
+def watched(evaluator: Evaluator, policy: Policy, index: int) -> Floats:
+    """Return the returns of an evaluation, and show how far its episodes are."""
+    total = len(evaluator.seeds) * evaluator.episodes
+    start = time.monotonic()
+    with closing(open_progress(unit="evaluating: episode", total=total)) as progress:
+        progress.start(0)
+
+        def watch(done: int, total: int, step: int) -> None:
+            if progress.due():
+                left = (time.monotonic() - start) * (total - done) / done if done else None
+                progress.show(done, f"step {step:,} of the present episodes", left)
+
+        return evaluator(policy, index, watch)

@@ -16,6 +16,7 @@ from dqn.config.summary import how_to_resume
 from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
+from dqn.tracking.progress import waiting
 
 if TYPE_CHECKING:
     from dqn.env import Environments
@@ -56,7 +57,8 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
                 discard_checkpoint(folder)
             else:
                 refuse_missing_checkpoint(config, folder)
-            runner = build(config, folder)
+            with waiting("preparing the run"):
+                runner = build(config, folder)
             if not is_new:
                 adopt(config, folder, run.overrides)
             for warning in run.warnings:
@@ -102,7 +104,9 @@ def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
     """Record the start of a run in its folder; warn if it continues in another environment."""
-    versions = environment()
+    from dqn.devices import description, find_device
+
+    versions = environment() | {"device": description(find_device(config["device"]))}
     is_new = not folder.config_file.exists()
     recorded = config if is_new else folder.read_config()
     before = folder.stored_status().get("versions", {})

@@ -24,8 +24,8 @@ from dqn.storage.folder import RunFolder
 Config = dict[str, Any]
 TOTALS = ("runner.total_steps", "runner.total_episodes")
 """Keys that may grow when a run is resumed."""
-FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads")
-"""Keys that may change when a run is resumed: training depends on none of them, up to rounding (threads)."""
+FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads|device")
+"""Keys that may change when a run is resumed: training depends on them in its rounding at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,8 @@ def refuse_differences(config: Config, folder: RunFolder) -> None:
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
     changed = [key for key in sorted(old.keys() | new.keys()) if not may_change(key, old, new)]
     if changed:
-        allowed = "a larger total, other evaluations, histograms or videos, env.vectorization and num_threads"
+        allowed = "a larger total, other evaluations, histograms or videos, another device"
+        allowed += ", env.vectorization and num_threads"
         problem = f"another run's configuration; a resumed run may have {allowed}"
         lines = [f"{one_line(key)}: {one_line(old.get(key))} there, {new.get(key)} here" for key in changed]
         raise UserError("\n  ".join([f"{folder.path}: {problem}:", *lines, from_scratch(config, folder)]))

@@ -11,6 +11,7 @@ from dqn.errors import printable
 from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
+from dqn.storage.metrics import evaluations
 
 
 def summary(folder: RunFolder) -> list[str]:
@@ -20,13 +21,14 @@ def summary(folder: RunFolder) -> list[str]:
     progress, best = status.get("progress"), status.get("best")
     if progress and progress["updates"] == 0:
         lines.append("warning: no update was made; see runner.learning_starts and runner.train_period")
-    kind = "evaluation" if status.get("evaluation") else "latest training"
-    lines.append(f"finished: interquartile mean of the {kind} returns over seeds: {folder.result():.2f}")
+    config = folder.read_config()
+    kind = "evaluation" if status.get("evaluation") else "training"
+    lines.append(f"finished: mean {kind} return {folder.result():.2f} ({over(config['num_seeds'])})")
     scores = [one["mean_return"] for one in (best["seeds"].values() if best else ())]
     if highest := [score for score in scores if score is not None]:
-        about = "best periodic evaluation of each seed (selected, so biased upwards)"
-        lines.append(f"{about}: interquartile mean {interquartile_mean(highest):.2f}")
-    config = folder.read_config()
+        value, count = interquartile_mean(highest), evaluations(folder.path, config["seed"])
+        which, picked = ("best ", f"; optimistic: picked as the best of {count}") if count > 1 else ("", "")
+        lines.append(f"{which}evaluation during training {value:.2f} ({over(len(highest))}{picked})")
     path, trust = shlex.quote(str(folder.path)), trusting(config)
     lines += [
         f"run folder: {folder.path}",
@@ -52,6 +54,11 @@ def how_to_resume(config: dict[str, Any], folder: RunFolder, *, restart: bool = 
     arguments += ["restart=True"] if restart else []
     arguments += [f"trust={packages}"] if packages else []
     return f"dqn.resume({', '.join(arguments)})"
+
+
+def over(num_seeds: int) -> str:
+    """Return in words how the scores of that many seeds are combined."""
+    return "one seed" if num_seeds == 1 else f"interquartile mean of {num_seeds} seeds"
 
 
 def trusting(config: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
 from dqn.config.schema import PART_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
+from dqn.devices import absence, find_device
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
@@ -174,12 +175,14 @@ class Contradictions:
                 self.warnings.append(f"{schedule} does not reach agent.lr_schedule.end")
 
     def device(self) -> None:
-        if self.get("device") == "cuda" and not torch.cuda.is_available():
-            self.add("device", "should be auto or cpu: this machine has no usable CUDA device")
+        if (device := self.get("device")) and (should := absence(device)):
+            self.add("device", should)
 
     def compiler(self) -> None:
-        on_cpu = self.get("device") == "cpu" or not torch.cuda.is_available()
-        if self.get("agent.compile") is True and (problem := obstacle(on_cpu=on_cpu)):
+        name = self.get("device")
+        if self.get("agent.compile") is not True or name is None or absence(name):
+            return
+        if problem := obstacle(find_device(name)):
             self.add("agent.compile", f"should be false or auto: {problem}")
 
     def optimizer(self) -> None:

@@ -1,5 +1,6 @@
 """The configuration whose parts are examined, and random inputs for these parts."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.env import EnvFactory
 from dqn.runner import Runner
+from dqn.runner.progress import RunProgress
 from dqn.seeding import stream
 from dqn.storage.flatten import entries, replaced
+from dqn.tracking.progress import LogLines
 from dqn.types import Array, Batch, EnvSpec, ObsSpec, Role
 
 Config = dict[str, Any]
@@ -59,7 +62,7 @@ class Candidate:
         for key, value in values.items():
             config = replaced(config, key, value)
         runner = self.build(config, folder)
-        runner.bar = None
+        runner.progress = RunProgress(LogLines(unit="step", total=0, silence=math.inf))
         return runner
 
     @property

@@ -15,6 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from dqn.state import assign
 from dqn.stats import interquartile_mean
 from dqn.storage.durable_files import sync_folder
+from dqn.storage.metrics import last_line
 from dqn.storage.schema import LoggerState, LogState
 from dqn.tracking import tensorboard as board
 from dqn.tracking.tensorboard import Events, check_size, cut, event_files
@@ -117,6 +118,12 @@ class Logger:
             if folder != self.folder:
                 check_size(folder / "metrics.jsonl", state["metrics"])
 
+    def latest(self, key: str, states: Sequence[LogState]) -> int:
+        """Return the greatest value of "step" or "episode" that was written after `states`, 0 if none was."""
+        sizes = (state["metrics"] for state in states[: len(self.seeds)])
+        lines = [last_line(self.folder, *each) for each in zip(self.seeds, sizes, strict=False)]
+        return int(max((line.get(key, 0) for line in lines), default=0))
+
     def open(self, at: Sequence[Position], states: Sequence[LogState] | None) -> None:
         """Open the files of all seeds.
 
@@ -141,7 +148,7 @@ class Logger:
         returns = {"train/return": episode.episode_return, "train/length": episode.length}
         self._add(episode.seed_index, episode.at, returns | {"train/epsilon": float(epsilon)})
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._flush(keep=1)
+            self.flush(keep=1)
 
     def _add(self, k: int, at: Position, values: dict[str, float]) -> None:
         """Add values to a line of a seed, with the means over the updates since its previous line."""
@@ -180,7 +187,8 @@ class Logger:
             log.flush()
             log.events.add(at[k].step, [board.histogram(tag, values[k])])
 
-    def _flush(self, keep: int = 0) -> None:
+    def flush(self, keep: int = 0) -> None:
+        """Write all lines except the `keep` latest ones of each seed."""
         for log in self._logs:
             log.flush(keep)
         for events in self._together:
@@ -189,7 +197,7 @@ class Logger:
 
     def files(self) -> list[LogState]:
         """Make all files durable and return their states, for `open`."""
-        self._flush()
+        self.flush()
         return [file.state_dict() for file in self._open_files()]
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ def test_it_is_written_only_when_it_changes(tmp_path):
     scores = iter([(1, 1), (0, 0), (0, 2), (0, 0), (1, 2)])
     names = []
     evaluator, save = runner.evaluator, runner.checkpoint.save
-    runner.evaluator = lambda policy, index: (
+    runner.evaluator = lambda policy, index, watch: (
         evaluator(policy, index),
         np.array(next(scores), float)[:, None],
     )[1]
