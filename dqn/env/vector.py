@@ -36,14 +36,20 @@ class SyncColumns:
         make: makes an environment.
         count: number of environments.
         obs: shape and dtype of their observations.
+        id: name of the environment in errors.
+
+    Raises:
+        WrongValue: `make` gave the same environment twice.
     """
 
-    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec) -> None:
+    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str) -> None:
         self._obs: Array = np.zeros((count, *obs.shape), obs.dtype)
         self._envs: list[Env] = []
         try:
             for _ in range(count):
                 self._envs.append(make())
+            if len({object.__hash__(env.unwrapped) for env in self._envs}) < count:  # by identity
+                raise WrongValue("env.id", id, "should make a new environment in every call")
         except BaseException:
             self.close()
             raise
@@ -130,8 +136,8 @@ class Environments:
         self.spec = factory.spec
         self.num_envs = num_envs
         self._make = partial(factory.make, training=training)
-        self._vectorize: Callable[..., SyncColumns | AsyncColumns] = (
-            SyncColumns if vectorization == "sync" else partial(AsyncColumns, id=id)
+        self._vectorize: Callable[..., SyncColumns | AsyncColumns] = partial(
+            SyncColumns if vectorization == "sync" else AsyncColumns, id=id
         )
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
