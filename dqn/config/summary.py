@@ -22,6 +22,9 @@ def summary(folder: RunFolder) -> list[str]:
         lines.append("warning: no update was made; see runner.learning_starts and runner.train_period")
     kind = "evaluation" if status.get("evaluation") else "latest training"
     lines.append(f"finished: interquartile mean of the {kind} returns over seeds: {folder.result():.2f}")
+    if progress and (reason := status.get("stopped")):
+        about = f"ended early after {progress['unit']} {progress['tick']} of {progress['total']}"
+        lines.append(f"{about}; a callback stopped it: {reason}")
     scores = [one["mean_return"] for one in (best["seeds"].values() if best else ())]
     if highest := [score for score in scores if score is not None]:
         about = "best periodic evaluation of each seed (selected, so biased upwards)"
@@ -34,7 +37,7 @@ def summary(folder: RunFolder) -> list[str]:
         f"  {command('evaluate')} {path} episodes=100{trust}",
     ]
     for key, total in leaves(config):
-        if key in TOTALS and not ends_learning(config, total):
+        if key in TOTALS and not (status.get("stopped") or ends_learning(config, total)):
             lines.append(f"  {command('resume')} {path} {key}={2 * total}{trust}")
     return [printable(line) for line in lines]
 

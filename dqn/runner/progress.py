@@ -24,6 +24,9 @@ def bar_line(runner: "Runner") -> str:
     parts = training(runner)
     if np.isfinite(runner.logger.loss).any():
         parts.append(f"loss {np.nanmean(runner.logger.loss):.3g}")
+    for tag, values in runner.logger.latest.items():
+        if np.isfinite(values).any():
+            parts.append(f"{tag} {np.nanmean(values):.3g}")
     return " | ".join([*parts, f"{runner.counters.steps_per_second():,.0f} steps/s"])
 
 

@@ -19,6 +19,7 @@ from dqn.runner.clock import Clock
 from dqn.runner.collector import Collector
 from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
+from dqn.runner.hooks import Callbacks
 from dqn.runner.progress import bar_line, log_line, status
 from dqn.runner.support import warn_of_returns_beyond_support
 from dqn.runner.video import Camera
@@ -57,6 +58,7 @@ class Runner:
         evaluator: Evaluator | None,
         counters: Counters,
         logger: Logger,
+        callbacks: Callbacks,
         checkpoint: Checkpoint,
         camera: Camera | None,
         bar: "Bar | None",
@@ -66,6 +68,8 @@ class Runner:
         self.epsilon, self.evaluator = epsilon, evaluator
         self.counters, self.logger, self.checkpoint = counters, logger, checkpoint
         self.camera, self.bar, self.on_progress = camera, bar, on_progress
+        self.callbacks = callbacks
+        callbacks.bind(self)
         self.collector = Collector(env=env, actor=agent.actor, ticks=clock.ticks)
         self.trimmer = MallocTrimmer()
         self.best = Best(counters.seeds)
@@ -75,6 +79,8 @@ class Runner:
         """Once set, the next step raises KeyboardInterrupt."""
         self.iteration = 0
         self.tick = 0
+        self.stopped: str | None = None
+        """The reason why a callback ended the run early."""
         self._files: list[LogState] | None = None
         """States of the metrics files at the checkpoint from which the run continues."""
 
@@ -84,14 +90,16 @@ class Runner:
         Without evaluation it is that of each seed's mean return in its latest training episodes.
 
         Raises:
-            UserError: the loss is not finite, or a file could not be written; the last checkpoint stays.
+            UserError: the loss is not finite, a callback failed, or a file could not be written; the last
+                checkpoint stays.
         """
         try:
             self.open()
             restored_at = self.tick
+            self.callbacks.start()
             if self.bar is not None:
                 self.bar.start(self.tick)
-            while self.tick < self.clock.total:
+            while self.tick < self.clock.total and self.stopped is None:
                 self.train()
                 self.iteration += 1
                 if self.iteration == 1:
@@ -100,12 +108,16 @@ class Runner:
                 self.save()
             if self.tick == restored_at or not self.is_due(self.clock.eval_period):
                 self.final_evaluation()
+            result = self.result()
+            self.callbacks.end(result)
         except BaseException:
+            with suppress(Exception):
+                self.callbacks.end(None)
             with suppress(Exception):  # e.g. workers that the same signal has stopped; the first error counts
                 self.close()
             raise
         self.close()
-        return self.result()
+        return result
 
     def train(self) -> None:
         """Play and learn for one iteration."""
@@ -123,6 +135,7 @@ class Runner:
             self.memory.push(row)
             for episode in self.counters.count(raw_reward=raw_reward, active=row.active, ended=ended):
                 self.logger.episode(episode, epsilon)
+                self.callbacks.episode(episode, self.env.info(episode.seed_index, episode.env_index))
             if ticks:
                 self.tick += ticks
                 self.learn(ticks)
@@ -153,6 +166,8 @@ class Runner:
                 " a smaller agent.lr or agent.max_grad_norm may help"
             )
         self.memory.update_priorities(sample.row, update.priority)
+        if self.callbacks.of_updates:
+            self.callbacks.update(update)
 
     def is_due(self, period: int) -> bool:
         """Return whether an action with this period, in iterations, is due now; with period 0 it never is."""
@@ -166,9 +181,11 @@ class Runner:
             counters.evaluated(returns)
             logger.evaluated(counters.positions, returns)
             self.best.evaluated(policy.state_dict(), returns, self.iteration)
+            self.callbacks.evaluation(returns)
         speed = counters.steps_per_second()
         logger.end_iteration(counters.positions, steps_per_second=speed, returns=counters.recent_returns())
         log.info(log_line(self, speed))
+        self.callbacks.iteration()
         self.draw_bar()
         if self.is_due(self.clock.histogram_period):
             values = policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
@@ -212,6 +229,7 @@ class Runner:
         self.checkpoint.save(self.iteration, self.parts(best=self.best.changed))
         self.best.changed = False
         self.on_progress(status(self))
+        self.callbacks.checkpoint()
 
     def restore(self) -> None:
         """Load the checkpoint if there is one; nothing is written.
@@ -235,6 +253,7 @@ class Runner:
             "memory": TorchPart(self.memory),
             "rows": self.memory.rows,
             **({"best": TorchPart(self.best, like=self.agent.policy)} if best else {}),
+            **({"callbacks": TorchPart(self.callbacks)} if self.callbacks.configured else {}),
             "learner": TorchPart(self),
         }
 
@@ -247,6 +266,7 @@ class Runner:
             "files": self.logger.files(),
             "tick": self.tick,
             "iteration": self.iteration,
+            **({} if self.stopped is None else {"stopped": self.stopped}),
         }
 
     def load_state_dict(self, state: LearnerState) -> None:
@@ -258,4 +278,5 @@ class Runner:
             self.counters.evaluation = None
         self.logger.load_state_dict(state["logger"])
         self.tick, self.iteration = state["tick"], state["iteration"]
+        self.stopped = state.get("stopped")
         self._files = state["files"]
