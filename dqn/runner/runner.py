@@ -259,15 +259,17 @@ class Runner:
 
     def state_dict(self) -> LearnerState:
         """Return the state that no other part of the checkpoint holds."""
-        return {
+        state: LearnerState = {
             "agent": self.agent.state_dict(),
             "counters": self.counters.state_dict(),
             "logger": self.logger.state_dict(),
             "files": self.logger.files(),
             "tick": self.tick,
             "iteration": self.iteration,
-            **({} if self.stopped is None else {"stopped": self.stopped}),
         }
+        if self.stopped is not None:
+            state["stopped"] = self.stopped
+        return state
 
     def load_state_dict(self, state: LearnerState) -> None:
         self.best.check(self.agent.policy.state_dict())
