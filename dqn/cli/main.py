@@ -25,8 +25,8 @@ from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
-from dqn.config.values import parse, replace_values
-from dqn.errors import UserError, WrongValue, printable
+from dqn.config.values import parse
+from dqn.errors import UserError, WrongValue
 from dqn.storage.folder import RunFolder
 from dqn.tracking.progress import waiting
 
@@ -136,16 +136,12 @@ def resume() -> None:
         "a larger runner.total_steps or runner.total_episodes",
     )
     with plain_errors(logging.INFO):
-        options = parse(arguments.options)
-        with waiting("loading PyTorch and checking the configuration"):
-            from dqn.config.launch import launch
-            from dqn.config.trust import load_config
+        parse(arguments.options)  # a mistake needs no torch
+        with waiting("loading PyTorch"):
+            from dqn.config import api
 
-            folder = RunFolder(arguments.run)
-            config = replace_values(load_config(folder, arguments.trust), options)
-            run = preflight(config, folder, arguments.options)
-        launch(run, restart=arguments.restart)
-        print_summary(folder)
+        run = api.resume(arguments.run, arguments.options, None, arguments.restart, arguments.trust)
+        print_summary(RunFolder(run.folder))
 
 
 def evaluate() -> None:
@@ -158,18 +154,15 @@ def evaluate() -> None:
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
         with waiting("loading PyTorch"):
-            from dqn.config.evaluate import evaluate_run
+            from dqn.config.evaluate import can_record, evaluate_run
             from dqn.config.options import EvaluateOptions, read_options
 
         given = read_options(EvaluateOptions, options)
-        can_write = os.access(arguments.run, os.W_OK | os.X_OK)
-        if arguments.run.is_dir() and not can_write:
-            problem = f"warning: {arguments.run} cannot be written: the results are only printed"
-            logging.getLogger(__name__).warning("%s", printable(problem))
+        can_write = can_record(arguments.run)
         evaluation = evaluate_run(arguments.run, given, arguments.trust)
-        print(evaluation.pop("text"))
+        print(evaluation)
         if can_write:
-            RunFolder(arguments.run).write_evaluation(evaluation)
+            RunFolder(arguments.run).write_evaluation(evaluation.content())
 
 
 def export() -> None:

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from dqn.config.commands import command
 from dqn.config.preflight import CheckedRun, refuse_differences
-from dqn.config.summary import trusting
+from dqn.config.summary import how_to_resume
 from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
@@ -104,9 +103,8 @@ def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None
     metrics = (path.stat().st_size for path in folder.path.glob("seed=*/metrics.jsonl"))
     has_saved = progress["iteration"] > 0 if progress else not status and any(metrics)
     if has_saved and not Checkpoint(folder.path).exists():
-        again = f"{command('resume')} {shlex.quote(str(folder.path))} --restart{trusting(config)}"
         problem = "its checkpoint is missing; to start again and replace its metrics and its result"
-        raise UserError(f"{folder.path}: {problem}: {again}")
+        raise UserError(f"{folder.path}: {problem}: {how_to_resume(config, folder, restart=True)}")
 
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
@@ -182,8 +180,7 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Slurm, which restarts the run
         record(folder, state="interrupted")
         if isinstance(stop, KeyboardInterrupt):
-            again = f"{command('resume')} {shlex.quote(str(folder.path))}{trusting(config)}"
-            log.info("interrupted; continue with: %s", printable(again))
+            log.info("interrupted; continue with: %s", printable(how_to_resume(config, folder)))
         raise
     except Exception as error:
         problem = problem_of(error, folder)

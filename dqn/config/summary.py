@@ -4,7 +4,7 @@ import math
 import shlex
 from typing import Any
 
-from dqn.config.commands import beside_python, command
+from dqn.config.commands import beside_python, command, is_command
 from dqn.config.preflight import TOTALS
 from dqn.config.trust import own_packages
 from dqn.errors import printable
@@ -42,6 +42,21 @@ def summary(folder: RunFolder) -> list[str]:
         if key in TOTALS and not (status.get("stopped") or ends_learning(config, total)):
             lines.append(f"  {command('resume')} {path} {key}={2 * total}{trust}")
     return [printable(line) for line in lines]
+
+
+def how_to_resume(config: dict[str, Any], folder: RunFolder, *, restart: bool = False) -> str:
+    """Return the command that continues a run or, where Python code trains it, the call."""
+    if is_command():
+        path = shlex.quote(str(folder.path))
+        return f"{command('resume')} {path}{' --restart' * restart}{trusting(config)}"
+    from dqn.env.makers import NAMESPACE  # imports Gymnasium
+
+    id, packages = config["env"]["id"], own_packages(config)
+    arguments = [repr(str(folder.path))]
+    arguments += [f"env={id.removeprefix(NAMESPACE)}"] if id.startswith(NAMESPACE) else []
+    arguments += ["restart=True"] if restart else []
+    arguments += [f"trust={packages}"] if packages else []
+    return f"dqn.resume({', '.join(arguments)})"
 
 
 def over(num_seeds: int) -> str:

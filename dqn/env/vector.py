@@ -86,7 +86,7 @@ class Environments:
     An environment whose episode ended is not reset by itself, so `step` returns its true last observation.
 
     Args:
-        id: a registered id, or "package:id".
+        id: a registered id, "package:id", or "module:NAME" of a class or function.
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
         max_episode_steps: steps after which an episode is truncated; None: as registered.

@@ -120,7 +120,7 @@ def test_the_best_policies_play_as_they_did(trained, monkeypatch):
         again = evaluation.evaluate_run(
             folder, EvaluateOptions(episodes=2, policy="best", stream=one["iteration"]), []
         )
-        assert again["seed_means"][seed] == one["mean_return"]
+        assert again.seed_means[int(seed)] == one["mean_return"]
 
 
 def test_loading_the_best(trained):
