@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from dqn.tracking.progress import waiting
 
 if TYPE_CHECKING:
     from dqn.env import Environments
+    from dqn.runner import Callback
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,15 @@ NO_MEMORY = re.compile("(can't|cannot|not enough) (allocate )?memory|out of memo
 """In the text of torch's RuntimeError."""
 
 
-def launch(run: CheckedRun, *, restart: bool = False) -> float:
+def launch(
+    run: CheckedRun, *, restart: bool = False, callbacks: "Mapping[str, Callback] | None" = None
+) -> float:
     """Train a run to its end and return its result.
 
     Args:
         run: is continued if its folder has a checkpoint.
         restart: discard the checkpoint first.
+        callbacks: further callbacks, as for `build`.
 
     Raises:
         UserError: the folder belongs to another run, is in use or damaged, which changes nothing in it; or
@@ -58,7 +62,7 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
             else:
                 refuse_missing_checkpoint(config, folder)
             with waiting("preparing the run"):
-                runner = build(config, folder)
+                runner = build(config, folder, callbacks)
             if not is_new:
                 adopt(config, folder, run.overrides)
             for warning in run.warnings:
@@ -70,6 +74,7 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
             folder.update_status(
                 state="finished",
                 result=result,
+                stopped=runner.stopped,
                 evaluation=runner.counters.evaluation,
                 best=runner.best.summary(),
                 progress=status(runner),
@@ -127,6 +132,7 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         commands=commands(folder),
         error=None,
         result=None,
+        stopped=None,
         evaluation=None,
         best=None,
         versions=versions,

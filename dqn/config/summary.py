@@ -24,6 +24,9 @@ def summary(folder: RunFolder) -> list[str]:
     config = folder.read_config()
     kind = "evaluation" if status.get("evaluation") else "training"
     lines.append(f"finished: mean {kind} return {folder.result():.2f} ({over(config['num_seeds'])})")
+    if progress and (reason := status.get("stopped")):
+        about = f"ended early after {progress['unit']} {progress['tick']} of {progress['total']}"
+        lines.append(f"{about}; a callback stopped it: {reason}")
     scores = [one["mean_return"] for one in (best["seeds"].values() if best else ())]
     if highest := [score for score in scores if score is not None]:
         value, count = interquartile_mean(highest), evaluations(folder.path, config["seed"])
@@ -36,7 +39,7 @@ def summary(folder: RunFolder) -> list[str]:
         f"  {command('evaluate')} {path} episodes=100{trust}",
     ]
     for key, total in leaves(config):
-        if key in TOTALS and not ends_learning(config, total):
+        if key in TOTALS and not (status.get("stopped") or ends_learning(config, total)):
             lines.append(f"  {command('resume')} {path} {key}={2 * total}{trust}")
     return [printable(line) for line in lines]
 

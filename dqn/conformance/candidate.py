@@ -48,9 +48,10 @@ class Candidate:
         return next((value for path, _, value in entries(self.config) if path == key), None)
 
     def target(self, key: str) -> str:
-        """Return the name of a part's class or function, empty if there is no such part."""
+        """Return the name of a part's class or function, or those of a list; empty if there is none."""
         node = self.node(key)
-        return str(node.get("_target_", "")) if isinstance(node, dict) else ""
+        nodes = node if isinstance(node, list) else [node]
+        return ", ".join(str(one.get("_target_", "")) for one in nodes if isinstance(one, dict))
 
     def part(self, key: str) -> Any:
         """Return a new instance of a part."""

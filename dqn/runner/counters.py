@@ -81,7 +81,7 @@ class Counters:
             self._returns[k, e], self._transitions_before[k, e] = 0, transitions
             self.recent[k].append(episode_return)
             at = Position(steps[k] + e + 1, int(self.episodes[k]), self.updates)
-            episodes.append(Episode(k, at, episode_return, length))
+            episodes.append(Episode(k, e, at, episode_return, length))
         return episodes
 
     def evaluated(self, returns: Array) -> None:

@@ -19,6 +19,7 @@ from dqn.runner.clock import Clock
 from dqn.runner.collector import Collector
 from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
+from dqn.runner.hooks import Callbacks
 from dqn.runner.progress import RunProgress, status
 from dqn.runner.support import warn_of_returns_beyond_support
 from dqn.runner.video import Camera
@@ -57,6 +58,7 @@ class Runner:
         evaluator: Evaluator | None,
         counters: Counters,
         logger: Logger,
+        callbacks: Callbacks,
         checkpoint: Checkpoint,
         camera: Camera | None,
         progress: RunProgress,
@@ -66,6 +68,8 @@ class Runner:
         self.epsilon, self.evaluator = epsilon, evaluator
         self.counters, self.logger, self.checkpoint = counters, logger, checkpoint
         self.camera, self.progress, self.on_progress = camera, progress, on_progress
+        self.callbacks = callbacks
+        callbacks.bind(self)
         self.collector = Collector(env=env, actor=agent.actor, ticks=clock.ticks)
         self.trimmer = MallocTrimmer()
         self.best = Best(counters.seeds)
@@ -75,6 +79,8 @@ class Runner:
         """Once set, the next step raises KeyboardInterrupt."""
         self.iteration = 0
         self.tick = 0
+        self.stopped: str | None = None
+        """The reason why a callback ended the run early."""
         self._files: list[LogState] | None = None
         """States of the metrics files at the checkpoint from which the run continues."""
 
@@ -84,13 +90,15 @@ class Runner:
         Without evaluation it is that of each seed's mean return in its latest training episodes.
 
         Raises:
-            UserError: the loss is not finite, or a file could not be written; the last checkpoint stays.
+            UserError: the loss is not finite, a callback failed, or a file could not be written; the last
+                checkpoint stays.
         """
         try:
             self.open()
             restored_at = self.tick
+            self.callbacks.start()
             self.progress.start(self.tick)
-            while self.tick < self.clock.total:
+            while self.tick < self.clock.total and self.stopped is None:
                 self.train()
                 self.iteration += 1
                 if self.iteration == 1:
@@ -99,12 +107,16 @@ class Runner:
                 self.save()
             if self.tick == restored_at or not self.is_due(self.clock.eval_period):
                 self.final_evaluation()
+            result = self.result()
+            self.callbacks.end(result)
         except BaseException:
+            with suppress(Exception):
+                self.callbacks.end(None)
             with suppress(Exception):  # e.g. workers that the same signal has stopped; the first error counts
                 self.close()
             raise
         self.close()
-        return self.result()
+        return result
 
     def train(self) -> None:
         """Play and learn for one iteration."""
@@ -124,6 +136,7 @@ class Runner:
             self.memory.push(row)
             for episode in self.counters.count(raw_reward=raw_reward, active=row.active, ended=ended):
                 self.logger.episode(episode, epsilon)
+                self.callbacks.episode(episode, self.env.info(episode.seed_index, episode.env_index))
             if ticks:
                 self.tick += ticks
                 self.learn(ticks)
@@ -156,6 +169,8 @@ class Runner:
                 " a smaller agent.lr or agent.max_grad_norm may help"
             )
         self.memory.update_priorities(sample.row, update.priority)
+        if self.callbacks.of_updates:
+            self.callbacks.update(update)
 
     def is_due(self, period: int) -> bool:
         """Return whether an action with this period, in iterations, is due now; with period 0 it never is."""
@@ -169,9 +184,11 @@ class Runner:
             counters.evaluated(returns)
             logger.evaluated(counters.positions, returns)
             self.best.evaluated(policy.state_dict(), returns, self.iteration)
+            self.callbacks.evaluation(returns)
         speed = counters.steps_per_second()
         logger.end_iteration(counters.positions, steps_per_second=speed, returns=counters.recent_returns())
         self.progress.log(self)
+        self.callbacks.iteration()
         if self.is_due(self.clock.histogram_period):
             values = policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
             logger.histogram(counters.positions, "train/q_values", values)
@@ -217,6 +234,7 @@ class Runner:
         self.checkpoint.save(self.iteration, self.parts(best=self.best.changed))
         self.best.changed = False
         self.on_progress(status(self))
+        self.callbacks.checkpoint()
 
     def restore(self) -> None:
         """Load the checkpoint if there is one; nothing is written.
@@ -242,12 +260,13 @@ class Runner:
             "memory": TorchPart(self.memory),
             "rows": self.memory.rows,
             **({"best": TorchPart(self.best, like=self.agent.policy)} if best else {}),
+            **({"callbacks": TorchPart(self.callbacks)} if self.callbacks.configured else {}),
             "learner": TorchPart(self),
         }
 
     def state_dict(self) -> LearnerState:
         """Return the state that no other part of the checkpoint holds."""
-        return {
+        state: LearnerState = {
             "agent": self.agent.state_dict(),
             "counters": self.counters.state_dict(),
             "logger": self.logger.state_dict(),
@@ -255,6 +274,9 @@ class Runner:
             "tick": self.tick,
             "iteration": self.iteration,
         }
+        if self.stopped is not None:
+            state["stopped"] = self.stopped
+        return state
 
     def load_state_dict(self, state: LearnerState) -> None:
         self.best.check(self.agent.policy.state_dict())
@@ -265,4 +287,5 @@ class Runner:
             self.counters.evaluation = None
         self.logger.load_state_dict(state["logger"])
         self.tick, self.iteration = state["tick"], state["iteration"]
+        self.stopped = state.get("stopped")
         self._files = state["files"]
