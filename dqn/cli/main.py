@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
+from dqn.config.any_env import with_base
 from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
@@ -35,7 +36,9 @@ def train() -> None:
     arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     with plain_errors():
+        overrides = with_base(overrides, config_dir)
         if any(arguments.values()):  # --help, --cfg and others need no run, or another configuration
+            sys.argv[1:] = with_base(sys.argv[1:], config_dir)
             hydra_application()
             return
         composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)

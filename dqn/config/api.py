@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dqn.config.any_env import with_base
 from dqn.config.build import build_policy
 from dqn.config.compose import StrPath, compose
 from dqn.config.launch import launch
@@ -40,7 +41,7 @@ class Run:
 
 def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
     """Implement dqn.train."""
-    overrides = [overrides] if isinstance(overrides, str) else list(overrides)
+    overrides = with_base([overrides] if isinstance(overrides, str) else overrides, config_dir)
     composed = compose(overrides, config_dir=config_dir)
     if composed.is_multirun:
         raise UserError(
