@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dqn.config.meanings import Option, read_folder
 from dqn.config.overrides import CONFIG_NAME, first_value, in_shell, misplaced, parse, wrong_option
 from dqn.config.paths import CONF
 from dqn.errors import UserError, first_line
@@ -31,6 +32,8 @@ from dqn.storage.flatten import settings
 StrPath = str | os.PathLike[str]
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 SEARCHPATH = "hydra.searchpath"
+SWEEPS = ("hydra/launcher", "hydra/sweeper")
+"""The groups of Hydra's own node that sweeps choose from."""
 COMPOSING = threading.Lock()
 """Held while composing or resolving: Hydra keeps its compatible version and its own node in globals."""
 
@@ -44,6 +47,16 @@ class Composed(NamedTuple):
     @property
     def is_multirun(self) -> bool:
         return bool(self.config.hydra.mode == RunMode.MULTIRUN)
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The chosen option of each group, without those that are Hydra's own affair."""
+        choices = self.config.hydra.runtime.choices
+        return {group: name for group, name in choices.items() if group in SWEEPS or group[:6] != "hydra/"}
+
+    def options(self) -> list[Option]:
+        """Return the options of all groups, those of the user's folders included."""
+        return read_options(self.loader, self.config.hydra.searchpath)
 
 
 def mistakes(problems: Sequence[object], where: str) -> UserError:
@@ -73,6 +86,13 @@ def compose(
     if problems:
         raise mistakes(problems, "the command")
     return Composed(config, loader)
+
+
+def read_options(loader: ConfigLoaderImpl, searchpath: Sequence[str]) -> list[Option]:
+    """Return the options of all groups in the folders of a loader and in further ones."""
+    paths = [*(source.path for source in loader.get_sources()), *searchpath]
+    folders = dict.fromkeys(Path(path.removeprefix("file://")) for path in paths if path)
+    return [option for folder in folders if folder.is_dir() for option in read_folder(folder)]
 
 
 def make_loader(config_dir: StrPath | None) -> ConfigLoaderImpl:

@@ -37,7 +37,9 @@ VALUES = [
     ("num_seeds=1.5", {"num_seeds=1.5": "a valid integer"}),
     (f"seed={2**63}", {f"seed={2**63}": "less than 9223372036854775808"}),
     ("seed=-1", {"seed=-1": "greater than or equal to 0"}),
-    ("device=tpu", {"device=tpu": "'auto', 'cpu' or 'cuda'"}),
+    ("device=tpu", {"device=tpu": "should be auto, cpu, cuda, cuda:N or mps"}),
+    ("device=cuda:01", {"device=cuda:01": "should be auto, cpu, cuda, cuda:N or mps"}),
+    ("device=3", {"device=3": "should be a valid string"}),
     ("name=a/b", {"name=a/b": "one folder"}),
     ("name=..", {"name=..": "one folder"}),
     ("network.torso.hidden_sizes=[0]", {"network.torso.hidden_sizes=[0]": "greater than 0"}),
@@ -230,7 +232,11 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
 
 
 QUICK = [
-    ("--help", 0, {"agent:": "double, dqn", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"}),
+    (
+        "--help",
+        0,
+        {"agent=dqn ": "double, dueling", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"},
+    ),
     ("--cfg job", 0, {"lr:": "0.0005"}),
     ("-sc query=bash", 0, {"agent.": ""}),
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
