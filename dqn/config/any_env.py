@@ -11,7 +11,7 @@ from dqn.config.paths import CONF
 
 
 def with_base(words: Sequence[str], config_dir: StrPath | None = None) -> list[str]:
-    """Return the words of a command, with `env=base` before an id if nothing else chooses an environment.
+    """Return the overrides of a command, with `env=base` before an id if nothing else chooses an environment.
 
     The default environment's values are meant for it alone. A recipe keeps the option that it chooses.
     """
@@ -23,7 +23,7 @@ def with_base(words: Sequence[str], config_dir: StrPath | None = None) -> list[s
 
 
 def recipe_chooses(words: Sequence[str], config_dir: StrPath | None) -> bool:
-    """Return whether a recipe among the words chooses another option of `env` than the default."""
+    """Return whether a recipe among the overrides chooses another option of `env` than the default."""
     with COMPOSING, hydra_globals():
         config, _ = compose_valid(words, make_loader(config_dir), multirun=True)
     defaults: Any = OmegaConf.load(CONF / f"{CONFIG_NAME}.yaml").defaults
