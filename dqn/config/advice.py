@@ -1,4 +1,4 @@
-"""What to type instead of an override that names no option or no key."""
+"""The advice about an override that names no option or no key: the nearest ones."""
 
 import re
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The keys and options that are nearest to a name that does not exist.
 
-Names are compared with the names in conf/ and with the words of the comments there: `agent=ddqn` is Double
-DQN, `learning_rate` is the key whose comment starts with "learning rate".
+Names are compared with the names in conf/ and with the comments there: `agent=ddqn` is Double DQN, and
+`learning_rate` is the key whose comment starts with "learning rate".
 """
 
 import re
@@ -108,15 +108,15 @@ def last(key: str) -> str:
 
 
 def first_words(comment: str, name: str) -> str:
-    """Return the letters of as many words of a comment as a name has."""
+    """Return the letters of the start of a comment, as long as a name such as learning_rate."""
     return letters("".join(comment.split()[: len(re.split(r"[_\W]+", name))]))
 
 
 def nearest_options(group: str, name: str, options: Sequence[Option]) -> list[Option]:
     """Return the options nearest to one that its group does not have.
 
-    An option of the group is near by its name, by a value that it sets (`env=CartPole-v1`), by the words that
-    its comment starts with or their initials, or with a typing error; others are so by name or comment.
+    An option of the group is near by its name, by a value that it sets (`env=CartPole-v1`), by the start of
+    its comment or the initials there, or with a typing error; others are so by name or comment.
 
     Args:
         group: the group; empty: none, the name was typed as a key.
@@ -145,7 +145,7 @@ def nearest_options(group: str, name: str, options: Sequence[Option]) -> list[Op
 
 
 def titles(about: str) -> set[str]:
-    """Return the letters of the words that a comment starts with, and of their initials.
+    """Return the letters of the start of a comment, and of the initials there.
 
     The last word may stay whole: "Double DQN: ..." is doubledqn, dd and ddqn.
     """

@@ -37,7 +37,7 @@ class Parsed(NamedTuple):
     """Those with a mistake in the grammar that is understood are there as they should have been typed."""
     problems: list[str]
     corrections: dict[str, str]
-    """What was typed instead of some of the overrides."""
+    """Some of the overrides, and the text that was typed for each."""
 
     def with_corrections(self, problems: Sequence[str]) -> list[str]:
         """Return problems of the overrides, and those of their grammar.
@@ -81,7 +81,7 @@ def parse(texts: Sequence[str], parser: OverridesParser) -> Parsed:
 
 
 def in_one_word(words: Sequence[str], parser: OverridesParser) -> tuple[str | None, int]:
-    """Return the override that the first words should have been, and their number; None: not understood."""
+    """Return the override that was meant, and the number of pieces that it was typed in; None: unclear."""
     text = words[0]
     key, equals, value = text.partition("=")
     pairs = [(f"{key.strip().lstrip('-')}={value.strip()}" if equals else text.replace(":", "=", 1), 1)]
