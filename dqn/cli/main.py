@@ -17,7 +17,7 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
+from dqn.cli.arguments import check_arguments, run_arguments
 from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
@@ -25,8 +25,10 @@ from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
-from dqn.errors import UserError, WrongValue, printable
+from dqn.config.values import parse
+from dqn.errors import UserError, WrongValue
 from dqn.storage.folder import RunFolder
+from dqn.tracking.progress import waiting
 
 
 def train() -> None:
@@ -39,18 +41,21 @@ def train() -> None:
         if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
             hydra_application()
             return
-        composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+        with waiting("composing the configuration"):
+            composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
         if arguments["help"]:
             print(help_text(composed))
             return
         if multirun or composed.is_multirun:
-            check_plugins(composed)
+            with waiting("loading PyTorch"):
+                check_plugins(composed)
             make_folder(folder_of(composed.config, "hydra.sweep.dir"), "hydra.sweep.dir")
             flags = [*["-m"] * multirun, *([] if config_dir is None else ["--config-dir", config_dir])]
             sys.argv[1:] = [*flags, *overrides]  # Hydra wants all overrides together
             hydra_application()
         else:
-            run = prepare(composed.config, overrides)
+            with waiting("loading PyTorch and checking the configuration"):
+                run = prepare(composed.config, overrides)
             make_folder(run.folder.path, "hydra.run.dir")
             train_one(composed, run)
             print_summary(run.folder)
@@ -132,14 +137,12 @@ def resume() -> None:
         "a larger runner.total_steps or runner.total_episodes",
     )
     with plain_errors(logging.INFO):
-        options = parse(arguments.options)
-        from dqn.config.launch import launch
-        from dqn.config.trust import load_config
+        parse(arguments.options)  # a mistake needs no torch
+        with waiting("loading PyTorch"):
+            from dqn.config import api
 
-        folder = RunFolder(arguments.run)
-        config = replace_values(load_config(folder, arguments.trust), options)
-        launch(preflight(config, folder, arguments.options), restart=arguments.restart)
-        print_summary(folder)
+        run = api.resume(arguments.run, arguments.options, None, arguments.restart, arguments.trust)
+        print_summary(RunFolder(run.folder))
 
 
 def evaluate() -> None:
@@ -151,18 +154,16 @@ def evaluate() -> None:
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.cli.evaluate import evaluate_run
-        from dqn.cli.options import EvaluateOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.config.evaluate import can_record, evaluate_run
+            from dqn.config.options import EvaluateOptions, read_options
 
         given = read_options(EvaluateOptions, options)
-        can_write = os.access(arguments.run, os.W_OK | os.X_OK)
-        if arguments.run.is_dir() and not can_write:
-            problem = f"warning: {arguments.run} cannot be written: the results are only printed"
-            logging.getLogger(__name__).warning("%s", printable(problem))
+        can_write = can_record(arguments.run)
         evaluation = evaluate_run(arguments.run, given, arguments.trust)
-        print(evaluation.pop("text"))
+        print(evaluation)
         if can_write:
-            RunFolder(arguments.run).write_evaluation(evaluation)
+            RunFolder(arguments.run).write_evaluation(evaluation.content())
 
 
 def export() -> None:
@@ -174,11 +175,14 @@ def export() -> None:
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.cli.export import export_run
-        from dqn.cli.options import ExportOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.cli.export import export_run
+            from dqn.config.options import ExportOptions, read_options
 
         given = read_options(ExportOptions, options)
-        print(export_run(arguments.run, arguments.file, given, arguments.trust))
+        with waiting(f"exporting to {arguments.file}"):
+            text = export_run(arguments.run, arguments.file, given, arguments.trust)
+        print(text)
 
 
 def check() -> None:

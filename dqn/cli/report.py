@@ -7,6 +7,7 @@ from dqn.cli.output import plain_errors
 from dqn.config.commands import COMMANDS, command
 from dqn.errors import UserError
 from dqn.report.write import write_report
+from dqn.tracking.progress import waiting
 
 
 def report() -> None:
@@ -21,5 +22,6 @@ def report() -> None:
     with plain_errors():
         if arguments.output is None and target.is_symlink():
             raise UserError(f"{target}: a symbolic link; choose another folder with --output")
-        page, about = write_report(arguments.folders, target)
+        with waiting("reading the runs and writing the report"):
+            page, about = write_report(arguments.folders, target)
         print(f"{about}\n{page}")

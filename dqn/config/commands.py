@@ -17,10 +17,20 @@ COMMANDS = {
 """The commands beside train, and what they do."""
 
 
+def is_script() -> bool:
+    """Return whether this program is a script of the checkout."""
+    return Path(sys.argv[0]).resolve().parent == CONF.parent / "scripts"
+
+
+def is_command() -> bool:
+    """Return whether this program is a command, rather than Python code that imports this package."""
+    return is_script() or Path(sys.argv[0]).name.startswith("dqn-")
+
+
 def command(name: str) -> str:
     """Return how to start a command of this package, in the form in which the user started this program."""
     program = Path(sys.argv[0])
-    if program.resolve().parent == CONF.parent / "scripts":
+    if is_script():
         return f"{beside_python('python')} {shlex.quote(str(program.with_name(f'{name}.py')))}"
     return typed(program.with_name(f"dqn-{name}"))
 

@@ -23,8 +23,10 @@ from dqn.errors import MISSING, WrongValue, format_value, one_line
 
 Node = dict[str, Any]
 
-PART_LISTS = ("env.wrappers", "env.training_wrappers")
-"""Keys of lists of parts; the program passes the first argument of each part."""
+WRAPPER_LISTS = ("env.wrappers", "env.training_wrappers")
+"""Keys of lists of parts to which the program passes their first argument."""
+PART_LISTS = (*WRAPPER_LISTS, "callbacks")
+"""Keys of all lists of parts."""
 
 KINDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
 """The names of types in messages."""
@@ -42,7 +44,8 @@ def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: li
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    given = frozenset([*named][:1]) if is_listed(parent) else GIVEN.get(parent, frozenset())
+    is_wrapper = is_listed(parent) and parent.startswith(WRAPPER_LISTS)
+    given = frozenset([*named][:1]) if is_wrapper else GIVEN.get(parent, frozenset())
     prefix = f"{parent}." * bool(parent)
     hints = type_hints(target)
     for name, value in node.items():

@@ -157,7 +157,7 @@ def effects_of(task: Task, scores: list[Score], kind: str, rng: np.random.Genera
     Keys with many values are separate, because random ones would all appear to change together.
     """
     together: dict[tuple[int | str, ...], list[str]] = defaultdict(list)
-    for key, texts in task.varying.items():
+    for key, texts in task.keys.items():
         first = {text: i for i, text in reversed(list(enumerate(texts)))}
         many = len(first) > MAX_CHARTED
         together[(key,) if many else tuple(first[text] for text in texts)].append(key)
@@ -165,7 +165,7 @@ def effects_of(task: Task, scores: list[Score], kind: str, rng: np.random.Genera
     effects = []
     for key, *linked in together.values():
         groups: dict[str, list[list[float]]] = defaultdict(list)
-        for setting, text in zip(task.settings, task.varying[key], strict=True):
+        for setting, text in zip(task.settings, task.keys[key], strict=True):
             groups[text].append(returns[id(setting)])
         ordered = sorted(groups.items(), key=lambda group: by_value(group[0]))
         rows = [(text, pooled(found, rng), sum(map(len, found))) for text, found in ordered]

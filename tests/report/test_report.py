@@ -24,8 +24,9 @@ from dqn.report.analysis import analyse
 from dqn.report.charts import draw_curve, draw_curves, draw_effects
 from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.formatting import setting_text
-from dqn.report.read import Seed, Series, find_runs, read_record
-from dqn.report.settings import labels, sort_runs
+from dqn.report.labels import folder_names, labels, typed
+from dqn.report.read import RunRecord, Seed, Series, find_runs, read_record
+from dqn.report.settings import sort_runs
 from dqn.report.tables import Table, duration, effects_table, harmless, seeds_text, settings_table, time_text
 from dqn.report.write import write_report
 from dqn.stats import Band, interquartile_mean
@@ -207,6 +208,8 @@ def test_many_settings(tmp_path):
     sweep = make_sweep(tmp_path / "sweep", lrs=tuple(np.geomspace(1e-5, 1e-2, 13).tolist()), seeds=1)
     for i, run in enumerate(sorted(sweep.iterdir())):
         change(run, "agent.gamma", 0.9 + 0.005 * (5 * i % 13))
+        overrides = run / ".hydra" / "overrides.yaml"
+        overrides.write_text(f"[agent.lr={i}, agent.gamma={i}]")
     page = report_of(sweep, output=tmp_path / "out")
     assert "The charts show the 8 best of 13 settings" in page
     assert len(rows_of(tmp_path / "out")) == 13
@@ -214,8 +217,8 @@ def test_many_settings(tmp_path):
     assert effects_table(analyse(task)).rows == []
     picture = draw_effects(analyse(task))
     picture.canvas.draw()
-    assert [axes.get_xlabel() for axes in picture.axes] == ["agent.gamma", "agent.lr"]
-    texts = [text.get_text() for text in picture.axes[1].get_xticklabels()]
+    assert [axes.get_xlabel() for axes in picture.axes] == ["agent.lr", "agent.gamma"]
+    texts = [text.get_text() for text in picture.axes[0].get_xticklabels()]
     assert {"0.0001", "0.001"} <= set(texts)
     assert not any("$" in text for text in texts)
 
@@ -519,17 +522,78 @@ def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
         assert (second.band.low <= second.band.value).all()
 
 
-def test_labels():
-    same = ["cartpole", "cartpole"]
-    assert labels({}, ["cartpole"]) == ["all runs"]
-    assert labels({"agent.lr": ["1", "2"]}, ["slow", "fast"]) == ["lr=1", "lr=2"]
-    assert labels({"a.x": ["1", "2"], "b.x": ["3", "3.5"]}, same) == ["a.x=1, b.x=3", "a.x=2, b.x=3.5"]
-    linked = {f"group.a_long_name_{i}": ["1", "2"] for i in range(9)} | {"b": ["1", "1"]}
-    assert labels(linked, same) == ["a_long_name_0=1", "a_long_name_0=2"]
-    assert labels(linked, ["slow", "fast"]) == ["slow", "fast"]
-    long = labels({"k": ["x" * 100, "x" * 101]}, same)
-    assert [text[:4] for text in long] == ["1: k", "2: k"]
-    assert max(map(len, long)) < 70
+def run_record(path: str, config: dict[str, str], overrides: list[str]) -> RunRecord:
+    empty = {"seeds": [], "state": "finished", "error": "", "status": {}, "final": {}, "notes": []}
+    return RunRecord(path=path, config=config, overrides=typed(overrides, config), **empty)
+
+
+LABELS = {
+    "an option": ([["agent=n_step"], ["agent=rainbow"]], ["agent=n_step", "agent=rainbow"]),
+    "what was not typed": ([[], ["agent=double"]], ["default", "agent=double"]),
+    "a value that was not typed": ([[], ["agent.lr=1e-3"]], ["agent.lr=0.0005", "agent.lr=0.001"]),
+    "the same number": ([["agent.lr=1e-3", "x=1"], ["agent.lr=0.001", "x=2"]], ["x=1", "x=2"]),
+    "keys of no setting": (
+        [["agent=double", "seed=1", "name=a", "hydra.launcher.n_jobs=2"], ["agent=dqn", "seed=2", "name=b"]],
+        ["agent=double", "agent=dqn"],
+    ),
+    "several": (
+        [["agent.lr=1e-3", "+x=[1,2]"], ["agent.lr=1e-3", "~y"], ["agent.lr=1e-4"]],
+        ["agent.lr=0.001, x=[1,2]", "agent.lr=0.001, ~y", "agent.lr=0.0001"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("runs", "right"), LABELS.values(), ids=LABELS.keys())
+def test_settings_are_named_after_the_overrides_that_differ(runs, right):
+    records = []
+    for i, overrides in enumerate(runs):
+        given = [float(one.partition("=")[2]) for one in overrides if one.startswith("agent.lr")]
+        config = {
+            "env.id": "A-v0",
+            "agent.lr": f"{(given or [5e-4])[0]:g}",
+            "agent": "mine.Agent",
+            "key": str(i),
+        }
+        records.append(run_record(f"runs/{i}", config, overrides))
+    (task,) = sort_runs(records)
+    assert [setting.label for setting in task.settings] == right
+
+
+def test_labels_have_short_keys_where_they_are_long():
+    keys = ["memory.sampler.alpha", "memory.sampler.epsilon", "agent.epsilon"]
+    values = [dict.fromkeys(keys, "0.123456789")]
+    (text,) = labels(values, keys)
+    assert text == "alpha=0.123456789, memory.sampler.epsilon=0.123456789, agent.epsilon=0.123456789"
+
+
+def test_settings_with_equal_overrides_are_named_after_their_keys_too():
+    """As after a change of a default value, or where no overrides were recorded."""
+    runs = [
+        run_record(
+            f"runs/{agent}{lr}", {"env.id": "A-v0", "agent": agent, "agent.lr": lr}, [f"agent={agent}"]
+        )
+        for agent in ("double", "dqn")
+        for lr in ("1", "2")
+    ]
+    (task,) = sort_runs(runs)
+    right = [f"agent={agent}, agent.lr={lr}" for agent in ("double", "dqn") for lr in ("1", "2")]
+    assert [setting.label for setting in task.settings] == right
+    assert (list(task.swept), list(task.unswept)) == (["agent"], ["agent.lr"])
+
+
+def test_folders_are_groups():
+    """Their names are in the labels; keys that only differ between them are not those of a sweep."""
+    values = {"lr/a": ("1", "32"), "lr/b": ("2", "32"), "tuned/a": ("3", "8")}
+    runs = [
+        run_record(path, {"env.id": "A-v0", "agent.lr": lr, "size": size}, [f"agent.lr={lr}"])
+        for path, (lr, size) in values.items()
+    ]
+    (task,) = sort_runs(runs)
+    assert [one.label for one in task.settings] == ["lr: agent.lr=1", "lr: agent.lr=2", "tuned"]
+    assert task.swept == {"agent.lr": ["1", "2", "3"]}
+    assert task.unswept == {"size": ["32", "32", "8"]}
+    names = folder_names([Path("/a/x/lr"), Path("/a/y/lr"), Path("/a/nets")])
+    assert [*names.values()] == ["x/lr", "y/lr", "nets"]
 
 
 def test_texts():
