@@ -21,6 +21,7 @@ from dqn.cli.arguments import check_arguments, run_arguments
 from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
+from dqn.config.any_env import with_base
 from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
@@ -38,7 +39,9 @@ def train() -> None:
     arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     with plain_errors():
+        overrides = with_base(overrides, config_dir)
         if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
+            sys.argv[1:] = with_base(sys.argv[1:], config_dir)
             hydra_application()
             return
         with waiting("composing the configuration"):
