@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from annotated_types import Le, Lt, Predicate
-from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.config.parts import make
 from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.network.protocols import MakeNetwork
@@ -59,7 +59,7 @@ def build(config: Config, folder: RunFolder) -> Runner:
         UserError: the checkpoint in the folder is damaged or belongs to another run.
     """
     parts = {
-        key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
+        key: make(value) if isinstance(value, dict) else value
         for key, value in config.items()
         if key != "env"
     }
@@ -121,7 +121,7 @@ def make_bar(clock: Clock) -> "Bar | None":
 
 def build_policy(config: Config, *, spec: EnvSpec, seeds: Sequence[int]) -> Policy:
     """Return an untrained policy of a checked configuration; without CUDA a policy for it uses the CPU."""
-    network = instantiate(config["network"], _convert_="all")
+    network = make(config["network"])
     device = find_device("auto" if config["device"] == "cuda" else config["device"])
     return Policy(network=network, spec=spec, seeds=seeds, device=device)
 
