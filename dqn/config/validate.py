@@ -16,6 +16,7 @@ from dqn.config.resources import shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.devices import absence, find_device
+from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
@@ -97,11 +98,17 @@ class Contradictions:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
             return
         try:
-            spec = env_factory(self.get("env")).inspect()
+            factory = env_factory(self.get("env"))
+            spec = factory.inspect()
         except WrongValue as error:
             self.add(error.key, error.should)
             return
         self.spec = spec
+        if self.get("env.vectorization") == "async" and (problem := unsendable(factory)):
+            self.add(
+                "env.vectorization",
+                f"should be sync: {factory.id} cannot be sent to another process ({problem})",
+            )
         self.observations(spec.obs)
         if self.get("env.max_episode_steps") and "max_episode_steps" in self.get("env.kwargs"):
             self.add("env.max_episode_steps", "should be null where env.kwargs has max_episode_steps")
