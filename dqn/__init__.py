@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from dqn.errors import UserError
+from dqn.errors import UserError, short_traceback
 from dqn.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
+@short_traceback
 def train(
     overrides: Sequence[str] = (),
     *,
@@ -73,6 +74,7 @@ def train(
     return api.train(overrides, config_dir, env)
 
 
+@short_traceback
 def resume(
     run: str | os.PathLike[str],
     overrides: Sequence[str] = (),
@@ -99,6 +101,7 @@ def resume(
     return api.resume(run, overrides, env, restart, trust)
 
 
+@short_traceback
 def evaluate(
     run: str | os.PathLike[str],
     *,
@@ -133,6 +136,7 @@ def evaluate(
     return api.evaluate(run, options | {"video": video and os.fspath(video)}, env, trust)
 
 
+@short_traceback
 def load(
     run: str | os.PathLike[str],
     *,

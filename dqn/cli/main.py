@@ -118,7 +118,8 @@ def check_plugins(composed: Composed) -> None:
         check_keys(node, get_class(node["_target_"]), key, problems)
     params = node.get("params") or {}  # the sweeper's
     parser = OverridesParser.create(config_loader=composed.loader)
-    _, wrong = grammar.parse([f"{key}={value}" for key, value in params.items()], parser)
+    parsed = grammar.parse([f"{key}={value}" for key, value in params.items()], parser)
+    wrong = parsed.with_corrections(parsed.problems)
     if problems or wrong:
         raise mistakes([*problems, *(f"hydra.sweeper.params: {one}" for one in wrong)], "the configuration")
 

@@ -50,6 +50,7 @@ def recipe_lists() -> list[str]:
 RECIPES = recipe_lists()
 EVERY = [[f"{group}={option}"] for group in GROUPS for option in options(group)]
 EVERY[EVERY.index(["env=base"])].append("env.id=Acrobot-v1")
+EVERY[EVERY.index(["network/torso=module"])].append("network.torso.module={_target_: torch.nn.Flatten}")
 EVERY += [[f"+experiment={recipe}"] for recipe in RECIPES]
 EVERY += [
     ["env.id=Acrobot-v1"],

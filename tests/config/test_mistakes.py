@@ -162,12 +162,12 @@ if not importlib.util.find_spec("Box2D"):
 
 COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
-    ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr_schedule, backup, lr"}),
+    ("agent.lrr=1", {"agent.lrr=1": "did you mean agent.lr=1? agent has optimizer, lr_schedule, backup, lr"}),
     ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
-    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; it comes with agent/backup=munchausen"}),
+    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "agent/backup=munchausen agent.backup.clip=-1"}),
     (
         "memory.sampler.alpha=1",
-        {"memory.sampler.alpha=1": "memory=prioritized or memory=prioritized_rainbow"},
+        {"memory.sampler.alpha=1": "memory.sampler.alpha=1 (or with memory=prioritized_rainbow)"},
     ),
     ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
     ("agent=nosuch", {"agent=nosuch": "c51, double, dqn"}),
@@ -182,7 +182,10 @@ COMPOSITION = [
     ("+agent.lr=1", {"+agent.lr=1": "type agent.lr=1"}),
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
-    ("+agent=double", {"+agent=double": "should be agent=double"}),
+    (
+        "+agent=double hydra.searchpath=5",
+        {"+agent=double": "should be agent=double", "hydra.searchpath=5": "a list"},
+    ),
     ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
     ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
     (
