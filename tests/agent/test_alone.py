@@ -14,6 +14,7 @@ from dqn.network import Linear, flatten
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 from dqn.value import Expected, Quantile
 
+SILU = ["network.streams.hidden_sizes=[5]", "network.streams.activation=silu"]
 MODULE = ["network/torso=module", "network.torso.module={_target_: modules.Conv, channels: 3, width: 7}"]
 
 
@@ -61,6 +62,10 @@ def update(agent: Agent, fields: list[np.ndarray], seeds: slice) -> list[np.ndar
         (["agent=munchausen", "agent/optimizer=rmsprop"], [3, 5], (4, 6), (4, 4)),
         (["agent=rainbow"], [17], (3, 50), (5, 3)),
         (["agent=rainbow_iqn"], [10], (2, 7), (3, 2)),
+        (["agent=dqn", "network.torso.activation=tanh"], [7, 5], (3, 9), (4, 3)),
+        (["agent=dqn", "network.torso.activation=gelu"], [33], (3, 5), (4, 3)),
+        (["agent=c51", "network.torso.activation=elu"], [16], (4, 3), (4, 2)),
+        (["agent=dueling", "network.torso.activation=silu", *SILU], [9], (3, 7), (2, 5)),
         (["agent=dqn", *MODULE], [], (3, 5), (3, 2)),
         (["agent=rainbow", *MODULE], [], (4, 33), (1, 3)),
     ],
