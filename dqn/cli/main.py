@@ -144,7 +144,8 @@ def resume() -> None:
         with waiting("loading PyTorch"):
             from dqn.config import api
 
-        run = api.resume(arguments.run, arguments.options, None, arguments.restart, arguments.trust)
+        options = {"restart": arguments.restart, "trust": arguments.trust}
+        run = api.resume(arguments.run, arguments.options, env=None, on_iteration=None, **options)
         print_summary(RunFolder(run.folder))
 
 

@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +22,14 @@ from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.env import MakeEnv, given
 from dqn.errors import UserError, printable
 from dqn.process import preserve_settings
+from dqn.runner import Callback, Training
 from dqn.storage.folder import RunFolder, seeds_of
 from dqn.tracking.progress import waiting
 
 log = logging.getLogger(__name__)
+
+OnIteration = Callable[[Training], object]
+"""Is called after each iteration with the run, as the hook of callbacks of this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,23 @@ class Run:
         return printable(f"<Run on {about}>")
 
 
-def train(overrides: Sequence[str], config_dir: StrPath | None, env: MakeEnv | None) -> Run:
+class AfterIterations(Callback):
+    """Calls a function after each iteration."""
+
+    def __init__(self, function: OnIteration) -> None:
+        self._function = function
+
+    def on_iteration(self, run: Training) -> None:
+        self._function(run)
+
+
+def train(
+    overrides: Sequence[str],
+    *,
+    config_dir: StrPath | None,
+    env: MakeEnv | None,
+    on_iteration: OnIteration | None,
+) -> Run:
     """Implement dqn.train."""
     overrides = overrides_for(env, listed(overrides))
     with log_shown(), given(env):
@@ -71,11 +91,17 @@ def train(overrides: Sequence[str], config_dir: StrPath | None, env: MakeEnv | N
                 )
             run = prepare(composed.config, overrides)
         remember(run.folder, env)
-        return finish(run, restart=False)
+        return finish(run, on_iteration, restart=False)
 
 
 def resume(
-    run: StrPath, overrides: Sequence[str], env: MakeEnv | None, restart: bool, trust: Sequence[str]
+    run: StrPath,
+    overrides: Sequence[str],
+    *,
+    env: MakeEnv | None,
+    on_iteration: OnIteration | None,
+    restart: bool,
+    trust: Sequence[str],
 ) -> Run:
     """Implement dqn.resume."""
     folder, overrides = RunFolder(Path(run)), listed(overrides)
@@ -83,13 +109,14 @@ def resume(
         with waiting("checking the configuration"):
             config = replace_values(recorded(folder, listed(trust)), parse(overrides))
             checked = preflight(config, folder, overrides)
-        return finish(checked, restart=restart)
+        return finish(checked, on_iteration, restart=restart)
 
 
-def finish(run: CheckedRun, *, restart: bool) -> Run:
+def finish(run: CheckedRun, on_iteration: OnIteration | None, *, restart: bool) -> Run:
     """Train a checked run to its end and return it."""
+    callbacks = {} if on_iteration is None else {"on_iteration": AfterIterations(on_iteration)}
     with preserve_settings():
-        result = launch(run, restart=restart)
+        result = launch(run, restart=restart, callbacks=callbacks)
     stored = run.folder.stored_status().get("evaluation")
     evaluation = None
     if stored is not None:
@@ -113,7 +140,7 @@ def evaluate(run: StrPath, options: dict[str, Any], env: MakeEnv | None, trust: 
 
 
 def load(
-    run: StrPath, seed: int | None, policy: str, env: MakeEnv | None, trust: Sequence[str]
+    run: StrPath, *, seed: int | None, policy: str, env: MakeEnv | None, trust: Sequence[str]
 ) -> GreedyPolicy:
     """Implement dqn.load."""
     folder = RunFolder(Path(run))

@@ -6,11 +6,13 @@ import sys
 import traceback
 
 import pytest
+from helpers import FINISHED
 
 import dqn
 from dqn.config.session import log_shown
 from dqn.config.summary import how_to_resume
 from dqn.errors import short_traceback
+from dqn.runner import Training
 from dqn.storage.folder import RunFolder
 
 LINES = ("episode 2 of 4", "warning: seed 0")
@@ -96,3 +98,20 @@ def test_commands_are_named_in_commands_only(monkeypatch, tmp_path):
     config = {"env": {"id": "CartPole-v1"}}
     monkeypatch.setattr(sys, "argv", ["/somewhere/dqn-train"])
     assert how_to_resume(config, RunFolder(tmp_path), restart=True) == f"dqn-resume {tmp_path} --restart"
+
+
+def test_a_function_after_each_iteration(tmp_path):
+    seen, words = [], [*FINISHED, f"hydra.run.dir={tmp_path}/run"]
+
+    def look(run: Training) -> None:
+        seen.append((run.iteration, run.tick))
+        run.log("mine/ticks", run.tick)
+
+    run = dqn.train(words, on_iteration=look)
+    assert seen == [(1, 2), (2, 4)]
+    assert '"mine/ticks": 4' in (run.folder / "seed=0" / "metrics.jsonl").read_text()
+    with pytest.raises(
+        dqn.UserError, match=r"on_iteration failed in on_iteration \(test_session\.py, line \d+\)"
+    ):
+        dqn.resume(run, ["runner.total_episodes=6"], on_iteration=lambda run: 1 / 0)
+    assert RunFolder(run.folder).status()["state"] == "failed"
