@@ -142,10 +142,21 @@ def test_an_environment_sets_only_what_every_option_has(env):
     """Its values come last, so they reach any agent and memory; those of the runner leave with the runner."""
     content = yaml.safe_load((CONF / "env" / f"{env}.yaml").read_text())
     chosen = [entry for entry in content.pop("defaults", []) if isinstance(entry, dict)]
-    assert all(entry.keys() == {"override /runner"} for entry in chosen)
+    safe = {"runner", "network/torso", "agent/optimizer", "agent/lr_schedule"}
+    assert {key for entry in chosen for key in entry} <= {f"override /{group}" for group in safe}
     if isinstance(content.get("env"), dict):  # an option of the package _global_
         keys = {key for key, _ in leaves(content) if not key.startswith("env.")}
         assert keys <= {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity"}
+
+
+@pytest.mark.parametrize("option", recipes("runner/steps"))
+def test_a_clock_for_an_environment_sets_only_its_own_keys(option):
+    """It may choose a schedule, which noisy layers replace, but set no key of one."""
+    content = yaml.safe_load((CONF / "runner" / "steps" / f"{option}.yaml").read_text())
+    defaults = content.pop("defaults")
+    assert defaults[:2] == ["/runner/steps", "_self_"]
+    assert all(entry.keys() == {"override /schedule"} for entry in defaults[2:])
+    assert content.keys() == {"runner"}
 
 
 @pytest.mark.slow
