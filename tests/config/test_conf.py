@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from pathlib import Path
 
@@ -179,6 +180,37 @@ def test_no_default_value_outside_conf(target):
 def test_recipes_set_only_keys_that_exist(recipe):
     """A value for a key that no group has would be an addition that nothing reads."""
     assert check(config_of([f"+experiment={recipe}"])).problems == []
+
+
+TUNED = {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity", "network.torso.hidden_sizes"}
+TUNED |= {
+    "env.id",
+    "env.reward_scale",
+    "env.time_limit_is_terminal",
+    "runner.total_steps",
+    "runner.batch_size",
+}
+TUNED |= {f"runner.{key}" for key in ("iteration_length", "learning_starts", "train_period", "target_period")}
+TUNED |= {"runner.target_tau", "runner.updates_per_train"}
+"""Keys of the all-round recipe that may get other values."""
+
+
+def keys_of(recipe: str) -> set[str]:
+    """Return the keys that a recipe sets, with those of the recipes that it starts from."""
+    content = yaml.safe_load((CONF / f"{recipe}.yaml").read_text())
+    included = [
+        entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"
+    ]
+    keys = {re.sub(r"\[\d+\]$", "", key) for key, _ in leaves(content)}
+    return keys.union(*(keys_of(entry.lstrip("/")) for entry in included))
+
+
+@pytest.mark.parametrize(
+    "recipe", [one for one in RECIPES if not one.startswith("[") and not one.endswith("/all")]
+)
+def test_recipes_do_not_depend_on_the_all_round_values(recipe):
+    """Results are recorded for them."""
+    assert TUNED - keys_of(f"experiment/{recipe}") == set()
 
 
 def test_names_of_recipes():
