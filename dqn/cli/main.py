@@ -21,6 +21,7 @@ from dqn.cli.arguments import as_typed, check_arguments, run_arguments
 from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
+from dqn.config.any_env import with_base
 from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
@@ -39,7 +40,9 @@ def train() -> None:
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
     overrides = as_typed(overrides, unknown)
     with plain_errors():
+        overrides = with_base(overrides, config_dir)
         if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
+            sys.argv[1:] = with_base(sys.argv[1:], config_dir)
             hydra_application()
             return
         with waiting("composing the configuration"):
@@ -142,7 +145,8 @@ def resume() -> None:
         with waiting("loading PyTorch"):
             from dqn.config import api
 
-        run = api.resume(arguments.run, arguments.options, None, arguments.restart, arguments.trust)
+        options = {"restart": arguments.restart, "trust": arguments.trust}
+        run = api.resume(arguments.run, arguments.options, env=None, on_iteration=None, **options)
         print_summary(RunFolder(run.folder))
 
 

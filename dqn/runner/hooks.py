@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 
+PACKAGE = str(Path(__file__).parents[1])
+"""Folder of this package, whose lines no message about a callback names."""
+
 
 class Callbacks:
     """Calls the hooks of all callbacks; an exception in one raises UserError, which names it.
@@ -110,7 +113,7 @@ def class_of(callback: Callback) -> str:
 
 def failure(name: str, hook: str, error: BaseException) -> UserError:
     """Return the error about an exception in a hook, whose traceback is logged."""
-    _, *entries = traceback.extract_tb(error.__traceback__)
+    entries = [e for e in traceback.extract_tb(error.__traceback__) if not e.filename.startswith(PACKAGE)]
     where = f" ({Path(entries[0].filename).name}, line {entries[0].lineno})" if entries else ""
     if isinstance(error, UserError):
         return UserError(f"{name} failed in {hook}{where}: {error}")

@@ -126,7 +126,7 @@ def bar_line(runner: "Runner") -> str:
     parts = training(runner)
     if np.isfinite(runner.logger.loss).any():
         parts.append(f"loss {np.nanmean(runner.logger.loss):.3g}")
-    for tag, values in runner.logger.latest.items():
+    for tag, values in runner.logger.custom_values.items():
         if np.isfinite(values).any():
             parts.append(f"{tag} {np.nanmean(values):.3g}")
     stored = int(runner.counters.steps.min())

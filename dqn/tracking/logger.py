@@ -97,7 +97,7 @@ class Logger:
         self.folder, self.seeds, self._config = folder, seeds, config
         self.loss = np.full(len(seeds), np.nan)
         """The latest logged loss of each seed [K], for the progress bar; not in checkpoints."""
-        self.latest: dict[str, Floats] = {}
+        self.custom_values: dict[str, Floats] = {}
         """The latest number of each seed [K] by custom tag, for the same."""
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
@@ -160,7 +160,7 @@ class Logger:
         """Add a number of a callback to the line of a seed's position, and change nothing else in it."""
         log = self._logs[k]
         log.add(({"step": at.step} if log.line_of(at.step) else at._asdict()) | {tag: value})
-        self.latest.setdefault(tag, np.full(len(self.seeds), np.nan))[k] = value
+        self.custom_values.setdefault(tag, np.full(len(self.seeds), np.nan))[k] = value
         self._flush_if_due()
 
     def _add(self, k: int, at: Position, values: dict[str, float]) -> None:

@@ -295,7 +295,7 @@ def test_a_process_answers_in_less_time_than_torch_takes(most_seconds, tmp_path)
 TOGETHER = [
     (
         "agent.lr=-1 agent.gamma=1.5 schedule.start=2 num_seeds=0 network.torso.hidden_sizes=[0]"
-        " memory.capacity=10 env.id=NoSuch-v0",
+        " memory.capacity=10 env=document env.id=NoSuch-v0",
         [
             "agent.lr=-1",
             "agent.gamma=1.5",
@@ -309,7 +309,7 @@ TOGETHER = [
     ),
     (
         "agent.lr=fast agent.optimizer.betas=[2,3] num_seeds=true runner.total_episodes=150"
-        " runner.learning_starts=60000 env.id=Pendulum-v1 +agent.foo=1 ~seed",
+        " runner.learning_starts=60000 env=document env.id=Pendulum-v1 +agent.foo=1 ~seed",
         [
             "agent.lr=fast",
             "agent.optimizer.betas=",
