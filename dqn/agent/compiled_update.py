@@ -117,7 +117,7 @@ class CompiledGradient:
             cause = error
             while isinstance(cause.__cause__, Exception):
                 cause = cause.__cause__
-            problem = obstacle(on_cpu=weight.device.type == "cpu") or (
+            problem = obstacle(weight.device) or (
                 f"{type(cause).__name__}: {first_line(cause)}; compiling needs a working C++ compiler and"
                 " operations that torch can trace"
             )

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.commands import command
+from dqn.config.commands import command, is_command
 from dqn.config.compose import COMPOSING, compose, mistakes
 from dqn.config.overrides import in_shell
 from dqn.config.trust import refuse_others
@@ -24,8 +24,8 @@ from dqn.storage.folder import RunFolder
 Config = dict[str, Any]
 TOTALS = ("runner.total_steps", "runner.total_episodes")
 """Keys that may grow when a run is resumed."""
-FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads")
-"""Keys that may change when a run is resumed: training depends on none of them, up to rounding (threads)."""
+FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads|device")
+"""Keys that may change when a run is resumed: training depends on them in its rounding at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,8 @@ def refuse_differences(config: Config, folder: RunFolder) -> None:
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
     changed = [key for key in sorted(old.keys() | new.keys()) if not may_change(key, old, new)]
     if changed:
-        allowed = "a larger total, other evaluations, histograms or videos, env.vectorization and num_threads"
+        allowed = "a larger total, other evaluations, histograms or videos, another device"
+        allowed += ", env.vectorization and num_threads"
         problem = f"another run's configuration; a resumed run may have {allowed}"
         lines = [f"{one_line(key)}: {one_line(old.get(key))} there, {new.get(key)} here" for key in changed]
         raise UserError("\n  ".join([f"{folder.path}: {problem}:", *lines, from_scratch(config, folder)]))
@@ -165,4 +166,9 @@ def from_scratch(config: Config, folder: RunFolder) -> str:
         same = resolved(compose(words).config) == config  # what is recorded could be anything
     except Exception:
         return generic
-    return f"a new run from scratch: {command('train')} {' '.join(map(in_shell, words))}" if same else generic
+    from dqn.env.makers import NAMESPACE  # imports Gymnasium
+
+    if not same or config["env"]["id"].startswith(NAMESPACE):
+        return generic
+    how = f"{command('train')} {' '.join(map(in_shell, words))}" if is_command() else f"dqn.train({words})"
+    return f"a new run from scratch: {how}"

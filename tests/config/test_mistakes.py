@@ -37,7 +37,9 @@ VALUES = [
     ("num_seeds=1.5", {"num_seeds=1.5": "a valid integer"}),
     (f"seed={2**63}", {f"seed={2**63}": "less than 9223372036854775808"}),
     ("seed=-1", {"seed=-1": "greater than or equal to 0"}),
-    ("device=tpu", {"device=tpu": "'auto', 'cpu' or 'cuda'"}),
+    ("device=tpu", {"device=tpu": "should be auto, cpu, cuda, cuda:N or mps"}),
+    ("device=cuda:01", {"device=cuda:01": "should be auto, cpu, cuda, cuda:N or mps"}),
+    ("device=3", {"device=3": "should be a valid string"}),
     ("name=a/b", {"name=a/b": "one folder"}),
     ("name=..", {"name=..": "one folder"}),
     ("network.torso.hidden_sizes=[0]", {"network.torso.hidden_sizes=[0]": "greater than 0"}),
@@ -160,12 +162,12 @@ if not importlib.util.find_spec("Box2D"):
 
 COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
-    ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr_schedule, backup, lr"}),
+    ("agent.lrr=1", {"agent.lrr=1": "did you mean agent.lr=1? agent has optimizer, lr_schedule, backup, lr"}),
     ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
-    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; it comes with agent/backup=munchausen"}),
+    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "agent/backup=munchausen agent.backup.clip=-1"}),
     (
         "memory.sampler.alpha=1",
-        {"memory.sampler.alpha=1": "memory=prioritized or memory=prioritized_rainbow"},
+        {"memory.sampler.alpha=1": "memory.sampler.alpha=1 (or with memory=prioritized_rainbow)"},
     ),
     ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
     ("agent=nosuch", {"agent=nosuch": "c51, double, dqn"}),
@@ -180,7 +182,10 @@ COMPOSITION = [
     ("+agent.lr=1", {"+agent.lr=1": "type agent.lr=1"}),
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
-    ("+agent=double", {"+agent=double": "should be agent=double"}),
+    (
+        "+agent=double hydra.searchpath=5",
+        {"+agent=double": "should be agent=double", "hydra.searchpath=5": "a list"},
+    ),
     ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
     ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
     (
@@ -230,7 +235,11 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
 
 
 QUICK = [
-    ("--help", 0, {"agent:": "double, dqn", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"}),
+    (
+        "--help",
+        0,
+        {"agent=dqn ": "double, dueling", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"},
+    ),
     ("--cfg job", 0, {"lr:": "0.0005"}),
     ("-sc query=bash", 0, {"agent.": ""}),
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
@@ -286,7 +295,7 @@ def test_a_process_answers_in_less_time_than_torch_takes(most_seconds, tmp_path)
 TOGETHER = [
     (
         "agent.lr=-1 agent.gamma=1.5 schedule.start=2 num_seeds=0 network.torso.hidden_sizes=[0]"
-        " memory.capacity=10 env.id=NoSuch-v0",
+        " memory.capacity=10 env=document env.id=NoSuch-v0",
         [
             "agent.lr=-1",
             "agent.gamma=1.5",
@@ -300,7 +309,7 @@ TOGETHER = [
     ),
     (
         "agent.lr=fast agent.optimizer.betas=[2,3] num_seeds=true runner.total_episodes=150"
-        " runner.learning_starts=60000 env.id=Pendulum-v1 +agent.foo=1 ~seed",
+        " runner.learning_starts=60000 env=document env.id=Pendulum-v1 +agent.foo=1 ~seed",
         [
             "agent.lr=fast",
             "agent.optimizer.betas=",
