@@ -1,6 +1,5 @@
 """How users start the commands: as scripts of a checkout, or as the programs that a wheel installs."""
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -8,13 +7,14 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from dqn.config.paths import CONF
+from dqn.system import quoted
 
 
 def command(name: str) -> str:
     """Return how to start a command of this package, in the form in which the user started this program."""
     program = Path(sys.argv[0])
     if program.resolve().parent == CONF.parent / "scripts":
-        return f"{beside_python('python')} {shlex.quote(str(program.with_name(f'{name}.py')))}"
+        return f"{beside_python('python')} {quoted(str(program.with_name(f'{name}.py')))}"
     return typed(program.with_name(f"dqn-{name}"))
 
 
@@ -28,7 +28,7 @@ def typed(program: Path) -> str:
     found = shutil.which(program.name)
     if not program.exists() or (found and Path(found).parent == program.parent):
         return program.name
-    return shlex.quote(str(relative(program)))
+    return quoted(str(relative(program)))
 
 
 def relative(path: Path) -> Path:

@@ -17,6 +17,7 @@ from dqn.config.summary import trusting
 from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
+from dqn.system import quoted
 
 if TYPE_CHECKING:
     from dqn.env import Environments
@@ -97,7 +98,7 @@ def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None
     metrics = (path.stat().st_size for path in folder.path.glob("seed=*/metrics.jsonl"))
     has_saved = progress["iteration"] > 0 if progress else not status and any(metrics)
     if has_saved and not Checkpoint(folder.path).exists():
-        again = f"{command('resume')} {shlex.quote(str(folder.path))} --restart{trusting(config)}"
+        again = f"{command('resume')} {quoted(str(folder.path))} --restart{trusting(config)}"
         problem = "its checkpoint is missing; to start again and replace its metrics and its result"
         raise UserError(f"{folder.path}: {problem}: {again}")
 
@@ -174,7 +175,7 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Slurm, which restarts the run
         record(folder, state="interrupted")
         if isinstance(stop, KeyboardInterrupt):
-            again = f"{command('resume')} {shlex.quote(str(folder.path))}{trusting(config)}"
+            again = f"{command('resume')} {quoted(str(folder.path))}{trusting(config)}"
             log.info("interrupted; continue with: %s", printable(again))
         raise
     except Exception as error:

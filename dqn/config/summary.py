@@ -1,7 +1,6 @@
 """The summary that is printed for a finished run."""
 
 import math
-import shlex
 from typing import Any
 
 from dqn.config.commands import beside_python, command
@@ -11,6 +10,7 @@ from dqn.errors import printable
 from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
+from dqn.system import quoted
 
 
 def summary(folder: RunFolder) -> list[str]:
@@ -27,7 +27,7 @@ def summary(folder: RunFolder) -> list[str]:
         about = "best periodic evaluation of each seed (selected, so biased upwards)"
         lines.append(f"{about}: interquartile mean {interquartile_mean(highest):.2f}")
     config = folder.read_config()
-    path, trust = shlex.quote(str(folder.path)), trusting(config)
+    path, trust = quoted(str(folder.path)), trusting(config)
     lines += [
         f"run folder: {folder.path}",
         f"  {beside_python('tensorboard')} --logdir {path}",
@@ -41,7 +41,7 @@ def summary(folder: RunFolder) -> list[str]:
 
 def trusting(config: dict[str, Any]) -> str:
     """Return the options that make a command trust the custom packages of a run."""
-    return "".join(f" --trust {shlex.quote(name)}" for name in own_packages(config))
+    return "".join(f" --trust {quoted(name)}" for name in own_packages(config))
 
 
 def ends_learning(config: dict[str, Any], total: int) -> bool:

@@ -17,6 +17,7 @@ from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env
 from dqn.errors import EnvFailed, UserError, exit_reason, printable
+from dqn.system import kill_group, lead_group
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,7 @@ class AsyncColumns:
                 log.warning(text, printable(self._id), stuck, len(self._processes))
             for process in self._processes:
                 assert process.pid is not None
-                with suppress(OSError):  # the group is empty
-                    os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process.pid)
                 process.kill()
                 process.join()
             for pipe in self._pipes:
@@ -154,7 +154,7 @@ def serve(
     """
     for other in others:
         other.close()
-    os.setsid()  # a separate group of processes, with all that the environment starts
+    lead_group()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multiprocessing.current_process().daemon = False  # which would forbid the environment to start processes
@@ -178,7 +178,7 @@ def serve(
             return
         except (EOFError, OSError):  # the parent process is gone
             pass
-    os.killpg(0, signal.SIGKILL)
+    kill_group(os.getpid())
 
 
 def end_with_parent() -> None:
@@ -187,4 +187,4 @@ def end_with_parent() -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_SECONDS)
     time.sleep(CLOSE_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+    kill_group(os.getpid())

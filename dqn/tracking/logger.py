@@ -14,8 +14,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from dqn.state import assign
 from dqn.stats import interquartile_mean
-from dqn.storage.durable_files import sync_folder
 from dqn.storage.schema import LoggerState, LogState
+from dqn.system import sync_folder
 from dqn.tracking import tensorboard as board
 from dqn.tracking.tensorboard import Events, check_size, cut, event_files
 from dqn.types import Array, Episode, Position, Update
