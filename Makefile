@@ -1,11 +1,11 @@
 # make train: set everything up and run the default experiment. make test: the same for the tests.
-# make docs: builds the documentation into docs/_build/html.
+# make docs: builds the documentation into docs/_build/html. make doctor: checks the installation and the machine.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n logical --dist worksteal $(ARGS)
 
-.PHONY: train test test-slow lint check format docs clean
+.PHONY: train test test-slow lint check format docs doctor clean
 
 train: $(VENV)/core
 	$(BIN)/python scripts/train.py
@@ -31,6 +31,10 @@ format: $(VENV)/dev
 
 docs: $(VENV)/dev
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+# Installs nothing: it says what is missing.
+doctor:
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/doctor.py
 
 clean:
 	rm -rf $(VENV)

@@ -65,6 +65,27 @@ def control_groups(controller: str) -> Iterator[Path]:
             yield from (group, *group.parents)
 
 
+def usable_cores() -> float:
+    """Return how many cores this process may use, by its affinity and the quotas of its control groups."""
+    found = [float(os.cpu_count() or 1)]
+    if sys.platform == "linux":
+        found.append(len(os.sched_getaffinity(0)))
+    for folder in control_groups("cpu"):
+        with suppress(OSError, ValueError):  # "max": no quota
+            quota, period = (int(number) for number in (folder / "cpu.max").read_text().split())
+            found.append(quota / period)
+        with suppress(OSError, ValueError):  # version 1; -1: no quota
+            quota = int((folder / "cpu.cfs_quota_us").read_text())
+            if quota > 0:
+                found.append(quota / int((folder / "cpu.cfs_period_us").read_text()))
+    return min(found)
+
+
+def is_tested() -> bool:
+    """Return whether the tests run on this kind of system."""
+    return sys.platform == "linux"
+
+
 def most_open_files() -> int:
     """Return how many files this process may open after `allow_open_files`."""
     if sys.platform == "win32":
