@@ -1,5 +1,5 @@
 # make train: set everything up and run the default experiment. make test: the same for the tests.
-# make docs: builds the documentation into docs/_build/html.
+# make docs: builds the documentation into docs/_build/html. make doctor: checks the installation and the machine.
 # make train CPU=1, and so for every target: install PyTorch without CUDA, from PyTorch's own package index.
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +18,7 @@ define install
 	[ -t 1 ] || quiet=--quiet; $(BIN)/pip install $$quiet $(INDEX) -c constraints.txt $(2)
 endef
 
-.PHONY: train test test-slow lint check format docs clean
+.PHONY: train test test-slow lint check format docs doctor clean
 
 train: $(VENV)/core
 	$(BIN)/python scripts/train.py
@@ -44,6 +44,10 @@ format: $(VENV)/dev
 
 docs: $(VENV)/dev
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
+# Installs nothing: it says what is missing.
+doctor:
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) scripts/doctor.py
 
 clean:
 	rm -rf $(VENV)
