@@ -13,7 +13,7 @@ from helpers import ROOT
 
 pytest.importorskip("hatchling", reason="the builder hatchling is not installed; the extra `dev` brings it")
 
-COMMANDS = {"dqn-train", "dqn-evaluate", "dqn-resume", "dqn-export", "dqn-check", "dqn-report"}
+COMMANDS = {"dqn-train", "dqn-evaluate", "dqn-resume", "dqn-export", "dqn-check", "dqn-report", "dqn-doctor"}
 
 pytestmark = pytest.mark.process
 

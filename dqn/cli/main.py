@@ -17,7 +17,7 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from dqn.cli.arguments import check_arguments, run_arguments
+from dqn.cli.arguments import as_typed, check_arguments, run_arguments
 from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
@@ -38,6 +38,7 @@ def train() -> None:
     known, unknown = get_args_parser().parse_known_intermixed_args()
     arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
+    overrides = as_typed(overrides, unknown)
     with plain_errors():
         overrides = with_base(overrides, config_dir)
         if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
@@ -45,7 +46,7 @@ def train() -> None:
             hydra_application()
             return
         with waiting("composing the configuration"):
-            composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+            composed = compose(overrides, multirun=multirun, config_dir=config_dir)
         if arguments["help"]:
             print(help_text(composed))
             return

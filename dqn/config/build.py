@@ -14,7 +14,7 @@ from dqn.config.wrappers import env_factory, make_environments
 from dqn.devices import DeviceName, absence, find_device
 from dqn.errors import WrongValue, one_line
 from dqn.network.protocols import MakeNetwork
-from dqn.process import allow_open_files, configure_process
+from dqn.process import configure_process
 from dqn.runner import Callback, Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
@@ -25,6 +25,7 @@ from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder, seeds_of
+from dqn.system import allow_open_files
 from dqn.tracking.logger import Logger
 from dqn.tracking.progress import open_progress
 from dqn.types import EnvSpec, NonNegativeInt, PositiveInt

@@ -1,7 +1,6 @@
 """Overrides in Hydra's grammar; each mistake becomes a sentence that shows what to type instead."""
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from hydra.core.override_parser.types import (
     ValueType,
 )
 
+from dqn import system
 from dqn.errors import one_line
 
 CONFIG_NAME = "config"
@@ -130,7 +130,7 @@ def as_text(line: str) -> str:
 def in_shell(word: str) -> str:
     """Return a word as typed in a shell, in double quotes if it contains single ones."""
     if "'" not in word or re.search(r"[$`\\!]", word):
-        return shlex.quote(word)
+        return system.quoted(word)
     return '"' + word.replace('"', '\\"') + '"'
 
 

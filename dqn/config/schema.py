@@ -6,6 +6,7 @@ parts are checked like the built-in ones.
 
 import inspect
 import math
+import re
 import typing
 from collections.abc import Callable
 from inspect import Parameter
@@ -18,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from dqn.config.groups import GIVEN, SOURCES
+from dqn.config.nearest import closest
 from dqn.config.paths import CONF
 from dqn.errors import MISSING, WrongValue, format_value, one_line
 from dqn.network import MakeModule
@@ -36,6 +38,10 @@ IS_PART = "should be {_target_: CLASS, ARGUMENT: VALUE}"
 
 KINDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
 """The names of types in messages."""
+
+WANTED = KINDS | {list: "a list", dict: "a dictionary, {NAME: VALUE}"}
+EXPECTED = {kind.__name__.replace("str", "string"): f"should be {name}" for kind, name in WANTED.items()}
+"""The messages about values of another type, by the start of the name of pydantic's error."""
 
 
 def check_keys(
@@ -69,9 +75,10 @@ def check_keys(
             source = f"{SOURCES[name]} sets it" if name in SOURCES else "the program sets it"
             problems.append(WrongValue(key, value, f"should be left out; {source}"))
         elif is_special(name) or (name not in named and not open_ended):
-            keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "none"
-            there = f"{parent} has" if parent else "there are"
-            problems.append(WrongValue(key, value, f"no such key; {there} {keys}"))
+            keys = sorted(named.keys() - given, key=list(named).index)
+            near = f"did you mean {prefix}{one}? " if (one := next(iter(closest(name, keys)), None)) else ""
+            there = f"{f'{parent} has' if parent else 'there are'} {', '.join(keys) or 'none'}"
+            problems.append(WrongValue(key, value, f"no such key; {near}{there}"))
         elif key in PART_LISTS:
             check_list(value, key, problems)
         elif hints.get(name) is MakeModule:
@@ -192,6 +199,10 @@ def message_of(error: str, message: str, value: Any) -> str:
     """Return what a value should be, from the type and the message of pydantic's error."""
     if isinstance(value, float) and not math.isfinite(value):
         return "should be a finite number"
+    if re.search(r"_(type|parsing|from_float)$", error) and (
+        should := EXPECTED.get(error.split("_", maxsplit=1)[0])
+    ):
+        return should
     if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")

@@ -1,6 +1,5 @@
 """The jobs of a sweep: what each one runs, how its process ended, its state, and the table of all."""
 
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from dqn.config.commands import command, relative
 from dqn.errors import printable
 from dqn.report.labels import job_labels
 from dqn.storage.folder import RunFolder
+from dqn.system import quoted
 
 LOG = "log.txt"
 """File in the run folder with the output of the job's processes; each attempt appends to it."""
@@ -44,7 +44,7 @@ class JobSpec(NamedTuple):
             OSError: the folder cannot be written.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = (self.folder / LOG).open("a")
+        log = (self.folder / LOG).open("a", encoding="utf-8")
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {node}: {' '.join(self.overrides)}\n")
         log.flush()
         return log
@@ -149,5 +149,5 @@ def count(jobs: Sequence[SweepJob]) -> str:
 
 def interrupted(jobs: Sequence[SweepJob]) -> str:
     """Return the message about an interrupted sweep, with the command that continues it."""
-    again = f"{command('train')} {shlex.join(sys.argv[1:])}"
+    again = f"{command('train')} {' '.join(map(quoted, sys.argv[1:]))}"
     return f"interrupted: {count(jobs)}; run the same command to continue: {again}"

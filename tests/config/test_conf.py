@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from pathlib import Path
 
@@ -142,10 +143,21 @@ def test_an_environment_sets_only_what_every_option_has(env):
     """Its values come last, so they reach any agent and memory; those of the runner leave with the runner."""
     content = yaml.safe_load((CONF / "env" / f"{env}.yaml").read_text())
     chosen = [entry for entry in content.pop("defaults", []) if isinstance(entry, dict)]
-    assert all(entry.keys() == {"override /runner"} for entry in chosen)
+    safe = {"runner", "network/torso", "agent/optimizer", "agent/lr_schedule"}
+    assert {key for entry in chosen for key in entry} <= {f"override /{group}" for group in safe}
     if isinstance(content.get("env"), dict):  # an option of the package _global_
         keys = {key for key, _ in leaves(content) if not key.startswith("env.")}
         assert keys <= {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity"}
+
+
+@pytest.mark.parametrize("option", recipes("runner/steps"))
+def test_a_clock_for_an_environment_sets_only_its_own_keys(option):
+    """It may choose a schedule, which noisy layers replace, but set no key of one."""
+    content = yaml.safe_load((CONF / "runner" / "steps" / f"{option}.yaml").read_text())
+    defaults = content.pop("defaults")
+    assert defaults[:2] == ["/runner/steps", "_self_"]
+    assert all(entry.keys() == {"override /schedule"} for entry in defaults[2:])
+    assert content.keys() == {"runner"}
 
 
 @pytest.mark.slow
@@ -168,6 +180,37 @@ def test_no_default_value_outside_conf(target):
 def test_recipes_set_only_keys_that_exist(recipe):
     """A value for a key that no group has would be an addition that nothing reads."""
     assert check(config_of([f"+experiment={recipe}"])).problems == []
+
+
+TUNED = {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity", "network.torso.hidden_sizes"}
+TUNED |= {
+    "env.id",
+    "env.reward_scale",
+    "env.time_limit_is_terminal",
+    "runner.total_steps",
+    "runner.batch_size",
+}
+TUNED |= {f"runner.{key}" for key in ("iteration_length", "learning_starts", "train_period", "target_period")}
+TUNED |= {"runner.target_tau", "runner.updates_per_train"}
+"""Keys of the all-round recipe that may get other values."""
+
+
+def keys_of(recipe: str) -> set[str]:
+    """Return the keys that a recipe sets, with those of the recipes that it starts from."""
+    content = yaml.safe_load((CONF / f"{recipe}.yaml").read_text())
+    included = [
+        entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"
+    ]
+    keys = {re.sub(r"\[\d+\]$", "", key) for key, _ in leaves(content)}
+    return keys.union(*(keys_of(entry.lstrip("/")) for entry in included))
+
+
+@pytest.mark.parametrize(
+    "recipe", [one for one in RECIPES if not one.startswith("[") and not one.endswith("/all")]
+)
+def test_recipes_do_not_depend_on_the_all_round_values(recipe):
+    """Results are recorded for them."""
+    assert TUNED - keys_of(f"experiment/{recipe}") == set()
 
 
 def test_names_of_recipes():

@@ -412,7 +412,7 @@ def test_a_library_call_cannot_sweep():
 
 MISTAKES = [
     ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: should be greater than 0"),
-    ("hydra.sweeper.report=5", "hydra.sweeper.report=5: should be a valid boolean"),
+    ("hydra.sweeper.report=5", "hydra.sweeper.report=5: should be true or false"),
     ("seed=interval(0,3)", "seed=interval(0,3): should be one value or several"),
     ("seed=range(3,0)", "seed=range(3,0): the range is empty"),
     ("seed=range(0,3,0)", "seed=range(0,3,0): the range is empty"),
