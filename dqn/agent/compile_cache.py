@@ -1,6 +1,7 @@
 """Functions of tensors as compiled graphs, which later processes find by a description of the function."""
 
 import hashlib
+import logging
 import os
 import platform
 import tempfile
@@ -17,6 +18,8 @@ from torch import Tensor, fx, nn
 
 from dqn.errors import first_line
 from dqn.system import compiler_problem
+
+log = logging.getLogger(__name__)
 
 Graph = Callable[..., Sequence[Tensor]]
 """A function of tensors. Other tensors that it uses keep their memory."""
@@ -76,15 +79,18 @@ def compiled_graph(
     Raises:
         ValueError, RuntimeError: the function cannot be compiled.
     """
-    if given[0].device.type != "cpu":
+    path = cache_folder() / f"{key(described, given, outside)}.so" if described is not None else None
+    on_cpu = given[0].device.type == "cpu"
+    if on_cpu and path is not None:
+        with suppress(RuntimeError):  # the library is missing or damaged
+            return load(path, outside)
+    log.info("compiling the update, which takes up to a minute ...")
+    if not on_cpu:
         return new_graph(function, given, outside)
-    if described is None:
+    if path is None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.so"
             return load(path, compile_library(function, given, outside, path=path))
-    path = cache_folder() / f"{key(described, given, outside)}.so"
-    with suppress(RuntimeError):  # the library is missing or damaged
-        return load(path, outside)
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock")):
         with suppress(RuntimeError):  # another process may have compiled it by now

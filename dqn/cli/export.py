@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dqn.cli.options import ExportOptions
-from dqn.config.api import load_policy, read_run
+from dqn.config.options import ExportOptions
+from dqn.config.read import load_policy, read_run
 from dqn.config.wrappers import make_environments
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy

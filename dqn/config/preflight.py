@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.commands import command
+from dqn.config.commands import command, is_command
 from dqn.config.compose import COMPOSING, compose, mistakes
 from dqn.config.overrides import in_shell
 from dqn.config.trust import refuse_others
@@ -166,4 +166,9 @@ def from_scratch(config: Config, folder: RunFolder) -> str:
         same = resolved(compose(words).config) == config  # what is recorded could be anything
     except Exception:
         return generic
-    return f"a new run from scratch: {command('train')} {' '.join(map(in_shell, words))}" if same else generic
+    from dqn.env.makers import NAMESPACE  # imports Gymnasium
+
+    if not same or config["env"]["id"].startswith(NAMESPACE):
+        return generic
+    how = f"{command('train')} {' '.join(map(in_shell, words))}" if is_command() else f"dqn.train({words})"
+    return f"a new run from scratch: {how}"
