@@ -4,8 +4,6 @@ import hashlib
 import logging
 import os
 import platform
-import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dqn.errors import first_line
+from dqn.system import compiler_problem
 
 log = logging.getLogger(__name__)
 
@@ -234,17 +233,12 @@ def cache_folder() -> Path:
     return Path(caches) / "dqn" / "compiled"
 
 
-def find_compiler() -> str | None:
-    """Return the path of the C++ compiler that torch would use; None if there is none."""
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
-
-
 def obstacle(device: torch.device) -> str | None:
     """Return why this machine cannot compile for a device, with advice; None if it can."""
     if device.type == "mps":
         return "torch's compiler was not tried on device=mps"
-    if device.type == "cpu" and find_compiler() is None:
-        return "no C++ compiler was found; install g++ or set CXX to another compiler"
+    if device.type == "cpu" and (problem := compiler_problem()):
+        return problem
     for variable, find in (("XDG_CACHE_HOME", cache_folder), ("TMPDIR", tempfile.gettempdir)):
         folder: object = "the folder"
         try:

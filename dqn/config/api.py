@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dqn.config.any_env import with_base
 from dqn.config.compose import StrPath, compose
 from dqn.config.evaluate import Evaluation, can_record, evaluate_run
 from dqn.config.given import environment_of, overrides_for, remember
@@ -82,6 +83,7 @@ def train(
     overrides = overrides_for(env, listed(overrides))
     with log_shown(), given(env):
         with waiting("checking the configuration"):
+            overrides = with_base(overrides, config_dir)
             composed = compose(overrides, config_dir=config_dir)
             if composed.is_multirun:
                 raise UserError(

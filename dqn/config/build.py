@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Le, Lt, Predicate
-from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.config.parts import make
 from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.devices import DeviceName, absence, find_device
 from dqn.errors import WrongValue, one_line
 from dqn.network.protocols import MakeNetwork
-from dqn.process import allow_open_files, configure_process
+from dqn.process import configure_process
 from dqn.runner import Callback, Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
@@ -25,6 +25,7 @@ from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder, seeds_of
+from dqn.system import allow_open_files
 from dqn.tracking.logger import Logger
 from dqn.tracking.progress import open_progress
 from dqn.types import EnvSpec, NonNegativeInt, PositiveInt
@@ -64,7 +65,7 @@ def build(config: Config, folder: RunFolder, callbacks: Mapping[str, Callback] |
         UserError: the checkpoint in the folder is damaged or belongs to another run.
     """
     parts = {
-        key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
+        key: make(value) if isinstance(value, dict) else value
         for key, value in config.items()
         if key not in ("env", "callbacks")
     }
@@ -124,7 +125,7 @@ def make_callbacks(nodes: Sequence[Config]) -> list[Callback]:
 
 def make_callback(node: Config, key: str) -> Callback:
     try:
-        made = instantiate(node, _convert_="all")
+        made = make(node)
     except Exception as error:
         raise WrongValue(key, node, f"cannot be created ({one_line(error)})") from None
     if not isinstance(made, Callback):
@@ -144,6 +145,6 @@ def make_camera(config: Config) -> Camera:
 
 def build_policy(config: Config, *, spec: EnvSpec, seeds: Sequence[int]) -> Policy:
     """Return an untrained policy of a checked configuration; a device that is missing here counts as auto."""
-    network = instantiate(config["network"], _convert_="all")
+    network = make(config["network"])
     device = find_device("auto" if absence(config["device"]) else config["device"])
     return Policy(network=network, spec=spec, seeds=seeds, device=device)

@@ -1,7 +1,6 @@
 """The summary that is printed for a finished run."""
 
 import math
-import shlex
 from typing import Any
 
 from dqn.config.commands import beside_python, command, is_command
@@ -12,6 +11,7 @@ from dqn.stats import interquartile_mean
 from dqn.storage.flatten import leaves
 from dqn.storage.folder import RunFolder
 from dqn.storage.metrics import evaluations
+from dqn.system import quoted
 
 
 def summary(folder: RunFolder) -> list[str]:
@@ -32,7 +32,7 @@ def summary(folder: RunFolder) -> list[str]:
         value, count = interquartile_mean(highest), evaluations(folder.path, config["seed"])
         which, picked = ("best ", f"; optimistic: picked as the best of {count}") if count > 1 else ("", "")
         lines.append(f"{which}evaluation during training {value:.2f} ({over(len(highest))}{picked})")
-    path, trust = shlex.quote(str(folder.path)), trusting(config)
+    path, trust = quoted(str(folder.path)), trusting(config)
     lines += [
         f"run folder: {folder.path}",
         f"  {beside_python('tensorboard')} --logdir {path}",
@@ -47,7 +47,7 @@ def summary(folder: RunFolder) -> list[str]:
 def how_to_resume(config: dict[str, Any], folder: RunFolder, *, restart: bool = False) -> str:
     """Return the command that continues a run or, where Python code trains it, the call."""
     if is_command():
-        path = shlex.quote(str(folder.path))
+        path = quoted(str(folder.path))
         return f"{command('resume')} {path}{' --restart' * restart}{trusting(config)}"
     from dqn.env.makers import NAMESPACE  # imports Gymnasium
 
@@ -60,13 +60,13 @@ def how_to_resume(config: dict[str, Any], folder: RunFolder, *, restart: bool = 
 
 
 def over(num_seeds: int) -> str:
-    """Return in words how the scores of that many seeds are combined."""
+    """Return the statistic that combines the scores of that many seeds."""
     return "one seed" if num_seeds == 1 else f"interquartile mean of {num_seeds} seeds"
 
 
 def trusting(config: dict[str, Any]) -> str:
     """Return the options that make a command trust the custom packages of a run."""
-    return "".join(f" --trust {shlex.quote(name)}" for name in own_packages(config))
+    return "".join(f" --trust {quoted(name)}" for name in own_packages(config))
 
 
 def ends_learning(config: dict[str, Any], total: int) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
+from dqn.config.commands import no_run
 from dqn.config.paths import CONF
 from dqn.errors import UserError, one_line
 from dqn.storage.flatten import entries, leaves
@@ -49,14 +50,14 @@ PLAIN_ID = re.compile(r"([\w-]+/)?[\w.-]+")
 def shipped_targets() -> frozenset[str]:
     """Return every `_target_` in conf/, except those of Hydra's own node, which no run has."""
     files = (path for path in CONF.rglob("*.yaml") if not path.is_relative_to(CONF / "hydra"))
-    nodes = [yaml.safe_load(path.read_text()) for path in files]
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
     return frozenset(value for _, key, value in entries(nodes) if key == "_target_")
 
 
 @cache
 def shipped_environments() -> frozenset[str]:
     """Return the classes of environments that the options of `env` name."""
-    nodes = [yaml.safe_load(path.read_text()) for path in (CONF / "env").glob("*.yaml")]
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / "env").glob("*.yaml")]
     return frozenset(node["_target_"] for node in nodes if "_target_" in node)
 
 
@@ -97,6 +98,8 @@ def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: the configuration names other code; only trusted packages were imported to check this.
     """
+    if not folder.config_file.exists():
+        raise UserError(no_run(folder.path))
     refuse_others(folder)
     config = folder.read_config()
     for path, key, value in entries(config):

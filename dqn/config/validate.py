@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
 
 from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_callbacks, make_camera
 from dqn.config.compose import mistakes
+from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
@@ -198,7 +198,7 @@ class Contradictions:
         if not isinstance(node, dict) or any(key.startswith("agent.optimizer") for key in self._wrong):
             return
         try:
-            instantiate(node, _convert_="all")([torch.zeros(1, requires_grad=True)], lr=lr)
+            make(node)([torch.zeros(1, requires_grad=True)], lr=lr)
         except Exception as error:
             values = {key: value for key, value in node.items() if not is_special(key)}
             self.problems.append(WrongValue("agent.optimizer", values, f"cannot be created ({error})"))

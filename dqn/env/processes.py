@@ -19,6 +19,7 @@ from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env
 from dqn.errors import EnvFailed, UserError, exit_reason, one_line, printable
+from dqn.system import kill_group, lead_group
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
 
 log = logging.getLogger(__name__)
@@ -134,8 +135,7 @@ class AsyncColumns:
                 log.warning(text, printable(self._id), stuck, len(self._processes))
             for process in self._processes:
                 assert process.pid is not None
-                with suppress(OSError):  # the group is empty
-                    os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process.pid)
                 process.kill()
                 process.join()
             for pipe in self._pipes:
@@ -177,7 +177,7 @@ def serve(
     """
     for other in others:
         other.close()
-    os.setsid()  # a separate group of processes, with all that the environment starts
+    lead_group()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multiprocessing.current_process().daemon = False  # which would forbid the environment to start processes
@@ -204,7 +204,7 @@ def serve(
             return
         except (EOFError, OSError):  # the parent process is gone
             pass
-    os.killpg(0, signal.SIGKILL)
+    kill_group(os.getpid())
 
 
 def portable(info: Any) -> dict[str, Any]:
@@ -223,4 +223,4 @@ def end_with_parent() -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_SECONDS)
     time.sleep(CLOSE_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+    kill_group(os.getpid())

@@ -16,9 +16,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from dqn.errors import UserError, one_line
 from dqn.state import assign
 from dqn.stats import interquartile_mean
-from dqn.storage.durable_files import sync_folder
 from dqn.storage.metrics import last_line
 from dqn.storage.schema import LoggerState, LogState
+from dqn.system import sync_folder
 from dqn.tracking import tensorboard as board
 from dqn.tracking.tensorboard import Events, check_size, cut, event_files
 from dqn.types import Array, Episode, Floats, Position, Update
