@@ -1,12 +1,20 @@
 """Errors that a user sees as a message, without a traceback."""
 
+import logging
 import signal
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 NAME = "lockstep-dqn"
 """This project's name for pip; `dqn` is another project on the public registry."""
+
+
+log = logging.getLogger(__name__)
+
+PACKAGE = str(Path(__file__).parent)
+"""Folder of this package, whose lines no message about custom code names."""
 
 
 class UserError(Exception):
@@ -24,6 +32,8 @@ class EnvFailed(UserError):
     """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
 
 
+TRACEBACK_ENTRIES = 8
+"""Calls of a traceback of custom code that are logged, the last ones."""
 MOST_CHARACTERS = 2000
 """Characters displayed of one text that a file or another package gives."""
 
@@ -44,6 +54,27 @@ def one_line(value: object) -> str:
         except Exception:  # a class of the user's
             value = type(cause).__name__
     return shorten(printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split())), MOST_CHARACTERS)
+
+
+def log_traceback(error: BaseException) -> None:
+    """Log the last calls of an error's traceback."""
+    lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
+    log.error("%s", printable("".join(lines).rstrip()))
+
+
+def failure(what: str, error: BaseException) -> UserError:
+    """Return the error about an exception in custom code, with its first line there; log its traceback.
+
+    Args:
+        what: names the code and the method.
+        error: the exception; that it is a UserError needs no traceback.
+    """
+    entries = [e for e in traceback.extract_tb(error.__traceback__) if not e.filename.startswith(PACKAGE)]
+    where = f" ({Path(entries[0].filename).name}, line {entries[0].lineno})" if entries else ""
+    if isinstance(error, UserError):
+        return UserError(f"{what}{where}: {error}")
+    log_traceback(error)
+    return UserError(f"{what}{where}: {one_line(error)}")
 
 
 def shorten(text: str, most: int) -> str:

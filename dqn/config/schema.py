@@ -27,6 +27,8 @@ WRAPPER_LISTS = ("env.wrappers", "env.training_wrappers")
 """Keys of lists of parts to which the program passes their first argument."""
 PART_LISTS = (*WRAPPER_LISTS, "callbacks")
 """Keys of all lists of parts."""
+PART_DICTS = ("tracker",)
+"""Keys of dicts of parts by name; several options of such a group may be chosen."""
 
 KINDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
 """The names of types in messages."""
@@ -61,6 +63,8 @@ def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: li
             problems.append(WrongValue(key, value, f"no such key; {there} {keys}"))
         elif key in PART_LISTS:
             check_list(value, key, problems)
+        elif key in PART_DICTS:
+            check_dict(value, key, problems)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
         else:
@@ -86,9 +90,23 @@ def check_list(nodes: Any, key: str, problems: list[WrongValue]) -> None:
         problems.append(WrongValue(key, nodes, f"should be a list; {should_be_given(key)}"))
         return
     for i, node in enumerate(nodes):
-        if isinstance(node, dict) and "_partial_" in node:
-            problems.append(WrongValue(f"{key}[{i}]._partial_", node["_partial_"], "should be left out"))
-        check_part(node, f"{key}[{i}]", problems)
+        check_entry(node, f"{key}[{i}]", problems)
+
+
+def check_dict(nodes: Any, key: str, problems: list[WrongValue]) -> None:
+    """Check a dict of parts."""
+    if not isinstance(nodes, dict) or "_target_" in nodes:
+        problems.append(WrongValue(key, nodes, should_be_given(key)))
+        return
+    for name, node in nodes.items():
+        check_entry(node, f"{key}.{name}", problems)
+
+
+def check_entry(node: Any, key: str, problems: list[WrongValue]) -> None:
+    """Check a part in a list or dict."""
+    if isinstance(node, dict) and "_partial_" in node:
+        problems.append(WrongValue(f"{key}._partial_", node["_partial_"], "should be left out"))
+    check_part(node, key, problems)
 
 
 def is_special(name: str) -> bool:
@@ -99,11 +117,12 @@ def is_special(name: str) -> bool:
 def should_be_given(key: str, value: object = None) -> str:
     if key in PART_LISTS:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
-    if is_listed(key):
+    parent, _, name = key.rpartition(".")
+    if is_listed(key) or parent in PART_DICTS:
         return "should be {_target_: CLASS, ARGUMENT: VALUE}"
-    if is_listed(key.rpartition(".")[0]):
-        return f"should be given as {key.rpartition('.')[2]}: VALUE"
-    if key not in GIVEN:
+    if is_listed(parent):
+        return f"should be given as {name}: VALUE"
+    if key not in GIVEN and key not in PART_DICTS:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
     option = f"{group}={value if (CONF / group / f'{value}.yaml').is_file() else 'OPTION'}"
