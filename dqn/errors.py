@@ -1,6 +1,8 @@
 """Errors that a user sees as a message, without a traceback."""
 
+import re
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -33,6 +35,10 @@ MOST_CHARACTERS = 2000
 """Characters displayed of one text that a file or another package gives."""
 
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Codes that colour the text of a terminal, which torch's errors contain."""
+
+
 def printable(text: str) -> str:
     """Return a text with escapes for all characters that are not printable, except line ends."""
     return "".join(
@@ -43,12 +49,20 @@ def printable(text: str) -> str:
 def one_line(value: object) -> str:
     """Return a text, or the cause of an error with its type, as one line of printable characters."""
     if isinstance(value, BaseException):
-        cause = value.__cause__ or value
+        cause = root_cause(value)
         try:
             value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
         except Exception:  # a class of the user's
             value = type(cause).__name__
-    return shorten(printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split())), MOST_CHARACTERS)
+    text = COLOURS.sub("", str(value)[: MOST_CHARACTERS + 1])
+    return shorten(printable(" ".join(text.split())), MOST_CHARACTERS)
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the error that an error was raised from, and so on; itself if there is none."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def shorten(text: str, most: int) -> str:
@@ -66,7 +80,21 @@ def exit_reason(code: int | None) -> str:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return COLOURS.sub("", next(iter(str(error).splitlines()), type(error).__name__))
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the first line of the error that an error was raised from, and where that was raised.
+
+    That is the innermost function outside installed packages, because torch's functions say little.
+    """
+    cause = root_cause(error)
+    text = next(iter(str(cause).splitlines()), "")
+    frames = traceback.extract_tb(cause.__traceback__)
+    frame = next((one for one in reversed(frames) if "site-packages" not in one.filename), frames[-1])
+    notes = [f"{type(cause).__name__}: {text}".removesuffix(": "), *getattr(cause, "__notes__", ())]
+    origin = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
+    return one_line(f"{'; '.join(notes)} ({origin})")
 
 
 def file_problem(error: Exception) -> str:
