@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from dqn.errors import UserError
+from dqn.errors import UserError, short_traceback
 from dqn.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from dqn.config.api import Run
     from dqn.config.evaluate import Evaluation
     from dqn.deploy.greedy_policy import GreedyPolicy
+    from dqn.runner import Training
 
+    OnIteration = Callable[[Training], object]
     MakeEnv = Callable[..., gymnasium.Env[Any, Any]]
 
 __all__ = ["Evaluation", "GreedyPolicy", "Run", "UserError", "evaluate", "load", "resume", "train"]
@@ -44,11 +46,13 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
+@short_traceback
 def train(
     overrides: Sequence[str] = (),
     *,
     config_dir: str | os.PathLike[str] | None = None,
     env: MakeEnv | None = None,
+    on_iteration: OnIteration | None = None,
 ) -> Run:
     """Train a run to its end and return it.
 
@@ -64,20 +68,24 @@ def train(
         env: a class of environments, or a function that makes one, called with the values in `env.kwargs`;
             None: the environment of the overrides. It takes the values of `env=base`, which overrides may
             change, such as "env.max_episode_steps=200".
+        on_iteration: a function that is called after each iteration with the run, a dqn.runner.Training: its
+            counters and policy, `log` for numbers of yours, and `stop`.
 
     Raises:
         UserError: an override or the resulting configuration is wrong, or the run failed.
     """
     from dqn.config import api  # importing torch takes seconds
 
-    return api.train(overrides, config_dir, env)
+    return api.train(overrides, config_dir=config_dir, env=env, on_iteration=on_iteration)
 
 
+@short_traceback
 def resume(
     run: str | os.PathLike[str],
     overrides: Sequence[str] = (),
     *,
     env: MakeEnv | None = None,
+    on_iteration: OnIteration | None = None,
     restart: bool = False,
     trust: Sequence[str] = (),
 ) -> Run:
@@ -87,6 +95,7 @@ def resume(
         run: the run folder, as in `load`.
         overrides: a larger "runner.total_steps=N" or "runner.total_episodes=N", and what else may change.
         env: the environment, as in `load`.
+        on_iteration: as in `train`.
         restart: start the run again from the beginning; its checkpoint, metrics and result are replaced.
         trust: custom packages that the run may import.
 
@@ -96,9 +105,10 @@ def resume(
     """
     from dqn.config import api
 
-    return api.resume(run, overrides, env, restart, trust)
+    return api.resume(run, overrides, env=env, on_iteration=on_iteration, restart=restart, trust=trust)
 
 
+@short_traceback
 def evaluate(
     run: str | os.PathLike[str],
     *,
@@ -130,9 +140,10 @@ def evaluate(
     from dqn.config import api
 
     options = {"episodes": episodes, "epsilon": epsilon, "stream": stream, "policy": policy}
-    return api.evaluate(run, options | {"video": video and os.fspath(video)}, env, trust)
+    return api.evaluate(run, options | {"video": video and os.fspath(video)}, env=env, trust=trust)
 
 
+@short_traceback
 def load(
     run: str | os.PathLike[str],
     *,
@@ -157,4 +168,4 @@ def load(
     """
     from dqn.config import api
 
-    return api.load(run, seed, policy, env, trust)
+    return api.load(run, seed=seed, policy=policy, env=env, trust=trust)

@@ -33,7 +33,7 @@ HEADS = {
     ),
 }
 NOISY = partial(Noisy, sigma=0.5)
-SINGLE = partial(SingleStream, hidden_sizes=[])
+SINGLE = partial(SingleStream, hidden_sizes=[], activation="relu")
 
 
 def generators(count: int = 2) -> list[torch.Generator]:
@@ -44,8 +44,8 @@ def make_network(
     obs: ObsSpec, *, num_seeds: int = 2, torso: Any = MLP, sizes: Sequence[int] = (7, 5), **parts: Any
 ) -> QNetwork:
     """Return a network for 3 actions, whose layers are linear and whose head is expected unless given."""
-    layer_norm = parts.pop("layer_norm", False)
+    own = {"activation": parts.pop("activation", "relu"), "layer_norm": parts.pop("layer_norm", False)}
     parts = {"streams": SINGLE, "head": HEADS["expected"], "layer": Linear, **parts}
-    parts["torso"] = partial(torso, hidden_sizes=list(sizes), layer_norm=layer_norm)
+    parts["torso"] = partial(torso, hidden_sizes=list(sizes), **own)
     ends = {"obs_low": parts.pop("low", None), "obs_high": parts.pop("high", None)}
     return QNetwork(**ends, **parts, spec=EnvSpec(obs, 3, None), generators=generators(num_seeds))

@@ -284,7 +284,7 @@ def dueling(name, kind, **arguments):
     make = HeadFactory(
         in_features=features,
         num_actions=inputs.advantage.shape[1],
-        make_streams=partial(DuelingStreams, hidden_sizes=[]),
+        make_streams=partial(DuelingStreams, hidden_sizes=[], activation="relu"),
         make_layer=Linear,
         generators=[torch.Generator()],
     )

@@ -1,12 +1,11 @@
 """The check of the parts that a command line composes."""
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import partial
 
-from hydra.utils import instantiate
-
+from dqn.config.any_env import with_base
 from dqn.config.build import build
 from dqn.config.compose import StrPath, compose
+from dqn.config.parts import make
 from dqn.config.preflight import Config, resolved
 from dqn.config.validate import check
 from dqn.config.wrappers import env_factory
@@ -27,7 +26,9 @@ def examine_parts(
     Raises:
         UserError: the overrides do not compose, or their configuration is wrong.
     """
-    return examine_config(resolved(compose(overrides, config_dir=config_dir).config), names)
+    return examine_config(
+        resolved(compose(with_base(overrides, config_dir), config_dir=config_dir).config), names
+    )
 
 
 def examine_config(config: Config, names: Collection[str] = ()) -> Iterator[Finding]:
@@ -36,7 +37,7 @@ def examine_config(config: Config, names: Collection[str] = ()) -> Iterator[Find
     candidate = Candidate(
         config=config,
         factory=env_factory(config["env"]),
-        make=partial(instantiate, _convert_="all"),
+        make=make,
         build=lambda config, folder: build(config, RunFolder(folder)),
     )
     return examine(candidate, names)

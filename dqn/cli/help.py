@@ -27,6 +27,7 @@ def help_text(composed: Composed) -> str:
         f"usage: {train} [GROUP=OPTION ...] [KEY=VALUE ...] [+{RECIPES}=RECIPE] [-m]",
         "",
         f"  {train} agent=double agent.lr=1e-3 num_seeds=8",
+        f"  {train} env=acrobot    (an environment with values meant for it; env.id=ID takes any other)",
         f"  {train} -m name=lr agent.lr=1e-3,5e-4    (a sweep: a run of each)",
         f"  {train} --cfg job    (the configuration as YAML)",
         f'  eval "$({train} -sc install=bash)"    (TAB completion)',

@@ -17,10 +17,11 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from dqn.cli.arguments import check_arguments, run_arguments
+from dqn.cli.arguments import as_typed, check_arguments, run_arguments
 from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
+from dqn.config.any_env import with_base
 from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
@@ -37,12 +38,15 @@ def train() -> None:
     known, unknown = get_args_parser().parse_known_intermixed_args()
     arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
+    overrides = as_typed(overrides, unknown)
     with plain_errors():
+        overrides = with_base(overrides, config_dir)
         if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
+            sys.argv[1:] = with_base(sys.argv[1:], config_dir)
             hydra_application()
             return
         with waiting("composing the configuration"):
-            composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+            composed = compose(overrides, multirun=multirun, config_dir=config_dir)
         if arguments["help"]:
             print(help_text(composed))
             return
@@ -115,7 +119,8 @@ def check_plugins(composed: Composed) -> None:
         check_keys(node, get_class(node["_target_"]), key, problems)
     params = node.get("params") or {}  # the sweeper's
     parser = OverridesParser.create(config_loader=composed.loader)
-    _, wrong = grammar.parse([f"{key}={value}" for key, value in params.items()], parser)
+    parsed = grammar.parse([f"{key}={value}" for key, value in params.items()], parser)
+    wrong = parsed.with_corrections(parsed.problems)
     if problems or wrong:
         raise mistakes([*problems, *(f"hydra.sweeper.params: {one}" for one in wrong)], "the configuration")
 
@@ -140,7 +145,8 @@ def resume() -> None:
         with waiting("loading PyTorch"):
             from dqn.config import api
 
-        run = api.resume(arguments.run, arguments.options, None, arguments.restart, arguments.trust)
+        options = {"restart": arguments.restart, "trust": arguments.trust}
+        run = api.resume(arguments.run, arguments.options, env=None, on_iteration=None, **options)
         print_summary(RunFolder(run.folder))
 
 

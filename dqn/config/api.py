@@ -3,11 +3,12 @@
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dqn.config.any_env import with_base
 from dqn.config.compose import StrPath, compose
 from dqn.config.evaluate import Evaluation, can_record, evaluate_run
 from dqn.config.given import environment_of, overrides_for, remember
@@ -21,10 +22,14 @@ from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.env import MakeEnv, given
 from dqn.errors import UserError, printable
 from dqn.process import preserve_settings
+from dqn.runner import Callback, Training
 from dqn.storage.folder import RunFolder, seeds_of
 from dqn.tracking.progress import waiting
 
 log = logging.getLogger(__name__)
+
+OnIteration = Callable[[Training], object]
+"""Is called after each iteration with the run, as the hook of callbacks of this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +62,28 @@ class Run:
         return printable(f"<Run on {about}>")
 
 
-def train(overrides: Sequence[str], config_dir: StrPath | None, env: MakeEnv | None) -> Run:
+class AfterIterations(Callback):
+    """Calls a function after each iteration."""
+
+    def __init__(self, function: OnIteration) -> None:
+        self._function = function
+
+    def on_iteration(self, run: Training) -> None:
+        self._function(run)
+
+
+def train(
+    overrides: Sequence[str],
+    *,
+    config_dir: StrPath | None,
+    env: MakeEnv | None,
+    on_iteration: OnIteration | None,
+) -> Run:
     """Implement dqn.train."""
     overrides = overrides_for(env, listed(overrides))
     with log_shown(), given(env):
         with waiting("checking the configuration"):
+            overrides = with_base(overrides, config_dir)
             composed = compose(overrides, config_dir=config_dir)
             if composed.is_multirun:
                 raise UserError(
@@ -69,11 +91,17 @@ def train(overrides: Sequence[str], config_dir: StrPath | None, env: MakeEnv | N
                 )
             run = prepare(composed.config, overrides)
         remember(run.folder, env)
-        return finish(run, restart=False)
+        return finish(run, on_iteration, restart=False)
 
 
 def resume(
-    run: StrPath, overrides: Sequence[str], env: MakeEnv | None, restart: bool, trust: Sequence[str]
+    run: StrPath,
+    overrides: Sequence[str],
+    *,
+    env: MakeEnv | None,
+    on_iteration: OnIteration | None,
+    restart: bool,
+    trust: Sequence[str],
 ) -> Run:
     """Implement dqn.resume."""
     folder, overrides = RunFolder(Path(run)), listed(overrides)
@@ -81,13 +109,14 @@ def resume(
         with waiting("checking the configuration"):
             config = replace_values(recorded(folder, listed(trust)), parse(overrides))
             checked = preflight(config, folder, overrides)
-        return finish(checked, restart=restart)
+        return finish(checked, on_iteration, restart=restart)
 
 
-def finish(run: CheckedRun, *, restart: bool) -> Run:
+def finish(run: CheckedRun, on_iteration: OnIteration | None, *, restart: bool) -> Run:
     """Train a checked run to its end and return it."""
+    callbacks = {} if on_iteration is None else {"on_iteration": AfterIterations(on_iteration)}
     with preserve_settings():
-        result = launch(run, restart=restart)
+        result = launch(run, restart=restart, callbacks=callbacks)
     stored = run.folder.stored_status().get("evaluation")
     evaluation = None
     if stored is not None:
@@ -111,7 +140,7 @@ def evaluate(run: StrPath, options: dict[str, Any], env: MakeEnv | None, trust: 
 
 
 def load(
-    run: StrPath, seed: int | None, policy: str, env: MakeEnv | None, trust: Sequence[str]
+    run: StrPath, *, seed: int | None, policy: str, env: MakeEnv | None, trust: Sequence[str]
 ) -> GreedyPolicy:
     """Implement dqn.load."""
     folder = RunFolder(Path(run))

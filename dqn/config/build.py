@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Le, Lt, Predicate
-from hydra.utils import instantiate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
 from dqn.config.observers import make_callbacks, make_trackers
+from dqn.config.parts import make
 from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.devices import DeviceName, absence, find_device
@@ -66,7 +66,7 @@ def build(config: Config, folder: RunFolder, callbacks: Mapping[str, Callback] |
         UserError: the checkpoint in the folder is damaged or belongs to another run.
     """
     parts = {
-        key: instantiate(value, _convert_="all") if isinstance(value, dict) else value
+        key: make(value) if isinstance(value, dict) else value
         for key, value in config.items()
         if key not in ("env", "tracker", "callbacks")
     }
@@ -127,6 +127,6 @@ def make_camera(config: Config) -> Camera:
 
 def build_policy(config: Config, *, spec: EnvSpec, seeds: Sequence[int]) -> Policy:
     """Return an untrained policy of a checked configuration; a device that is missing here counts as auto."""
-    network = instantiate(config["network"], _convert_="all")
+    network = make(config["network"])
     device = find_device("auto" if absence(config["device"]) else config["device"])
     return Policy(network=network, spec=spec, seeds=seeds, device=device)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from dqn.config.paths import CONF
+from dqn.storage.runs import newest, runs_in
 
 COMMANDS = {
     "resume": "Continue an interrupted run from its last checkpoint, as if it had not been interrupted.",
@@ -52,3 +53,21 @@ def relative(path: Path) -> Path:
     """Return a path as the user would type it."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def newest_here() -> str:
+    """Return the end of a sentence that names the newest run in outputs/, or nothing if there is none."""
+    run = newest(list(runs_in(Path("outputs"))))
+    return f"; the newest run here is {shlex.quote(str(run))}" if run else ""
+
+
+def no_run(folder: Path) -> str:
+    """Return the message about a folder that is no run folder: the runs in it, or the newest run here."""
+    if not folder.is_dir():
+        return f"{folder}: not a run folder, there is no such folder{newest_here()}"
+    runs = list(runs_in(folder))
+    if (run := newest(runs)) is None:
+        return f"{folder}: not a run folder, .hydra/config.yaml is missing{newest_here()}"
+    where, last = (shlex.quote(str(relative(one))) for one in (folder, run))
+    several = f", the newest of {len(runs)} there; {command('report')} {where} compares them"
+    return f"{folder}: not a run folder; type {last}{several if len(runs) > 1 else ''}"

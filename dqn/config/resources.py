@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 
+from dqn.config.parts import make
 from dqn.process import machine_memory, most_open_files
 from dqn.storage.flatten import leaves, replaced, settings
 from dqn.types import EnvSpec
@@ -121,7 +121,7 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
     is_small = largest <= LARGEST_MADE and ends <= MOST_INPUTS
     try:  # the first tensor without numbers takes a second of imports
         with torch.device("cpu" if is_small else "meta"):
-            made = instantiate(node, _convert_="all")(spec=spec, generators=[torch.Generator()])
+            made = make(node)(spec=spec, generators=[torch.Generator()])
     except Exception as error:
         return math.inf if "overflow" in str(error).lower() else 0.0
     return float(sum(leaf.numel() for leaf in made.parameters()))
@@ -132,7 +132,7 @@ def optimizer_bytes(optimizer: str) -> float:
     """Return the bytes that a new optimizer keeps for each parameter."""
     parameter = torch.nn.Parameter(torch.zeros(64, dtype=torch.float32, device="cpu"))
     try:
-        made = instantiate(json.loads(optimizer), _convert_="all")([parameter], lr=1.0)
+        made = make(json.loads(optimizer))([parameter], lr=1.0)
     except Exception:
         return 0.0  # another check reports it
     kept = [leaf for _, leaf in leaves(made.state_dict()) if isinstance(leaf, torch.Tensor)]
@@ -144,8 +144,8 @@ def row_bytes(memory: str, spec: EnvSpec) -> float:
     """Return the bytes of a row in memory, measured; 0 for a custom memory that cannot be made here."""
     given: Config = {"gamma": 1.0, "spec": spec, "seeds": [0], "num_envs": 1, "device": torch.device("cpu")}
     try:
-        make = instantiate(json.loads(memory), _convert_="all")
-        less, more = (array_bytes(make(capacity=n * MEASURED_ROWS, **given)) for n in (1, 2))
+        made = make(json.loads(memory))
+        less, more = (array_bytes(made(capacity=n * MEASURED_ROWS, **given)) for n in (1, 2))
     except Exception:
         return 0.0
     return (more - less) / MEASURED_ROWS

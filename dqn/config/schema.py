@@ -6,6 +6,7 @@ parts are checked like the built-in ones.
 
 import inspect
 import math
+import re
 import typing
 from collections.abc import Callable
 from inspect import Parameter
@@ -18,8 +19,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from dqn.config.groups import GIVEN, SOURCES
+from dqn.config.nearest import closest
 from dqn.config.paths import CONF
 from dqn.errors import MISSING, WrongValue, format_value, one_line
+from dqn.network import MakeModule
 
 Node = dict[str, Any]
 
@@ -30,11 +33,26 @@ PART_LISTS = (*WRAPPER_LISTS, "callbacks")
 PART_DICTS = ("tracker",)
 """Keys of dicts of parts by name; several options of such a group may be chosen."""
 
+OFFERED = frozenset({"in_shape", "in_features"})
+"""Arguments that the program passes to a module that takes them."""
+
+IS_PART = "should be {_target_: CLASS, ARGUMENT: VALUE}"
+
 KINDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
 """The names of types in messages."""
 
+WANTED = KINDS | {list: "a list", dict: "a dictionary, {NAME: VALUE}"}
+EXPECTED = {kind.__name__.replace("str", "string"): f"should be {name}" for kind, name in WANTED.items()}
+"""The messages about values of another type, by the start of the name of pydantic's error."""
 
-def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: list[WrongValue]) -> None:
+
+def check_keys(
+    node: Node,
+    target: Callable[..., Any],
+    parent: str,
+    problems: list[WrongValue],
+    offered: frozenset[str] = frozenset(),
+) -> None:
     """Check the keys of a node, and of the nodes below it; replace values by those of the annotated types.
 
     Args:
@@ -42,12 +60,13 @@ def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: li
         target: the class or function that takes the keys as arguments.
         parent: the key of `node`; empty for the root.
         problems: gets all problems.
+        offered: arguments that the program passes if the target takes them.
     """
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     is_wrapper = is_listed(parent) and parent.startswith(WRAPPER_LISTS)
-    given = frozenset([*named][:1]) if is_wrapper else GIVEN.get(parent, frozenset())
+    given = frozenset([*named][:1]) if is_wrapper else GIVEN.get(parent, offered & named.keys())
     prefix = f"{parent}." * bool(parent)
     hints = type_hints(target)
     for name, value in node.items():
@@ -58,13 +77,14 @@ def check_keys(node: Node, target: Callable[..., Any], parent: str, problems: li
             source = f"{SOURCES[name]} sets it" if name in SOURCES else "the program sets it"
             problems.append(WrongValue(key, value, f"should be left out; {source}"))
         elif is_special(name) or (name not in named and not open_ended):
-            keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "none"
-            there = f"{parent} has" if parent else "there are"
-            problems.append(WrongValue(key, value, f"no such key; {there} {keys}"))
-        elif key in PART_LISTS:
-            check_list(value, key, problems)
-        elif key in PART_DICTS:
-            check_dict(value, key, problems)
+            keys = sorted(named.keys() - given, key=list(named).index)
+            near = f"did you mean {prefix}{one}? " if (one := next(iter(closest(name, keys)), None)) else ""
+            there = f"{f'{parent} has' if parent else 'there are'} {', '.join(keys) or 'none'}"
+            problems.append(WrongValue(key, value, f"no such key; {near}{there}"))
+        elif key in (*PART_LISTS, *PART_DICTS):
+            check_several(value, key, problems)
+        elif hints.get(name) is MakeModule:
+            check_part(value, key, problems, offered=OFFERED)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
         else:
@@ -84,29 +104,23 @@ def is_listed(key: str) -> bool:
     return key.endswith("]") and key.partition("[")[0] in PART_LISTS
 
 
-def check_list(nodes: Any, key: str, problems: list[WrongValue]) -> None:
-    """Check a list of parts."""
-    if not isinstance(nodes, list):
-        problems.append(WrongValue(key, nodes, f"should be a list; {should_be_given(key)}"))
+def is_named(key: str) -> bool:
+    """Return whether a key is that of an entry in a dict of parts, such as tracker.csv."""
+    return key.rpartition(".")[0] in PART_DICTS
+
+
+def check_several(nodes: Any, key: str, problems: list[WrongValue]) -> None:
+    """Check a list or a dict of parts."""
+    if key in PART_LISTS and isinstance(nodes, list):
+        entries = {f"{key}[{i}]": node for i, node in enumerate(nodes)}
+    elif key in PART_DICTS and isinstance(nodes, dict) and "_target_" not in nodes:
+        entries = {f"{key}.{name}": node for name, node in nodes.items()}
+    else:
+        is_list = "should be a list; " * (key in PART_LISTS)
+        problems.append(WrongValue(key, nodes, is_list + should_be_given(key)))
         return
-    for i, node in enumerate(nodes):
-        check_entry(node, f"{key}[{i}]", problems)
-
-
-def check_dict(nodes: Any, key: str, problems: list[WrongValue]) -> None:
-    """Check a dict of parts."""
-    if not isinstance(nodes, dict) or "_target_" in nodes:
-        problems.append(WrongValue(key, nodes, should_be_given(key)))
-        return
-    for name, node in nodes.items():
-        check_entry(node, f"{key}.{name}", problems)
-
-
-def check_entry(node: Any, key: str, problems: list[WrongValue]) -> None:
-    """Check a part in a list or dict."""
-    if isinstance(node, dict) and "_partial_" in node:
-        problems.append(WrongValue(f"{key}._partial_", node["_partial_"], "should be left out"))
-    check_part(node, key, problems)
+    for name, node in entries.items():
+        check_part(node, name, problems)
 
 
 def is_special(name: str) -> bool:
@@ -117,11 +131,10 @@ def is_special(name: str) -> bool:
 def should_be_given(key: str, value: object = None) -> str:
     if key in PART_LISTS:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
-    parent, _, name = key.rpartition(".")
-    if is_listed(key) or parent in PART_DICTS:
-        return "should be {_target_: CLASS, ARGUMENT: VALUE}"
-    if is_listed(parent):
-        return f"should be given as {name}: VALUE"
+    if is_listed(key) or is_named(key):
+        return IS_PART
+    if is_listed(key.rpartition(".")[0]):
+        return f"should be given as {key.rpartition('.')[2]}: VALUE"
     if key not in GIVEN and key not in PART_DICTS:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
@@ -130,11 +143,15 @@ def should_be_given(key: str, value: object = None) -> str:
     return f"should be given as {option}"
 
 
-def check_part(node: Any, key: str, problems: list[WrongValue]) -> None:
-    """Check a node that makes an object: its `_target_` and its other keys."""
+def check_part(
+    node: Any, key: str, problems: list[WrongValue], offered: frozenset[str] = frozenset()
+) -> None:
+    """Check a node that makes an object: its `_target_` and its other keys; `offered` as in `check_keys`."""
     if not isinstance(node, dict) or "_target_" not in node:
-        problems.append(WrongValue(key, node, should_be_given(key, node)))
+        problems.append(WrongValue(key, node, IS_PART if offered else should_be_given(key, node)))
         return
+    if (offered or is_listed(key) or is_named(key)) and "_partial_" in node:
+        problems.append(WrongValue(f"{key}._partial_", node["_partial_"], "should be left out"))
     try:
         target = get_object(node["_target_"])
         inspect.signature(target)
@@ -145,7 +162,7 @@ def check_part(node: Any, key: str, problems: list[WrongValue]) -> None:
     if key in GIVEN and node.get("_partial_", False) is not bool(GIVEN[key]):
         right = "true: the program passes" if GIVEN[key] else "false: the program passes no"
         problems.append(WrongValue(f"{key}._partial_", node.get("_partial_"), f"should be {right} arguments"))
-    check_keys(node, target, key, problems)
+    check_keys(node, target, key, problems, offered)
 
 
 def type_hints(target: Callable[..., Any]) -> dict[str, Any]:
@@ -194,6 +211,10 @@ def message_of(error: str, message: str, value: Any) -> str:
     """Return what a value should be, from the type and the message of pydantic's error."""
     if isinstance(value, float) and not math.isfinite(value):
         return "should be a finite number"
+    if re.search(r"_(type|parsing|from_float)$", error) and (
+        should := EXPECTED.get(error.split("_", maxsplit=1)[0])
+    ):
+        return should
     if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
+from dqn.config.commands import no_run
 from dqn.config.paths import CONF
 from dqn.errors import UserError, one_line
 from dqn.storage.flatten import entries, leaves
@@ -97,6 +98,8 @@ def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: the configuration names other code; only trusted packages were imported to check this.
     """
+    if not folder.config_file.exists():
+        raise UserError(no_run(folder.path))
     refuse_others(folder)
     config = folder.read_config()
     for path, key, value in entries(config):

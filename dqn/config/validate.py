@@ -6,17 +6,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from hydra.utils import instantiate
 
 from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.observers import make_callbacks, make_trackers
+from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.devices import absence, find_device
+from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
@@ -98,11 +99,17 @@ class Contradictions:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
             return
         try:
-            spec = env_factory(self.get("env")).inspect()
+            factory = env_factory(self.get("env"))
+            spec = factory.inspect()
         except WrongValue as error:
             self.add(error.key, error.should)
             return
         self.spec = spec
+        if self.get("env.vectorization") == "async" and (problem := unsendable(factory)):
+            self.add(
+                "env.vectorization",
+                f"should be sync: {factory.id} cannot be sent to another process ({problem})",
+            )
         self.observations(spec.obs)
         if self.get("env.max_episode_steps") and "max_episode_steps" in self.get("env.kwargs"):
             self.add("env.max_episode_steps", "should be null where env.kwargs has max_episode_steps")
@@ -192,18 +199,18 @@ class Contradictions:
         if not isinstance(node, dict) or any(key.startswith("agent.optimizer") for key in self._wrong):
             return
         try:
-            instantiate(node, _convert_="all")([torch.zeros(1, requires_grad=True)], lr=lr)
+            make(node)([torch.zeros(1, requires_grad=True)], lr=lr)
         except Exception as error:
             values = {key: value for key, value in node.items() if not is_special(key)}
             self.problems.append(WrongValue("agent.optimizer", values, f"cannot be created ({error})"))
 
     def observers(self) -> None:
         """Make callbacks and trackers: only their own code knows which values it accepts."""
-        for key, make in (("callbacks", make_callbacks), ("tracker", make_trackers)):
+        for key, make_all in (("callbacks", make_callbacks), ("tracker", make_trackers)):
             if any(wrong.startswith(key) for wrong in self._wrong):
                 continue
             try:
-                make(self.get(key))
+                make_all(self.get(key))
             except WrongValue as error:
                 self.problems.append(error)
 

@@ -14,13 +14,14 @@ Config = dict[str, Any]
 
 def parse(options: Sequence[str]) -> Config:
     """Return KEY=VALUE options in Hydra's grammar as a dict; raise UserError for any other option."""
-    overrides, problems = grammar.parse(options, OverridesParser.create())
-    for one in overrides:
+    parsed = grammar.parse(options, OverridesParser.create())
+    problems = list(parsed.problems)
+    for one in parsed.overrides:
         if one.is_add() or one.is_delete() or one.is_sweep_override():
             problems.append(f"{one.input_line}: should be KEY=VALUE with one value")
-    if problems:
+    if problems := parsed.with_corrections(problems):
         raise mistakes(problems, "the command")
-    return {one.key_or_group: one.value() for one in overrides}
+    return {one.key_or_group: one.value() for one in parsed.overrides}
 
 
 def replace_values(config: Config, values: Config) -> Config:

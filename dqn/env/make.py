@@ -129,8 +129,6 @@ class EnvFactory:
     def _inspect(self) -> EnvSpec:
         env = self.make_registered()
         try:
-            if self.maker is not None and self.make_registered().unwrapped is env.unwrapped:
-                raise WrongValue("env.id", self.id, "should make a new environment in every call")
             for key, wrapper in self._layers(training=True):
                 inner, env = env, self._wrap(env, key, wrapper)
                 with self._wrapping(key, wrapper):

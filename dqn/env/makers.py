@@ -42,9 +42,9 @@ def id_of(maker: MakeEnv) -> str:
     name = getattr(maker, "__qualname__", type(maker).__qualname__)
     id = f"{module}:{name}"
     is_file = module != "__main__" and getattr(sys.modules.get(module), "__spec__", None) is not None
-    if is_file and named(id) is maker:
+    if is_file and id.isascii() and named(id) is maker:
         return id
-    return NAMESPACE + (re.sub(r"[^\w.-]", "", name.rpartition(".")[2]) or "environment")
+    return NAMESPACE + (re.sub(r"[^\w-]", "", name.rpartition(".")[2], flags=re.ASCII) or "environment")
 
 
 def named(id: str) -> MakeEnv | None:

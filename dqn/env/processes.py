@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env
-from dqn.errors import EnvFailed, UserError, exit_reason, printable
+from dqn.errors import EnvFailed, UserError, exit_reason, one_line, printable
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,18 @@ class AsyncColumns:
                 process.join()
             for pipe in self._pipes:
                 pipe.close()
+
+
+def unsendable(value: object) -> str | None:
+    """Return why a value cannot be sent to a new process; None if it can, as anything can to a fork."""
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    if method == "fork":
+        return None
+    try:
+        pickle.dumps(CloudpickleWrapper(value))
+    except Exception as error:
+        return one_line(error)
+    return None
 
 
 def serve(

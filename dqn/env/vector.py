@@ -37,14 +37,20 @@ class SyncColumns:
         make: makes an environment.
         count: number of environments.
         obs: shape and dtype of their observations.
+        id: name of the environment in errors.
+
+    Raises:
+        WrongValue: `make` gave the same environment twice.
     """
 
-    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec) -> None:
+    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str) -> None:
         self._obs: Array = np.zeros((count, *obs.shape), obs.dtype)
         self._envs: list[Env] = []
         try:
             for _ in range(count):
                 self._envs.append(make())
+            if len({object.__hash__(env.unwrapped) for env in self._envs}) < count:  # by identity
+                raise WrongValue("env.id", id, "should make a new environment in every call")
         except BaseException:
             self.close()
             raise
@@ -164,7 +170,7 @@ class Environments:
     def columns(self, count: int) -> SyncColumns | AsyncColumns:
         """Return new environments, not yet reset, whose arrays have one axis for all."""
         if self._vectorization == "sync":
-            return SyncColumns(self._make, count, self.spec.obs)
+            return SyncColumns(self._make, count, self.spec.obs, id=self._id)
         return AsyncColumns(self._make, count, self.spec.obs, id=self._id, infos=self.need_infos)
 
     def step(self, action: Integers) -> Step:

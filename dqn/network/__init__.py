@@ -2,12 +2,14 @@
 
 from dqn.network.heads import CategoricalHead, ExpectedHead, HeadFactory, ImplicitQuantileHead, QuantileHead
 from dqn.network.layers import Linear, Noisy
+from dqn.network.module import StackedModule
 from dqn.network.parameters import Flat, flatten
 from dqn.network.protocols import (
     Generators,
     Head,
     MakeHead,
     MakeLayer,
+    MakeModule,
     MakeNetwork,
     MakeStreams,
     MakeTorso,
@@ -31,6 +33,7 @@ __all__ = [
     "Linear",
     "MakeHead",
     "MakeLayer",
+    "MakeModule",
     "MakeNetwork",
     "MakeStreams",
     "MakeTorso",
@@ -38,6 +41,7 @@ __all__ = [
     "QNetwork",
     "QuantileHead",
     "SingleStream",
+    "StackedModule",
     "Streams",
     "Torso",
     "flatten",

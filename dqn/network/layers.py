@@ -1,6 +1,8 @@
 """Layers with the seed axis: parameters [K, ...], inputs [K, B, ...]."""
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,29 @@ ALIGNED = 4
 Between multiples, the products of torch's MKL round differently: the product itself and its gradient by the
 weights, which are written there, and its gradient by the input, which reads the gradient of the product.
 """
+
+Activation = Literal["relu", "tanh", "elu", "gelu", "silu"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "elu": nn.functional.elu,
+    "gelu": nn.functional.gelu,
+    "silu": nn.functional.silu,
+}
+"""The activations whose vector body and scalar tail round differently; ReLU does not round."""
+
+WIDEST = 64
+"""Multiple of numbers that a vectorized loop of any processor leaves no tail of."""
+
+
+def activate(x: Tensor, name: Activation) -> Tensor:
+    """Overwrite x [K, B, features]; return its activation, bit for bit the same for a seed alone."""
+    if name == "relu":
+        return torch.relu_(x)
+    if not (gap := -x.shape[1] * x.shape[2] % WIDEST):
+        return ACTIVATIONS[name](x)
+    padded = nn.functional.pad(x.flatten(1), (0, gap))
+    return ACTIVATIONS[name](padded)[:, :-gap].view(x.shape)
 
 
 class Linear(nn.Module):

@@ -52,6 +52,16 @@ class Head(Protocol):
     def forward(self, features: Tensor, rng: Rng | None) -> ReturnDistribution: ...
 
 
+class MakeModule(Protocol):
+    """Makes an ordinary torch.nn.Module, from observations [B, *in_shape] to features [B, F].
+
+    Where a constructor's argument has this type, its node in a configuration names a class or function. The
+    program passes that one `in_shape`, or `in_features`, the product of it, if it takes them.
+    """
+
+    def __call__(self, *, in_shape: Sequence[int]) -> nn.Module: ...
+
+
 class MakeTorso(Protocol):
     def __call__(self, *, layer: MakeLayer, in_shape: Sequence[int], generators: Generators) -> Torso: ...
 

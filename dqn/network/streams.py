@@ -5,17 +5,19 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from dqn.network.layers import Activation, activate
 from dqn.network.protocols import Generators, MakeLayer
 from dqn.types import PositiveInt, Rng
 
 
 class SingleStream(nn.Module):
-    """Fully connected layers with ReLU between them: [K, B, in_features] to [K, B, A, N]."""
+    """Fully connected layers with an activation between them: [K, B, in_features] to [K, B, A, N]."""
 
     def __init__(
         self,
         *,
         hidden_sizes: list[PositiveInt],
+        activation: Activation,
         layer: MakeLayer,
         in_features: int,
         num_actions: int,
@@ -24,6 +26,7 @@ class SingleStream(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = (num_actions, num_atoms)
+        self.activation = activation
         sizes = [in_features, *hidden_sizes, num_actions * num_atoms]
         self.layers = nn.ModuleList(
             layer(in_features=fan_in, out_features=fan_out, generators=generators)
@@ -34,7 +37,7 @@ class SingleStream(nn.Module):
         first, *others = self.layers
         x = first.forward(features, rng)
         for layer in others:
-            x = layer.forward(torch.relu_(x), rng)
+            x = layer.forward(activate(x, self.activation), rng)
         return torch.unflatten(x, -1, self.shape)
 
 
@@ -49,6 +52,7 @@ class DuelingStreams(nn.Module):
         self,
         *,
         hidden_sizes: list[PositiveInt],
+        activation: Activation,
         layer: MakeLayer,
         in_features: int,
         num_actions: int,
@@ -59,6 +63,7 @@ class DuelingStreams(nn.Module):
         self.advantage, self.value = (
             SingleStream(
                 hidden_sizes=hidden_sizes,
+                activation=activation,
                 layer=layer,
                 in_features=in_features,
                 num_actions=count,

@@ -4,21 +4,21 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from dqn.network.layers import LayerNorm
+from dqn.network.layers import Activation, LayerNorm, activate
 from dqn.network.protocols import Generators, MakeLayer
 from dqn.types import PositiveInt, Rng
 
 
 class MLP(nn.Module):
-    """Fully connected layers with ReLU after each: [K, B, *in_shape] to [K, B, out_features]."""
+    """Fully connected layers with an activation after each: [K, B, *in_shape] to [K, B, out_features]."""
 
     def __init__(
         self,
         *,
         hidden_sizes: list[PositiveInt],
+        activation: Activation,
         layer_norm: bool,
         layer: MakeLayer,
         in_shape: Sequence[int],
@@ -34,10 +34,11 @@ class MLP(nn.Module):
             LayerNorm(features=size, num_seeds=len(generators)) if layer_norm else nn.Identity()
             for size in hidden_sizes
         )
+        self.activation = activation
         self.out_features = sizes[-1]
 
     def forward(self, x: Tensor, rng: Rng | None) -> Tensor:
         x = x.flatten(2)
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = torch.relu_(norm.forward(layer.forward(x, rng)))
+            x = activate(norm.forward(layer.forward(x, rng)), self.activation)
         return x

@@ -16,6 +16,7 @@ from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
 from dqn.storage.metrics import Block, evaluation_scores, metrics_file, read_blocks
 from dqn.storage.reader import is_plain, listed
+from dqn.storage.runs import runs_in
 from dqn.storage.schema import Status
 from dqn.types import Floats
 
@@ -92,14 +93,8 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
-        waiting = [folder]
-        while waiting:
-            path = waiting.pop()
-            if is_plain(path, ".hydra/config.yaml") or is_plain(path, "status.json"):
-                found.setdefault(path.resolve(), path)
-                continue
-            below = (one for one in listed(path) if one.is_dir(follow_symlinks=False))
-            waiting += [path / one.name for one in below if not one.name.startswith(".")]
+        for path in runs_in(folder):
+            found.setdefault(path.resolve(), path)
     if not found:
         names = ", ".join(map(str, folders))
         raise UserError(f"{names}: no runs there; a run folder has .hydra/config.yaml and status.json")

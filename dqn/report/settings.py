@@ -4,12 +4,13 @@ The runs of a setting differ only in seed, number of seeds and name. Settings ar
 in which the runs of their folder differ, and after the folder too if there are several.
 """
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dqn.errors import shorten
+from dqn.errors import one_line, shorten
 from dqn.report.formatting import short_name
 from dqn.report.labels import DEFAULT, LABEL_LENGTH, folder_names, labels, swept
 from dqn.report.read import RunRecord, Seed
@@ -17,6 +18,10 @@ from dqn.report.read import RunRecord, Seed
 NOT_SETTINGS = frozenset({"seed", "num_seeds", "name"})
 TASK_KEYS = ("env.id", "env.module", "env.kwargs", "env.wrappers")
 ABSENT = "—"
+SIMILAR = 1.1
+"""Greatest ratio of the settings' steps with which an axis of episodes compares them fairly."""
+LISTED = 5
+"""Names in a title."""
 
 
 @dataclass(kw_only=True)
@@ -64,7 +69,7 @@ class Task:
     varying: dict[str, list[str]]
     """All keys of the configurations that differ."""
     unit: str
-    """Unit of the learning curves: "step", or "episode" where all runs count episodes."""
+    """Unit of the learning curves: "step" or "episode"."""
 
     @property
     def keys(self) -> dict[str, list[str]]:
@@ -154,9 +159,22 @@ def label_group(settings: Sequence[Setting], folder: str) -> None:
 
 
 def unit_of(settings: Sequence[Setting]) -> str:
-    """Return the unit of the horizontal axis, in which all settings can be compared."""
-    episodes = all("runner.total_episodes" in setting.config for setting in settings)
-    return "episode" if episodes else "step"
+    """Return the unit of the horizontal axis, in which all settings can be compared.
+
+    Runs of equally many episodes can differ in steps, and so in updates.
+    """
+    if not all("runner.total_episodes" in setting.config for setting in settings):
+        return "step"
+    steps = [max(seed.end[0] for _, seed in one.seeds.values()) for one in settings if one.seeds]
+    return "step" if len(steps) > 1 and max(steps) > SIMILAR * min(steps) else "episode"
+
+
+def title_of(runs: Sequence[RunRecord]) -> str:
+    """Return the names of the folders that the runs are in, or of the only run."""
+    names = [*folder_names(dict.fromkeys(run.folder for run in runs)).values()]
+    if len(runs) == 1:
+        names = [one_line(os.path.basename(os.path.abspath(runs[0].path)))]
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def distinguished(settings: Sequence[Setting]) -> list[str]:

@@ -18,7 +18,7 @@ SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
 
 
 CONSTANT = Constant(value=1.0)
-STREAMS = partial(SingleStream, hidden_sizes=[])
+STREAMS = partial(SingleStream, hidden_sizes=[], activation="relu")
 
 
 def make(
@@ -32,7 +32,10 @@ def make(
     num_envs=1,
     compile=False,
 ) -> Agent:
-    torso, head = partial(MLP, hidden_sizes=[8], layer_norm=False), partial(ExpectedHead, huber_delta=1.0)
+    torso, head = (
+        partial(MLP, hidden_sizes=[8], activation="relu", layer_norm=False),
+        partial(ExpectedHead, huber_delta=1.0),
+    )
     return Agent(
         network=partial(
             QNetwork, obs_low=None, obs_high=None, torso=torso, streams=STREAMS, head=head, layer=Linear

@@ -6,19 +6,22 @@ import numpy as np
 import pytest
 import torch
 from helpers import config_of
-from hydra.utils import instantiate
 
 from dqn.agent import Agent
 from dqn.agent.rng import NumpyRng, TorchRng
+from dqn.config.parts import make as make_part
 from dqn.network import Linear, flatten
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 from dqn.value import Expected, Quantile
+
+SILU = ["network.streams.hidden_sizes=[5]", "network.streams.activation=silu"]
+MODULE = ["network/torso=module", "network.torso.module={_target_: modules.Conv, channels: 3, width: 7}"]
 
 
 def make(overrides: list[str], seeds: range, env: tuple[int, int]) -> Agent:
     config = config_of(overrides)
     spec = EnvSpec(ObsSpec(env[:1], np.dtype(np.float32), 0, 1.0), env[1], None)
-    network, agent = (instantiate(config[key], _convert_="all") for key in ("network", "agent"))
+    network, agent = (make_part(config[key]) for key in ("network", "agent"))
     made: Agent = agent(
         **{"network": network, "planned_updates": 0, "spec": spec, "seeds": seeds, "num_envs": 1},
         device=torch.device("cpu"),
@@ -59,11 +62,18 @@ def update(agent: Agent, fields: list[np.ndarray], seeds: slice) -> list[np.ndar
         (["agent=munchausen", "agent/optimizer=rmsprop"], [3, 5], (4, 6), (4, 4)),
         (["agent=rainbow"], [17], (3, 50), (5, 3)),
         (["agent=rainbow_iqn"], [10], (2, 7), (3, 2)),
+        (["agent=dqn", "network.torso.activation=tanh"], [7, 5], (3, 9), (4, 3)),
+        (["agent=dqn", "network.torso.activation=gelu"], [33], (3, 5), (4, 3)),
+        (["agent=c51", "network.torso.activation=elu"], [16], (4, 3), (4, 2)),
+        (["agent=dueling", "network.torso.activation=silu", *SILU], [9], (3, 7), (2, 5)),
+        (["agent=dqn", *MODULE], [], (3, 5), (3, 2)),
+        (["agent=rainbow", *MODULE], [], (4, 33), (1, 3)),
     ],
 )
 def test_updates_and_values(overrides, widths, shape, env):
     """For K seeds and batches of B, in environments with that many numbers per observation and actions."""
-    words = [*overrides, f"network.torso.hidden_sizes={widths}".replace(" ", "")]
+    sizes = [f"network.torso.hidden_sizes={widths}".replace(" ", "")] if widths else []
+    words = [*overrides, *sizes]
     fields = stacked_sample(shape, env)
     stack = update(make(words, range(shape[0]), env), fields, slice(None))
     for k in {1, shape[0] - 1}:

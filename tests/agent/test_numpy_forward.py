@@ -70,6 +70,11 @@ def test_what_numpy_cannot_follow_stays_in_torch(monkeypatch, change, translates
     assert (forward is not None) == translates
 
 
+@pytest.mark.parametrize("name", ["tanh", "elu", "gelu", "silu"])
+def test_activations_whose_rounding_differs_stay_in_torch(name):
+    assert numpy_forward(make_network(SPECS["numbers"], activation=name), is_random=False) is None
+
+
 def test_one_hot_by_hand():
     assert one_hot(np.array([[2], [0]]), 3).tolist() == [[[0, 0, 1]], [[1, 0, 0]]]
 
@@ -89,7 +94,7 @@ def test_a_range_of_observations_equals_torch():
 @pytest.mark.parametrize("more", [False, True])
 def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     """With an rng and without; a value of parameters alone, such as the embedding, follows them."""
-    streams = partial(DuelingStreams if more else SingleStream, hidden_sizes=[5] * more)
+    streams = partial(DuelingStreams if more else SingleStream, hidden_sizes=[5] * more, activation="relu")
     parts = {"sizes": [6], "layer_norm": more, "streams": streams, "head": HEADS[name], "layer": layer}
     network = make_network(SPECS["numbers"], **parts)
     flat = flatten(network, torch.device("cpu"))

@@ -260,6 +260,6 @@ def test_in_threads():
 
 
 def test_same_folder_goes_on(finished_run):
-    run = dqn.train([*FINISHED[1:], "runner.total_episodes=6", f"hydra.run.dir={finished_run}"])
+    run = dqn.train([*FINISHED, "runner.total_episodes=6", f"hydra.run.dir={finished_run}"])
     assert run.folder == finished_run
     assert Checkpoint(finished_run).iteration() == 3

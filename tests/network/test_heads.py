@@ -50,7 +50,9 @@ class Given:
 @pytest.mark.parametrize("atoms", [1, 4])
 def test_dueling_is_the_papers(atoms, hidden):
     """Wang et al. (2016), eq. 9, seed by seed, sample by sample, atom by atom."""
-    streams = factory(streams=partial(DuelingStreams, hidden_sizes=hidden)).streams(num_atoms=atoms)
+    streams = factory(streams=partial(DuelingStreams, hidden_sizes=hidden, activation="relu")).streams(
+        num_atoms=atoms
+    )
     out = streams(FEATURES, None)
     assert out.shape == (2, 5, 3, atoms)
 
@@ -71,7 +73,7 @@ def test_dueling_is_the_papers(atoms, hidden):
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("streams", [SingleStream, DuelingStreams])
 def test_shapes(name, streams):
-    head = make(name, streams=partial(streams, hidden_sizes=[4]))
+    head = make(name, streams=partial(streams, hidden_sizes=[4], activation="relu"))
     distribution = head(FEATURES, make_rng("prediction"))
     assert distribution.mean().shape == (2, 5, 3)
     action = torch.zeros(2, 5, dtype=torch.int64)
@@ -193,7 +195,7 @@ def test_rngs_are_normal_and_uniform():
 @pytest.mark.parametrize("name", HEADS)
 def test_a_network_is_known_to_vary(name, layer):
     obs = ObsSpec((4,), np.dtype(np.float32), 0, 1.0)
-    streams = partial(DuelingStreams, hidden_sizes=[])
+    streams = partial(DuelingStreams, hidden_sizes=[], activation="relu")
     network = make_network(obs, head=HEADS[name], layer=layer, streams=streams)
     assert uses_rng(network, CPU) == (name == "implicit_quantile" or layer is NOISY)
 

@@ -1,12 +1,16 @@
 """Networks with the seed axis, against torch's own layers for each seed."""
 
 from functools import partial
+from typing import get_args
 
 import numpy as np
+import pytest
 import torch
 from heads import generators, make_network
+from torch import nn
 
-from dqn.network import Linear, flatten
+from dqn.network import Linear, SingleStream, flatten
+from dqn.network.layers import Activation
 from dqn.network.parameters import ALIGNMENT
 from dqn.types import ObsSpec
 
@@ -31,6 +35,23 @@ def test_each_seed_computes_what_torch_layers_compute():
         for leaf, stored in zip(plain.parameters(), leaves, strict=True):
             leaf.data = stored.detach().T if stored.dim() == 2 else stored.detach()
         torch.testing.assert_close(stacked(x).mean()[k], plain(x[k]))
+
+
+@pytest.mark.parametrize("name", get_args(Activation))
+def test_activations_are_torchs(name):
+    """Between layers and after the torso's last one; odd sizes are padded on the way."""
+    kinds = {"relu": nn.ReLU, "tanh": nn.Tanh, "elu": nn.ELU, "gelu": nn.GELU, "silu": nn.SiLU}
+    streams = partial(SingleStream, hidden_sizes=[5], activation=name)
+    stacked = network(spec_of((4,)), sizes=(7,), activation=name, streams=streams)
+    x = torch.randn(3, 6, 4)
+    for k in range(3):
+        first, second, last = (
+            partial(torch.addmm, leaf[1][k], mat2=leaf[0][k])
+            for leaf in zip(*[iter(stacked.parameters())] * 2, strict=True)
+        )
+        kind = kinds[name]()
+        q = last(mat1=kind(second(mat1=kind(first(mat1=x[k])))))
+        torch.testing.assert_close(stacked(x).mean()[k], q)
 
 
 def test_a_range_of_observations_is_read_as_minus_one_to_one():

@@ -138,7 +138,7 @@ MISTAKES = [
     ),
     ("{_target_: hooked.Recorder, _partial_: true}", "callbacks[0]._partial_=true", "left out"),
     ("{_target_: hooked.Failing, hook: x}", "callbacks[0].call is missing", "call: VALUE"),
-    ("{_target_: hooked.Failing, hook: 5x, call: [1]}", "callbacks[0].call=[1]", "a valid string"),
+    ("{_target_: hooked.Failing, hook: 5x, call: [1]}", "callbacks[0].call=[1]", "text"),
     ("{_target_: hooked.Half}", "callbacks[0].update_period=0.5", "a whole number of at least 0"),
     (
         "{_target_: collections.Counter}",
