@@ -82,7 +82,7 @@ def check_keys(
             there = f"{f'{parent} has' if parent else 'there are'} {', '.join(keys) or 'none'}"
             problems.append(WrongValue(key, value, f"no such key; {near}{there}"))
         elif key in (*PART_LISTS, *PART_DICTS):
-            check_parts(value, key, problems)
+            check_several(value, key, problems)
         elif hints.get(name) is MakeModule:
             check_part(value, key, problems, offered=OFFERED)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
@@ -104,20 +104,23 @@ def is_listed(key: str) -> bool:
     return key.endswith("]") and key.partition("[")[0] in PART_LISTS
 
 
-def check_parts(nodes: Any, key: str, problems: list[WrongValue]) -> None:
+def is_named(key: str) -> bool:
+    """Return whether a key is that of an entry in a dict of parts, such as tracker.csv."""
+    return key.rpartition(".")[0] in PART_DICTS
+
+
+def check_several(nodes: Any, key: str, problems: list[WrongValue]) -> None:
     """Check a list or a dict of parts."""
-    if key in PART_LISTS:
-        if not isinstance(nodes, list):
-            problems.append(WrongValue(key, nodes, f"should be a list; {should_be_given(key)}"))
-            return
-        nodes = {f"{key}[{i}]": node for i, node in enumerate(nodes)}
-    elif not isinstance(nodes, dict) or "_target_" in nodes:
-        problems.append(WrongValue(key, nodes, should_be_given(key)))
-        return
+    if key in PART_LISTS and isinstance(nodes, list):
+        entries = {f"{key}[{i}]": node for i, node in enumerate(nodes)}
+    elif key in PART_DICTS and isinstance(nodes, dict) and "_target_" not in nodes:
+        entries = {f"{key}.{name}": node for name, node in nodes.items()}
     else:
-        nodes = {f"{key}.{name}": node for name, node in nodes.items()}
-    for one, node in nodes.items():
-        check_part(node, one, problems)
+        is_list = "should be a list; " * (key in PART_LISTS)
+        problems.append(WrongValue(key, nodes, is_list + should_be_given(key)))
+        return
+    for name, node in entries.items():
+        check_part(node, name, problems)
 
 
 def is_special(name: str) -> bool:
@@ -128,11 +131,10 @@ def is_special(name: str) -> bool:
 def should_be_given(key: str, value: object = None) -> str:
     if key in PART_LISTS:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
-    parent, _, name = key.rpartition(".")
-    if is_listed(key) or parent in PART_DICTS:
+    if is_listed(key) or is_named(key):
         return IS_PART
-    if is_listed(parent):
-        return f"should be given as {name}: VALUE"
+    if is_listed(key.rpartition(".")[0]):
+        return f"should be given as {key.rpartition('.')[2]}: VALUE"
     if key not in GIVEN and key not in PART_DICTS:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
@@ -148,7 +150,7 @@ def check_part(
     if not isinstance(node, dict) or "_target_" not in node:
         problems.append(WrongValue(key, node, IS_PART if offered else should_be_given(key, node)))
         return
-    if (offered or is_listed(key) or key.rpartition(".")[0] in PART_DICTS) and "_partial_" in node:
+    if (offered or is_listed(key) or is_named(key)) and "_partial_" in node:
         problems.append(WrongValue(f"{key}._partial_", node["_partial_"], "should be left out"))
     try:
         target = get_object(node["_target_"])

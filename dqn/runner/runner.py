@@ -198,13 +198,12 @@ class Runner:
             self.camera.film(path, policy, self.iteration, self.progress.filming(self))
 
     def final_evaluation(self) -> None:
-        """Evaluate the finished run for its status, not for its metrics.
-
-        So a run that is extended later has the metrics of a run that had the larger total from the start.
-        """
+        """Evaluate the finished run for its status and its trackers, not for metrics.jsonl."""
         if self.evaluator is not None:
             log.info("final evaluation: %d episodes of each seed", self.evaluator.episodes)
-            self.counters.evaluated(self.evaluate(self.evaluator))
+            returns = self.evaluate(self.evaluator)
+            self.counters.evaluated(returns)
+            self.logger.final_evaluation(self.counters.positions, returns)
 
     def evaluate(self, evaluator: Evaluator) -> Floats:
         """Return the returns [K, episodes] of the present policies, and show how far their episodes are."""

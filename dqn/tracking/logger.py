@@ -195,6 +195,20 @@ class Logger:
         for k, mean in enumerate(means):
             self._add(k, at[k], {"eval/return": mean})
 
+    def final_evaluation(self, at: Sequence[Position], returns: Array) -> None:
+        """Pass the returns [K, episodes] of a finished run to the trackers, but not to metrics.jsonl.
+
+        It comes after the last checkpoint, so a tracker that cuts off what came later has the same numbers of
+        an extended run as of one that had the larger total from the start.
+        """
+        means = returns.mean(-1).tolist()
+        for k, mean in enumerate(means):
+            if math.isfinite(mean):
+                self._each("log", k, [at[k]._asdict() | {"eval/return": mean}])
+        if len(self.seeds) > 1:
+            self._each("log", None, [{"step": mean_step(at), **spread_scalars({"eval/return": means})}])
+        self._each("flush")
+
     def end_iteration(self, at: Sequence[Position], *, steps_per_second: float, returns: list[float]) -> None:
         """Log the speed of an iteration and the statistics over seeds of evaluation and training returns."""
         for k in range(len(self.seeds)):

@@ -316,14 +316,14 @@ def test_a_tensorboard_that_looks_on_sees_each_step_once(make, tmp_path, saved):
     logger, states, counts = logged_beyond(make)
     board = EventAccumulator(str(tmp_path / "seed=3"), size_guidance={"scalars": 0})
     board.Reload()
-    assert len(board.Scalars("train/return")) == 30
+    assert len(board.Scalars("return/train")) == 30
     logger.close()
     logger = make(states, counts) if saved else make()
     for _ in range(5):
         logger.step(ended=True)
     logger.files()
     board.Reload()
-    seen = [(event.step, event.value) for event in board.Scalars("train/return")]
+    seen = [(event.step, event.value) for event in board.Scalars("return/train")]
     assert seen == [(step, 1.0) for step in range(1, 26 if saved else 6)]
 
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from dqn.storage.folder import RunFolder
 from dqn.storage.schema import Count, checked
 from dqn.system import sync_folder
 from dqn.tracking import tensorboard as board
@@ -26,9 +27,14 @@ class TensorBoard(Tracker):
 
     def open(self, run: TrackedRun, at: Sequence[Position], state: Any) -> None:
         several = len(run.seeds) > 1
-        about = [board.layout(len(run.seeds)), board.config_text(run.config)]
-        group = "/".join(run.folder.absolute().parts[-2:])
-        of_seed = [board.hparams(run.config, group), *([] if several else about)]
+        name = "/".join(run.folder.absolute().parts[-2:])
+        about = [
+            board.layout(len(run.seeds)),
+            board.config_text(run.config),
+            # in the folder with the statistics over seeds, if there are several: HPARAMS displays those
+            board.hparams(run.config, RunFolder(run.folder).read_overrides(), name),
+        ]
+        of_seed = [] if several else about
         folders = folders_of(run)
         self._events: list[Events] = []
         self._per_seed = len(run.seeds)
