@@ -121,7 +121,7 @@ class LoggerState(TypedDict):
 
 @with_config(STRICT)
 class FilesState(TypedDict):
-    """What the files of a run hold at a checkpoint."""
+    """The state of the run's files at a checkpoint."""
 
     metrics: list[Count]
     """Bytes of each seed's metrics.jsonl."""

@@ -244,7 +244,7 @@ class Logger:
         return {"metrics": [log.size() for log in self._logs], "trackers": self._each("state_dict")}
 
     def saved(self) -> None:
-        """Let the trackers know that a checkpoint was written."""
+        """Inform the trackers that a checkpoint was written."""
         self._each("saved")
 
     def end(self, result: float) -> None:
