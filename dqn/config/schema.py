@@ -211,10 +211,9 @@ def message_of(error: str, message: str, value: Any) -> str:
     """Return what a value should be, from the type and the message of pydantic's error."""
     if isinstance(value, float) and not math.isfinite(value):
         return "should be a finite number"
-    if re.search(r"_(type|parsing|from_float)$", error) and (
-        should := EXPECTED.get(error.split("_", maxsplit=1)[0])
-    ):
-        return should
+    kind = re.sub(r"_(type|parsing|from_float)$", "", error)
+    if kind in EXPECTED:
+        return EXPECTED[kind]
     if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")

@@ -30,6 +30,9 @@ MAKES_ENVIRONMENT = re.compile(
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
 
+MOST_LENGTHS = 10_000
+"""Most iteration lengths that are tried to find one that divides a total."""
+
 RELATIONS: tuple[tuple[str, str, str, Callable[[float, float], bool]], ...] = (
     ("memory.capacity", "at least", "runner.batch_size", operator.ge),
     ("network.head.v_max", "above", "network.head.v_min", operator.gt),
@@ -152,7 +155,8 @@ class Contradictions:
         for key, relation, other, holds in RELATIONS:
             number, limit = self.number(key), self.number(other)
             if None not in (number, limit) and not holds(number, limit):
-                self.add(key, f"should be {relation} {other}={limit}")
+                instead = self.whole_iterations(key, number, limit) if key in TOTALS else ""
+                self.add(key, f"should be {relation} {other}={limit}{instead}")
         capacity, n_step = self.number("memory.capacity"), self.number("memory.reader.n_step")
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs") or 1
         if capacity and n_step and capacity // envs < n_step + 2:
@@ -162,6 +166,14 @@ class Contradictions:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
         if envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
+
+    def whole_iterations(self, key: str, total: int, length: int) -> str:
+        """Return the end of a sentence: the nearest total that fits, and a length that fits this one."""
+        most, envs = min(total, length), self.number("env.num_envs") or 1
+        shorter = range(most, max(most // 10, most - MOST_LENGTHS), -1)
+        fits = next((n for n in shorter if total % n == 0 and n % envs == 0), None)
+        also = f" or {key}={total} runner.iteration_length={fits}" if fits else ""
+        return f"; type {key}={max(round(total / length), 1) * length}{also}"
 
     def length(self) -> None:
         """Warn if the run is too short for an update or does not fit the learning rate's schedule."""
