@@ -3,9 +3,14 @@
 import re
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NAME = "lockstep-dqn"
 """This project's name for pip; `dqn` is another project on the public registry."""
@@ -85,7 +90,7 @@ def cause_of(error: BaseException) -> str:
     """
     cause = root_cause(error)
     text = next(iter(str(cause).splitlines()), "")
-    frames = traceback.extract_tb(cause.__traceback__)
+    frames = traceback.extract_tb(cause.__traceback__ or error.__traceback__)
     frame = next((one for one in reversed(frames) if "site-packages" not in one.filename), frames[-1])
     notes = [f"{type(cause).__name__}: {text}".removesuffix(": "), *getattr(cause, "__notes__", ())]
     origin = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
@@ -136,3 +141,16 @@ def needs_extra(user: str, package: str, extra: str) -> Iterator[None]:
         yield
     except ImportError:
         raise UserError(f"{user} needs {package}; install the extra `{extra}`: {install(extra)}") from None
+
+
+def short_traceback(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a public function so that the traceback of Ctrl-C shows no frames of this package below it."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            raise error.with_traceback(None) from None
+
+    return call

@@ -1,26 +1,18 @@
 """Settings of this process for fast and exact arithmetic, which the package of an environment may change."""
 
-import ctypes
-import os
-import resource
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+from dqn.system import glibc_function, preserve_open_files, resident
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 LARGEST_KEPT = (2**28, 2**25)
 """Largest array, in bytes, whose memory malloc keeps; older C libraries accept only the second value."""
 MOST_KEPT = 2**30
 """Bytes of freed memory that malloc keeps in all."""
-
-LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
-"""Limits of a process's memory."""
-STATM = Path("/proc/self/statm")
-CGROUPS = Path("/sys/fs/cgroup")
 
 
 def configure_process(num_threads: int) -> None:
@@ -33,11 +25,6 @@ def configure_process(num_threads: int) -> None:
     torch.set_flush_denormal(True)
     np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")  # as NumPy starts
     keep_memory()
-
-
-def glibc_function(name: str) -> Callable[..., int] | None:
-    """Return a function of GNU's C library, or None if this process uses another one."""
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def keep_memory() -> None:
@@ -69,44 +56,6 @@ class MallocTrimmer:
             self._resident = resident()
 
 
-def resident() -> int:
-    """Return the bytes of memory that this process occupies, 0 if the system does not report them."""
-    try:
-        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def machine_memory() -> int:
-    """Return the bytes of memory of this machine, or of what its control groups and limits leave of it."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    found += [soft for soft, _ in map(resource.getrlimit, LIMITS) if soft != resource.RLIM_INFINITY]
-    groups = Path("/proc/self/cgroup")
-    lines = groups.read_text().splitlines() if groups.exists() else []
-    for _, controllers, path in (line.split(":", 2) for line in lines):
-        if controllers not in ("", "memory"):
-            continue
-        group = CGROUPS / controllers / path.lstrip("/")
-        for folder in (group, *group.parents):
-            for name in ("memory.max", "memory.limit_in_bytes"):
-                with suppress(OSError, ValueError):  # "max": no limit
-                    found.append(int((folder / name).read_text()))
-    return min(found)
-
-
-def most_open_files() -> int:
-    """Return how many files this process may open after `allow_open_files`."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
-
-
-def allow_open_files(count: int) -> None:
-    """Raise this process's own limit of open files to `count`, as far as that is allowed."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY != soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, most_open_files()), hard))
-
-
 @contextmanager
 def preserve_settings() -> Iterator[None]:
     """Restore threads, the limit of open files, NumPy's errors and the treatment of denormals at the end.
@@ -114,12 +63,10 @@ def preserve_settings() -> Iterator[None]:
     malloc's thresholds stay, because the C library cannot report the old ones; they change no result.
     """
     threads, flushes = torch.get_num_threads(), flushes_denormals()
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        with np.errstate():
+        with np.errstate(), preserve_open_files():
             yield
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, files)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushes)
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
+from dqn.seeding import stream
 from dqn.types import Floats, Integers
 
 Scores = Sequence[float] | Floats
@@ -144,6 +145,15 @@ def estimate(
         matrix(scores), statistic, generator=generator, resamples=resamples, confidence=confidence
     )
     return Estimate(*map(float, found))
+
+
+def summarize(scores: Scores) -> Estimate:
+    """Return the interquartile mean of scores [K, M]; equal scores in equal order have equal intervals.
+
+    The interval of a single score is unknown: NaN.
+    """
+    found = estimate(scores, generator=stream(0, "summarize"))
+    return found if np.size(scores) > 1 else found._replace(low=np.nan, high=np.nan)
 
 
 def performance_profile(

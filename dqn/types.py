@@ -121,6 +121,7 @@ class Episode(NamedTuple):
     """An episode that ended."""
 
     seed_index: int  # 0 to K - 1
+    env_index: int  # 0 to E - 1
     at: Position
     episode_return: float  # undiscounted, of raw rewards
     length: int  # steps

@@ -114,7 +114,7 @@ def main() -> None:
     everything = read_published()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("table", choices=everything.tables, help="the published table")
-    only = "only the rows whose runs have these overrides, such as env=acrobot"
+    only = "only the rows whose runs have these overrides, such as +experiment=cleanrl/dqn"
     parser.add_argument("overrides", nargs="*", default=[], metavar="OVERRIDE", help=only)
     parser.add_argument("--jobs", type=at_least_one, default=2, help="number of simultaneous runs")
     parser.add_argument("--folder", type=Path, default=Path("outputs/reproduce"), help="folder of the runs")

@@ -90,7 +90,7 @@ def child_seconds() -> float:
 def call(script: str, *arguments: object) -> Result:
     """Run a script's function in this process."""
     function: Callable[[], None] = getattr(cli, script)
-    argv, sys.argv = sys.argv, [f"{script}.py", *map(str, arguments)]
+    argv, sys.argv = sys.argv, [str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
     out = io.StringIO()
     code: object = 0
     try:

@@ -10,6 +10,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from dqn.config.any_env import with_base
 from dqn.config.build import build
 from dqn.config.compose import compose
 from dqn.config.launch import launch
@@ -46,6 +47,7 @@ TINY_EPISODES = [
 ]
 
 FINISHED = [
+    "runner=episodes",
     "runner.total_episodes=4",
     "runner.iteration_length=2",
     "runner.eval_episodes=0",
@@ -65,7 +67,7 @@ def config_of(overrides: Sequence[str]) -> dict[str, Any]:
     Each choice of options is composed once; the other overrides are applied to it as Hydra applies them.
     That takes a twentieth of the time of `compose`.
     """
-    parsed = PARSER.parse_overrides(list(overrides))
+    parsed = PARSER.parse_overrides(with_base(overrides))
     choices = [one for one in parsed if (CONF / one.key_or_group).is_dir()]
     config = copy.deepcopy(composed(tuple(str(one.input_line) for one in choices)))
     ConfigLoaderImpl._apply_overrides_to_config([one for one in parsed if one not in choices], config)

@@ -1,6 +1,7 @@
 """Run folders made without training, for reports."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def make_run(
     reached: float = 1.0,
     state: str = "finished",
     episodes: int = 60,
+    overrides: Sequence[str] = (),
     **status: Any,
 ) -> Path:
     """Write a run whose returns grow to about `level`, stopped after the fraction `reached` of its steps."""
@@ -45,7 +47,7 @@ def make_run(
         path.mkdir(parents=True)
         (path / "metrics.jsonl").write_text("".join(lines))
         finals[str(seed)] = [*(returns[-1:] + 1), *(returns[-1:] - 1)]
-    RunFolder(folder).write_config(config, [])
+    RunFolder(folder).write_config(config, list(overrides))
     tick = int(total * reached)
     progress = {"unit": "step", "tick": tick, "total": total, "iteration": tick // 1000, "updates": tick}
     progress |= {"steps": [tick], "episodes": [episodes]}
@@ -67,7 +69,8 @@ def make_sweep(folder: Path, *, lrs: tuple[float, ...] = (1e-3, 3e-4, 1e-4), see
     for lr in lrs:
         for seed in range(seeds):
             config["agent"]["lr"], config["seed"] = lr, seed
-            make_run(folder / f"lr={lr},seed={seed}", config, level=100 + 1e5 * lr)
+            typed = [f"agent.lr={lr}", f"seed={seed}"]
+            make_run(folder / f"lr={lr},seed={seed}", config, level=100 + 1e5 * lr, overrides=typed)
     return folder
 
 

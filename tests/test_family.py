@@ -15,8 +15,8 @@ from hydra.utils import instantiate
 from processes import SEED
 
 from dqn.agent.numpy_forward import NumpyForward
-from dqn.cli.arguments import parse, replace_values
 from dqn.config.validate import check
+from dqn.config.values import parse, replace_values
 from dqn.network.parameters import views
 from dqn.types import EnvSpec, ObsSpec, Row
 

@@ -53,18 +53,18 @@ def test_freed_memory_is_used_again():
 
 
 PILES = """
-from dqn import process
+from dqn import process, system
 process.configure_process(1)
 process.MOST_KEPT = 2**26
 trimmer = process.MallocTrimmer()
 pieces = [b"x" * 2**16 for _ in range(3200)]
 pieces = pieces[::8]
 late = process.MallocTrimmer()
-before = process.resident()
+before = system.resident()
 late.trim()
-print(before - process.resident())
+print(before - system.resident())
 trimmer.trim()
-print(before - process.resident())
+print(before - system.resident())
 """
 
 

@@ -13,7 +13,7 @@ from helpers import ROOT
 
 pytest.importorskip("hatchling", reason="the builder hatchling is not installed; the extra `dev` brings it")
 
-COMMANDS = {"dqn-train", "dqn-evaluate", "dqn-resume", "dqn-export", "dqn-check", "dqn-report"}
+COMMANDS = {"dqn-train", "dqn-evaluate", "dqn-resume", "dqn-export", "dqn-check", "dqn-report", "dqn-doctor"}
 
 pytestmark = pytest.mark.process
 
@@ -62,7 +62,7 @@ def test_commands_outside_the_checkout(wheel, tmp_path):
     for name in sorted(COMMANDS):
         assert f"usage: {name} " in (text := run(name, "--help"))
         assert ".py" not in text
-    text = run("dqn-train", "env=acrobot", "+env.kwargs.max_episode_steps=20", *TINY)
+    text = run("dqn-train", "env=acrobot", "runner=episodes", "+env.kwargs.max_episode_steps=20", *TINY)
     words = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  ")}
     assert words.keys() >= {"dqn-evaluate", "dqn-resume"}
     assert "mean -20.00" in run(*words["dqn-evaluate"][:2], "episodes=2")

@@ -81,7 +81,7 @@ class Agent:
         self.optimizer = optimizer([leaf], lr=lr)
         self._may_fall_back = compile == "auto"
         self._set_compiles(repays(planned_updates, len(seeds)) if compile == "auto" else compile)
-        if self.compiles and self._may_fall_back and (problem := obstacle(on_cpu=device.type == "cpu")):
+        if self.compiles and self._may_fall_back and (problem := obstacle(device)):
             self._fall_back(problem)
 
     def _fall_back(self, problem: str) -> None:

@@ -1,10 +1,9 @@
 """Functions of tensors as compiled graphs, which later processes find by a description of the function."""
 
 import hashlib
+import logging
 import os
 import platform
-import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -18,6 +17,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from dqn.errors import first_line
+from dqn.system import compiler_problem
+
+log = logging.getLogger(__name__)
 
 Graph = Callable[..., Sequence[Tensor]]
 """A function of tensors. Other tensors that it uses keep their memory."""
@@ -77,15 +79,18 @@ def compiled_graph(
     Raises:
         ValueError, RuntimeError: the function cannot be compiled.
     """
-    if given[0].device.type != "cpu":
+    path = cache_folder() / f"{key(described, given, outside)}.so" if described is not None else None
+    on_cpu = given[0].device.type == "cpu"
+    if on_cpu and path is not None:
+        with suppress(RuntimeError):  # the library is missing or damaged
+            return load(path, outside)
+    log.info("compiling the update, which takes up to a minute ...")
+    if not on_cpu:
         return new_graph(function, given, outside)
-    if described is None:
+    if path is None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.so"
             return load(path, compile_library(function, given, outside, path=path))
-    path = cache_folder() / f"{key(described, given, outside)}.so"
-    with suppress(RuntimeError):  # the library is missing or damaged
-        return load(path, outside)
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock")):
         with suppress(RuntimeError):  # another process may have compiled it by now
@@ -228,15 +233,12 @@ def cache_folder() -> Path:
     return Path(caches) / "dqn" / "compiled"
 
 
-def find_compiler() -> str | None:
-    """Return the path of the C++ compiler that torch would use; None if there is none."""
-    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
-
-
-def obstacle(*, on_cpu: bool) -> str | None:
-    """Return why this machine cannot compile, with advice; None if it has a compiler and writable folders."""
-    if on_cpu and find_compiler() is None:
-        return "no C++ compiler was found; install g++ or set CXX to another compiler"
+def obstacle(device: torch.device) -> str | None:
+    """Return why this machine cannot compile for a device, with advice; None if it can."""
+    if device.type == "mps":
+        return "torch's compiler was not tried on device=mps"
+    if device.type == "cpu" and (problem := compiler_problem()):
+        return problem
     for variable, find in (("XDG_CACHE_HOME", cache_folder), ("TMPDIR", tempfile.gettempdir)):
         folder: object = "the folder"
         try:

@@ -115,7 +115,7 @@ class CompiledGradient:
             return compiled_graph(flat, (*batch, weight, *samples), self._tensors, self._described)
         except Exception as error:  # a custom network may do anything, and the compiler may be missing
             cause = root_cause(error)
-            problem = obstacle(on_cpu=weight.device.type == "cpu") or (
+            problem = obstacle(weight.device) or (
                 f"{type(cause).__name__}: {first_line(cause)}; compiling needs a working C++ compiler and"
                 " operations that torch can trace"
             )

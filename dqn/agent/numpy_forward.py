@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dqn.agent.rng import NumpyRng, TorchRng
+from dqn.devices import to_device
 from dqn.network import QNetwork
 from dqn.process import float32_by_default
 from dqn.types import Array, Floats
@@ -35,7 +36,8 @@ class TorchForward:
     def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
         numbers = None if rng is None else TorchRng(rng, self._device)
         with float32_by_default():
-            values: Tensor = self._network(torch.from_numpy(obs).to(self._device), numbers).mean()
+            given = to_device(torch.from_numpy(obs), self._device)
+            values: Tensor = self._network(given, numbers).mean()
         return values.cpu().numpy()
 
 

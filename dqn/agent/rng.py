@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dqn.devices import to_device
 from dqn.network import QNetwork
 from dqn.seeding import get_states, set_states, stream
 from dqn.types import Bools, Floats, Rng, Role
@@ -56,10 +57,10 @@ class TorchRng:
         self.role = source.role
 
     def normal(self, size: int) -> Tensor:
-        return torch.from_numpy(self.source.normal(size)).to(self.device)
+        return to_device(torch.from_numpy(self.source.normal(size)), self.device)
 
     def uniform(self, *shape: int) -> Tensor:
-        return torch.from_numpy(self.source.uniform(*shape)).to(self.device)
+        return to_device(torch.from_numpy(self.source.uniform(*shape)), self.device)
 
     def __call__(self, role: Role) -> Rng:
         """Return this rng, with `role` until the next call."""
@@ -89,5 +90,5 @@ def uses_rng(network: QNetwork, device: torch.device) -> bool:
     num_seeds = next(network.parameters()).shape[0]
     probe = Probe(num_seeds, device)
     obs = np.zeros((num_seeds, 1, *network.obs.shape), network.obs.dtype)
-    network(torch.from_numpy(obs).to(device), probe)
+    network(to_device(torch.from_numpy(obs), device), probe)
     return probe.is_used

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
+from dqn.config.any_env import with_base
 from dqn.config.build import build
 from dqn.config.compose import StrPath, compose
 from dqn.config.parts import make
@@ -25,7 +26,9 @@ def examine_parts(
     Raises:
         UserError: the overrides do not compose, or their configuration is wrong.
     """
-    return examine_config(resolved(compose(overrides, config_dir=config_dir).config), names)
+    return examine_config(
+        resolved(compose(with_base(overrides, config_dir), config_dir=config_dir).config), names
+    )
 
 
 def examine_config(config: Config, names: Collection[str] = ()) -> Iterator[Finding]:

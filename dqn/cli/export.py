@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dqn.cli.options import ExportOptions
-from dqn.config.api import load_policy, read_run
+from dqn.config.options import ExportOptions
+from dqn.config.read import load_policy, read_run
 from dqn.config.wrappers import make_environments
 from dqn.deploy.export import export
 from dqn.deploy.greedy_policy import GreedyPolicy
@@ -27,7 +27,8 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
         UserError: the folder has no valid run or lacks the policy, or the file cannot be written.
     """
     config, folder = read_run(path, trust)
-    policy = load_policy(config, folder, options.seed, options.policy)
+    on_cpu = {**config, "device": "cpu"}  # where the file is checked
+    policy = load_policy(on_cpu, folder, options.seed, options.policy)
     obs = play(policy, make_environments(config["env"]))
     difference = export(policy, file, obs)
     shape = ", ".join(map(str, ("B", *policy.obs.shape)))

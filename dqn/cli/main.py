@@ -17,15 +17,19 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from dqn.cli.arguments import check_arguments, parse, replace_values, run_arguments
+from dqn.cli.arguments import as_typed, check_arguments, run_arguments
+from dqn.cli.help import help_text
 from dqn.cli.output import plain_errors, print_summary
 from dqn.config import overrides as grammar
+from dqn.config.any_env import with_base
 from dqn.config.compose import Composed, compose, mistakes
 from dqn.config.overrides import CONFIG_NAME
 from dqn.config.paths import CONF
 from dqn.config.preflight import CheckedRun, folder_of, plain, preflight, prepare, resolved
-from dqn.errors import UserError, WrongValue, printable
+from dqn.config.values import parse
+from dqn.errors import UserError, WrongValue
 from dqn.storage.folder import RunFolder
+from dqn.tracking.progress import waiting
 
 
 def train() -> None:
@@ -34,19 +38,28 @@ def train() -> None:
     known, unknown = get_args_parser().parse_known_intermixed_args()
     arguments = vars(known)
     overrides, multirun, config_dir = (arguments.pop(key) for key in ("overrides", "multirun", "config_dir"))
+    overrides = as_typed(overrides, unknown)
     with plain_errors():
-        if any(arguments.values()):  # --help, --cfg and others need no run, or another configuration
+        overrides = with_base(overrides, config_dir)
+        if any(value for flag, value in arguments.items() if flag != "help"):  # --cfg and others need no run
+            sys.argv[1:] = with_base(sys.argv[1:], config_dir)
             hydra_application()
             return
-        composed = compose([*overrides, *unknown], multirun=multirun, config_dir=config_dir)
+        with waiting("composing the configuration"):
+            composed = compose(overrides, multirun=multirun, config_dir=config_dir)
+        if arguments["help"]:
+            print(help_text(composed))
+            return
         if multirun or composed.is_multirun:
-            check_plugins(composed)
+            with waiting("loading PyTorch"):
+                check_plugins(composed)
             make_folder(folder_of(composed.config, "hydra.sweep.dir"), "hydra.sweep.dir")
             flags = [*["-m"] * multirun, *([] if config_dir is None else ["--config-dir", config_dir])]
             sys.argv[1:] = [*flags, *overrides]  # Hydra wants all overrides together
             hydra_application()
         else:
-            run = prepare(composed.config, overrides)
+            with waiting("loading PyTorch and checking the configuration"):
+                run = prepare(composed.config, overrides)
             make_folder(run.folder.path, "hydra.run.dir")
             train_one(composed, run)
             print_summary(run.folder)
@@ -106,7 +119,8 @@ def check_plugins(composed: Composed) -> None:
         check_keys(node, get_class(node["_target_"]), key, problems)
     params = node.get("params") or {}  # the sweeper's
     parser = OverridesParser.create(config_loader=composed.loader)
-    _, wrong = grammar.parse([f"{key}={value}" for key, value in params.items()], parser)
+    parsed = grammar.parse([f"{key}={value}" for key, value in params.items()], parser)
+    wrong = parsed.with_corrections(parsed.problems)
     if problems or wrong:
         raise mistakes([*problems, *(f"hydra.sweeper.params: {one}" for one in wrong)], "the configuration")
 
@@ -124,59 +138,56 @@ def resume() -> None:
     """Run `python scripts/resume.py RUN [KEY=VALUE ...]`."""
     arguments = run_arguments(
         "resume",
-        "Continue an interrupted run from its last checkpoint, as if it had not been interrupted.",
         "a larger runner.total_steps or runner.total_episodes",
     )
     with plain_errors(logging.INFO):
-        options = parse(arguments.options)
-        from dqn.config.launch import launch
-        from dqn.config.trust import load_config
+        parse(arguments.options)  # a mistake needs no torch
+        with waiting("loading PyTorch"):
+            from dqn.config import api
 
-        folder = RunFolder(arguments.run)
-        config = replace_values(load_config(folder, arguments.trust), options)
-        launch(preflight(config, folder, arguments.options), restart=arguments.restart)
-        print_summary(folder)
+        options = {"restart": arguments.restart, "trust": arguments.trust}
+        run = api.resume(arguments.run, arguments.options, env=None, on_iteration=None, **options)
+        print_summary(RunFolder(run.folder))
 
 
 def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
     arguments = run_arguments(
         "evaluate",
-        "Play fresh episodes with a run's policies and write RUN/evaluation.json.",
         "episodes=100 (per seed), epsilon=0.0, stream=0 (another number selects other episodes),"
         " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.cli.evaluate import evaluate_run
-        from dqn.cli.options import EvaluateOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.config.evaluate import can_record, evaluate_run
+            from dqn.config.options import EvaluateOptions, read_options
 
         given = read_options(EvaluateOptions, options)
-        can_write = os.access(arguments.run, os.W_OK | os.X_OK)
-        if arguments.run.is_dir() and not can_write:
-            problem = f"warning: {arguments.run} cannot be written: the results are only printed"
-            logging.getLogger(__name__).warning("%s", printable(problem))
+        can_write = can_record(arguments.run)
         evaluation = evaluate_run(arguments.run, given, arguments.trust)
-        print(evaluation.pop("text"))
+        print(evaluation)
         if can_write:
-            RunFolder(arguments.run).write_evaluation(evaluation)
+            RunFolder(arguments.run).write_evaluation(evaluation.content())
 
 
 def export() -> None:
     """Run `python scripts/export.py RUN FILE [seed=0]`."""
     arguments = run_arguments(
         "export",
-        "Write a policy to a file for other programs: observations [B, ...] to action values [B, A].",
         "seed=N (default: the run's first), policy=last (or best: of the seed's highest periodic evaluation)",
         file="FILE.onnx, or FILE.pt2 (torch.export)",
     )
     with plain_errors(logging.INFO):
         options = parse(arguments.options)
-        from dqn.cli.export import export_run
-        from dqn.cli.options import ExportOptions, read_options
+        with waiting("loading PyTorch"):
+            from dqn.cli.export import export_run
+            from dqn.config.options import ExportOptions, read_options
 
         given = read_options(ExportOptions, options)
-        print(export_run(arguments.run, arguments.file, given, arguments.trust))
+        with waiting(f"exporting to {arguments.file}"):
+            text = export_run(arguments.run, arguments.file, given, arguments.trust)
+        print(text)
 
 
 def check() -> None:

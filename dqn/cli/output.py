@@ -36,7 +36,7 @@ def optional(output: TextIO | None) -> TextIO:
         return output
     raw = OptionalOutput(output.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), output.encoding, output.errors, line_buffering=output.line_buffering
+        io.BufferedWriter(raw), output.encoding, "backslashreplace", line_buffering=output.line_buffering
     )
 
 

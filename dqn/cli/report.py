@@ -4,13 +4,15 @@ import argparse
 from pathlib import Path
 
 from dqn.cli.output import plain_errors
+from dqn.config.commands import COMMANDS, command
 from dqn.errors import UserError
 from dqn.report.write import write_report
+from dqn.tracking.progress import waiting
 
 
 def report() -> None:
     """Run `python scripts/report.py FOLDER [FOLDER ...] [--output FOLDER]`."""
-    parser = argparse.ArgumentParser(description="Write a report on all runs in some folders.")
+    parser = argparse.ArgumentParser(prog=command("report"), description=COMMANDS["report"])
     folders = "run folders, or folders that contain run folders"
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help=folders)
     output = "the folder to write to; by default report/ in the first folder"
@@ -20,5 +22,6 @@ def report() -> None:
     with plain_errors():
         if arguments.output is None and target.is_symlink():
             raise UserError(f"{target}: a symbolic link; choose another folder with --output")
-        page, about = write_report(arguments.folders, target)
+        with waiting("reading the runs and writing the report"):
+            page, about = write_report(arguments.folders, target)
         print(f"{about}\n{page}")

@@ -1,29 +1,40 @@
-"""The public Python interface: train a run, load the policy of a run."""
+"""The public Python interface: train, resume, evaluate and load runs."""
 
+import logging
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dqn.config.build import build_policy
+from dqn.config.any_env import with_base
 from dqn.config.compose import StrPath, compose
+from dqn.config.evaluate import Evaluation, can_record, evaluate_run
+from dqn.config.given import environment_of, overrides_for, remember
 from dqn.config.launch import launch
-from dqn.config.preflight import prepare
-from dqn.config.trust import load_config
-from dqn.config.validate import check
-from dqn.config.wrappers import env_factory
+from dqn.config.options import EvaluateOptions, read_options
+from dqn.config.preflight import CheckedRun, preflight, prepare
+from dqn.config.read import load_policy, read_run, recorded
+from dqn.config.session import log_shown
+from dqn.config.values import parse, replace_values
 from dqn.deploy.greedy_policy import GreedyPolicy
-from dqn.deploy.load import load_policies
-from dqn.errors import UserError
+from dqn.env import MakeEnv, given
+from dqn.errors import UserError, printable
 from dqn.process import preserve_settings
-from dqn.storage.checkpoint import Checkpoint
+from dqn.runner import Callback, Training
 from dqn.storage.folder import RunFolder, seeds_of
+from dqn.tracking.progress import waiting
+
+log = logging.getLogger(__name__)
+
+OnIteration = Callable[[Training], object]
+"""Is called after each iteration with the run, as the hook of callbacks of this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run."""
+    """A finished run. Functions that take a run folder take it too."""
 
     folder: Path
     config: dict[str, Any] = field(repr=False)
@@ -35,20 +46,77 @@ class Run:
 
     def load(self, seed: int | None = None, *, policy: Literal["last", "best"] = "last") -> GreedyPolicy:
         """Return the policy of a seed, by default of the first one; see dqn.load."""
-        return load_policy(self.config, RunFolder(self.folder), seed, policy)
+        folder = RunFolder(self.folder)
+        with environment_of(folder, None):
+            return load_policy(self.config, folder, seed, policy)
+
+    def __fspath__(self) -> str:
+        """Return the run folder."""
+        return os.fspath(self.folder)
+
+    def __repr__(self) -> str:
+        seeds = seeds_of(self.config)
+        which = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+        kind = "latest training" if self.evaluation is None else "evaluation"
+        about = f"{self.config['env']['id']}, {which}: {kind} return {self.result:.2f}, in {self.folder}"
+        return printable(f"<Run on {about}>")
 
 
-def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
+class AfterIterations(Callback):
+    """Calls a function after each iteration."""
+
+    def __init__(self, function: OnIteration) -> None:
+        self._function = function
+
+    def on_iteration(self, run: Training) -> None:
+        self._function(run)
+
+
+def train(
+    overrides: Sequence[str],
+    *,
+    config_dir: StrPath | None,
+    env: MakeEnv | None,
+    on_iteration: OnIteration | None,
+) -> Run:
     """Implement dqn.train."""
-    overrides = [overrides] if isinstance(overrides, str) else list(overrides)
-    composed = compose(overrides, config_dir=config_dir)
-    if composed.is_multirun:
-        raise UserError(
-            f"{' '.join(overrides)}: is a sweep; dqn.train trains one run, sweeps need the command"
-        )
-    run = prepare(composed.config, overrides)
+    overrides = overrides_for(env, listed(overrides))
+    with log_shown(), given(env):
+        with waiting("checking the configuration"):
+            overrides = with_base(overrides, config_dir)
+            composed = compose(overrides, config_dir=config_dir)
+            if composed.is_multirun:
+                raise UserError(
+                    f"{' '.join(overrides)}: is a sweep; dqn.train trains one run, sweeps need the command"
+                )
+            run = prepare(composed.config, overrides)
+        remember(run.folder, env)
+        return finish(run, on_iteration, restart=False)
+
+
+def resume(
+    run: StrPath,
+    overrides: Sequence[str],
+    *,
+    env: MakeEnv | None,
+    on_iteration: OnIteration | None,
+    restart: bool,
+    trust: Sequence[str],
+) -> Run:
+    """Implement dqn.resume."""
+    folder, overrides = RunFolder(Path(run)), listed(overrides)
+    with log_shown(), environment_of(folder, env):
+        with waiting("checking the configuration"):
+            config = replace_values(recorded(folder, listed(trust)), parse(overrides))
+            checked = preflight(config, folder, overrides)
+        return finish(checked, on_iteration, restart=restart)
+
+
+def finish(run: CheckedRun, on_iteration: OnIteration | None, *, restart: bool) -> Run:
+    """Train a checked run to its end and return it."""
+    callbacks = {} if on_iteration is None else {"on_iteration": AfterIterations(on_iteration)}
     with preserve_settings():
-        result = launch(run)
+        result = launch(run, restart=restart, callbacks=callbacks)
     stored = run.folder.stored_status().get("evaluation")
     evaluation = None
     if stored is not None:
@@ -56,33 +124,31 @@ def train(overrides: Sequence[str], config_dir: StrPath | None) -> Run:
     return Run(folder=run.folder.path, config=run.config, result=result, evaluation=evaluation)
 
 
-def load(run: StrPath, seed: int | None, policy: str, trust: Sequence[str]) -> GreedyPolicy:
-    """Implement dqn.load."""
-    config, folder = read_run(run, [trust] if isinstance(trust, str) else trust)
-    return load_policy(config, folder, seed, policy)
-
-
-def read_run(run: StrPath, trust: Sequence[str]) -> tuple[dict[str, Any], RunFolder]:
-    """Return the checked configuration of a run folder, which is treated as data, and the folder."""
+def evaluate(run: StrPath, options: dict[str, Any], env: MakeEnv | None, trust: Sequence[str]) -> Evaluation:
+    """Implement dqn.evaluate."""
     folder = RunFolder(Path(run))
-    config = load_config(folder, trust)
-    check(config, learns=False).raise_if_any()
-    return config, folder
+    checked = read_options(EvaluateOptions, options)
+    with log_shown(), environment_of(folder, env), preserve_settings():
+        can_write = can_record(folder.path)
+        evaluation = evaluate_run(folder.path, checked, listed(trust))
+        try:
+            if can_write:
+                folder.write_evaluation(evaluation.content())
+        except UserError as error:  # the results took longer to get than anything that depends on the file
+            log.warning("warning: %s", error)
+    return evaluation
 
 
-def load_policy(config: dict[str, Any], folder: RunFolder, seed: int | None, which: str) -> GreedyPolicy:
-    """Return the last or the best policy of one seed of a run whose configuration was checked.
+def load(
+    run: StrPath, *, seed: int | None, policy: str, env: MakeEnv | None, trust: Sequence[str]
+) -> GreedyPolicy:
+    """Implement dqn.load."""
+    folder = RunFolder(Path(run))
+    with environment_of(folder, env):
+        config, _ = read_run(folder.path, listed(trust))
+        return load_policy(config, folder, seed, policy)
 
-    Raises:
-        UserError: the run lacks this seed or policy, or its checkpoint is missing, damaged or another run's.
-    """
-    seeds = seeds_of(config)
-    seed = seeds[0] if seed is None else seed
-    if isinstance(seed, bool) or seed not in seeds:
-        known = f"the seed {seeds[0]}" if len(seeds) == 1 else f"the seeds {seeds[0]} to {seeds[-1]}"
-        raise UserError(f"seed={seed!r}: the run has {known}")
-    factory = env_factory(config["env"])
-    policy = build_policy(config, spec=factory.spec, seeds=[seed])
-    rows = slice(seed - seeds[0], seed - seeds[0] + 1)
-    (iteration,), selected = load_policies(policy, Checkpoint(folder.path), which, seeds=seeds, rows=rows)
-    return GreedyPolicy(policy=policy, factory=factory, seed=seed, iteration=iteration, selected=selected)
+
+def listed(texts: Sequence[str]) -> list[str]:
+    """Return texts as a list; one text alone counts as a list of it."""
+    return [texts] if isinstance(texts, str) else list(texts)

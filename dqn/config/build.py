@@ -1,12 +1,9 @@
 """Build the objects of a checked configuration: a runner, or a policy alone."""
 
-import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
-import torch
 from annotated_types import Le, Lt, Predicate
 
 from dqn.agent import Policy
@@ -14,21 +11,24 @@ from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
 from dqn.config.parts import make
 from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
+from dqn.devices import DeviceName, absence, find_device
+from dqn.errors import WrongValue, one_line
 from dqn.network.protocols import MakeNetwork
-from dqn.process import allow_open_files, configure_process
-from dqn.runner import Runner
+from dqn.process import configure_process
+from dqn.runner import Callback, Runner
 from dqn.runner.clock import Clock
 from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
+from dqn.runner.hooks import Callbacks
+from dqn.runner.progress import RunProgress
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import RunFolder, seeds_of
+from dqn.system import allow_open_files
 from dqn.tracking.logger import Logger
+from dqn.tracking.progress import open_progress
 from dqn.types import EnvSpec, NonNegativeInt, PositiveInt
-
-if TYPE_CHECKING:
-    from dqn.tracking.progress_bar import Bar
 
 Config = dict[str, Any]
 
@@ -42,7 +42,7 @@ class RunConfig:
     name: FolderName
     seed: Annotated[NonNegativeInt, Lt(2**63)]
     num_seeds: PositiveInt
-    device: Literal["auto", "cpu", "cuda"]
+    device: DeviceName
     num_threads: Annotated[PositiveInt, Le(1024)]
     env: MakeEnvironments
     network: MakeNetwork
@@ -50,10 +50,16 @@ class RunConfig:
     schedule: Schedule
     runner: Clock
     agent: MakeAgent
+    callbacks: list[Callback]
 
 
-def build(config: Config, folder: RunFolder) -> Runner:
+def build(config: Config, folder: RunFolder, callbacks: Mapping[str, Callback] | None = None) -> Runner:
     """Return the runner of a checked configuration, which writes into `folder` once it runs.
+
+    Args:
+        config: the configuration.
+        folder: the run folder.
+        callbacks: further callbacks, which have no state, by the name that errors call them.
 
     Raises:
         UserError: the checkpoint in the folder is damaged or belongs to another run.
@@ -61,13 +67,16 @@ def build(config: Config, folder: RunFolder) -> Runner:
     parts = {
         key: make(value) if isinstance(value, dict) else value
         for key, value in config.items()
-        if key != "env"
+        if key not in ("env", "callbacks")
     }
-    run = RunConfig(**parts, env=make_environments(config["env"]))
+    configured = make_callbacks(config["callbacks"])
+    run = RunConfig(**parts, env=make_environments(config["env"]), callbacks=configured)
     configure_process(run.num_threads)
     allow_open_files(open_files(config))
     seeds, clock = seeds_of(config), run.runner
     environments = run.env(seeds=seeds, role="environment", training=True)
+    hooks = Callbacks(run.callbacks, callbacks or {})
+    environments.need_infos = hooks.need_infos
     common: Config = {
         "spec": environments.spec,
         "seeds": seeds,
@@ -95,13 +104,37 @@ def build(config: Config, folder: RunFolder) -> Runner:
         evaluator=evaluator,
         counters=Counters(seeds=seeds, num_envs=environments.num_envs),
         logger=Logger(folder=folder.path, seeds=seeds, config=config),
+        callbacks=hooks,
         checkpoint=Checkpoint(folder.path),
         camera=make_camera(config) if clock.video_period else None,
-        bar=make_bar(clock),
+        progress=RunProgress(open_progress(unit=clock.unit, total=clock.total)),
         on_progress=lambda progress: folder.update_status(progress=progress),
     )
     runner.restore()
     return runner
+
+
+def make_callbacks(nodes: Sequence[Config]) -> list[Callback]:
+    """Return the callbacks of a configuration.
+
+    Raises:
+        WrongValue: a callback cannot be created, or is no Callback.
+    """
+    return [make_callback(node, f"callbacks[{i}]") for i, node in enumerate(nodes)]
+
+
+def make_callback(node: Config, key: str) -> Callback:
+    try:
+        made = make(node)
+    except Exception as error:
+        raise WrongValue(key, node, f"cannot be created ({one_line(error)})") from None
+    if not isinstance(made, Callback):
+        should = f"should be a subclass of dqn.runner.Callback, not {type(made).__name__}"
+        raise WrongValue(f"{key}._target_", node["_target_"], should)
+    period = made.update_period
+    if type(period) is not int or period < 0:
+        raise WrongValue(f"{key}.update_period", period, "should be a whole number of at least 0")
+    return made
 
 
 def make_camera(config: Config) -> Camera:
@@ -110,23 +143,8 @@ def make_camera(config: Config) -> Camera:
     return Camera(factory=env_factory(config["env"]), seeds=seeds_of(config), max_steps=max_steps)
 
 
-def make_bar(clock: Clock) -> "Bar | None":
-    """Return a progress bar if stdout is a terminal that can draw one."""
-    if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
-        return None
-    from dqn.tracking.progress_bar import Bar
-
-    return Bar(unit=clock.unit, total=clock.total)
-
-
 def build_policy(config: Config, *, spec: EnvSpec, seeds: Sequence[int]) -> Policy:
-    """Return an untrained policy of a checked configuration; without CUDA a policy for it uses the CPU."""
+    """Return an untrained policy of a checked configuration; a device that is missing here counts as auto."""
     network = make(config["network"])
-    device = find_device("auto" if config["device"] == "cuda" else config["device"])
+    device = find_device("auto" if absence(config["device"]) else config["device"])
     return Policy(network=network, spec=spec, seeds=seeds, device=device)
-
-
-def find_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -20,17 +20,20 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.overrides import CONFIG_NAME, first_value, in_shell, misplaced, parse, wrong_option
+from dqn.config.advice import Advisor, read_options
+from dqn.config.meanings import Option
+from dqn.config.overrides import CONFIG_NAME, first_value, misplaced, parse
 from dqn.config.paths import CONF
 from dqn.errors import UserError, first_line
-from dqn.storage.flatten import settings
 
 StrPath = str | os.PathLike[str]
 CANNOT_COMPOSE = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 SEARCHPATH = "hydra.searchpath"
+SWEEPS = ("hydra/launcher", "hydra/sweeper")
+"""The groups of Hydra's own node that sweeps choose from."""
 COMPOSING = threading.Lock()
 """Held while composing or resolving: Hydra keeps its compatible version and its own node in globals."""
 
@@ -44,6 +47,16 @@ class Composed(NamedTuple):
     @property
     def is_multirun(self) -> bool:
         return bool(self.config.hydra.mode == RunMode.MULTIRUN)
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """The chosen option of each group, without those that are Hydra's own affair."""
+        choices = self.config.hydra.runtime.choices
+        return {group: name for group, name in choices.items() if group in SWEEPS or group[:6] != "hydra/"}
+
+    def options(self) -> list[Option]:
+        """Return the options of all groups, those of the user's folders included."""
+        return read_options(self.loader, self.config.hydra.searchpath)
 
 
 def mistakes(problems: Sequence[object], where: str) -> UserError:
@@ -102,24 +115,25 @@ def compose_valid(
 ) -> tuple[DictConfig, list[str]]:
     """Return the configuration of the overrides that compose, and the problems of the others."""
     parser = OverridesParser.create(config_loader=loader)
-    overrides, problems = parse(texts, parser)
-    searchpath: list[str] = []
-    for override in [one for one in overrides if one.get_key_element() == SEARCHPATH]:
-        if problem := missing_folders(override):
+    parsed = parse(texts, parser)
+    problems, searchpath, others = list(parsed.problems), list[Override](), list[Override]()
+    for override in parsed.overrides:
+        if override.get_key_element() != SEARCHPATH:
+            others.append(override)
+        elif problem := missing_folders(override):
             problems.append(problem)
-            overrides.remove(override)
         else:
-            searchpath.append(str(override.input_line))
-    valid = []
-    for override in overrides:
-        if problem := wrong_option(override, loader, searchpath):
+            searchpath.append(override)
+    advisor, valid = Advisor(loader, searchpath), list(searchpath)
+    for override in others:
+        if problem := advisor.wrong_option(override):
             problems.append(problem)
         else:
             valid.append(override)
-    config, uncomposable = compose_most([first_value(one, parser) for one in valid], loader)
+    config, uncomposable = compose_most([first_value(one, parser) for one in valid], advisor)
     is_multirun = multirun or config.hydra.mode == RunMode.MULTIRUN
     ignored = (misplaced(one, is_multirun=is_multirun) for one in valid)
-    return config, [*problems, *uncomposable, *filter(None, ignored)]
+    return config, parsed.with_corrections([*problems, *uncomposable, *filter(None, ignored)])
 
 
 def missing_folders(override: Override) -> str | None:
@@ -138,15 +152,15 @@ def is_available(searchpath: str) -> bool:
     return source(provider="", path=f"{scheme or 'file'}://{path}").available()
 
 
-def compose_most(overrides: list[Override], loader: ConfigLoaderImpl) -> tuple[DictConfig, list[str]]:
+def compose_most(overrides: list[Override], advisor: Advisor) -> tuple[DictConfig, list[str]]:
     """Compose as many overrides as possible; return the configuration and the problems of the others."""
     failed: list[tuple[Override, Exception]] = []
     while True:
         try:
-            config = load(overrides, loader)
-            return config, [explain(override, error, config) for override, error in failed]
+            config = load(overrides, advisor.loader)
+            return config, [advisor.explain(override, error, config) for override, error in failed]
         except CANNOT_COMPOSE as error:
-            culprit = find_culprit(overrides, error, loader)
+            culprit = find_culprit(overrides, error, advisor.loader)
             failed.append((culprit, error))
             overrides = [one for one in overrides if one is not culprit]
 
@@ -168,57 +182,3 @@ def find_culprit(overrides: list[Override], error: Exception, loader: ConfigLoad
             if str(alone) == str(error):
                 return override
     raise UserError(first_line(error)) from None
-
-
-def explain(override: Override, error: Exception, config: DictConfig) -> str:
-    """Return the message about an override that Hydra refuses; `config` is what the others compose."""
-    line, text, reason = str(override.input_line), str(error), first_line(error)
-    if text.startswith("In ") and "Could not override" in text:
-        order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
-        return f"{line}: {reason.rstrip('.')}; {order}"
-    option = in_shell(line.lstrip("+")) if override.is_add() else "one option"
-    signs = {
-        "already at": f"the key exists already; type {in_shell(line[1:])} to change its value",
-        "Multiple values for": f"should be {option}",
-        "To append to your default list": f"should be {in_shell(f'+{line}')}",
-    }
-    known = next((advice for sign, advice in signs.items() if sign in text), None)
-    is_unknown = "Could not override" in text or "does not exist" in text
-    return f"{line}: {known or (is_unknown and unknown_key(override, config)) or reason}"
-
-
-def unknown_key(override: Override, config: DictConfig) -> str | None:
-    """Return what to type instead of a key that the configuration lacks; None if it has the key."""
-    line, key = str(override.input_line), override.key_or_group
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(config, parent)
-    if isinstance(node, DictConfig) and name in node:
-        return f"lacks some of these keys; type {in_shell(f'+{line}')} to add them" if "{" in line else None
-    raw: Any = OmegaConf.to_container(config)
-    end = f".{key.replace('/', '.')}"
-    full = [one for one, _ in settings(raw) if f".{one}".endswith(end) and not one.startswith("hydra.")]
-    _, equals, value = line.partition("=")
-    if full and equals:
-        return f"no such key; type {' or '.join(in_shell(f'{one}={value}') for one in full)}"
-    if parent and node == {}:
-        return f"no such key; type {in_shell(f'+{line}')} to add it"
-    while not isinstance(node, DictConfig):
-        parent = parent.rpartition(".")[0]
-        node = OmegaConf.select(config, parent)
-    keys = ", ".join(str(one) for one in node if not str(one).startswith("_") and one != "hydra") or "none"
-    options = options_with(key)
-    advice = f"; it comes with {' or '.join(options)}" if options else ""
-    return f"no such key; {f'{parent} has' if parent else 'there are'} {keys}{advice}"
-
-
-def options_with(key: str) -> list[str]:
-    """Return the options of the key's group that have the key, as GROUP=OPTION."""
-    names = key.split(".")
-    for depth in range(len(names) - 1, 0, -1):
-        files = sorted(CONF.joinpath(*names[:depth]).glob("*.yaml"))
-        there = (".".join(names[depth:]), key)  # the second: in an option of the package _global_
-        nodes = [(file, OmegaConf.load(file)) for file in files]
-        found = [f for f, node in nodes if any(OmegaConf.select(node, one) is not None for one in there)]
-        if found:
-            return [f"{'/'.join(names[:depth])}={file.stem}" for file in found]
-    return []

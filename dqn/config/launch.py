@@ -6,21 +6,22 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from dqn.config.commands import command
 from dqn.config.custom import failure_of
 from dqn.config.preflight import CheckedRun, refuse_differences
-from dqn.config.summary import trusting
+from dqn.config.summary import how_to_resume
 from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
 from dqn.storage.provenance import environment, git_revision
+from dqn.tracking.progress import waiting
 
 if TYPE_CHECKING:
     from dqn.env import Environments
+    from dqn.runner import Callback
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,15 @@ NO_MEMORY = re.compile("(can't|cannot|not enough) (allocate )?memory|out of memo
 """In the text of torch's RuntimeError."""
 
 
-def launch(run: CheckedRun, *, restart: bool = False) -> float:
+def launch(
+    run: CheckedRun, *, restart: bool = False, callbacks: "Mapping[str, Callback] | None" = None
+) -> float:
     """Train a run to its end and return its result.
 
     Args:
         run: is continued if its folder has a checkpoint.
         restart: discard the checkpoint first.
+        callbacks: further callbacks, as for `build`.
 
     Raises:
         UserError: the folder belongs to another run, is in use or damaged, which changes nothing in it; or
@@ -58,7 +62,8 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
                 discard_checkpoint(folder)
             else:
                 refuse_missing_checkpoint(config, folder)
-            runner = build(config, folder)
+            with waiting("preparing the run"):
+                runner = build(config, folder, callbacks)
             if not is_new:
                 adopt(config, folder, run.overrides)
             for warning in run.warnings:
@@ -70,6 +75,7 @@ def launch(run: CheckedRun, *, restart: bool = False) -> float:
             folder.update_status(
                 state="finished",
                 result=result,
+                stopped=runner.stopped,
                 evaluation=runner.counters.evaluation,
                 best=runner.best.summary(),
                 progress=status(runner),
@@ -98,14 +104,15 @@ def refuse_missing_checkpoint(config: dict[str, Any], folder: RunFolder) -> None
     metrics = (path.stat().st_size for path in folder.path.glob("seed=*/metrics.jsonl"))
     has_saved = progress["iteration"] > 0 if progress else not status and any(metrics)
     if has_saved and not Checkpoint(folder.path).exists():
-        again = f"{command('resume')} {shlex.quote(str(folder.path))} --restart{trusting(config)}"
         problem = "its checkpoint is missing; to start again and replace its metrics and its result"
-        raise UserError(f"{folder.path}: {problem}: {again}")
+        raise UserError(f"{folder.path}: {problem}: {how_to_resume(config, folder, restart=True)}")
 
 
 def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> None:
     """Record the start of a run in its folder; warn if it continues in another environment."""
-    versions = environment()
+    from dqn.devices import description, find_device
+
+    versions = environment() | {"device": description(find_device(config["device"]))}
     is_new = not folder.config_file.exists()
     recorded = config if is_new else folder.read_config()
     before = folder.stored_status().get("versions", {})
@@ -126,6 +133,7 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
         commands=commands(folder),
         error=None,
         result=None,
+        stopped=None,
         evaluation=None,
         best=None,
         versions=versions,
@@ -173,8 +181,7 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit) as stop:  # SystemExit: Slurm, which restarts the run
         record(folder, state="interrupted")
         if isinstance(stop, KeyboardInterrupt):
-            again = f"{command('resume')} {shlex.quote(str(folder.path))}{trusting(config)}"
-            log.info("interrupted; continue with: %s", printable(again))
+            log.info("interrupted; continue with: %s", printable(how_to_resume(config, folder)))
         raise
     except Exception as error:
         problem = problem_of(error, folder) or failure_of(error, config)

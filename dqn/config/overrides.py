@@ -1,13 +1,11 @@
 """Overrides in Hydra's grammar; each mistake becomes a sentence that shows what to type instead."""
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
     IntervalSweep,
@@ -18,7 +16,8 @@ from hydra.core.override_parser.types import (
     ValueType,
 )
 
-from dqn.errors import format_value, one_line
+from dqn import system
+from dqn.errors import one_line
 
 CONFIG_NAME = "config"
 MOST_VALUES = 100_000
@@ -31,49 +30,79 @@ FOR_SWEEPS = re.compile(r"hydra[./](sweep|sweeper|launcher)\b")
 """Keys that only sweeps read."""
 
 
-def parse(texts: Sequence[str], parser: OverridesParser) -> tuple[list[Override], list[str]]:
-    """Return the overrides that follow Hydra's grammar and have values, and the problems of the others."""
-    overrides: list[Override] = []
-    problems: list[str] = []
+class Parsed(NamedTuple):
+    """The overrides that follow Hydra's grammar, and the problems of the others."""
+
+    overrides: list[Override]
+    """Those with a mistake in the grammar that is understood are there as they should have been typed."""
+    problems: list[str]
+    corrections: dict[str, str]
+    """Some of the overrides, and the text that was typed for each."""
+
+    def with_corrections(self, problems: Sequence[str]) -> list[str]:
+        """Return problems of the overrides, and those of their grammar.
+
+        A problem of a corrected override says all that is wrong with it.
+        """
+        found = [*problems]
+        for line, typed in self.corrections.items():
+            own = next((one for one in found if one.startswith(f"{line}: ")), None)
+            if own is None:
+                one_word = ", one word" if " " in typed else ""
+                found.append(f"{typed}: should be {in_shell(line)}{one_word}")
+            else:
+                found[found.index(own)] = typed + own.removeprefix(line)
+        return found
+
+
+def parse(texts: Sequence[str], parser: OverridesParser) -> Parsed:
+    """Parse overrides; each mistake is understood or becomes a problem."""
+    parsed = Parsed([], [], {})
     words = list(texts)
     while words:
-        text, count = words[0], 1
+        count = 1
         try:
-            (override,) = parser.parse_overrides([text])
-            if problem := wrong_values(override) if override.key_or_group else "should be KEY=VALUE":
-                problems.append(f"{text}: {problem}")
-            else:
-                overrides.append(override)
+            found = parser.parse_overrides(words[:1])
         except Exception as error:  # functions of the grammar may raise anything
-            whole, count = in_one_word(words, parser)
-            text = " ".join(words[:count])
-            instead = (
-                correction(text, error, parser) if count == 1 else f"should be {in_shell(whole)}, one word"
-            )
-            problems.append(f"{text}: {instead}")
+            line, count = in_one_word(words, parser)
+            if line is None:
+                parsed.problems.append(f"{words[0]}: {correction(words[0], error, parser)}")
+                found = []
+            else:
+                parsed.corrections[line] = " ".join(words[:count])
+                found = parser.parse_overrides([line])
+        for override in found:
+            if problem := wrong_values(override) if override.key_or_group else "should be KEY=VALUE":
+                parsed.problems.append(f"{override.input_line}: {problem}")
+            else:
+                parsed.overrides.append(override)
         words = words[count:]
-    return overrides, problems
+    return parsed
 
 
-def in_one_word(words: Sequence[str], parser: OverridesParser) -> tuple[str, int]:
-    """Return an override that the shell has split at spaces, and the number of its pieces; 1: not split."""
+def in_one_word(words: Sequence[str], parser: OverridesParser) -> tuple[str | None, int]:
+    """Return the override that was meant, and the number of pieces that it was typed in; None: unclear."""
     text = words[0]
+    key, equals, value = text.partition("=")
+    pairs = [(f"{key.strip().lstrip('-')}={value.strip()}" if equals else text.replace(":", "=", 1), 1)]
+    if not equals and len(words) > 1 and not re.search(r"=|^-", words[1]):  # --lr 3
+        pairs.append((f"{text.lstrip('-')}={words[1]}", 2))
     for count, word in enumerate(words[1:MOST_PIECES], start=2):
         text += word if text.endswith("=") or word.startswith("=") else f" {word}"
-        if not text.endswith("=") and follows_grammar(text, parser):
-            return text, count
-    return words[0], 1
+        if not text.endswith("="):
+            pairs.append((text, count))
+    for line, count in pairs:
+        if re.match(r"[\w.@/+~-]+=", line) and follows_grammar(line, parser):
+            return line, count
+    return None, 1
 
 
 def correction(text: str, error: Exception, parser: OverridesParser) -> str:
     """Return what to type instead of a text that does not follow Hydra's grammar."""
-    key, _, value = text.partition("=")
-    pair = f"{key.strip().lstrip('-')}={value.strip()}" if "=" in text else text.replace(":", "=", 1)
-    if "=" in pair and follows_grammar(pair, parser):
-        return f"should be {in_shell(pair)}"
+    _, equals, value = text.partition("=")
     if re.search(r"\s[\w./]+=", value):
         return "should be one override; each KEY=VALUE is a separate word"
-    if "=" not in text:
+    if not equals:
         return "should be KEY=VALUE, without spaces around the =; a text with spaces needs quotes"
     said = [line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See http"))]
     reason = re.sub(r" expecting \{.*", "", next(iter(said), type(error).__name__))
@@ -101,7 +130,7 @@ def as_text(line: str) -> str:
 def in_shell(word: str) -> str:
     """Return a word as typed in a shell, in double quotes if it contains single ones."""
     if "'" not in word or re.search(r"[$`\\!]", word):
-        return shlex.quote(word)
+        return system.quoted(word)
     return '"' + word.replace('"', '\\"') + '"'
 
 
@@ -135,25 +164,6 @@ def first_value(override: Override, parser: OverridesParser) -> Override:
     value = override.value()
     first = value.start if isinstance(value, IntervalSweep) else next(override.sweep_string_iterator())
     return parser.parse_overrides([f"{override.get_key_element()}={first}"])[0]
-
-
-def wrong_option(override: Override, loader: ConfigLoaderImpl, searchpath: list[str]) -> str | None:
-    """Return the problem of an override that chooses options that its group does not have."""
-    group, is_recipe = override.key_or_group, override.is_add()
-    options = loader.get_group_options(group, ObjectType.CONFIG, CONFIG_NAME, searchpath)
-    if is_recipe:  # its options lie in folders too, such as experiment/zoo/acrobot
-        for folder in loader.get_group_options(group, ObjectType.GROUP, CONFIG_NAME, searchpath):
-            below = loader.get_group_options(f"{group}/{folder}", ObjectType.CONFIG, CONFIG_NAME, searchpath)
-            options += [f"{folder}/{option}" for option in below]
-    if not options or override.is_delete():
-        return None
-    later = r"[\[$]|/.*/" if is_recipe else r"[\[$/]"  # only composing shows whether these exist
-    wrong = [one for one in chosen(override) if one not in options and not re.search(later, str(one))]
-    if not wrong:
-        return None
-    names = ",".join(map(format_value, wrong))
-    advice = f"; for any other environment env=base env.id={names}" if group == "env" else ""
-    return f"{group}={names}: should be one of {', '.join(options)}{advice}"
 
 
 def chosen(override: Override) -> list[object]:

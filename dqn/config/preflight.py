@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dqn.config.commands import command
+from dqn.config.commands import command, is_command
 from dqn.config.compose import COMPOSING, compose, mistakes
 from dqn.config.overrides import in_shell
 from dqn.config.trust import refuse_others
@@ -24,8 +24,11 @@ from dqn.storage.folder import RunFolder
 Config = dict[str, Any]
 TOTALS = ("runner.total_steps", "runner.total_episodes")
 """Keys that may grow when a run is resumed."""
-FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads")
-"""Keys that may change when a run is resumed: training depends on none of them, up to rounding (threads)."""
+FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads|device")
+"""Keys that may change when a run is resumed: training depends on them in its rounding at most."""
+
+MAX_NAME = 40
+"""Most characters of a value in the name of a run folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,14 @@ class CheckedRun:
 
 
 def run_id() -> str:
-    """Return a unique name, even among runs that start in the same second."""
+    """Return a unique end of a name, even among runs that start in the same second."""
     return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
+
+
+def file_name(text: str) -> str:
+    """Return text that every file system and shell accepts in a name: ASCII, no slash, no space."""
+    inner = re.sub(r"[^\w.+-]+", "-", text.strip("[]{}()'\" "), flags=re.ASCII)
+    return inner[:MAX_NAME].lstrip(".")
 
 
 def choice(group: str, *, _root_: DictConfig) -> str:
@@ -54,6 +63,7 @@ def choice(group: str, *, _root_: DictConfig) -> str:
 
 OmegaConf.register_new_resolver("run_id", run_id, use_cache=True)
 OmegaConf.register_new_resolver("choice", choice)
+OmegaConf.register_new_resolver("file_name", lambda value: file_name(str(value)))
 
 
 def prepare(composed: DictConfig, overrides: list[str]) -> CheckedRun:
@@ -132,7 +142,8 @@ def refuse_differences(config: Config, folder: RunFolder) -> None:
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
     changed = [key for key in sorted(old.keys() | new.keys()) if not may_change(key, old, new)]
     if changed:
-        allowed = "a larger total, other evaluations, histograms or videos, env.vectorization and num_threads"
+        allowed = "a larger total, other evaluations, histograms or videos, another device"
+        allowed += ", env.vectorization and num_threads"
         problem = f"another run's configuration; a resumed run may have {allowed}"
         lines = [f"{one_line(key)}: {one_line(old.get(key))} there, {new.get(key)} here" for key in changed]
         raise UserError("\n  ".join([f"{folder.path}: {problem}:", *lines, from_scratch(config, folder)]))
@@ -165,4 +176,9 @@ def from_scratch(config: Config, folder: RunFolder) -> str:
         same = resolved(compose(words).config) == config  # what is recorded could be anything
     except Exception:
         return generic
-    return f"a new run from scratch: {command('train')} {' '.join(map(in_shell, words))}" if same else generic
+    from dqn.env.makers import NAMESPACE  # imports Gymnasium
+
+    if not same or config["env"]["id"].startswith(NAMESPACE):
+        return generic
+    how = f"{command('train')} {' '.join(map(in_shell, words))}" if is_command() else f"dqn.train({words})"
+    return f"a new run from scratch: {how}"

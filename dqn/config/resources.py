@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from dqn.config.parts import make
-from dqn.process import machine_memory, most_open_files
 from dqn.storage.flatten import leaves, replaced, settings
+from dqn.system import machine_memory, most_open_files
 from dqn.types import EnvSpec
 
 Config = dict[str, Any]

@@ -6,6 +6,7 @@ parts are checked like the built-in ones.
 
 import inspect
 import math
+import re
 import typing
 from collections.abc import Callable
 from inspect import Parameter
@@ -18,14 +19,17 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from dqn.config.groups import GIVEN, SOURCES
+from dqn.config.nearest import closest
 from dqn.config.paths import CONF
 from dqn.errors import MISSING, WrongValue, format_value, one_line
 from dqn.network import MakeModule
 
 Node = dict[str, Any]
 
-PART_LISTS = ("env.wrappers", "env.training_wrappers")
-"""Keys of lists of parts; the program passes the first argument of each part."""
+WRAPPER_LISTS = ("env.wrappers", "env.training_wrappers")
+"""Keys of lists of parts to which the program passes their first argument."""
+PART_LISTS = (*WRAPPER_LISTS, "callbacks")
+"""Keys of all lists of parts."""
 
 OFFERED = frozenset({"in_shape", "in_features"})
 """Arguments that the program passes to a module that takes them."""
@@ -34,6 +38,10 @@ IS_PART = "should be {_target_: CLASS, ARGUMENT: VALUE}"
 
 KINDS = {bool: "true or false", str: "text", int: "a whole number", float: "a number"}
 """The names of types in messages."""
+
+WANTED = KINDS | {list: "a list", dict: "a dictionary, {NAME: VALUE}"}
+EXPECTED = {kind.__name__.replace("str", "string"): f"should be {name}" for kind, name in WANTED.items()}
+"""The messages about values of another type, by the start of the name of pydantic's error."""
 
 
 def check_keys(
@@ -55,7 +63,8 @@ def check_keys(
     parameters = inspect.signature(target).parameters.values()
     open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    given = frozenset([*named][:1]) if is_listed(parent) else GIVEN.get(parent, offered & named.keys())
+    is_wrapper = is_listed(parent) and parent.startswith(WRAPPER_LISTS)
+    given = frozenset([*named][:1]) if is_wrapper else GIVEN.get(parent, offered & named.keys())
     prefix = f"{parent}." * bool(parent)
     hints = type_hints(target)
     for name, value in node.items():
@@ -66,9 +75,10 @@ def check_keys(
             source = f"{SOURCES[name]} sets it" if name in SOURCES else "the program sets it"
             problems.append(WrongValue(key, value, f"should be left out; {source}"))
         elif is_special(name) or (name not in named and not open_ended):
-            keys = ", ".join(sorted(named.keys() - given, key=list(named).index)) or "none"
-            there = f"{parent} has" if parent else "there are"
-            problems.append(WrongValue(key, value, f"no such key; {there} {keys}"))
+            keys = sorted(named.keys() - given, key=list(named).index)
+            near = f"did you mean {prefix}{one}? " if (one := next(iter(closest(name, keys)), None)) else ""
+            there = f"{f'{parent} has' if parent else 'there are'} {', '.join(keys) or 'none'}"
+            problems.append(WrongValue(key, value, f"no such key; {near}{there}"))
         elif key in PART_LISTS:
             check_list(value, key, problems)
         elif hints.get(name) is MakeModule:
@@ -189,6 +199,10 @@ def message_of(error: str, message: str, value: Any) -> str:
     """Return what a value should be, from the type and the message of pydantic's error."""
     if isinstance(value, float) and not math.isfinite(value):
         return "should be a finite number"
+    if re.search(r"_(type|parsing|from_float)$", error) and (
+        should := EXPECTED.get(error.split("_", maxsplit=1)[0])
+    ):
+        return should
     if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")

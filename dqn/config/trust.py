@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
 
+from dqn.config.commands import no_run
 from dqn.config.paths import CONF
 from dqn.errors import UserError, one_line
 from dqn.storage.flatten import entries, leaves
@@ -49,14 +50,14 @@ PLAIN_ID = re.compile(r"([\w-]+/)?[\w.-]+")
 def shipped_targets() -> frozenset[str]:
     """Return every `_target_` in conf/, except those of Hydra's own node, which no run has."""
     files = (path for path in CONF.rglob("*.yaml") if not path.is_relative_to(CONF / "hydra"))
-    nodes = [yaml.safe_load(path.read_text()) for path in files]
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
     return frozenset(value for _, key, value in entries(nodes) if key == "_target_")
 
 
 @cache
 def shipped_environments() -> frozenset[str]:
     """Return the classes of environments that the options of `env` name."""
-    nodes = [yaml.safe_load(path.read_text()) for path in (CONF / "env").glob("*.yaml")]
+    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / "env").glob("*.yaml")]
     return frozenset(node["_target_"] for node in nodes if "_target_" in node)
 
 
@@ -97,6 +98,8 @@ def load_config(folder: RunFolder, trust: Sequence[str]) -> dict[str, Any]:
     Raises:
         UserError: the configuration names other code; only trusted packages were imported to check this.
     """
+    if not folder.config_file.exists():
+        raise UserError(no_run(folder.path))
     refuse_others(folder)
     config = folder.read_config()
     for path, key, value in entries(config):
@@ -132,19 +135,36 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
 
 def check_environment(folder: RunFolder, env: dict[str, Any], trust: Sequence[str]) -> None:
     """Raise UserError if making environments would import a package that the user does not trust."""
+    from dqn.env.makers import given_now  # imports Gymnasium
+
     module, id = env.get("module"), env.get("id")
     if module is not None and not trusted(module, trust):
         raise refuse(folder, "env.module", module, f"imports a package; {advice(module)}")
     prefix, colon, name = str(id).rpartition(":")
     if not PLAIN_ID.fullmatch(name):
         raise refuse(folder, "env.id", id, "not the id of an environment")
-    if colon and not trusted(prefix, trust):
-        raise refuse(folder, "env.id", id, f"imports a package; {advice(prefix)}")
+    if colon and given_now() is None:
+        check_imported(folder, id, trust)
     arguments = {key: env.get(key) for key in ("kwargs", "wrappers", "training_wrappers")}
     for key, value in leaves(arguments, "env"):
         prefix, colon, _ = str(value).partition(":")
         if isinstance(value, str) and colon and not trusted(prefix, trust):
             raise refuse(folder, key, value, f"may name code to import; {advice(prefix)}")
+
+
+def check_imported(folder: RunFolder, id: str, trust: Sequence[str]) -> None:
+    """Raise UserError unless an id names a trusted package, and no class or function of another one."""
+    from dqn.env.makers import named
+
+    package_name = id.rpartition(":")[0]
+    if not trusted(package_name, trust):
+        raise refuse(folder, "env.id", id, f"imports a package; {advice(package_name)}")
+    try:
+        maker = named(id)
+    except Exception as error:
+        raise UserError(f"env.id={id}: cannot be imported ({one_line(error)})") from None
+    if maker is not None and not trusted(getattr(maker, "__module__", None), trust):
+        raise refuse(folder, "env.id", id, f"imported by {package(package_name)}, not defined in it")
 
 
 def own_packages(config: dict[str, Any]) -> list[str]:

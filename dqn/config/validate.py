@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import torch
 
 from dqn.agent.compile_cache import obstacle
-from dqn.config.build import Config, RunConfig, make_camera
+from dqn.config.build import Config, RunConfig, make_callbacks, make_camera
 from dqn.config.compose import mistakes
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
-from dqn.config.schema import PART_LISTS, check_keys, is_special
+from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
+from dqn.devices import absence, find_device
+from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
@@ -85,7 +87,7 @@ class Contradictions:
     def find(self, *, learns: bool) -> None:
         checks = [self.environment, self.numbers, self.length]
         if learns:
-            checks += [self.device, self.compiler, self.optimizer, self.video]
+            checks += [self.device, self.compiler, self.optimizer, self.callbacks, self.video]
         for check_one in checks:
             check_one()
         if self.spec is not None and not self._wrong:
@@ -96,15 +98,21 @@ class Contradictions:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
             return
         try:
-            spec = env_factory(self.get("env")).inspect()
+            factory = env_factory(self.get("env"))
+            spec = factory.inspect()
         except WrongValue as error:
             self.add(error.key, error.should)
             return
         self.spec = spec
+        if self.get("env.vectorization") == "async" and (problem := unsendable(factory)):
+            self.add(
+                "env.vectorization",
+                f"should be sync: {factory.id} cannot be sent to another process ({problem})",
+            )
         self.observations(spec.obs)
         if self.get("env.max_episode_steps") and "max_episode_steps" in self.get("env.kwargs"):
             self.add("env.max_episode_steps", "should be null where env.kwargs has max_episode_steps")
-        for key in PART_LISTS:
+        for key in WRAPPER_LISTS:
             for i, node in enumerate(self.get(key)):
                 if node["_target_"] in RUNNING_STATISTICS:
                     wrapper = f"{key}[{i}]={node['_target_']}"
@@ -174,12 +182,14 @@ class Contradictions:
                 self.warnings.append(f"{schedule} does not reach agent.lr_schedule.end")
 
     def device(self) -> None:
-        if self.get("device") == "cuda" and not torch.cuda.is_available():
-            self.add("device", "should be auto or cpu: this machine has no usable CUDA device")
+        if (device := self.get("device")) and (should := absence(device)):
+            self.add("device", should)
 
     def compiler(self) -> None:
-        on_cpu = self.get("device") == "cpu" or not torch.cuda.is_available()
-        if self.get("agent.compile") is True and (problem := obstacle(on_cpu=on_cpu)):
+        name = self.get("device")
+        if self.get("agent.compile") is not True or name is None or absence(name):
+            return
+        if problem := obstacle(find_device(name)):
             self.add("agent.compile", f"should be false or auto: {problem}")
 
     def optimizer(self) -> None:
@@ -192,6 +202,14 @@ class Contradictions:
         except Exception as error:
             values = {key: value for key, value in node.items() if not is_special(key)}
             self.problems.append(WrongValue("agent.optimizer", values, f"cannot be created ({error})"))
+
+    def callbacks(self) -> None:
+        if any(key.startswith("callbacks") for key in self._wrong):
+            return
+        try:
+            make_callbacks(self.get("callbacks"))
+        except WrongValue as error:
+            self.problems.append(error)
 
     def video(self) -> None:
         """Draw a frame if videos are wanted, rather than fail after hours of training."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hydra.utils import instantiate
 
-from dqn.config.schema import PART_LISTS, type_hints
+from dqn.config.schema import WRAPPER_LISTS, type_hints
 from dqn.env import EnvFactory, Environments, Wrapper
 from dqn.errors import WrongValue, one_line
 
@@ -29,7 +29,7 @@ def make_environments(env: Config) -> Callable[..., Environments]:
 
 
 def wrappers_of(env: Config) -> dict[str, Any]:
-    keys = [key.removeprefix("env.") for key in PART_LISTS]
+    keys = [key.removeprefix("env.") for key in WRAPPER_LISTS]
     return {key: [make_wrapper(node, f"env.{key}[{i}]") for i, node in enumerate(env[key])] for key in keys}
 
 

@@ -1,5 +1,6 @@
 """The configuration whose parts are examined, and random inputs for these parts."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from dqn.agent.policy import parameter_generators
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.env import EnvFactory
 from dqn.runner import Runner
+from dqn.runner.progress import RunProgress
 from dqn.seeding import stream
 from dqn.storage.flatten import entries, replaced
+from dqn.tracking.progress import LogLines
 from dqn.types import Array, Batch, EnvSpec, ObsSpec, Role
 
 Config = dict[str, Any]
@@ -45,9 +48,10 @@ class Candidate:
         return next((value for path, _, value in entries(self.config) if path == key), None)
 
     def target(self, key: str) -> str:
-        """Return the name of a part's class or function, empty if there is no such part."""
+        """Return the name of a part's class or function, or those of a list; empty if there is none."""
         node = self.node(key)
-        return str(node.get("_target_", "")) if isinstance(node, dict) else ""
+        nodes = node if isinstance(node, list) else [node]
+        return ", ".join(str(one.get("_target_", "")) for one in nodes if isinstance(one, dict))
 
     def part(self, key: str) -> Any:
         """Return a new instance of a part."""
@@ -59,7 +63,7 @@ class Candidate:
         for key, value in values.items():
             config = replaced(config, key, value)
         runner = self.build(config, folder)
-        runner.bar = None
+        runner.progress = RunProgress(LogLines(unit="step", total=0, silence=math.inf))
         return runner
 
     @property

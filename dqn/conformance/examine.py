@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Literal, NamedTuple
 
-from dqn.conformance import distribution, environment, learner, learning, memory, network, runs
+from dqn.conformance import callbacks, distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.assertions import Failure, NotApplicable
 from dqn.conformance.candidate import Candidate
 from dqn.errors import EnvFailed, cause_of
@@ -44,6 +44,7 @@ PARTS = (
     Check("memory.sampler", "memory.sampler", memory.sampler, ("memory.sampler.beta",)),
     Check("memory", "memory", memory.memory, ("memory.sampler.beta", "memory.reader", "memory.sampler")),
     Check("env", "env", environment.environment),
+    Check("callbacks", "callbacks", callbacks.callbacks),
 )
 ALL_PARTS = tuple(check.name for check in PARTS)
 WHOLE = (

@@ -50,6 +50,7 @@ def final_state(
         "policy": runner.agent.policy.state_dict(),
         "agent": runner.agent.state_dict(),
         "memory": runner.memory.state_dict(),
+        "callbacks": runner.callbacks.state_dict(),
     }
 
 

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from dqn.agent import Policy
 from dqn.env import Env, EnvFactory, close, encoder
 from dqn.env.spec import bounds, numbers_of
+from dqn.errors import printable
 from dqn.process import preserve_settings
 from dqn.types import Array, Floats, Integers
 
@@ -59,6 +60,11 @@ class GreedyPolicy:
             selected=self.selected,
         )
         return made, ()
+
+    def __repr__(self) -> str:
+        selected = "" if self.selected is None else ", selected"
+        about = f"seed {self.seed}, after iteration {self.iteration}{selected}"
+        return f"<GreedyPolicy for {printable(self._factory.id)}: {about}>"
 
     def make_env(self, **kwargs: Any) -> Env:
         """Return an environment like the one of training, whose observations and actions are the policy's.

@@ -2,6 +2,22 @@
 
 from dqn.env.guard import Guard, close
 from dqn.env.make import Env, EnvFactory, Wrapper, adapt, encoder
+from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
 from dqn.env.vector import Environments, Step
 
-__all__ = ["Env", "EnvFactory", "Environments", "Guard", "Step", "Wrapper", "adapt", "close", "encoder"]
+__all__ = [
+    "NAMESPACE",
+    "Env",
+    "EnvFactory",
+    "Environments",
+    "Guard",
+    "MakeEnv",
+    "Step",
+    "Wrapper",
+    "adapt",
+    "close",
+    "encoder",
+    "given",
+    "given_now",
+    "id_of",
+]

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
+from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
 from dqn.env.spec import obs_spec, spans_bytes, time_limit
 from dqn.errors import WrongValue, install, one_line
 from dqn.types import EnvSpec, Floats
@@ -24,19 +25,26 @@ NEEDS_DISCRETE = (
     "Q-learning needs a Discrete space, which gymnasium.wrappers.DiscretizeAction in env.wrappers makes"
 )
 
+GIVE_AGAIN = (
+    "the run's environment was given in Python, and no other process can import it; give it again:"
+    " dqn.load(RUN, env=...), dqn.evaluate(RUN, env=...) or dqn.resume(RUN, env=...)"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EnvFactory:
     """Makes equal environments. Every method that makes one raises WrongValue if a key is wrong.
 
     Args:
-        id: a registered id, or "package:id", which imports the package first.
+        id: a registered id, "package:id", which imports the package first, or "module:NAME" of a class of
+            environments or a function that makes one.
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
         max_episode_steps: steps after which an episode is truncated; None: as registered, or in `kwargs`.
         wrappers: each takes an environment and returns it wrapped. The first is the innermost.
         training_wrappers: further wrappers around these, in training only.
         scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
+        maker: a class or function that Python code gave; `id` is then only its name. None: there is none.
     """
 
     id: str
@@ -46,6 +54,7 @@ class EnvFactory:
     wrappers: Sequence[Wrapper]
     training_wrappers: Sequence[Wrapper]
     scale_bytes: bool
+    maker: MakeEnv | None = field(default_factory=given_now)
 
     def make(self, *, training: bool) -> Env:
         """Return an environment as networks read it: wrapped, guarded and adapted.
@@ -69,26 +78,33 @@ class EnvFactory:
         return env
 
     def make_registered(self) -> Env:
-        """Return the environment that is registered under the id, without the wrappers."""
+        """Return the environment of the id, without the wrappers."""
         id, module = self.id, self.module
         try:
             if module is not None:
                 importlib.import_module(module)
+            maker = self.maker or named(id)
             kwargs = {"max_episode_steps": self.max_episode_steps, **self.kwargs}
-            return gymnasium.make(id, disable_env_checker=True, **kwargs)
+            spec = id if maker is None else spec_of(id, maker)
+            return gymnasium.make(spec, disable_env_checker=True, **kwargs)
         except gymnasium.error.DependencyNotInstalled as error:
             spec = gymnasium.registry.get(id)
             is_box2d = spec is not None and "box2d" in str(spec.entry_point)
             advice = install("box2d") if is_box2d else "install what it names"
             raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
         except gymnasium.error.UnregisteredEnv as error:
-            raise WrongValue("env.id", id, f"should be a registered environment ({error})") from None
+            should = (
+                GIVE_AGAIN if id.startswith(NAMESPACE) else f"should be a registered environment ({error})"
+            )
+            raise WrongValue("env.id", id, should) from None
         except ModuleNotFoundError as error:
             own = module is not None and f"{module}.".startswith(f"{error.name}.")
             key, value = ("env.module", module) if own else ("env.id", id)
             raise WrongValue(key, value, f"no such package can be imported ({error})") from None
         except TypeError as error:
-            raise WrongValue("env.kwargs", self.kwargs, f"{id} does not take them ({error})") from None
+            if self.kwargs:
+                raise WrongValue("env.kwargs", self.kwargs, f"{id} does not take them ({error})") from None
+            raise WrongValue("env.id", id, f"cannot be made ({one_line(error)})") from None
         except (Exception, SystemExit) as error:
             if from_signal_handler(error):
                 raise

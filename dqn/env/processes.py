@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -10,13 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from ctypes import c_byte
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env
-from dqn.errors import EnvFailed, UserError, exit_reason, printable
+from dqn.errors import EnvFailed, UserError, exit_reason, one_line, printable
+from dqn.system import kill_group, lead_group
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
 
 log = logging.getLogger(__name__)
@@ -33,17 +36,22 @@ Request = tuple[str, int | None]
 class AsyncColumns:
     """Environments in one process each, with the interface of SyncColumns.
 
-    A process writes what memory needs into an array that it shares with this process; infos stay there.
+    A process writes what memory needs into an array that it shares with this process.
 
     Args:
         make: makes an environment.
         count: number of environments.
         obs: shape and dtype of their observations.
         id: name of the environment in errors.
+        infos: whether the processes send the info of each episode's last step.
     """
 
-    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str) -> None:
+    def __init__(
+        self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str, infos: bool = False
+    ) -> None:
         self._id = id
+        self.infos: list[Any] = [{} for _ in range(count)]
+        """The info of each environment's latest last step of an episode."""
         ends = [("reward", np.float64), ("terminated", np.bool_), ("truncated", np.bool_)]
         dtype = np.dtype([("obs", obs.dtype, obs.shape), *ends], align=True)
         shared: Any = multiprocessing.RawArray(c_byte, count * dtype.itemsize)
@@ -56,7 +64,7 @@ class AsyncColumns:
                 pipe, theirs = multiprocessing.Pipe()
                 self._pipes.append(pipe)
                 arguments = {"pipe": theirs, "others": self._pipes, "shared": shared, "dtype": dtype, "i": i}
-                arguments["make"] = CloudpickleWrapper(make)
+                arguments |= {"make": CloudpickleWrapper(make), "infos": infos}
                 process = multiprocessing.Process(target=serve, kwargs=arguments, daemon=True)
                 process.start()
                 theirs.close()
@@ -99,11 +107,13 @@ class AsyncColumns:
 
     def _receive(self, i: int) -> None:
         try:
-            error = self._pipes[i].recv()
+            answer = self._pipes[i].recv()
         except (EOFError, OSError):
-            error = self._died(i)
-        if error is not None:
-            raise error
+            answer = self._died(i)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is not None:
+            self.infos[i] = answer
 
     def _died(self, i: int) -> EnvFailed:
         process = self._processes[i]
@@ -125,12 +135,23 @@ class AsyncColumns:
                 log.warning(text, printable(self._id), stuck, len(self._processes))
             for process in self._processes:
                 assert process.pid is not None
-                with suppress(OSError):  # the group is empty
-                    os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process.pid)
                 process.kill()
                 process.join()
             for pipe in self._pipes:
                 pipe.close()
+
+
+def unsendable(value: object) -> str | None:
+    """Return why a value cannot be sent to a new process; None if it can, as anything can to a fork."""
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    if method == "fork":
+        return None
+    try:
+        pickle.dumps(CloudpickleWrapper(value))
+    except Exception as error:
+        return one_line(error)
+    return None
 
 
 def serve(
@@ -141,8 +162,9 @@ def serve(
     shared: Any,
     dtype: np.dtype[Any],
     i: int,
+    infos: bool,
 ) -> None:
-    """Make environment `i` and answer requests: None, or the error that ends this process.
+    """Make environment `i` and answer requests: None, an info, or the error that ends this process.
 
     Args:
         make: makes the environment.
@@ -151,10 +173,11 @@ def serve(
         shared: memory for a row of `dtype` of each environment.
         dtype: has the fields obs, reward, terminated and truncated.
         i: index of the environment and of its row.
+        infos: answer the last step of each episode with its info.
     """
     for other in others:
         other.close()
-    os.setsid()  # a separate group of processes, with all that the environment starts
+    lead_group()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multiprocessing.current_process().daemon = False  # which would forbid the environment to start processes
@@ -167,18 +190,31 @@ def serve(
             stack.callback(env.close)
             while (request := pipe.recv()) is not None:
                 what, value = request
+                answer = None
                 if what == "reset":
                     obs[i], _ = env.reset(seed=value)
                 else:
-                    obs[i], reward[i], terminated[i], truncated[i], _ = env.step(value)
-                pipe.send(None)
+                    obs[i], reward[i], terminated[i], truncated[i], info = env.step(value)
+                    if infos and (terminated[i] or truncated[i]):
+                        answer = portable(info)
+                pipe.send(answer)
             return
         except UserError as error:
             pipe.send(error)
             return
         except (EOFError, OSError):  # the parent process is gone
             pass
-    os.killpg(0, signal.SIGKILL)
+    kill_group(os.getpid())
+
+
+def portable(info: Any) -> dict[str, Any]:
+    """Return the entries of an info that can be pickled."""
+    entries = {}
+    for key, value in info.items() if isinstance(info, Mapping) else ():
+        with suppress(Exception):  # a class of the environment's may raise anything
+            ForkingPickler.dumps((key, value))
+            entries[key] = value
+    return entries
 
 
 def end_with_parent() -> None:
@@ -187,4 +223,4 @@ def end_with_parent() -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_SECONDS)
     time.sleep(CLOSE_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+    kill_group(os.getpid())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import copy
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -36,23 +37,32 @@ class SyncColumns:
         make: makes an environment.
         count: number of environments.
         obs: shape and dtype of their observations.
+        id: name of the environment in errors.
+
+    Raises:
+        WrongValue: `make` gave the same environment twice.
     """
 
-    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec) -> None:
+    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str) -> None:
         self._obs: Array = np.zeros((count, *obs.shape), obs.dtype)
         self._envs: list[Env] = []
         try:
             for _ in range(count):
                 self._envs.append(make())
+            if len({object.__hash__(env.unwrapped) for env in self._envs}) < count:  # by identity
+                raise WrongValue("env.id", id, "should make a new environment in every call")
         except BaseException:
             self.close()
             raise
         self._awake = dict(enumerate(self._envs))
+        self.infos: list[Any] = [{} for _ in self._envs]
+        """The info of each environment's latest step."""
 
     def reset(self, where: Bools, seeds: Sequence[int] | None = None) -> Array:
         """Start an episode in the environments `where`; return the observations of all."""
         for i in np.flatnonzero(where).tolist():
             self._awake[i] = self._envs[i]
+            self.infos[i] = copy(self.infos[i])  # the environment may use the same dict again
             self._obs[i], _ = self._envs[i].reset(seed=seeds[i] if seeds else None)
         return self._obs
 
@@ -67,7 +77,7 @@ class SyncColumns:
         reward, terminated, truncated = np.zeros(count), np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         action = actions.tolist()
         for i, env in self._awake.items():
-            self._obs[i], reward[i], terminated[i], truncated[i], _ = env.step(action[i])
+            self._obs[i], reward[i], terminated[i], truncated[i], self.infos[i] = env.step(action[i])
         return self._obs, reward, terminated, truncated
 
     def close(self) -> None:
@@ -82,7 +92,7 @@ class Environments:
     An environment whose episode ended is not reset by itself, so `step` returns its true last observation.
 
     Args:
-        id: a registered id, or "package:id".
+        id: a registered id, "package:id", or "module:NAME" of a class or function.
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
         max_episode_steps: steps after which an episode is truncated; None: as registered.
@@ -130,9 +140,9 @@ class Environments:
         self.spec = factory.spec
         self.num_envs = num_envs
         self._make = partial(factory.make, training=training)
-        self._vectorize: Callable[..., SyncColumns | AsyncColumns] = (
-            SyncColumns if vectorization == "sync" else partial(AsyncColumns, id=id)
-        )
+        self._id, self._vectorization = id, vectorization
+        self.need_infos = False
+        """Whether `info` is used: environments in processes then send it at the end of each episode."""
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal = time_limit_is_terminal
         self._seeds, self._role = seeds, role
@@ -159,7 +169,9 @@ class Environments:
 
     def columns(self, count: int) -> SyncColumns | AsyncColumns:
         """Return new environments, not yet reset, whose arrays have one axis for all."""
-        return self._vectorize(self._make, count, self.spec.obs)
+        if self._vectorization == "sync":
+            return SyncColumns(self._make, count, self.spec.obs, id=self._id)
+        return AsyncColumns(self._make, count, self.spec.obs, id=self._id, infos=self.need_infos)
 
     def step(self, action: Integers) -> Step:
         """Step every environment that is not paused with its action [K, E]."""
@@ -173,6 +185,10 @@ class Environments:
         clipped = raw if self._reward_clip is None else raw.clip(-self._reward_clip, self._reward_clip)
         reward = (clipped * self._reward_scale).astype(np.float32)
         return Step(self._obs(obs), raw, reward, terminated, ended > terminated, ended)
+
+    def info(self, seed_index: int, env_index: int) -> Any:
+        """Return the info that an environment gave with the last step of its latest episode."""
+        return self._vector.infos[seed_index * self.num_envs + env_index]
 
     def restart(self, where: Bools) -> Array:
         """Start a new episode in the environments `where` [K, E]; return the observations of all."""

@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from dqn.devices import to_device
 from dqn.memory.protocols import MakeReader, MakeSampler, Sampler
 from dqn.memory.ring import Ring
 from dqn.memory.segments import Segments
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
-
-CPU = torch.device("cpu")
 
 
 class ReplayMemory:
@@ -72,7 +70,8 @@ class ReplayMemory:
         reward, discount, following = self.reader(ring, start)
         obs, next_obs = ring.obs.take(start, axis=0), ring.obs.take(following, axis=0)
         action = ring.action.take(start).astype(np.int64)
-        *batch, weights = to_device((obs, action, reward, discount, next_obs, weight), self.device)
+        arrays = (obs, action, reward, discount, next_obs, weight)
+        *batch, weights = (to_device(torch.from_numpy(array), self.device) for array in arrays)
         return Sample(Batch(*batch), weights, start)
 
     def update_priorities(self, row: Integers, priority: Floats) -> None:
@@ -136,16 +135,3 @@ class PendingRows:
             self._sampler.changed(self._ring.push(self._rows))
             self._rows.clear()
         return self._ring
-
-
-def to_device(arrays: Sequence[Array], device: torch.device) -> list[Tensor]:
-    """Return arrays as tensors on a device; on the CPU they share memory.
-
-    Copies to a GPU use pinned memory and do not block; torch keeps that memory until they have finished.
-    """
-    tensors = [torch.from_numpy(array) for array in arrays]
-    if device == CPU:
-        return tensors
-    if device.type == "cuda":
-        return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
-    return [tensor.to(device) for tensor in tensors]

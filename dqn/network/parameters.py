@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dqn.devices import holdable
+
 ALIGNMENT = 16
 """Multiple of numbers to which each leaf is padded: 64 bytes, a vector register.
 
@@ -57,7 +59,7 @@ def flatten(network: nn.Module, device: torch.device) -> Flat:
         leaf.data = view
     for module in network.modules():
         for name, buffer in module._buffers.items():
-            module._buffers[name] = None if buffer is None else buffer.to(device)
+            module._buffers[name] = None if buffer is None else holdable(buffer, device).to(device)
         # plain attributes with the same objects are found faster than by nn.Module
         module.__dict__.update(module._parameters | module._buffers | module._modules)
     return Flat(value, leaves, gradient)

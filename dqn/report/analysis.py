@@ -1,7 +1,6 @@
 """The numbers of a report: scores, curves, pairs and effects of one task, with intervals."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn import stats
-from dqn.report.curves import MAX_RESAMPLES, Curve, curves_of
+from dqn.report.curves import Curve, curves_of
 from dqn.report.formatting import to_number
 from dqn.report.settings import ABSENT, Setting, Task
 from dqn.seeding import stream
@@ -17,10 +16,15 @@ from dqn.stats import Band, Estimate
 from dqn.storage.metrics import RECENT_EPISODES
 from dqn.types import Floats
 
-MAX_CHARTED = 8
-"""Settings in a chart; readers cannot distinguish more colours."""
+MAX_CHARTED = 24
+"""Settings in a chart that gives each a row or a panel."""
+MAX_LINES = 8
+"""Settings in a chart of lines; readers cannot distinguish more colours."""
 CROWDED = 4
 """Settings; with more, a picture has no room for every interval."""
+BETTER = "X is better"
+ROLE = "report"
+"""Role of the random stream of every interval, so that none depends on what else is in the report."""
 EFFECTS = 8
 """Keys whose effect is drawn."""
 
@@ -45,6 +49,18 @@ class Pair(NamedTuple):
     difference: Estimate | None
     """Paired by the seeds that both have; None where they share fewer than two."""
     num_pairs: int
+
+    @property
+    def verdict(self) -> str:
+        """Return what both intervals together say; the paired difference says nothing where it is missing."""
+        chance, difference = self.probability, self.difference
+        if not (chance.low > 0.5 or chance.high < 0.5):
+            return "unclear"
+        if chance.high < 0.5:
+            return "X wins less often, though its IQM is higher"
+        if difference is not None and not difference.low > 0:
+            return "X wins more often, but its IQM may not be higher"
+        return BETTER
 
 
 class Effect(NamedTuple):
@@ -84,11 +100,15 @@ class Analysis:
     pairs: list[Pair]
     effects: list[Effect]
 
+    @property
+    def one_seed(self) -> bool:
+        """Return whether no setting has several seeds: every interquartile mean is then a seed's value."""
+        return all(len(score.setting.seeds) < 2 for score in self.scores)
+
 
 def analyse(task: Task) -> Analysis:
     """Return the numbers of a task; the same runs give the same numbers."""
-    rng = stream(0, "report")
-    scores = [score_of(setting, rng) for setting in task.settings]
+    scores = [score_of(setting) for setting in task.settings]
     kind = "evaluation" if any(score.returns["evaluation"] for score in scores) else "training"
     scores.sort(key=lambda s: -s.iqm[kind].value if kind in s.iqm else np.inf)
     charted = scores[:MAX_CHARTED]
@@ -104,17 +124,19 @@ def analyse(task: Task) -> Analysis:
         charted=charted,
         scored=scored,
         curves={
-            one: [curves_of(score.setting, one, task, rng) for score in charted]
+            one: [curves_of(score.setting, one, task) for score in charted]
             for one in ("training", "evaluation")
         },
         thresholds=thresholds,
-        profiles=[stats.performance_profile(group, thresholds, generator=rng) for group in groups],
-        pairs=pairs_of(scored, kind, rng),
-        effects=effects_of(task, scores, kind, rng),
+        profiles=[
+            stats.performance_profile(group, thresholds, generator=stream(0, ROLE)) for group in groups
+        ],
+        pairs=pairs_of(scored, kind),
+        effects=effects_of(task, scores, kind),
     )
 
 
-def score_of(setting: Setting, rng: np.random.Generator) -> Score:
+def score_of(setting: Setting) -> Score:
     """Return the results of a setting's finished runs."""
     returns: dict[str, dict[int, float]] = {"evaluation": {}, "training": {}}
     for number, (run, seed) in sorted(setting.seeds.items()):
@@ -123,18 +145,12 @@ def score_of(setting: Setting, rng: np.random.Generator) -> Score:
                 returns["evaluation"][number] = run.final[number]
             if len(seed.train.returns):
                 returns["training"][number] = float(seed.train.returns[-RECENT_EPISODES:].mean())
-    iqm = {kind: with_interval(list(found.values()), rng) for kind, found in returns.items() if found}
+    iqm = {kind: stats.summarize(list(found.values())) for kind, found in returns.items() if found}
     known = [run.cpu_seconds for run in setting.runs if run.cpu_seconds is not None]
     return Score(setting, returns, iqm, sum(known) if known else None)
 
 
-def with_interval(scores: Sequence[float] | Floats, rng: np.random.Generator) -> Estimate:
-    """Return the interquartile mean; its interval is unknown (NaN) where only one seed has a score."""
-    found = stats.estimate(scores, generator=rng, resamples=MAX_RESAMPLES)
-    return found if len(scores) > 1 else found._replace(low=np.nan, high=np.nan)
-
-
-def pairs_of(scored: list[Score], kind: str, rng: np.random.Generator) -> list[Pair]:
+def pairs_of(scored: list[Score], kind: str) -> list[Pair]:
     """Return every pair of charted settings, the better one first."""
     pairs = []
     for better, worse in combinations(scored, 2):
@@ -143,37 +159,39 @@ def pairs_of(scored: list[Score], kind: str, rng: np.random.Generator) -> list[P
         difference = None
         if len(shared) > 1:
             columns = [[scores[seed] for seed in shared] for scores in (x, y)]
-            difference = stats.paired_difference(*columns, generator=rng, resamples=MAX_RESAMPLES)
-        chance = stats.probability_of_improvement(list(x.values()), list(y.values()), generator=rng)
+            difference = stats.paired_difference(*columns, generator=stream(0, ROLE))
+        chance = stats.probability_of_improvement(
+            list(x.values()), list(y.values()), generator=stream(0, ROLE)
+        )
         if min(len(x), len(y)) < 2:
             chance = chance._replace(low=np.nan, high=np.nan)
         pairs.append(Pair(better.setting.label, worse.setting.label, chance, difference, len(shared)))
     return pairs
 
 
-def effects_of(task: Task, scores: list[Score], kind: str, rng: np.random.Generator) -> list[Effect]:
+def effects_of(task: Task, scores: list[Score], kind: str) -> list[Effect]:
     """Return the effect of each key that differs; keys that change together are one effect.
 
     Keys with many values are separate, because random ones would all appear to change together.
     """
     together: dict[tuple[int | str, ...], list[str]] = defaultdict(list)
-    for key, texts in task.varying.items():
+    for key, texts in task.keys.items():
         first = {text: i for i, text in reversed(list(enumerate(texts)))}
-        many = len(first) > MAX_CHARTED
+        many = len(first) > MAX_LINES
         together[(key,) if many else tuple(first[text] for text in texts)].append(key)
     returns = {id(score.setting): list(score.returns[kind].values()) for score in scores}
     effects = []
     for key, *linked in together.values():
         groups: dict[str, list[list[float]]] = defaultdict(list)
-        for setting, text in zip(task.settings, task.varying[key], strict=True):
+        for setting, text in zip(task.settings, task.keys[key], strict=True):
             groups[text].append(returns[id(setting)])
         ordered = sorted(groups.items(), key=lambda group: by_value(group[0]))
-        rows = [(text, pooled(found, rng), sum(map(len, found))) for text, found in ordered]
+        rows = [(text, pooled(found), sum(map(len, found))) for text, found in ordered]
         effects.append(Effect(key, linked, rows))
     return effects
 
 
-def pooled(groups: list[list[float]], rng: np.random.Generator) -> Estimate | None:
+def pooled(groups: list[list[float]]) -> Estimate | None:
     """Return the interquartile mean of several settings' scores.
 
     Settings with equally many scores are resampled separately, others together.
@@ -182,8 +200,8 @@ def pooled(groups: list[list[float]], rng: np.random.Generator) -> Estimate | No
     if not groups:
         return None
     if len({len(group) for group in groups}) == 1:
-        return with_interval(np.array(groups).T, rng)
-    return with_interval([score for group in groups for score in group], rng)
+        return stats.summarize(np.array(groups).T)
+    return stats.summarize([score for group in groups for score in group])
 
 
 def by_value(text: str) -> tuple[bool, bool, float, str]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from dqn.errors import one_line
 from dqn.report.analysis import MAX_CHARTED, Analysis
 from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
@@ -34,6 +35,9 @@ def notes(
             yield prefix + text
     if len({tuple(sorted(run.versions.items())) for run in runs}) > 1:
         yield "The runs were made with different versions or on different machines: see Versions."
+    ignoring = [run for run in runs if run.status.get("reproducible") is False]
+    reasons = [f"{run.path} ({one_line(run.status.get('irreproducible_because'))})" for run in ignoring]
+    yield from listed(reasons, "Runs that cannot be repeated, because their environment ignores its seed")
     yield from listed(unreadable, "Folders left out because they cannot be read")
     damaged = [f"{run.path}: {note}" for run in runs for note in run.notes]
     yield from listed(damaged, "Incomplete or damaged files")
@@ -66,6 +70,12 @@ def task_notes(analysis: Analysis) -> Iterator[str]:
         yield (
             f"The settings' runs have different lengths, {lengths[0]:,} to {lengths[-1]:,}"
             f" {analysis.task.unit}s: scores are taken at the end of each run."
+        )
+    if unswept := list(analysis.task.unswept) if analysis.task.swept else []:
+        names = ", ".join(unswept[:LISTED]) + (" and others" if len(unswept) > LISTED else "")
+        yield (
+            f"Besides what was swept, the settings differ in {counted(len(unswept), 'key')} ({names}): not"
+            " every difference between them is an effect of the swept keys."
         )
     if len(scores) > MAX_CHARTED:
         yield f"The charts show the {MAX_CHARTED} best of {len(scores)} settings; the tables have all."

@@ -6,6 +6,7 @@ import numpy as np
 
 from dqn.report.read import RunRecord, Seed
 from dqn.report.settings import Setting, Task
+from dqn.seeding import stream
 from dqn.stats import Band, sample_efficiency
 from dqn.types import Floats
 
@@ -26,7 +27,7 @@ class Curve(NamedTuple):
     """Whether the piece has all seeds of the setting."""
 
 
-def curves_of(setting: Setting, kind: str, task: Task, rng: np.random.Generator) -> list[Curve]:
+def curves_of(setting: Setting, kind: str, task: Task) -> list[Curve]:
     """Return the pieces of a setting's learning curve, over the unit of its task.
 
     The curve of `kind` "training" has the mean return of the episodes that ended in each `bin_width` of
@@ -45,7 +46,7 @@ def curves_of(setting: Setting, kind: str, task: Task, rng: np.random.Generator)
             return []
         x = x[np.unique(np.linspace(0, len(x) - 1, POINTS).astype(int))]
         rows = [latest(xs, ys, x, end=max(xs, default=0.0)) for xs, ys in series]
-    return pieces(x, np.array(rows), rng)
+    return pieces(x, np.array(rows))
 
 
 def bin_width(task: Task) -> float:
@@ -82,7 +83,7 @@ def latest(xs: Floats, ys: Floats, x: Floats, *, end: float) -> Floats:
     return np.where(x <= end, known, np.nan)
 
 
-def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
+def pieces(x: Floats, rows: Floats) -> list[Curve]:
     """Return curves of the finite values of rows [K, T]: one piece for each set of seeds."""
     here = np.isfinite(rows)
     changes = np.flatnonzero((here[:, 1:] != here[:, :-1]).any(0)) + 1
@@ -93,7 +94,7 @@ def pieces(x: Floats, rows: Floats, rng: np.random.Generator) -> list[Curve]:
             continue
         values = rows[seeds][:, columns]
         resamples = int(np.clip(BUDGET // values.size, 200, MAX_RESAMPLES))
-        band = sample_efficiency(values, generator=rng, resamples=resamples)
+        band = sample_efficiency(values, generator=stream(0, "summarize"), resamples=resamples)
         if seeds.sum() == 1:
             band = Band(band.value, *np.full((2, len(columns)), np.nan))
         curves.append(Curve(x[columns], band, values, bool(seeds.all())))

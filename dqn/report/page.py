@@ -4,28 +4,35 @@ import base64
 import html
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from dqn.report import tables
-from dqn.report.analysis import CROWDED, EFFECTS, MAX_CHARTED, Analysis
+from dqn.report.analysis import CROWDED, EFFECTS, MAX_CHARTED, MAX_LINES, Analysis
 from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
-from dqn.report.settings import ABSENT
+from dqn.report.settings import ABSENT, Task
 from dqn.report.tables import Table, escape_markdown
 
 CSS = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
+:root { color-scheme: light dark; --text: #1a1a1a; --page: #fff; --line: #ddd; --head: #f2f5f7; --soft: #444;
+  --link: #00578a; --rule: #0072B2; --note: #fff6e0; }
+@media (prefers-color-scheme: dark) { :root { --text: #e6e6e6; --page: #16181a; --line: #3a3f44;
+  --head: #24282c; --soft: #b8bcc0; --link: #7cc4f0; --note: #2e2816; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); margin: 0 auto;
   max-width: 960px; padding: 1rem 2rem 4rem; }
-h1 { font-size: 1.8rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #0072B2; }
-h3 { margin: 2rem 0 .5rem; } nav { margin-bottom: 1rem; } p { max-width: 75ch; } a { color: #00578a; }
-img { display: block; max-width: 100%; height: auto; } figure { margin: 1rem 0; } figcaption { color: #444; }
+h1 { font-size: 1.8rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 2px solid var(--rule); }
+h3 { margin: 2rem 0 .5rem; } nav { margin-bottom: 1rem; } p { max-width: 75ch; } a { color: var(--link); }
+img { display: block; max-width: 100%; height: auto; border-radius: 4px; } figure { margin: 1rem 0; }
+figcaption { color: var(--soft); margin-top: .4rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; margin: .5rem 0 1rem; }
-th, td { text-align: left; padding: .25rem .45rem; border-bottom: 1px solid #ddd; vertical-align: top;
-  overflow-wrap: anywhere; min-width: 4rem; } th { background: #f2f5f7; overflow-wrap: normal; }
-.long { min-width: 11rem; }
+th, td { text-align: left; padding: .25rem .45rem; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: anywhere; min-width: 4rem; } th { background: var(--head); overflow-wrap: normal; }
+.long { min-width: 15rem; }
 .number { min-width: 0; text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.number { white-space: normal; }
-.notes { background: #fff6e0; border-left: 5px solid #E69F00; padding: .5rem 1rem; overflow-wrap: anywhere; }
+.notes { background: var(--note); border-left: 5px solid #E69F00; padding: .5rem 1rem;
+  overflow-wrap: anywhere; }
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
 """
 HEAD = """<!doctype html>
@@ -45,32 +52,18 @@ METHOD = (
     " the environment's own rewards: evaluation returns are those of the greedy policy on fresh episodes,"
     " training returns those of the exploring policy."
 )
-BEST = f" Only the {MAX_CHARTED} best settings are shown."
-SECTIONS = {
-    "scores": ("Final scores", "Interquartile mean over seeds of the final returns of finished runs."),
-    "curves": (
-        "Learning curves",
-        "Interquartile mean over seeds with its interval; dotted where some seeds have not got that far."
-        " Training: the mean return of the episodes that ended in each hundredth of the time.",
-    ),
-    "profile": (
-        "Performance profile",
-        f"Share of seeds with a return above R; intervals are drawn for up to {CROWDED} settings. Higher is"
-        " better.",
-    ),
-    "improvement": (
-        "Probability of improvement",
-        "Probability that a seed of one setting scores more than a seed of another. Bold: the interval, which"
-        " is in the table, excludes 0.5.",
-    ),
-    "effects": (
-        "Effect of each swept key",
-        "Interquartile mean, with its interval, of all scores with a value, regardless of the other keys."
-        " Keys that always change together are linked; unless the sweep is a full grid, other keys have an"
-        f" effect too. Up to {EFFECTS} keys are drawn.",
-    ),
+TITLES = {
+    "scores": "Final scores",
+    "curves": "Learning curves",
+    "profile": "Performance profile",
+    "improvement": "Probability of improvement",
+    "effects": "Effect of each swept key",
 }
-"""Title and text of each section of a task."""
+"""Titles of the sections of a task that have a picture."""
+NUMBERS = "The numbers are those of the final scores."
+FOLLOWING = f"Most of them follow from the overrides in the labels. {NUMBERS}"
+FOLDED_ROWS = 40
+"""Rows of a table below a picture; the reader opens a longer one."""
 
 
 class Picture(NamedTuple):
@@ -102,19 +95,65 @@ def task_chapter(analysis: Analysis, pictures: Mapping[str, Picture]) -> Chapter
     if (effects := tables.effects_table(analysis)).rows:
         found["effects"] = effects
     parts = []
-    for name, (title, text) in SECTIONS.items():
+    for name, text in captions(analysis).items():
         if name in pictures or name in found:
-            best = BEST if len(analysis.scores) > MAX_CHARTED and name != "effects" else ""
-            parts.append(Part(title, text + best, pictures.get(name), found.get(name)))
-    if analysis.task.varying:
-        parts.append(Part("Settings that differ", table=tables.settings_table(analysis)))
-    parts.append(Part("Values shared by all settings", table=tables.common_table(analysis.task), folded=True))
-    return analysis.task.name, parts
+            parts.append(Part(TITLES[name], text, pictures.get(name), found.get(name)))
+    task = analysis.task
+    if len(task.keys) > 1:
+        parts.append(Part("Settings", NUMBERS, table=tables.settings_table(analysis, task.keys)))
+    if task.varying.keys() - task.keys:
+        title = f"All {counted(len(task.varying), 'key')} of the configuration that differ"
+        table = tables.settings_table(analysis, task.varying)
+        parts.append(Part(title, FOLLOWING, table=table, folded=True))
+    parts.append(Part("Values shared by all settings", table=tables.common_table(task), folded=True))
+    return task.name, parts
 
 
-def runs_chapter(runs: Sequence[RunRecord]) -> Chapter:
-    """Return the chapter about all runs."""
-    failures = tables.failures_table(runs)
+def captions(analysis: Analysis) -> dict[str, str]:
+    """Return the text of each section of a task."""
+    task, number = analysis.task, len(analysis.scores)
+    over, interval = "of its only seed", ""
+    if not analysis.one_seed:
+        over, interval = "of its seeds (their interquartile mean)", " with the 95 % interval"
+    best = f" The picture shows the {MAX_CHARTED} best of {number} settings." if number > MAX_CHARTED else ""
+    lines = f" The picture shows the {MAX_LINES} best of {number} settings." if number > MAX_LINES else ""
+    return {
+        "scores": f"A setting's score is the final return {over}, in runs that have finished.{best}",
+        "curves": (
+            f"A setting's line is the return {over}{interval}; it is dotted where some seeds have not got"
+            " that far. A point of training is the mean return of the episodes that ended in a hundredth of"
+            f" the time. {axis_text(task)}{best}"
+        ),
+        "profile": (
+            "The share of seeds with a return above R; a higher line is better. Intervals are drawn for up to"
+            f" {CROWDED} settings.{lines}"
+        ),
+        "improvement": (
+            "The probability that a seed of one setting scores more than a seed of another. It is bold where"
+            " its interval excludes 0.5 and the interval of the paired difference of the interquartile"
+            f" means, if seeds are shared, excludes 0; the table has both.{best}"
+        ),
+        "effects": (
+            "The interquartile mean, with its interval, of all scores with a value, regardless of the other"
+            " keys. Keys that always change together are linked; unless the sweep is a full grid, other keys"
+            f" have an effect too. Up to {EFFECTS} keys are drawn."
+        ),
+    }
+
+
+def axis_text(task: Task) -> str:
+    """Return a sentence about the unit of the horizontal axis."""
+    if task.unit == "episode":
+        return "The horizontal axis counts episodes, as the runs do."
+    if all("runner.total_episodes" in setting.config for setting in task.settings):
+        reason = "because the settings took different numbers of steps for their episodes"
+        return f"The horizontal axis counts environment steps of a seed, {reason}."
+    return "The horizontal axis counts environment steps of a seed."
+
+
+def runs_chapter(runs: Sequence[RunRecord], output: Path) -> Chapter:
+    """Return the chapter about all runs, with links from the folder of the report."""
+    failures = tables.failures_table(runs, output)
     commands = tables.counted_table((line for run in runs for line in run.commands), "command")
     versions = (", ".join(f"{k} {v}" for k, v in run.versions.items()) or ABSENT for run in runs)
     known = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
@@ -123,7 +162,12 @@ def runs_chapter(runs: Sequence[RunRecord]) -> Chapter:
         Part("Failures", table=failures) if failures.rows else Part("Failures", "None."),
         Part("Commands", table=commands) if commands.rows else Part("Commands", "Not recorded."),
         Part("Versions", table=tables.counted_table(versions, "versions")),
-        Part(f"All {counted(len(runs), 'run')}", spent, table=tables.runs_table(runs), folded=len(runs) > 20),
+        Part(
+            f"All {counted(len(runs), 'run')}",
+            spent,
+            table=tables.runs_table(runs, output),
+            folded=len(runs) > 20,
+        ),
         Part("How the numbers are computed", METHOD),
     ]
 
@@ -138,17 +182,18 @@ def summary(analyses: Sequence[Analysis], runs: Sequence[RunRecord]) -> str:
     return f"{parts} on {listed}"
 
 
-def html_page(chapters: Sequence[Chapter], *, about: str, notes: Sequence[str]) -> Iterator[str]:
-    """Yield the HTML page in pieces: `about` in one line, then the `notes`, then the chapters."""
-    yield HEAD.format(title=f"Report: {html.escape(about)}", style=CSS)
-    yield f"<h1>Report</h1><p>{html.escape(about)}. Made {time.strftime('%Y-%m-%d %H:%M %Z')}.</p>\n"
-    links = (f'<a href="#c{i}">{html.escape(title)}</a>' for i, (title, _) in enumerate(chapters))
+def html_page(chapters: Sequence[Chapter], *, title: str, about: str, notes: Sequence[str]) -> Iterator[str]:
+    """Yield the HTML page in pieces: `title`, `about` in one line, the `notes`, then the chapters."""
+    heading, made = html.escape(f"Report on {title}"), time.strftime("%Y-%m-%d %H:%M %Z")
+    yield HEAD.format(title=heading, style=CSS)
+    yield f"<h1>{heading}</h1><p>{html.escape(about)}. Made {made}.</p>\n"
+    links = (f'<a href="#c{i}">{html.escape(name)}</a>' for i, (name, _) in enumerate(chapters))
     yield f"<nav>{' · '.join(links)}</nav>\n"
     if notes:
         items = "".join(f"<li>{html.escape(note)}</li>\n" for note in notes)
         yield f'<div class="notes"><strong>Read this first</strong><ul>{items}</ul></div>\n'
-    for i, (title, parts) in enumerate(chapters):
-        yield f'<h2 id="c{i}">{html.escape(title)}</h2>\n'
+    for i, (name, parts) in enumerate(chapters):
+        yield f'<h2 id="c{i}">{html.escape(name)}</h2>\n'
         for part in parts:
             yield from html_part(part)
 
@@ -163,16 +208,22 @@ def html_part(part: Part) -> Iterator[str]:
     elif text:
         yield f"<p>{text}</p>\n"
     if part.table is not None:
+        rows = len(part.table.rows)
+        long = rows > FOLDED_ROWS and not part.folded and part.picture is not None
+        yield f"<details><summary>Table of {rows} rows</summary>" if long else ""
         yield part.table.html()
+        yield "</details>" if long else ""
     yield "</details>\n" if part.folded else "\n"
 
 
-def markdown_page(chapters: Sequence[Chapter], *, about: str, notes: Sequence[str]) -> Iterator[str]:
+def markdown_page(
+    chapters: Sequence[Chapter], *, title: str, about: str, notes: Sequence[str]
+) -> Iterator[str]:
     """Yield the same content as Markdown, with links to the pictures' files."""
-    yield f"# Report\n\n{escape_markdown(about)}.\n\n"
+    yield f"# Report on {escape_markdown(title)}\n\n{escape_markdown(about)}.\n\n"
     yield from (f"- {escape_markdown(note)}\n" for note in notes)
-    for title, parts in chapters:
-        yield f"\n## {escape_markdown(title)}\n"
+    for name, parts in chapters:
+        yield f"\n## {escape_markdown(name)}\n"
         for part in parts:
             yield f"\n### {escape_markdown(part.title)}\n\n"
             if part.picture is not None:

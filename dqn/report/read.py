@@ -1,5 +1,6 @@
 """Read run folders for a report, as data: nothing in them is trusted, executed or changed."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,12 @@ import numpy as np
 
 from dqn.errors import UserError, file_problem, one_line
 from dqn.report.formatting import setting_text
+from dqn.report.labels import typed
 from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
 from dqn.storage.metrics import Block, evaluation_scores, metrics_file, read_blocks
 from dqn.storage.reader import is_plain, listed
+from dqn.storage.runs import runs_in
 from dqn.storage.schema import Status
 from dqn.types import Floats
 
@@ -48,6 +51,8 @@ class RunRecord:
     path: str
     config: dict[str, str]
     """Dotted keys and their values as text."""
+    overrides: dict[str, str]
+    """Overrides that the user typed, or that a sweep gave the run."""
     seeds: list[Seed]
     state: str
     error: str
@@ -56,6 +61,11 @@ class RunRecord:
     """Mean return of each seed's final evaluation; empty unless the run has finished."""
     notes: list[str]
     """Messages about missing or damaged files."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that the run is in, which is that of its sweep."""
+        return Path(os.path.abspath(self.path)).parent
 
     @property
     def commands(self) -> list[str]:
@@ -83,14 +93,8 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
-        waiting = [folder]
-        while waiting:
-            path = waiting.pop()
-            if is_plain(path, ".hydra/config.yaml") or is_plain(path, "status.json"):
-                found.setdefault(path.resolve(), path)
-                continue
-            below = (one for one in listed(path) if one.is_dir(follow_symlinks=False))
-            waiting += [path / one.name for one in below if not one.name.startswith(".")]
+        for path in runs_in(folder):
+            found.setdefault(path.resolve(), path)
     if not found:
         names = ", ".join(map(str, folders))
         raise UserError(f"{names}: no runs there; a run folder has .hydra/config.yaml and status.json")
@@ -111,9 +115,11 @@ def read_record(path: Path) -> RunRecord:
         problem = "cannot be read" if is_plain(path, "status.json") else "is missing"
         notes.append(f"status.json {problem}: its outcome is unknown")
     state = status.get("state", "unknown")
+    flat = {one_line(key): setting_text(value) for key, value in settings(config)}
     return RunRecord(
         path=str(path),
-        config={one_line(key): setting_text(value) for key, value in settings(config)},
+        config=flat,
+        overrides=typed(folder.read_overrides(), flat),
         seeds=list(read_seeds(path, notes)),
         state=state,
         error=one_line(status.get("error") or ""),

@@ -1,20 +1,27 @@
 """Sort runs into tasks (one environment each) and settings (one configuration each).
 
-The runs of a setting differ only in seed, number of seeds and name.
+The runs of a setting differ only in seed, number of seeds and name. Settings are named after the overrides
+in which the runs of their folder differ, and after the folder too if there are several.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from dqn.errors import shorten
+from dqn.errors import one_line, shorten
 from dqn.report.formatting import short_name
+from dqn.report.labels import DEFAULT, LABEL_LENGTH, folder_names, labels, swept
 from dqn.report.read import RunRecord, Seed
 
 NOT_SETTINGS = frozenset({"seed", "num_seeds", "name"})
 TASK_KEYS = ("env.id", "env.module", "env.kwargs", "env.wrappers")
-LABEL_LENGTH = 60
 ABSENT = "—"
+SIMILAR = 1.1
+"""Greatest ratio of the settings' steps with which an axis of episodes compares them fairly."""
+LISTED = 5
+"""Names in a title."""
 
 
 @dataclass(kw_only=True)
@@ -27,6 +34,17 @@ class Setting:
     repeated: list[str] = field(default_factory=list)
     """Seeds that an earlier run has already; they are left out."""
     label: str = ""
+    overrides: dict[str, str] = field(default_factory=dict)
+    """The swept keys of its folder and their values."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the runs, or of the first of them."""
+        return self.runs[0].folder
+
+    def value(self, key: str) -> str | None:
+        """Return the value of an override or, if it was not given, of a key of the configuration."""
+        return self.runs[0].overrides.get(key, self.config.get(key) if "." in key else None)
 
     def add(self, run: RunRecord) -> None:
         """Add a run; add the best ones first, since the first run with a seed is the one that counts."""
@@ -44,10 +62,19 @@ class Task:
 
     name: str
     settings: list[Setting]
+    swept: dict[str, list[str]]
+    """Keys that were swept in some folder, with the value of each setting."""
+    unswept: dict[str, list[str]]
+    """Other keys that differ, except those that follow from what was swept."""
     varying: dict[str, list[str]]
-    """Keys that differ between the settings, with the value of each setting."""
+    """All keys of the configurations that differ."""
     unit: str
-    """Unit of the learning curves: "step", or "episode" where all runs count episodes."""
+    """Unit of the learning curves: "step" or "episode"."""
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """Return the keys that make the difference, with the value of each setting."""
+        return self.swept | self.unswept
 
     @property
     def runs(self) -> list[RunRecord]:
@@ -70,46 +97,95 @@ def sort_runs(runs: Sequence[RunRecord]) -> list[Task]:
         by_task[entries].setdefault(frozenset(config.items()), Setting(config=config)).add(run)
     found = {entries: list(settings.values()) for entries, settings in by_task.items()}
     ids = [settings[0].config.get("env.id", "?") for settings in found.values()]
+    names = folder_names(dict.fromkeys(run.folder for run in runs))
     tasks = []
     for (entries, settings), id in zip(found.items(), ids, strict=True):
         name = id if ids.count(id) == 1 else shorten(", ".join(entries), LABEL_LENGTH)
-        tasks.append(make_task(name, settings))
+        tasks.append(make_task(name, settings, names))
     return sorted(tasks, key=lambda task: task.name)
 
 
-def make_task(name: str, settings: list[Setting]) -> Task:
-    """Return a task, and label its settings."""
+def make_task(name: str, settings: list[Setting], names: Mapping[Path, str]) -> Task:
+    """Return a task and label its settings; `names` are those of the folders."""
+    by_folder: dict[Path, list[Setting]] = defaultdict(list)
+    for setting in settings:
+        by_folder[setting.folder].append(setting)
+    for folder, group in by_folder.items():
+        label_group(group, names[folder] if len(by_folder) > 1 else "")
+    keys = dict.fromkeys(key for setting in settings for key in setting.overrides)
+    varying = differing(settings)
+    unswept = {k: v for k, v in varying.items() if k not in keys and not follows(k, by_folder.values())}
+    return Task(
+        name=name,
+        settings=settings,
+        swept={key: [setting.value(key) or ABSENT for setting in settings] for key in keys},
+        unswept=unswept,
+        varying=varying,
+        unit=unit_of(settings),
+    )
+
+
+def differing(settings: Sequence[Setting]) -> dict[str, list[str]]:
+    """Return the keys in which the configurations of settings differ, with the value of each."""
     keys = sorted({key for setting in settings for key in setting.config})
     table = {key: [setting.config.get(key, ABSENT) for setting in settings] for key in keys}
-    varying = {key: values for key, values in table.items() if len(set(values)) > 1}
-    names = [", ".join(sorted({run.config.get("name", ABSENT) for run in s.runs})) for s in settings]
-    for setting, label in zip(settings, labels(varying, names), strict=True):
-        setting.label = label
-    episodes = all("runner.total_episodes" in setting.config for setting in settings)
-    return Task(name=name, settings=settings, varying=varying, unit="episode" if episodes else "step")
+    return {key: values for key, values in table.items() if len(set(values)) > 1}
 
 
-def labels(varying: dict[str, list[str]], names: Sequence[str]) -> list[str]:
-    """Return a label for each setting: the keys that differ, else `names`, else few distinguishing keys."""
-    number = len(names)
-    if number == 1:
-        return ["all runs"]
-    few = value_texts(varying, distinguishing_keys(varying, number))
-    for rows in (value_texts(varying, list(varying)), names, few):
-        if len(set(rows)) == number and max(map(len, rows)) <= LABEL_LENGTH:
-            return list(rows)
-    return [f"{i + 1}: {shorten(row, LABEL_LENGTH)}" for i, row in enumerate(few)]
+def follows(key: str, groups: Iterable[list[Setting]]) -> bool:
+    """Return whether the overrides of a folder's runs explain that a key differs."""
+    values = [[(tuple(s.overrides.items()), s.config.get(key)) for s in group] for group in groups]
+    explained = all(len(set(group)) == len({overrides for overrides, _ in group}) for group in values)
+    return explained and any(len({value for _, value in group}) > 1 for group in values)
 
 
-def value_texts(varying: dict[str, list[str]], keys: Sequence[str]) -> list[str]:
-    """Return the values of `keys` in each setting; a key is its last part where no other has the same."""
-    last = [key.rpartition(".")[2] for key in keys]
-    names = [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
-    rows = zip(*(varying[key] for key in keys), strict=True)
-    return [", ".join(f"{n}={short_name(x)}" for n, x in zip(names, row, strict=True)) for row in rows]
+def label_group(settings: Sequence[Setting], folder: str) -> None:
+    """Label the settings of a folder: by the overrides that differ, and where these are equal by few keys."""
+    keys = swept([setting.runs[0].overrides for setting in settings], NOT_SETTINGS)
+    for setting in settings:
+        setting.overrides = {key: value for key in keys if (value := setting.value(key)) is not None}
+    texts = labels([setting.overrides for setting in settings], keys)
+    for text, number in Counter(texts).items():
+        if number > 1:
+            same = [i for i, one in enumerate(texts) if one == text]
+            for i, more in zip(same, distinguished([settings[i] for i in same]), strict=True):
+                texts[i] = ", ".join(filter(None, [text, more]))
+    for setting, text in zip(settings, texts, strict=True):
+        if folder:
+            parts = [folder, text or DEFAULT] if len(settings) > 1 else [folder]
+            setting.label = ": ".join(parts)
+        else:
+            setting.label = text or (DEFAULT if len(settings) > 1 else "all runs")
 
 
-def distinguishing_keys(varying: dict[str, list[str]], number: int) -> list[str]:
+def unit_of(settings: Sequence[Setting]) -> str:
+    """Return the unit of the horizontal axis, in which all settings can be compared.
+
+    Runs of equally many episodes can differ in steps, and so in updates.
+    """
+    if not all("runner.total_episodes" in setting.config for setting in settings):
+        return "step"
+    steps = [max(seed.end[0] for _, seed in one.seeds.values()) for one in settings if one.seeds]
+    return "step" if len(steps) > 1 and max(steps) > SIMILAR * min(steps) else "episode"
+
+
+def title_of(runs: Sequence[RunRecord]) -> str:
+    """Return the names of the folders that the runs are in, or of the only run."""
+    names = [*folder_names(dict.fromkeys(run.folder for run in runs)).values()]
+    if len(runs) == 1:
+        names = [one_line(os.path.basename(os.path.abspath(runs[0].path)))]
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def distinguished(settings: Sequence[Setting]) -> list[str]:
+    """Return few keys that distinguish settings, with the values of each setting."""
+    varying = differing(settings)
+    keys = distinguishing_keys(varying, len(settings))
+    columns = [[short_name(value) for value in varying[key]] for key in keys]
+    return labels([dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)], keys)
+
+
+def distinguishing_keys(varying: Mapping[str, Sequence[str]], number: int) -> list[str]:
     """Return few keys whose values distinguish all settings, found greedily."""
     chosen: list[str] = []
     groups: list[tuple[str, ...]] = [()] * number  # the values chosen so far, of each setting

@@ -51,8 +51,11 @@ def figure(height: float, *, rows: int = 1, columns: int = 1) -> tuple[Figure, l
     return fig, list(fig.subplots(rows, columns, squeeze=False, sharey=columns > 1).flat)
 
 
-def legend(fig: Figure, handles: Sequence[Artist]) -> None:
-    """Add the labels of lines at the bottom, and increase the figure's height by theirs."""
-    columns = min(len(handles), max(1, 116 // (max(len(str(one.get_label())) for one in handles) + 8)))
-    fig.set_figheight(fig.get_figheight() + 0.3 * math.ceil(len(handles) / columns))
-    fig.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+def legend(ax: Axes, handles: Sequence[Artist]) -> None:
+    """Add the labels of lines above a plot, and increase the height of its figure by theirs."""
+    longest = max(len(str(one.get_label())) for one in handles)
+    columns = min(len(handles), max(1, 100 // (longest + 6)))
+    figure = cast(Figure, ax.figure)
+    figure.set_figheight(figure.get_figheight() + 0.27 * math.ceil(len(handles) / columns))
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
+    ax.legend(handles=handles, ncols=columns, frameon=False, fontsize=10, **place)

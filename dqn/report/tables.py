@@ -4,14 +4,18 @@ import csv
 import html
 import io
 import math
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 
-from dqn.report.analysis import MAX_CHARTED, Analysis, Pair
+from dqn.errors import one_line
+from dqn.report.analysis import MAX_LINES, Analysis, Pair
 from dqn.report.formatting import short_name, to_number
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT, Task
@@ -20,6 +24,8 @@ from dqn.storage.metrics import RECENT_EPISODES
 
 LONG = frozenset({"setting", "X", "Y", "run", "key", "command", "versions", "reason"})
 """Headers of columns that need a minimum width."""
+MAX_COLUMNS = 5
+"""Keys that are the columns of a table."""
 
 
 class Table(NamedTuple):
@@ -29,6 +35,8 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
     numbers: Set[int] = frozenset()
     """Indices of right-aligned columns."""
+    links: Sequence[str] = ()
+    """Addresses of the first cells of the rows, if they are links."""
 
     def html(self) -> str:
         classes = [' class="long"' if text in LONG else "" for text in self.header]
@@ -39,14 +47,21 @@ class Table(NamedTuple):
             cells = (f"<{tag}{c}>{text}</{tag}>" for c, text in zip(classes, texts, strict=True))
             return f"<tr>{''.join(cells)}</tr>"
 
+        def cells(i: int) -> Iterator[str]:
+            first, *others = map(html.escape, self.rows[i])
+            yield f'<a href="{html.escape(self.links[i])}">{first}</a>' if self.links else first
+            yield from others
+
         # A non-breaking space keeps "%" off the start of a line.
         head = line("th", (html.escape(text).replace(" %", "&nbsp;%") for text in self.header))
-        body = "".join(f"{line('td', map(html.escape, row))}\n" for row in self.rows)
+        body = "".join(f"{line('td', cells(i))}\n" for i in range(len(self.rows)))
         return f'<div class="wide"><table><thead>{head}</thead>\n<tbody>{body}</tbody></table></div>'
 
     def markdown(self) -> str:
         rules = ["---:" if i in self.numbers else "---" for i in range(len(self.header))]
-        header, *rows = (map(escape_markdown, row) for row in (self.header, *self.rows))
+        header, *rows = ([*map(escape_markdown, row)] for row in (self.header, *self.rows))
+        for row, link in zip(rows, self.links, strict=bool(self.links)):
+            row[0] = f"[{row[0]}]({link})"
         return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 
 
@@ -94,9 +109,13 @@ def pairs_table(pairs: Sequence[Pair]) -> Table:
     header = ["X", "Y", "P(X > Y) [95 %]", "IQM of X minus IQM of Y, paired by seed [95 %]", "seeds of both"]
     rows = []
     for pair in pairs:
-        chance = interval_text(pair.probability, ".2f")
-        rows.append([pair.better, pair.worse, chance, interval_text(pair.difference), str(pair.num_pairs)])
-    return Table(header, rows, {2, 3, 4})
+        numbers = [
+            interval_text(pair.probability, ".2f"),
+            interval_text(pair.difference),
+            str(pair.num_pairs),
+        ]
+        rows.append([pair.better, pair.worse, *numbers, pair.verdict])
+    return Table([*header, "both intervals together"], rows, {2, 3, 4})
 
 
 def effects_table(analysis: Analysis) -> Table:
@@ -105,21 +124,21 @@ def effects_table(analysis: Analysis) -> Table:
     rows = [
         [effect.name, short_name(text), interval_text(iqm), str(size)]
         for effect in analysis.effects
-        if len(effect.rows) < number or number <= MAX_CHARTED
+        if len(effect.rows) < number or number <= MAX_LINES
         for text, iqm, size in effect.rows
     ]
     return Table(["key", "value", f"{analysis.kind} return [95 %]", "scores"], rows, {2, 3})
 
 
-def settings_table(analysis: Analysis) -> Table:
-    """Return the keys that differ, and the settings by their scores; rows are the more numerous."""
-    varying, scores = list(analysis.task.varying), analysis.scores
-    numbers, labels = zip(*((str(i), score.setting.label) for i, score in enumerate(scores, 1)), strict=True)
-    values = [[short_name(s.setting.config.get(key, ABSENT)) for s in scores] for key in varying]
-    if len(varying) <= len(scores):
-        return Table(["", "setting", *varying], [*zip(numbers, labels, *values, strict=True)], {0})
-    rows = ([key, *texts] for key, texts in zip(varying, values, strict=True))
-    return Table(["key", *numbers], [["setting", *labels], *rows])
+def settings_table(analysis: Analysis, keys: Mapping[str, Sequence[str]]) -> Table:
+    """Return the values of `keys`, by the settings of the task; few keys are columns, many are rows."""
+    order = [analysis.task.settings.index(score.setting) for score in analysis.scores]
+    numbers = [str(i + 1) for i in range(len(order))]
+    values = [[short_name(texts[i]) for i in order] for texts in keys.values()]
+    if len(keys) <= MAX_COLUMNS:
+        labels = [score.setting.label for score in analysis.scores]
+        return Table(["", "setting", *keys], [*zip(numbers, labels, *values, strict=True)], {0})
+    return Table(["key", *numbers], [[key, *texts] for key, texts in zip(keys, values, strict=True)])
 
 
 def common_table(task: Task) -> Table:
@@ -128,7 +147,12 @@ def common_table(task: Task) -> Table:
     return Table(["key", "value"], [pair for pair in config.items() if pair[0] not in task.varying])
 
 
-def runs_table(runs: Sequence[RunRecord]) -> Table:
+def run_links(runs: Iterable[RunRecord], output: Path) -> list[str]:
+    """Return the addresses of run folders, relative to the folder of the report."""
+    return [quote(os.path.relpath(run.path, output)) for run in runs]
+
+
+def runs_table(runs: Sequence[RunRecord], output: Path) -> Table:
     """Return the state, progress, CPU time and times of every run."""
     rows = []
     for run in runs:
@@ -136,7 +160,7 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
         cells = [run.path, seeds_text(numbers), run.state, progress_text(run), duration(run.cpu_seconds)]
         rows.append([*cells, *(time_text(run.status.get(key)) for key in ("created", "updated"))])
     header = ["run", "seeds", "state", "progress", "CPU time", "created", "last change"]
-    return Table(header, rows, {4})
+    return Table(header, rows, {4}, run_links(runs, output))
 
 
 def time_text(value: object) -> str:
@@ -160,10 +184,11 @@ def progress_text(run: RunRecord) -> str:
     return f"{progress['tick']:,} of {progress['total']:,} {progress['unit']}s" if progress else ABSENT
 
 
-def failures_table(runs: Sequence[RunRecord]) -> Table:
+def failures_table(runs: Sequence[RunRecord], output: Path) -> Table:
     """Return the failed runs, with the reasons."""
-    rows = [[run.path, progress_text(run), run.error or ABSENT] for run in runs if run.state == "failed"]
-    return Table(["run", "progress", "reason"], rows)
+    failed = [run for run in runs if run.state == "failed"]
+    rows = [[run.path, progress_text(run), run.error or ABSENT] for run in failed]
+    return Table(["run", "progress", "reason"], rows, links=run_links(failed, output))
 
 
 def counted_table(texts: Iterable[str], header: str) -> Table:
@@ -176,22 +201,27 @@ def counted_table(texts: Iterable[str], header: str) -> Table:
 def scores_csv(analyses: Sequence[Analysis]) -> str:
     """Return a line for each setting of each task, with unrounded numbers."""
     file = io.StringIO()
-    keys = sorted({key for analysis in analyses for key in analysis.task.varying})
+    keys = list(dict.fromkeys(key for one in analyses for key in one.task.swept | one.task.varying))
     kinds = ("evaluation", "training")
     numbers = [f"{kind}_{name}" for kind in kinds for name in ("seeds", "iqm", "low", "high", "mean")]
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["task", "setting", "runs", "seeds", *numbers, "cpu_seconds", *map(harmless, keys)])
+    writer.writerow(
+        ["task", "folder", "setting", "runs", "seeds", *numbers, "cpu_seconds", *map(harmless, keys)]
+    )
     for analysis in analyses:
+        task = analysis.task
         for score in analysis.scores:
             setting = score.setting
-            cells: list[object] = [harmless(analysis.task.name), harmless(setting.label)]
+            names = (task.name, one_line(setting.folder.name), setting.label)
+            cells: list[object] = [*map(harmless, names)]
             cells += [len(setting.runs), len(setting.seeds)]
             for kind in kinds:
                 values = list(score.returns[kind].values())
                 iqm = score.iqm.get(kind, [""] * 3)
                 cells += [len(values), *iqm, float(np.mean(values)) if values else ""]
             cost = "" if score.cpu_seconds is None else round(score.cpu_seconds, 2)
-            writer.writerow([*cells, cost, *(harmless(setting.config.get(key, "")) for key in keys)])
+            values_of = (setting.value(k) if k in task.swept else setting.config.get(k) for k in keys)
+            writer.writerow([*cells, cost, *(harmless(value or "") for value in values_of)])
     return file.getvalue()
 
 

@@ -9,7 +9,7 @@ from dqn.report.analysis import analyse
 from dqn.report.caveats import notes
 from dqn.report.page import Picture, html_page, markdown_page, runs_chapter, summary, task_chapter
 from dqn.report.read import RunRecord, find_runs, read_record
-from dqn.report.settings import sort_runs
+from dqn.report.settings import sort_runs, title_of
 from dqn.report.tables import scores_csv
 from dqn.storage.durable_files import replace_file
 
@@ -36,11 +36,12 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
         drawn = {name: Picture(f"{prefix}{name}.png", png) for name, png in charts.draw(analysis)}
         chapters.append(task_chapter(analysis, drawn))
         pictures += drawn.values()
-    chapters.append(runs_chapter(runs))
-    about, caveats = summary(analyses, runs), list(notes(analyses, runs, unreadable))
+    chapters.append(runs_chapter(runs, output))
+    title, about = title_of(runs), summary(analyses, runs)
+    caveats = list(notes(analyses, runs, unreadable))
     texts = {
-        "report.html": "".join(html_page(chapters, about=about, notes=caveats)),
-        "report.md": "".join(markdown_page(chapters, about=about, notes=caveats)),
+        "report.html": "".join(html_page(chapters, title=title, about=about, notes=caveats)),
+        "report.md": "".join(markdown_page(chapters, title=title, about=about, notes=caveats)),
         "report.csv": scores_csv(analyses),
     }
     write_files(output, texts, pictures)

@@ -39,6 +39,8 @@ class Counters:
         self._transitions_before = np.zeros(shape, np.int64)
         """Value of `_transitions` at the start of each present episode."""
         self._start_time, self._start_steps = 0.0, 0
+        self._seconds: float | None = None
+        """Duration of the latest iteration, None while it lasts."""
 
     @property
     def steps(self) -> Integers:
@@ -57,6 +59,11 @@ class Counters:
         self._returns[:] = 0
         self._transitions_before[:] = self._transitions
         self._start_time, self._start_steps = time.perf_counter(), int(self.steps.sum())
+        self._seconds = None
+
+    def end_iteration(self) -> None:
+        """Stop the clock of `steps_per_second`, which leaves out what follows, such as an evaluation."""
+        self._seconds = time.perf_counter() - self._start_time
 
     def count(self, *, raw_reward: Floats, active: Bools, ended: Bools) -> list[Episode]:
         """Count one step of all active environments [K, E]; return the episodes that ended with it."""
@@ -74,7 +81,7 @@ class Counters:
             self._returns[k, e], self._transitions_before[k, e] = 0, transitions
             self.recent[k].append(episode_return)
             at = Position(steps[k] + e + 1, int(self.episodes[k]), self.updates)
-            episodes.append(Episode(k, at, episode_return, length))
+            episodes.append(Episode(k, e, at, episode_return, length))
         return episodes
 
     def evaluated(self, returns: Array) -> None:
@@ -87,7 +94,8 @@ class Counters:
 
     def steps_per_second(self) -> float:
         """Return the environment steps of all seeds per second in this iteration."""
-        return (int(self.steps.sum()) - self._start_steps) / (time.perf_counter() - self._start_time)
+        seconds = time.perf_counter() - self._start_time if self._seconds is None else self._seconds
+        return (int(self.steps.sum()) - self._start_steps) / seconds
 
     def state_dict(self) -> CountersState:
         return {

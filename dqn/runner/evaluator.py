@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import numpy as np
 
@@ -13,6 +14,13 @@ from dqn.seeding import Uniforms, stream
 from dqn.types import Floats, Probability
 
 log = logging.getLogger(__name__)
+
+Watch = Callable[[int, int, int], None]
+"""Called with the episodes that ended, the number of all episodes, and the step of those being played."""
+
+
+def unwatched(done: int, total: int, step: int) -> None:
+    """Show nothing."""
 
 
 class Evaluator:
@@ -43,7 +51,7 @@ class Evaluator:
         self.columns, self.max_steps = min(episodes, num_envs), max_steps
         self._make_env = make_env
 
-    def __call__(self, policy: Policy, index: int) -> Floats:
+    def __call__(self, policy: Policy, index: int, watch: Watch = unwatched) -> Floats:
         """Return the undiscounted raw returns [K, episodes].
 
         Every column plays the same number of whole episodes, so short episodes are not favoured.
@@ -51,26 +59,29 @@ class Evaluator:
         Args:
             policy: chooses the actions.
             index: the number of this evaluation, such as the iteration; each has its own random streams.
+            watch: is called after each step; of the last round it counts only the episodes that are returned.
         """
-        rounds, cut = -(-self.episodes // self.columns), 0
+        rounds, cut, done = -(-self.episodes // self.columns), 0, 0
         returns: Floats = np.zeros((len(self.seeds), rounds, self.columns))
+        total = len(self.seeds) * self.episodes
         env = self._make_env(
             num_envs=self.columns, vectorization="sync", seeds=self.seeds, role=self.role, training=False
         )
         collector = Collector(env=env, actor=policy.actor(), ticks=whole_rounds)
-        try:
+        with closing(env):
             collector.start(index)
             for number in range(rounds):
                 collector.actor = self._actor(policy, index, number)
+                counted = self.episodes - number * self.columns
                 ended, steps = False, 0
                 while not ended and steps != self.max_steps:
                     step = collector.collect(self.epsilon, rounds - number)
                     returns[:, number] += step.raw_reward
                     ended, steps = step.ticks > 0, steps + 1
+                    done += int(np.count_nonzero(step.ended[:, :counted]))
+                    watch(done, total, steps)
                 if not ended:
                     cut += collector.cut()
-        finally:
-            env.close()
         if cut:
             text = "warning: runner.eval_max_steps=%d cut %d of %d evaluation episodes; env.max_episode_steps"
             log.warning(f"{text} limits those of training too", self.max_steps, cut, returns.size)

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from dqn.runner.clock import Clock
 from dqn.runner.collector import Collector
 from dqn.runner.counters import Counters
 from dqn.runner.evaluator import Evaluator
-from dqn.runner.progress import bar_line, log_line, status
+from dqn.runner.hooks import Callbacks
+from dqn.runner.progress import RunProgress, status
 from dqn.runner.support import warn_of_returns_beyond_support
 from dqn.runner.video import Camera
 from dqn.schedule import Schedule
@@ -27,14 +28,14 @@ from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint, Part, TorchPart
 from dqn.storage.schema import LearnerState, LogState
 from dqn.tracking.logger import Logger
-
-if TYPE_CHECKING:
-    from dqn.tracking.progress_bar import Bar
+from dqn.types import Floats
 
 log = logging.getLogger(__name__)
 
-CHECK_STEPS = 256
-"""Loop steps between two checks of the time, for the progress bar, and of the process's memory."""
+DRAW_STEPS = 16
+"""Loop steps between two checks of the time, for the progress; slow environments take a second for each."""
+TRIM_STEPS = 256
+"""Loop steps between two checks of the process's memory."""
 HISTOGRAM_OBSERVATIONS = 256
 
 
@@ -57,15 +58,18 @@ class Runner:
         evaluator: Evaluator | None,
         counters: Counters,
         logger: Logger,
+        callbacks: Callbacks,
         checkpoint: Checkpoint,
         camera: Camera | None,
-        bar: "Bar | None",
+        progress: RunProgress,
         on_progress: Callable[[dict[str, Any]], None],
     ) -> None:
         self.clock, self.env, self.agent, self.memory = clock, env, agent, memory
         self.epsilon, self.evaluator = epsilon, evaluator
         self.counters, self.logger, self.checkpoint = counters, logger, checkpoint
-        self.camera, self.bar, self.on_progress = camera, bar, on_progress
+        self.camera, self.progress, self.on_progress = camera, progress, on_progress
+        self.callbacks = callbacks
+        callbacks.bind(self)
         self.collector = Collector(env=env, actor=agent.actor, ticks=clock.ticks)
         self.trimmer = MallocTrimmer()
         self.best = Best(counters.seeds)
@@ -75,6 +79,8 @@ class Runner:
         """Once set, the next step raises KeyboardInterrupt."""
         self.iteration = 0
         self.tick = 0
+        self.stopped: str | None = None
+        """The reason why a callback ended the run early."""
         self._files: list[LogState] | None = None
         """States of the metrics files at the checkpoint from which the run continues."""
 
@@ -84,14 +90,15 @@ class Runner:
         Without evaluation it is that of each seed's mean return in its latest training episodes.
 
         Raises:
-            UserError: the loss is not finite, or a file could not be written; the last checkpoint stays.
+            UserError: the loss is not finite, a callback failed, or a file could not be written; the last
+                checkpoint stays.
         """
         try:
             self.open()
             restored_at = self.tick
-            if self.bar is not None:
-                self.bar.start(self.tick)
-            while self.tick < self.clock.total:
+            self.callbacks.start()
+            self.progress.start(self.tick)
+            while self.tick < self.clock.total and self.stopped is None:
                 self.train()
                 self.iteration += 1
                 if self.iteration == 1:
@@ -100,34 +107,43 @@ class Runner:
                 self.save()
             if self.tick == restored_at or not self.is_due(self.clock.eval_period):
                 self.final_evaluation()
+            result = self.result()
+            self.callbacks.end(result)
         except BaseException:
+            with suppress(Exception):
+                self.callbacks.end(None)
             with suppress(Exception):  # e.g. workers that the same signal has stopped; the first error counts
                 self.close()
             raise
         self.close()
-        return self.result()
+        return result
 
     def train(self) -> None:
         """Play and learn for one iteration."""
         self.counters.start_iteration()
+        self.progress.start_iteration(self.tick)
         self.collector.start(self.iteration)
         end = self.tick + self.clock.iteration_length
         for step in itertools.count(1):
             if self.stop.is_set():
                 raise KeyboardInterrupt
-            if step % CHECK_STEPS == 0:
-                self.draw_bar()
+            if step % DRAW_STEPS == 0:
+                self.progress.train(self)
+            if step % TRIM_STEPS == 0:
                 self.trimmer.trim()
             epsilon = self.epsilon(self.tick)
             row, raw_reward, ended, ticks = self.collector.collect(epsilon, end - self.tick)
             self.memory.push(row)
             for episode in self.counters.count(raw_reward=raw_reward, active=row.active, ended=ended):
                 self.logger.episode(episode, epsilon)
+                self.callbacks.episode(episode, self.env.info(episode.seed_index, episode.env_index))
             if ticks:
                 self.tick += ticks
                 self.learn(ticks)
                 if self.tick >= end:
                     break
+        self.counters.end_iteration()
+        self.progress.end_iteration(self)
         self.env.close()  # before the evaluation makes environments, of which few may be allowed
 
     def learn(self, ticks: int) -> None:
@@ -153,6 +169,8 @@ class Runner:
                 " a smaller agent.lr or agent.max_grad_norm may help"
             )
         self.memory.update_priorities(sample.row, update.priority)
+        if self.callbacks.of_updates:
+            self.callbacks.update(update)
 
     def is_due(self, period: int) -> bool:
         """Return whether an action with this period, in iterations, is due now; with period 0 it never is."""
@@ -162,20 +180,21 @@ class Runner:
         """Evaluate, log, draw histograms and film, each if it is due."""
         policy, counters, logger = self.agent.policy, self.counters, self.logger
         if self.is_due(self.clock.eval_period) and self.evaluator is not None:
-            returns = self.evaluator(policy, self.iteration)
+            returns = self.evaluate(self.evaluator)
             counters.evaluated(returns)
             logger.evaluated(counters.positions, returns)
             self.best.evaluated(policy.state_dict(), returns, self.iteration)
+            self.callbacks.evaluation(returns)
         speed = counters.steps_per_second()
         logger.end_iteration(counters.positions, steps_per_second=speed, returns=counters.recent_returns())
-        log.info(log_line(self, speed))
-        self.draw_bar()
+        self.progress.log(self)
+        self.callbacks.iteration()
         if self.is_due(self.clock.histogram_period):
             values = policy.q_values(self.memory.observations(HISTOGRAM_OBSERVATIONS))
             logger.histogram(counters.positions, "train/q_values", values)
         if self.camera is not None and self.is_due(self.clock.video_period):
             path = logger.folder / "videos" / f"iteration-{self.iteration}.mp4"
-            self.camera.film(path, policy, self.iteration)
+            self.camera.film(path, policy, self.iteration, self.progress.filming(self))
 
     def final_evaluation(self) -> None:
         """Evaluate the finished run for its status, not for its metrics.
@@ -183,12 +202,13 @@ class Runner:
         So a run that is extended later has the metrics of a run that had the larger total from the start.
         """
         if self.evaluator is not None:
-            self.counters.evaluated(self.evaluator(self.agent.policy, self.iteration))
+            log.info("final evaluation: %d episodes of each seed", self.evaluator.episodes)
+            self.counters.evaluated(self.evaluate(self.evaluator))
 
-    def draw_bar(self) -> None:
-        """Draw the progress bar if there is one and it is due."""
-        if self.bar is not None and self.bar.due():
-            self.bar.show(self.tick, bar_line(self))
+    def evaluate(self, evaluator: Evaluator) -> Floats:
+        """Return the returns [K, episodes] of the present policies, and show how far their episodes are."""
+        with self.progress.evaluation(self) as watch:
+            return evaluator(self.agent.policy, self.iteration, watch)
 
     def result(self) -> float:
         """Return the interquartile mean over seeds of the latest evaluation or, without one, of training."""
@@ -201,8 +221,10 @@ class Runner:
         with ExitStack() as stack:
             stack.callback(self.logger.close)
             stack.callback(self.env.close)
-            if self.bar is not None:
-                stack.callback(self.bar.close)
+            stack.callback(self.progress.close)
+            stack.callback(
+                self.logger.flush
+            )  # called first: an interrupted run keeps the metrics of all it played
 
     def save(self) -> None:
         """Write a checkpoint, then record the progress: a status with an iteration has had its checkpoint.
@@ -212,6 +234,7 @@ class Runner:
         self.checkpoint.save(self.iteration, self.parts(best=self.best.changed))
         self.best.changed = False
         self.on_progress(status(self))
+        self.callbacks.checkpoint()
 
     def restore(self) -> None:
         """Load the checkpoint if there is one; nothing is written.
@@ -224,9 +247,11 @@ class Runner:
 
     def open(self) -> None:
         """Open the metrics files; what was written after the checkpoint is cut off."""
+        lost = self.logger.latest(self.clock.unit, self._files or []) - self.tick
         self.logger.open(self.counters.positions, self._files)
         if self._files is not None:
-            log.info("resumed after %s %d", self.clock.unit, self.tick)
+            again = f"; {lost} logged {self.clock.unit}s after it are played again" if lost > 0 else ""
+            log.info("resumed after %s %d%s", self.clock.unit, self.tick, again)
 
     def parts(self, *, best: bool) -> dict[str, Part]:
         """Return the parts of a checkpoint, in the order in which they are loaded."""
@@ -235,12 +260,13 @@ class Runner:
             "memory": TorchPart(self.memory),
             "rows": self.memory.rows,
             **({"best": TorchPart(self.best, like=self.agent.policy)} if best else {}),
+            **({"callbacks": TorchPart(self.callbacks)} if self.callbacks.configured else {}),
             "learner": TorchPart(self),
         }
 
     def state_dict(self) -> LearnerState:
         """Return the state that no other part of the checkpoint holds."""
-        return {
+        state: LearnerState = {
             "agent": self.agent.state_dict(),
             "counters": self.counters.state_dict(),
             "logger": self.logger.state_dict(),
@@ -248,6 +274,9 @@ class Runner:
             "tick": self.tick,
             "iteration": self.iteration,
         }
+        if self.stopped is not None:
+            state["stopped"] = self.stopped
+        return state
 
     def load_state_dict(self, state: LearnerState) -> None:
         self.best.check(self.agent.policy.state_dict())
@@ -258,4 +287,5 @@ class Runner:
             self.counters.evaluation = None
         self.logger.load_state_dict(state["logger"])
         self.tick, self.iteration = state["tick"], state["iteration"]
+        self.stopped = state.get("stopped")
         self._files = state["files"]

@@ -5,6 +5,7 @@ import logging
 import torch
 
 from dqn.agent import Agent
+from dqn.devices import to_device
 from dqn.memory import ReplayMemory
 from dqn.process import float32_by_default
 
@@ -21,7 +22,7 @@ def warn_of_returns_beyond_support(agent: Agent, memory: ReplayMemory, time_limi
         time_limit: steps after which an episode is truncated; None: without a limit.
     """
     steps = 1 / (1 - agent.gamma) if agent.gamma < 1 else float(time_limit or "inf")
-    obs = torch.from_numpy(memory.observations(1)).to(agent.policy.device)
+    obs = to_device(torch.from_numpy(memory.observations(1)), agent.policy.device)
     low, high = agent.online(obs).limits()
     least, most = memory.reward_range()
     if least * steps < low or most * steps > high:

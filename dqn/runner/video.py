@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -54,13 +54,16 @@ class Camera:
         except Exception as error:
             raise UserError(f"env.id={self._factory.id} cannot be filmed ({one_line(error)})") from None
 
-    def film(self, path: Path, policy: Policy, index: int) -> float:
+    def film(
+        self, path: Path, policy: Policy, index: int, watch: Callable[[int], None] = lambda step: None
+    ) -> float:
         """Write one episode as an .mp4 file, frame by frame, and return its raw return.
 
         Args:
             path: the file; it appears once the video is complete.
             policy: acts greedily.
             index: the number of the episode, such as the iteration; it seeds the environment.
+            watch: is called with the number of each step.
         """
         import imageio_ffmpeg
 
@@ -77,9 +80,10 @@ class Camera:
             with closing(writer):
                 writer.send(None)
                 writer.send(frame)
-                for frame, reward in steps:
+                for number, (frame, reward) in enumerate(steps, 1):
                     writer.send(frame)
                     total += reward
+                    watch(number)
         temporary.replace(path)
         return total
 

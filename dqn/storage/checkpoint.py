@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from dqn.errors import UserError, file_problem, first_line, one_line
-from dqn.storage.durable_files import sync_folder, write_json
+from dqn.storage.durable_files import write_json
 from dqn.storage.reader import open_file, read_file
 from dqn.storage.schema import FORMAT, PARTS, Entry, Format, Manifest, checked, parsed
 from dqn.storage.tensor_file import bytes_of, load_tensors
+from dqn.system import remove, sync_folder
 
 SMALL = 2**26
 """Bytes that every part may have, however small its objects are."""
@@ -128,7 +129,7 @@ class Checkpoint:
         names = {entry["name"] for entries in self._files().values() for entry in entries}
         for path in self.folder.iterdir():
             if path.name not in names and path != self.manifest:
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def _files(self) -> dict[str, list[Entry]]:
         return self._read_manifest()["files"] if self.exists() else {}

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dqn.system import replace, sync_folder
+
 
 def write_json(path: Path, value: Any, *, indent: int | None = 2) -> None:
     """Replace a JSON file; numbers that are not finite, which JSON lacks, become null.
@@ -40,18 +42,9 @@ def replace_file(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        replace(temporary, path)
     except OSError:
         with suppress(OSError):
             temporary.unlink()  # makes room on a full disk
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names of new and replaced files in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -155,7 +155,7 @@ class RunFolder:
         try:
             write_json(self.path / "evaluation.json", evaluation)
         except OSError as error:
-            problem = f"evaluation.json cannot be written ({error}); the results above are complete"
+            problem = f"evaluation.json cannot be written ({error}); the results are complete"
             raise UserError(f"{self.path}: {problem}") from None
 
     def read_config(self) -> State:

@@ -1,6 +1,7 @@
 """Read the results of a run: each seed's metrics.jsonl, which may be damaged, and its scores."""
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -64,6 +65,16 @@ def read_lines(run: Path, seed: int) -> "Iterator[Line]":
             yield from block.lines
 
 
+def last_line(run: Path, seed: int, start: int) -> "Line":
+    """Return the last undamaged line after the first `start` bytes of a seed's metrics.jsonl, {} if none."""
+    with suppress(OSError), open_file(run, metrics_file(seed), MAX_BYTES) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(start, size - BLOCK_BYTES))
+        if (lines := file.readlines()) and (whole := parse_block(lines).lines):
+            return whole[-1]
+    return {}
+
+
 def parse_block(lines: list[bytes]) -> Block:
     from dqn.storage.schema import Line, adapter  # imports pydantic
 
@@ -82,6 +93,13 @@ def parse_block(lines: list[bytes]) -> Block:
     whole = [value for value in values if value is not None]
     torn = not lines[-1].endswith(b"\n") and values[-1] is None
     return Block(whole, len(values) - len(whole) - torn, torn)
+
+
+def evaluations(run: Path, seed: int) -> int:
+    """Return the number of a seed's periodic evaluations."""
+    with suppress(OSError), open_file(run, metrics_file(seed), MAX_BYTES) as file:
+        return sum(b'"eval/return"' in line for line in file)
+    return 0
 
 
 def evaluation_scores(status: "Status") -> dict[int, float]:

@@ -33,7 +33,7 @@ def plain_path(folder: Path, name: str) -> Path:
     """Return the path of a plain file; OSError if it is another kind of file or reached through a link."""
     path = folder / name
     is_file = stat.S_ISREG(path.lstat().st_mode)
-    if not is_file or os.path.realpath(path) != os.path.join(os.path.realpath(folder), name):
+    if not is_file or os.path.realpath(path) != str(Path(os.path.realpath(folder), name)):
         raise OSError(errno.EINVAL, "not a plain file in this folder")  # opening a pipe could wait for ever
     return path
 

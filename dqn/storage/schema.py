@@ -90,6 +90,8 @@ class Status(TypedDict, total=False):
     state: Literal["running", "interrupted", "finished", "failed"]
     commands: list[str]
     error: str | None
+    stopped: str | None
+    """The reason that a callback gave to end the run before its total."""
     reproducible: bool
     irreproducible_because: str | None
     result: Finite | None
@@ -135,6 +137,7 @@ class LearnerState(TypedDict):
     files: list[LogState]
     tick: Count
     iteration: Count
+    stopped: NotRequired[str]
 
 
 @with_config(STRICT)
@@ -146,7 +149,7 @@ class BestState(TypedDict):
     iteration: list[Count]
 
 
-PARTS: dict[str, Any] = {"best": BestState, "learner": LearnerState}
+PARTS: dict[str, Any] = {"best": BestState, "callbacks": list[Any], "learner": LearnerState}
 """The parts whose structure does not depend on the configuration."""
 Line = dict[str, Annotated[Finite, Strict()]]
 """A line of metrics.jsonl."""

@@ -4,6 +4,7 @@ import abc
 import logging
 import platform
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from dqn.config.compose import compose
 from dqn.sweep import process
 from dqn.sweep.job import JobHandle, SweepJob, interrupted
 from dqn.sweep.planner import Planner
+from dqn.tracking.progress import open_progress
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +57,14 @@ class JobLauncher(Launcher, abc.ABC):
 
         planner = self.planner(shared=set.intersection(*map(set, job_overrides)))
         jobs = [SweepJob(overrides=list(overrides)) for overrides in job_overrides]
-        for number, job in enumerate(jobs, initial_job_idx):
-            planner.plan(job, number)
-        log.info("jobs in %s: %d, %d at a time", planner.folder, len(jobs), self._n_jobs)
+        with closing(open_progress(unit="checking: job", total=len(jobs))) as progress:
+            progress.start(0)
+            for number, job in enumerate(jobs):
+                planner.plan(job, initial_job_idx + number)
+                if progress.due():
+                    progress.show(number + 1, "", None)
+        at_a_time = min(self._n_jobs, len(jobs))
+        log.info("jobs in %s: %d, %d at a time", planner.folder, len(jobs), at_a_time)
         for job in jobs:
             if job.state == "failed":
                 log_failure(job)
@@ -83,7 +90,7 @@ class JobLauncher(Launcher, abc.ABC):
 
         if total:
             self._prepare()  # before the pool, which handles signals, since it may change their handlers
-        Pool(self._start, self._n_jobs).run(jobs, total)
+        Pool(self._start, n_jobs=self._n_jobs, total=total).run(jobs)
 
     def _prepare(self) -> None:
         """Connect to the launcher's cluster; raise SystemExit if it is not available."""

@@ -15,6 +15,7 @@ from dqn.errors import InUse, UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import IN_USE, JobResult, JobSpec
 from dqn.sweep.pool import GRACE_SECONDS
+from dqn.system import kill_group
 
 
 class Process:
@@ -63,8 +64,7 @@ class Process:
         self._popen.wait()
 
     def _kill_group(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGKILL)
+        kill_group(self._popen.pid)
 
 
 def same_imports() -> dict[str, str]:
@@ -102,7 +102,7 @@ def stop_with_the_sweep() -> None:
     os.read(sys.stdin.fileno(), 1)  # returns when the pipe closes; sys.stdin itself would block the exit
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
-    os.killpg(0, signal.SIGKILL)
+    kill_group(os.getpid())
 
 
 if __name__ == "__main__":

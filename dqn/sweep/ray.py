@@ -14,6 +14,7 @@ from dqn.errors import UserError, first_line, needs_extra, one_line
 from dqn.sweep.job import JobHandle, JobResult, JobSpec, SweepJob
 from dqn.sweep.launcher import Count, JobLauncher, Natural
 from dqn.sweep.process import Process, same_imports
+from dqn.tracking.progress import waiting
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,8 @@ class Ray(JobLauncher):
 
     def _prepare(self) -> None:
         try:
-            connect(self._address, **self._resources)
+            with waiting("connecting to Ray"):
+                connect(self._address, **self._resources)
         except UserError as error:
             sys.exit(str(error))
 

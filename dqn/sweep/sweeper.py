@@ -24,6 +24,7 @@ from dqn.config.overrides import MOST_VALUES
 from dqn.config.preflight import folder_of
 from dqn.errors import UserError, first_line
 from dqn.sweep.job import SweepJob, table
+from dqn.tracking.progress import waiting
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def to_sweep_job(job: JobReturn) -> SweepJob:
     """Return the job of any launcher as a SweepJob."""
     if isinstance(job, SweepJob):
         return job
-    converted = SweepJob(name=" ".join(job.overrides or ()))
+    converted = SweepJob(overrides=job.overrides, name=" ".join(job.overrides or ()))
     if job.status == JobStatus.COMPLETED:
         converted.succeed("finished", job.return_value)
     else:
@@ -136,7 +137,8 @@ def try_to_report(folders: Sequence[Path], output: Path) -> str:
     from dqn.report.write import write_report
 
     try:
-        page, _ = write_report(folders, output)
+        with waiting("writing the report"):
+            page, _ = write_report(folders, output)
     except Exception as error:
         return f"no report: {first_line(error)}"
     return f"report: {relative(page)}"

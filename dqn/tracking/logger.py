@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,18 +13,23 @@ from typing import Any
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
+from dqn.errors import UserError, one_line
 from dqn.state import assign
 from dqn.stats import interquartile_mean
-from dqn.storage.durable_files import sync_folder
+from dqn.storage.metrics import last_line
 from dqn.storage.schema import LoggerState, LogState
+from dqn.system import sync_folder
 from dqn.tracking import tensorboard as board
 from dqn.tracking.tensorboard import Events, check_size, cut, event_files
-from dqn.types import Array, Episode, Position, Update
+from dqn.types import Array, Episode, Floats, Position, Update
 
 State = dict[str, Any]
 
+GROUPS = ("train", "eval", "seeds", "time")
+"""First parts of the program's tags."""
+TAG = re.compile(r"[A-Za-z0-9_.-]{1,100}(/[A-Za-z0-9_.-]{1,100}){1,9}")
 FLUSH_SECONDS = 10.0
-"""Seconds between two writes within an iteration, so that an active run can be followed."""
+"""Seconds between two writes within an iteration."""
 
 
 class SeedLog:
@@ -91,6 +97,8 @@ class Logger:
         self.folder, self.seeds, self._config = folder, seeds, config
         self.loss = np.full(len(seeds), np.nan)
         """The latest logged loss of each seed [K], for the progress bar; not in checkpoints."""
+        self.custom_values: dict[str, Floats] = {}
+        """The latest number of each seed [K] by custom tag, for the same."""
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
         self._logs: list[SeedLog] = []
@@ -117,6 +125,12 @@ class Logger:
             if folder != self.folder:
                 check_size(folder / "metrics.jsonl", state["metrics"])
 
+    def latest(self, key: str, states: Sequence[LogState]) -> int:
+        """Return the greatest value of "step" or "episode" that was written after `states`, 0 if none was."""
+        sizes = (state["metrics"] for state in states[: len(self.seeds)])
+        lines = [last_line(self.folder, *each) for each in zip(self.seeds, sizes, strict=False)]
+        return int(max((line.get(key, 0) for line in lines), default=0))
+
     def open(self, at: Sequence[Position], states: Sequence[LogState] | None) -> None:
         """Open the files of all seeds.
 
@@ -140,8 +154,14 @@ class Logger:
         """Log an episode."""
         returns = {"train/return": episode.episode_return, "train/length": episode.length}
         self._add(episode.seed_index, episode.at, returns | {"train/epsilon": float(epsilon)})
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._flush(keep=1)
+        self._flush_if_due()
+
+    def custom(self, k: int, at: Position, tag: str, value: float) -> None:
+        """Add a number of a callback to the line of a seed's position, and change nothing else in it."""
+        log = self._logs[k]
+        log.add(({"step": at.step} if log.line_of(at.step) else at._asdict()) | {tag: value})
+        self.custom_values.setdefault(tag, np.full(len(self.seeds), np.nan))[k] = value
+        self._flush_if_due()
 
     def _add(self, k: int, at: Position, values: dict[str, float]) -> None:
         """Add values to a line of a seed, with the means over the updates since its previous line."""
@@ -180,7 +200,13 @@ class Logger:
             log.flush()
             log.events.add(at[k].step, [board.histogram(tag, values[k])])
 
-    def _flush(self, keep: int = 0) -> None:
+    def _flush_if_due(self) -> None:
+        """Write all lines but the latest, so that an active run can be followed."""
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush(keep=1)
+
+    def flush(self, keep: int = 0) -> None:
+        """Write all lines except the `keep` latest ones of each seed."""
         for log in self._logs:
             log.flush(keep)
         for events in self._together:
@@ -189,7 +215,7 @@ class Logger:
 
     def files(self) -> list[LogState]:
         """Make all files durable and return their states, for `open`."""
-        self._flush()
+        self.flush()
         return [file.state_dict() for file in self._open_files()]
 
     def close(self) -> None:
@@ -206,6 +232,17 @@ class Logger:
     def load_state_dict(self, state: LoggerState) -> None:
         assign(self._sums, state["sums"])
         assign(self._counts, state["counts"])
+
+
+def check_tag(tag: str) -> None:
+    """Raise UserError unless a callback may log numbers under this tag."""
+    if not isinstance(tag, str) or not TAG.fullmatch(tag):
+        should = "GROUP/NAME of letters, digits, _, . and -, such as mine/weight_norm"
+        raise UserError(f"the tag {one_line(repr(tag))} should be {should}")
+    group, _, name = tag.partition("/")
+    if group in GROUPS:
+        taken = f"the groups {', '.join(GROUPS)} are the program's"
+        raise UserError(f"the tag {tag!r} is not free: {taken}; choose another group, such as mine/{name}")
 
 
 def mean_step(at: Sequence[Position]) -> int:

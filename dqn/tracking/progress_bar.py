@@ -1,5 +1,6 @@
 """A progress bar below the log lines, for terminals only."""
 
+import logging
 import sys
 import time
 from contextlib import ExitStack, redirect_stderr
@@ -8,9 +9,11 @@ from tqdm import tqdm
 from tqdm.contrib import DummyTqdmFile
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from dqn.tracking.progress import time_left
+
+log = logging.getLogger(__name__)
+
 REFRESH_SECONDS = 0.25
-SMOOTHING = 0.02
-"""Weight of the latest refresh in the mean speed, which then covers about 12 seconds."""
 
 
 class Line(tqdm):  # type: ignore[misc]
@@ -20,22 +23,21 @@ class Line(tqdm):  # type: ignore[misc]
 
 
 class Bar:
-    """A progress bar over `total` ticks, with a line of numbers below it; only `show` redraws them."""
+    """A `Progress` as a bar over `total` units, with a line below it that says what happens."""
 
     def __init__(self, *, unit: str, total: int) -> None:
         self._total = total
-        self._format = f"{unit} {{n:,}} of {{total:,}} |{{bar}}| {{percentage:.0f}}%, {{remaining}} left"
+        self._format = f"{unit} {{n:,}} of {{total:,}} |{{bar}}| {{percentage:.0f}}%{{postfix}}"
         self._stack = ExitStack()
         self._next = -float("inf")
 
-    def start(self, tick: int) -> None:
+    def start(self, done: int) -> None:
         """Draw the bar; from now on log lines, and stderr if it is a terminal, appear above it."""
         draw = {"file": sys.stdout, "dynamic_ncols": True, "leave": False, "mininterval": 0, "miniters": 0}
-        counts = {"total": self._total, "initial": tick, "smoothing": SMOOTHING}
-        self._bar = Line(**draw, **counts, bar_format=self._format)
-        self._numbers = Line(**draw, bar_format="{desc}")
+        self._bar = Line(**draw, total=self._total, initial=done, bar_format=self._format)
+        self._text = Line(**draw, bar_format="{desc}")
         self._stack.callback(self._bar.close)
-        self._stack.callback(self._numbers.close)
+        self._stack.callback(self._text.close)
         self._stack.enter_context(logging_redirect_tqdm())
         if sys.stderr.isatty():
             self._stack.enter_context(redirect_stderr(DummyTqdmFile(sys.stdout)))
@@ -44,11 +46,16 @@ class Bar:
         """Return whether the bar was last drawn at least REFRESH_SECONDS ago."""
         return time.monotonic() >= self._next
 
-    def show(self, tick: int, numbers: str) -> None:
-        """Draw the bar at `tick`, and the numbers below it."""
-        self._bar.update(tick - self._bar.n)
-        self._numbers.set_description_str(numbers)
+    def show(self, done: int, text: str, left: float | None) -> None:
+        self._bar.set_postfix_str(time_left(left), refresh=False)
+        self._bar.n = done
+        self._bar.refresh()
+        self._text.set_description_str(text)
         self._next = time.monotonic() + REFRESH_SECONDS
+
+    def log(self, text: str, left: float | None) -> None:
+        """Log a line; the time left stands in the bar."""
+        log.info("%s", text)
 
     def close(self) -> None:
         """Remove the bar."""

@@ -55,9 +55,8 @@ class Work:
     def overrides(self) -> list[str]:
         """Return the overrides of scripts/train.py for this work."""
         return [
-            "env=cartpole",
-            "env.reward_scale=1.0",
-            "env.time_limit_is_terminal=false",
+            "env=base",
+            "env.id=CartPole-v1",
             "runner=steps",
             f"runner.total_steps={self.steps}",
             f"runner.iteration_length={min(self.steps, LONGEST_ITERATION)}",
@@ -65,6 +64,8 @@ class Work:
             f"runner.learning_starts={self.learning_starts}",
             f"runner.train_period={self.train_period}",
             f"runner.target_period={self.target_period}",
+            "runner.updates_per_train=1",
+            "runner.target_tau=1.0",
             "runner.eval_episodes=0",
             "schedule=linear_steps",
             f"schedule.start={self.epsilon_start}",

@@ -84,7 +84,7 @@ def test_help_of_an_installed_command():
     overrides = [sys.executable, "-c", INSTALLED, "--help"]
     text = subprocess.run(overrides, check=True, capture_output=True, text=True).stdout
     assert "usage: dqn-train [GROUP=OPTION" in text
-    assert "\n  dqn-train agent.lr=5e-4 agent=double env=acrobot\n" in text
+    assert "\n  dqn-train agent=double agent.lr=1e-3 num_seeds=8\n" in text
     assert 'eval "$(dqn-train -sc install=bash)"' in text
     assert "train.py" not in text
 

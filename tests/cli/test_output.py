@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def test_only_the_output_of_the_process_is_replaced():
         assert nowhere.write("nothing") == 7
     output = io.StringIO()
     assert optional(output) is output
+
+
+def test_characters_that_a_terminal_lacks_are_escaped(monkeypatch, tmp_path):
+    with (tmp_path / "text").open("w", encoding="ascii") as output:
+        monkeypatch.setattr(sys, "__stdout__", output)
+        with optional(output) as ours:
+            ours.write("ü…")
+    assert (tmp_path / "text").read_text() == r"\xfc\u2026"
 
 
 @pytest.mark.process

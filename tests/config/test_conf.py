@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dqn.storage.flatten import leaves
 
 GROUPS = [key.replace(".", "/") for key in (*MAKERS, *OBJECTS) if (CONF / key.replace(".", "/")).is_dir()]
 ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")
+OTHERS = [env for env in options("env") if env != "document"]
 PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster"}
 """Files of conf/experiment that recipes include."""
 
@@ -37,6 +39,8 @@ def recipe_lists() -> list[str]:
         folder, _, name = option.rpartition("/")
         if folder == "revisiting" and name in options("experiment/revisiting/agents"):
             lists += [f"[revisiting/{env},{option}]" for env in ENVS]
+        elif folder == "cleanrl" and name in ENVS:
+            lists += [f"[cleanrl/{agent},{option}]" for agent in ("dqn", "c51")]
         elif option == "presets/all":
             lists += [f"[{one},{option}]" for one in ("presets/cartpole", "presets/acrobot")]
         elif option not in PIECES and folder.count("/") == 0:
@@ -49,7 +53,10 @@ EVERY = [[f"{group}={option}"] for group in GROUPS for option in options(group)]
 EVERY[EVERY.index(["env=base"])].append("env.id=Acrobot-v1")
 EVERY[EVERY.index(["network/torso=module"])].append("network.torso.module={_target_: torch.nn.Flatten}")
 EVERY += [[f"+experiment={recipe}"] for recipe in RECIPES]
-EVERY += [[f"+experiment=cleanrl/{agent}", f"env={env}"] for agent in ("dqn", "c51") for env in ENVS[1:3]]
+EVERY += [
+    ["env.id=Acrobot-v1"],
+    *([f"env={env}", "runner=episodes"] for env in options("env") if env != "base"),
+]
 EVERY += [["runner=steps", "agent=double", "schedule=exponential"], ["runner=steps", "schedule=constant"]]
 
 
@@ -64,8 +71,8 @@ TARGETS = sorted(set[str]().union(*map(ours, FILES)))
 
 
 def test_recipes():
-    assert len(RECIPES) == 38
-    assert "[revisiting/lunarlander,revisiting/iqn]" in RECIPES
+    assert len(RECIPES) == 42
+    assert {"[revisiting/lunarlander,revisiting/iqn]", "[cleanrl/c51,cleanrl/acrobot]"} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("overrides", EVERY, ids=" ".join)
@@ -106,8 +113,60 @@ def test_default_is_the_documents_experiment():
         "memory.reader.n_step": 1,
     }
     assert {key: values[key] for key in document} == document
+    assert config["agent"]["max_grad_norm"] is None
     assert config["agent"]["optimizer"]["_target_"] == "dqn.agent.Adam"
     assert config["agent"]["backup"]["_target_"] == "dqn.agent.Greedy"
+    assert config["runner"]["_target_"] == "dqn.runner.EpisodesClock"
+
+
+def examples(overrides: list[str]) -> list[str]:
+    """Return the overrides with an id where the option of `env` leaves it to the user."""
+    return [*overrides, "env.id=Acrobot-v1"] if "env=base" in overrides else overrides
+
+
+@pytest.mark.parametrize("env", OTHERS)
+def test_another_environment_drops_the_values_of_the_document(env):
+    """And every part keeps its own values: Rainbow explores by noise alone."""
+    config = config_of(examples([f"env={env}", "agent=rainbow"]))
+    report = check(config)
+    assert (report.problems, report.warnings) == ([], [])
+    assert config["agent"]["gamma"] < 1
+    assert (config["env"]["reward_scale"], config["env"]["time_limit_is_terminal"]) == (1.0, False)
+    assert config["runner"]["_target_"] == "dqn.runner.StepsClock"
+    assert config["schedule"] == {"_target_": "dqn.schedule.Constant", "value": 0.0}
+    assert config["memory"]["sampler"]["alpha"] == 0.5
+    assert config["memory"]["reader"]["n_step"] == 3
+
+
+@pytest.mark.parametrize("env", options("env"))
+def test_an_environment_sets_only_what_every_option_has(env):
+    """Its values come last, so they reach any agent and memory; those of the runner leave with the runner."""
+    content = yaml.safe_load((CONF / "env" / f"{env}.yaml").read_text())
+    chosen = [entry for entry in content.pop("defaults", []) if isinstance(entry, dict)]
+    safe = {"runner", "network/torso", "agent/optimizer", "agent/lr_schedule"}
+    assert {key for entry in chosen for key in entry} <= {f"override /{group}" for group in safe}
+    if isinstance(content.get("env"), dict):  # an option of the package _global_
+        keys = {key for key, _ in leaves(content) if not key.startswith("env.")}
+        assert keys <= {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity"}
+
+
+@pytest.mark.parametrize("option", recipes("runner/steps"))
+def test_a_clock_for_an_environment_sets_only_its_own_keys(option):
+    """It may choose a schedule, which noisy layers replace, but set no key of one."""
+    content = yaml.safe_load((CONF / "runner" / "steps" / f"{option}.yaml").read_text())
+    defaults = content.pop("defaults")
+    assert defaults[:2] == ["/runner/steps", "_self_"]
+    assert all(entry.keys() == {"override /schedule"} for entry in defaults[2:])
+    assert content.keys() == {"runner"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", recipes("agent"))
+def test_every_agent_in_every_environment(agent):
+    if agent.startswith(("backup/", "optimizer/", "lr_schedule/")):
+        return
+    for env in OTHERS:
+        assert check(config_of(examples([f"env={env}", f"agent={agent}"]))).problems == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -123,10 +182,42 @@ def test_recipes_set_only_keys_that_exist(recipe):
     assert check(config_of([f"+experiment={recipe}"])).problems == []
 
 
+TUNED = {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity", "network.torso.hidden_sizes"}
+TUNED |= {
+    "env.id",
+    "env.reward_scale",
+    "env.time_limit_is_terminal",
+    "runner.total_steps",
+    "runner.batch_size",
+}
+TUNED |= {f"runner.{key}" for key in ("iteration_length", "learning_starts", "train_period", "target_period")}
+TUNED |= {"runner.target_tau", "runner.updates_per_train"}
+"""Keys of the all-round recipe that may get other values."""
+
+
+def keys_of(recipe: str) -> set[str]:
+    """Return the keys that a recipe sets, with those of the recipes that it starts from."""
+    content = yaml.safe_load((CONF / f"{recipe}.yaml").read_text())
+    included = [
+        entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"
+    ]
+    keys = {re.sub(r"\[\d+\]$", "", key) for key, _ in leaves(content)}
+    return keys.union(*(keys_of(entry.lstrip("/")) for entry in included))
+
+
+@pytest.mark.parametrize(
+    "recipe", [one for one in RECIPES if not one.startswith("[") and not one.endswith("/all")]
+)
+def test_recipes_do_not_depend_on_the_all_round_values(recipe):
+    """Results are recorded for them."""
+    assert TUNED - keys_of(f"experiment/{recipe}") == set()
+
+
 def test_names_of_recipes():
     names = {recipe: config_of([f"+experiment={recipe}"])["name"] for recipe in RECIPES}
     assert names["[revisiting/acrobot,revisiting/iqn]"] == "revisiting_acrobot_iqn"
     assert names["cleanrl/c51"] == "cleanrl_cartpole_c51"
+    assert names["[cleanrl/dqn,cleanrl/acrobot]"] == "cleanrl_acrobot_dqn"
     runs = {recipe: name for recipe, name in names.items() if not recipe.endswith("/all]")}
     assert len(set(runs.values())) == len(runs), "the runs of each recipe have a separate folder"
     ablation = config_of(["+experiment=revisiting/acrobot", "agent=ablation/less_double"])
@@ -150,7 +241,7 @@ def test_names_of_recipes():
             "learning rate is 0 after tick 2999",
         ),
         (["agent/lr_schedule=linear"], "does not reach agent.lr_schedule.end"),
-        (["env=base", "env.id=CliffWalking-v1"], "CliffWalking-v1 has no time limit"),
+        (["env=base", "env.id=CliffWalking-v1", "runner=episodes"], "CliffWalking-v1 has no time limit"),
     ],
 )
 def test_warnings(overrides, warning):

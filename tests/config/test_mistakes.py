@@ -22,7 +22,7 @@ STEPS = "runner=steps"
 VALUES = [
     # overrides, {start of a line of the message: what would be right}
     ("agent.lr=-1", {"agent.lr=-1": "greater than 0"}),
-    ("agent.lr=fast", {"agent.lr=fast": "a valid number"}),
+    ("agent.lr=fast", {"agent.lr=fast": "a number"}),
     ("agent.lr=nan", {"agent.lr=nan": "a finite number"}),
     ("agent.lr=true", {"agent.lr=true": "a number, not true or false"}),
     ("agent.lr='1'", {"agent.lr=1": "a number, not text"}),
@@ -34,24 +34,26 @@ VALUES = [
     ("schedule=exponential schedule.end=0", {"schedule.end=0": "greater than 0"}),
     ("num_seeds=0", {"num_seeds=0": "greater than 0"}),
     ("num_seeds=true", {"num_seeds=true": "a whole number, not true or false"}),
-    ("num_seeds=1.5", {"num_seeds=1.5": "a valid integer"}),
+    ("num_seeds=1.5", {"num_seeds=1.5": "a whole number"}),
     (f"seed={2**63}", {f"seed={2**63}": "less than 9223372036854775808"}),
     ("seed=-1", {"seed=-1": "greater than or equal to 0"}),
-    ("device=tpu", {"device=tpu": "'auto', 'cpu' or 'cuda'"}),
+    ("device=tpu", {"device=tpu": "should be auto, cpu, cuda, cuda:N or mps"}),
+    ("device=cuda:01", {"device=cuda:01": "should be auto, cpu, cuda, cuda:N or mps"}),
+    ("device=3", {"device=3": "should be text"}),
     ("name=a/b", {"name=a/b": "one folder"}),
     ("name=..", {"name=..": "one folder"}),
     ("network.torso.hidden_sizes=[0]", {"network.torso.hidden_sizes=[0]": "greater than 0"}),
-    ("network.torso.hidden_sizes=[8,1.5]", {"network.torso.hidden_sizes=[8, 1.5]": "a valid integer"}),
+    ("network.torso.hidden_sizes=[8,1.5]", {"network.torso.hidden_sizes=[8, 1.5]": "a whole number"}),
     ("network.torso.hidden_sizes=8", {"network.torso.hidden_sizes=8": "'network.torso.hidden_sizes=[8]'"}),
     ("network.head.huber_delta=-1", {"network.head.huber_delta=-1": "greater than 0"}),
     ("env.reward_scale=inf", {"env.reward_scale=inf": "a finite number"}),
     ("env.reward_scale=0", {"env.reward_scale=0": "greater than 0"}),
     ("env.vectorization=threads", {"env.vectorization=threads": "'sync' or 'async'"}),
-    ("env.kwargs=null", {"env.kwargs=null": "a valid dictionary"}),
-    ("env.id=null", {"env.id=null": "a valid string"}),
+    ("env.kwargs=null", {"env.kwargs=null": "a dictionary, {NAME: VALUE}"}),
+    ("env.id=null", {"env.id=null": "should be text"}),
     ("env.max_episode_steps=0", {"env.max_episode_steps=0": "greater than 0"}),
     ("runner.eval_num_envs=0", {"runner.eval_num_envs=0": "greater than 0"}),
-    ("runner.eval_max_steps=1.5", {"runner.eval_max_steps=1.5": "a valid integer"}),
+    ("runner.eval_max_steps=1.5", {"runner.eval_max_steps=1.5": "a whole number"}),
     # what a newcomer types instead of the right kind of value
     ("agent.max_grad_norm=None", {"agent.max_grad_norm=None": "; type agent.max_grad_norm=null"}),
     ("name=5", {"name=5": "; type \"name='5'\""}),
@@ -124,7 +126,7 @@ VALUES = [
     ("+agent.optimizer.lr=0.1", {"agent.optimizer.lr=0.1": "agent.lr sets it"}),
     ("+agent.optimizer.nope=1", {"agent.optimizer.nope=1": "betas, eps"}),
     ("agent.optimizer.betas=[2,3]", {"agent.optimizer.betas=[2, 3]": "less than 1"}),
-    ("agent.optimizer.eps=small", {"agent.optimizer.eps=small": "a valid number"}),
+    ("agent.optimizer.eps=small", {"agent.optimizer.eps=small": "a number"}),
     ("agent.optimizer._target_=torch.optim.SGD", {"agent.optimizer.betas=": "momentum"}),
     ("agent.backup._target_=no.such", {"agent.backup._target_=no.such": "No module named 'no'"}),
     (
@@ -160,12 +162,12 @@ if not importlib.util.find_spec("Box2D"):
 
 COMPOSITION = [
     ("nosuch=1", {"nosuch=1": "num_seeds"}),
-    ("agent.lrr=1", {"agent.lrr=1": "agent has optimizer, lr_schedule, backup, lr"}),
+    ("agent.lrr=1", {"agent.lrr=1": "did you mean agent.lr=1? agent has optimizer, lr_schedule, backup, lr"}),
     ("agent.lr.x=1", {"agent.lr.x=1": "agent has"}),
-    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "has none; it comes with agent/backup=munchausen"}),
+    ("agent.backup.clip=-1", {"agent.backup.clip=-1": "agent/backup=munchausen agent.backup.clip=-1"}),
     (
         "memory.sampler.alpha=1",
-        {"memory.sampler.alpha=1": "memory=prioritized or memory=prioritized_rainbow"},
+        {"memory.sampler.alpha=1": "memory.sampler.alpha=1 (or with memory=prioritized_rainbow)"},
     ),
     ("hydra.nosuch=1", {"hydra.nosuch=1": "no such key"}),
     ("agent=nosuch", {"agent=nosuch": "c51, double, dqn"}),
@@ -180,7 +182,10 @@ COMPOSITION = [
     ("+agent.lr=1", {"+agent.lr=1": "type agent.lr=1"}),
     ("seed=1,2", {"seed=1,2": "-m"}),
     ("agent.optimizer.betas.x=1", {"agent.optimizer.betas.x=1": "invalid literal"}),
-    ("+agent=double", {"+agent=double": "should be agent=double"}),
+    (
+        "+agent=double hydra.searchpath=5",
+        {"+agent=double": "should be agent=double", "hydra.searchpath=5": "a list"},
+    ),
     ("+experiment=zoo/nosuch", {"experiment=zoo/nosuch": "zoo/acrobot"}),
     ("+experiment=revisiting/iqn", {"+experiment=revisiting/iqn": "comes after it in a list"}),
     (
@@ -230,7 +235,11 @@ def test_whole_numbers_may_be_written_as_floats(tmp_path):
 
 
 QUICK = [
-    ("--help", 0, {"agent:": "double, dqn", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"}),
+    (
+        "--help",
+        0,
+        {"agent=dqn ": "double, dueling", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"},
+    ),
     ("--cfg job", 0, {"lr:": "0.0005"}),
     ("-sc query=bash", 0, {"agent.": ""}),
     ("nosuch=1", 1, {"nosuch=1": "num_seeds"}),
@@ -286,7 +295,7 @@ def test_a_process_answers_in_less_time_than_torch_takes(most_seconds, tmp_path)
 TOGETHER = [
     (
         "agent.lr=-1 agent.gamma=1.5 schedule.start=2 num_seeds=0 network.torso.hidden_sizes=[0]"
-        " memory.capacity=10 env.id=NoSuch-v0",
+        " memory.capacity=10 env=document env.id=NoSuch-v0",
         [
             "agent.lr=-1",
             "agent.gamma=1.5",
@@ -300,7 +309,7 @@ TOGETHER = [
     ),
     (
         "agent.lr=fast agent.optimizer.betas=[2,3] num_seeds=true runner.total_episodes=150"
-        " runner.learning_starts=60000 env.id=Pendulum-v1 +agent.foo=1 ~seed",
+        " runner.learning_starts=60000 env=document env.id=Pendulum-v1 +agent.foo=1 ~seed",
         [
             "agent.lr=fast",
             "agent.optimizer.betas=",
@@ -402,7 +411,7 @@ def test_runs_started_in_one_second_have_separate_folders(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda form: "2026-01-01_00-00-00")
     assert [call("train", *TINY).code for _ in range(2)] == [0, 0]
-    assert len(list((tmp_path / "outputs" / "dqn").glob("2026-01-01_00-00-00_*"))) == 2
+    assert len(list((tmp_path / "outputs" / "dqn").glob("CartPole-v1_dqn_2026-01-01_00-00-00_*"))) == 2
 
 
 def test_a_run_that_learned_nothing_says_so(tmp_path):
@@ -475,7 +484,7 @@ RUN_MISTAKES = [
     (
         "evaluate",
         "episodes=x epsilon=2 foo=1",
-        {"episodes=x": "a valid integer", "epsilon=2": "less than or equal to 1", "foo=1": "episodes,"},
+        {"episodes=x": "a whole number", "epsilon=2": "less than or equal to 1", "foo=1": "episodes,"},
     ),
     (
         "evaluate",
@@ -516,7 +525,7 @@ RUN_MISTAKES = [
         {"total_episodes=8": "the run has no such key; type runner.total_episodes=8"},
     ),
     ("resume", "agent=double", {"agent=double": "a run keeps its options of groups"}),
-    ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a valid integer"}),
+    ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a whole number"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
     ("resume", "runner.total_episodes=${oc.env:HOME}", {"runner.total_episodes=${oc.env:HOME}": "integer"}),

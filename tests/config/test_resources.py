@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers import config_of
 
-from dqn import process
+from dqn import process, system
 from dqn.config import resources
 from dqn.config.resources import (
     array_bytes,
@@ -144,19 +144,19 @@ def test_the_soft_limit_of_open_files_is_raised_and_restored():
     low = min(256, soft)
     with process.preserve_settings():
         resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
-        process.allow_open_files(low - 1)
+        system.allow_open_files(low - 1)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (low, hard)
-        process.allow_open_files(low + 50)
-        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(low + 50, process.most_open_files()), hard)
+        system.allow_open_files(low + 50)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(low + 50, system.most_open_files()), hard)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
 def test_the_memory_of_a_control_group(tmp_path, monkeypatch):
-    whole = process.machine_memory()
-    monkeypatch.setattr(process, "CGROUPS", tmp_path)
+    whole = system.machine_memory()
+    monkeypatch.setattr(system, "CGROUPS", tmp_path)
     (tmp_path / "memory.max").write_text("max\n")
-    assert process.machine_memory() >= whole
+    assert system.machine_memory() >= whole
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2, version 1
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("123456\n")
-    assert process.machine_memory() == 123456
+    assert system.machine_memory() == 123456

@@ -91,7 +91,7 @@ MISTAKES = [
     ),
     (
         f"{{_target_: {G}.TimeLimit, max_episode_steps: x}}",
-        {"env.wrappers[0].max_episode_steps=x": "a valid integer"},
+        {"env.wrappers[0].max_episode_steps=x": "a whole number"},
     ),
     (
         f"{{_target_: {G}.TimeLimit, max_episode_steps: 1.5}}",
@@ -109,7 +109,7 @@ MISTAKES = [
     ),
     (
         f"{{_target_: {G}.RescaleObservation, min_obs: low, max_obs: [1]}}",
-        {"env.wrappers[0].min_obs=low": "a valid number"},
+        {"env.wrappers[0].min_obs=low": "a number"},
     ),
     (f"{{_target_: {G}.TransformReward, func: os.system}}", {"env.wrappers[0].func=os.system": "callable"}),
     (

@@ -134,7 +134,7 @@ def test_a_planted_fault_is_found(key, fault, name, text, monkeypatch):
 
 
 def test_every_kind_of_part_has_a_fault():
-    kinds = {key for key, *_ in FAULTS} | {"env", "memory.sampler.beta", "network"}
+    kinds = {key for key, *_ in FAULTS} | {"callbacks", "env", "memory.sampler.beta", "network"}
     assert kinds >= {check.key for check in PARTS}
     assert all(hasattr(faults, fault) for _, fault, *_ in FAULTS)
 
@@ -201,7 +201,7 @@ def test_command(monkeypatch, tmp_path):
     done = call("check", *shlex.split(command)[2:])
     assert done.code == 0, done.text
     lines = done.text.splitlines()
-    assert len(lines) == len(PARTS) + len(WHOLE) - 1  # there is no beta
+    assert len(lines) == len(PARTS) + len(WHOLE) - 2  # there are no beta and no callbacks
     assert all(line.startswith("ok ") for line in lines), done.text
     assert "my_package.parts.Mellowmax" in done.text
     (tmp_path / "my_conf").unlink()

@@ -25,6 +25,7 @@ import dqn
 from dqn.agent import Policy
 from dqn.config.api import Run
 from dqn.config.build import build_policy
+from dqn.config.evaluate import Evaluation
 from dqn.config.paths import CONF
 from dqn.config.wrappers import env_factory
 from dqn.deploy.greedy_policy import GreedyPolicy
@@ -46,8 +47,11 @@ def test_import_is_quick():
 
 
 def test_public_names():
-    assert set(dqn.__all__) == {"GreedyPolicy", "Run", "UserError", "load", "train"}
+    functions = {"evaluate", "load", "resume", "train"}
+    assert set(dqn.__all__) == {"Evaluation", "GreedyPolicy", "Run", "UserError", *functions}
+    assert {*dqn.__all__, "__version__"} == set(dir(dqn))
     assert dqn.Run is Run
+    assert dqn.Evaluation is Evaluation
     assert dqn.GreedyPolicy is GreedyPolicy
     with pytest.raises(AttributeError, match="module 'dqn' has no attribute 'nosuch'"):
         dqn.nosuch  # noqa: B018
@@ -256,6 +260,6 @@ def test_in_threads():
 
 
 def test_same_folder_goes_on(finished_run):
-    run = dqn.train([*FINISHED[1:], "runner.total_episodes=6", f"hydra.run.dir={finished_run}"])
+    run = dqn.train([*FINISHED, "runner.total_episodes=6", f"hydra.run.dir={finished_run}"])
     assert run.folder == finished_run
     assert Checkpoint(finished_run).iteration() == 3

@@ -25,7 +25,8 @@ OTHERS = (
 COMPOSED = commands_of("scripts/train.py", "scripts/check.py")
 ON_RUNS = commands_of("scripts/evaluate.py", "scripts/resume.py", "scripts/export.py")
 PARSED = commands_of(
-    "scripts/report.py", "scripts/reproduce.py", "scripts/benchmark.py", "docs/_tools/screenshot.py"
+    *("scripts/report.py", "scripts/reproduce.py", "scripts/benchmark.py", "docs/_tools/screenshot.py"),
+    "scripts/doctor.py",
 )
 
 
@@ -77,7 +78,7 @@ def test_parsed(command, monkeypatch):
     spec = importlib.util.spec_from_file_location(f"page_{Path(command.script).stem}", ROOT / command.script)
     sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    main = module.report if command.script == "scripts/report.py" else module.main
+    main = getattr(module, Path(command.script).stem, None) or module.main
     with pytest.raises(Parsed):
         main()
 

@@ -12,7 +12,7 @@ from pages import PAGES, README, Block, blocks, commands, read, spans
 import dqn
 from dqn.config.paths import CONF
 
-TINY = ["runner.total_episodes=4", "runner.iteration_length=2", "runner.eval_episodes=1"]
+TINY = ["runner=episodes", "runner.total_episodes=4", "runner.iteration_length=2", "runner.eval_episodes=1"]
 TINY += ["network.torso.hidden_sizes=[4]", "+env.kwargs.max_episode_steps=20"]
 IS_FILE = re.compile(r"# (my_\w+/[\w/]+\.(?:py|yaml))\n")
 FIRST_RUN = "docs/tutorials/first_run.md"

@@ -11,7 +11,6 @@ from helpers import make_runner
 from records import pass_on
 
 from dqn.memory import NStep, ReplayMemory, Ring, Uniform
-from dqn.memory.replay import to_device
 from dqn.runner import Runner
 from dqn.types import EnvSpec, ObsSpec, Row
 
@@ -261,26 +260,3 @@ def test_recorder_makes_different_observations():
     """The tests above rest on this."""
     env = Recorder("unused")
     assert env.reset(seed=1)[0].tolist() != env.reset(seed=2)[0].tolist()
-
-
-def arrays() -> list[np.ndarray]:
-    return [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros((2, 3, 4), np.uint8), np.array([[1, 2]])]
-
-
-def test_on_the_cpu_tensors_share_the_memory_of_arrays():
-    given = arrays()
-    tensors = to_device(given, torch.device("cpu"))
-    assert [tensor.data_ptr() for tensor in tensors] == [array.ctypes.data for array in given]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_on_a_gpu_tensors_are_copies_of_arrays():
-    """The arrays may be written over at once: what was copied before is what they were."""
-    given = [*arrays(), np.random.default_rng(0).random((64, 2**18))]
-    expected = [array.copy() for array in given]
-    tensors = to_device(given, torch.device("cuda"))
-    for array in given:
-        array[:] = 99
-    for tensor, array in zip(tensors, expected, strict=True):
-        assert tensor.is_cuda
-        np.testing.assert_array_equal(tensor.cpu().numpy(), array)

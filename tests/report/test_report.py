@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -20,15 +22,26 @@ from sweeps import COMMAND, base, change, make_run, make_sweep
 
 from dqn.cli.report import report
 from dqn.errors import one_line
-from dqn.report.analysis import analyse
-from dqn.report.charts import draw_curve, draw_curves, draw_effects
+from dqn.report.analysis import Pair, analyse
+from dqn.report.charts import draw_effects
+from dqn.report.curve_charts import draw_curve, draw_curves
 from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.formatting import setting_text
-from dqn.report.read import Seed, Series, find_runs, read_record
-from dqn.report.settings import labels, sort_runs
-from dqn.report.tables import Table, duration, effects_table, harmless, seeds_text, settings_table, time_text
+from dqn.report.labels import folder_names, labels, typed
+from dqn.report.read import RunRecord, Seed, Series, find_runs, read_record
+from dqn.report.settings import sort_runs, title_of
+from dqn.report.tables import (
+    Table,
+    duration,
+    effects_table,
+    harmless,
+    run_links,
+    seeds_text,
+    settings_table,
+    time_text,
+)
 from dqn.report.write import write_report
-from dqn.stats import Band, interquartile_mean
+from dqn.stats import Band, Estimate, interquartile_mean
 
 PICTURES = ("curves", "scores", "profile", "improvement", "effects")
 EVIL = """<script>alert(1)</script>"'&$\\frac{|x`[a](b)\x00\x1b[31m"""
@@ -51,18 +64,19 @@ def rows_of(output: Path) -> list[dict[str, str]]:
 
 
 class Links(HTMLParser):
-    """Collects the tags of a page and the addresses that it would load."""
+    """Collects the tags of a page, the addresses that it would load, and those that a reader can open."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loads: list[str] = []
+        self.opens: list[str] = []
         self.tags: set[str] = set()
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         for name, value in attrs:
             if name in ("src", "href", "srcset", "action", "data"):
-                self.loads.append(value)
+                (self.opens if tag == "a" else self.loads).append(value)
             assert not name.startswith("on")
 
 
@@ -98,12 +112,20 @@ def test_report_of_a_sweep(tmp_path):
     assert "have not finished" not in page
 
 
+def table_links(*names: str) -> list[str]:
+    return run_links([run_record(name, {}, []) for name in names], Path())
+
+
 def test_page_needs_nothing_else(tmp_path):
     links = Links()
     links.feed(report_of(make_sweep(tmp_path / "sweep", seeds=2), output=tmp_path / "out"))
     assert "script" not in links.tags
-    assert all(link.startswith(("data:", "#")) for link in links.loads)
+    assert all(link.startswith("data:") for link in links.loads)
     assert sum(link.startswith("data:image/png") for link in links.loads) == len(PICTURES)
+    runs = [link for link in links.opens if not link.startswith("#")]
+    assert [(tmp_path / "out" / unquote(link)).resolve() for link in runs] == find_runs([tmp_path / "sweep"])
+    assert f"]({runs[0]})" in (tmp_path / "out" / "report.md").read_text()
+    assert table_links("a:b", '"x') == ["a%3Ab", "%22x"], "no scheme, no attribute"
 
 
 def test_the_same_runs_give_the_same_report(tmp_path):
@@ -143,7 +165,8 @@ def test_half_a_sweep(tmp_path):
     sweep = make_sweep(tmp_path / "sweep")
     options = {"reached": 0.4, "level": 130}
     config = base("agent.lr=1e-3", "seed=3")
-    make_run(sweep / "killed", config, state="running", **options)
+    odd = {"reproducible": False, "irreproducible_because": "ends <here>"}
+    make_run(sweep / "killed", config, state="running", **options, **odd)
     with (sweep / "killed" / "seed=3" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1, "tr')
     config = base("agent.lr=1e-3", "seed=4", "num_seeds=2")
@@ -155,6 +178,8 @@ def test_half_a_sweep(tmp_path):
     assert "the loss of seed 4 is not finite" in page
     assert "1 of 4 settings have no final evaluation return yet" in page
     assert "The settings have different seeds" in page
+    assert "<h1>Report on sweep</h1>" in page
+    assert "killed (ends &lt;here&gt;)" in page, "the environment ignores its seed"
     assert "different lengths" in page
     rows = rows_of(tmp_path / "out")
     assert (rows[0]["seeds"], rows[0]["evaluation_seeds"]) == ("6", "3")
@@ -207,15 +232,17 @@ def test_many_settings(tmp_path):
     sweep = make_sweep(tmp_path / "sweep", lrs=tuple(np.geomspace(1e-5, 1e-2, 13).tolist()), seeds=1)
     for i, run in enumerate(sorted(sweep.iterdir())):
         change(run, "agent.gamma", 0.9 + 0.005 * (5 * i % 13))
+        overrides = run / ".hydra" / "overrides.yaml"
+        overrides.write_text(f"[agent.lr={i}, agent.gamma={i}]")
     page = report_of(sweep, output=tmp_path / "out")
-    assert "The charts show the 8 best of 13 settings" in page
+    assert "The picture shows the 8 best of 13 settings" in page, "lines of more cannot be told apart"
     assert len(rows_of(tmp_path / "out")) == 13
     (task,) = sort_runs([read_record(run) for run in sorted(sweep.iterdir())])
     assert effects_table(analyse(task)).rows == []
     picture = draw_effects(analyse(task))
     picture.canvas.draw()
-    assert [axes.get_xlabel() for axes in picture.axes] == ["agent.gamma", "agent.lr"]
-    texts = [text.get_text() for text in picture.axes[1].get_xticklabels()]
+    assert [axes.get_xlabel() for axes in picture.axes] == ["agent.lr", "agent.gamma"]
+    texts = [text.get_text() for text in picture.axes[0].get_xticklabels()]
     assert {"0.0001", "0.001"} <= set(texts)
     assert not any("$" in text for text in texts)
 
@@ -426,7 +453,7 @@ def test_curves_of_one_setting_explain_themselves(tmp_path):
     assert "reward" in axes.get_ylabel()
     assert axes.get_xlabel() == "environment steps (each point is a mean over 100)"
     assert [len(axes.lines), len(axes.collections)] == [3 + 1, 1]
-    assert [text.get_text() for text in picture.legends[0].texts] == [
+    assert [text.get_text() for text in axes.get_legend().texts] == [
         *("interquartile mean of 3 seeds", "its 95 % bootstrap interval", "each seed")
     ]
     longer = make_run(tmp_path / "longer", base("num_seeds=3"), episodes=60)
@@ -492,18 +519,47 @@ def test_latest_by_hand():
 def test_a_point_of_a_short_curve_is_one_episode(tmp_path):
     make_run(tmp_path / "run", base("runner.total_steps=40"), episodes=40)
     (task,) = sort_runs([read_record(tmp_path / "run")])
-    (curve,) = curves_of(task.settings[0], "training", task, np.random.default_rng(0))
+    (curve,) = curves_of(task.settings[0], "training", task)
     np.testing.assert_array_equal(curve.x, np.arange(1, 41))
     assert draw_curves(analyse(task)).axes[0].get_xlabel() == "environment steps"
 
 
-def test_the_settings_that_differ_in_many_keys_are_columns(tmp_path):
+UNITS = [
+    ({"runner.total_steps": "9"}, (100, 900), "step"),
+    ({"runner.total_episodes": "9"}, (100, 900), "step"),
+    ({"runner.total_episodes": "9"}, (100, 105), "episode"),
+    ({"runner.total_episodes": "9"}, (100,), "episode"),
+]
+
+
+@pytest.mark.parametrize(("config", "ends", "right"), UNITS)
+def test_the_axis_counts_steps_where_episodes_compare_different_lengths(config, ends, right):
+    runs = []
+    for i, end in enumerate(ends):
+        record = run_record(f"runs/{i}", config | {"env.id": "A-v0", "x": str(i)}, [f"x={i}"])
+        runs.append(replace(record, seeds=[seed_of([1], [1], end)]))
+    (task,) = sort_runs(runs)
+    assert task.unit == right
+
+
+def test_the_title_names_the_folders():
+    runs = [run_record(f"{name}/1", {}, []) for name in "abcdefg"]
+    assert title_of(runs[:1]) == "1", "the folder of the run itself"
+    assert title_of(runs[:2]) == "a, b"
+    assert title_of(runs) == "a, b, c, d, e and 2 more"
+
+
+def test_many_keys_that_differ_are_rows(tmp_path):
     for head in ("expected", "categorical"):
-        make_run(tmp_path / head, base(f"network/head={head}"))
+        make_run(tmp_path / head, base(f"network/head={head}"), overrides=[f"network/head={head}"])
     (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
-    header, rows, _ = settings_table(analyse(task))
-    assert [*header] == ["key", "1", "2"]
-    assert sorted(rows[1]) == ["CategoricalHead", "ExpectedHead", "network.head"]
+    analysis = analyse(task)
+    assert [*task.keys] == ["network/head"], "the others follow from it"
+    table = settings_table(analysis, task.varying | {f"key{i}": ["1", "2"] for i in range(5)})
+    assert [*table.header] == ["key", "1", "2"]
+    (row,) = (row for row in table.rows if row[0] == "network.head")
+    assert sorted(row) == ["CategoricalHead", "ExpectedHead", "network.head"]
+    assert settings_table(analysis, task.keys).header == ["", "setting", "network/head"]
 
 
 def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
@@ -512,24 +568,113 @@ def test_curves_have_a_piece_for_each_set_of_seeds(tmp_path):
     (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
     (setting,) = task.settings
     for kind in ("training", "evaluation"):
-        first, second = curves_of(setting, kind, task, np.random.default_rng(0))[-2:]
+        first, second = curves_of(setting, kind, task)[-2:]
         assert (first.complete, second.complete) == (True, False)
         assert first.x[-1] == pytest.approx(5000, abs=200)
         assert second.x[-1] == 10_000
         assert (second.band.low <= second.band.value).all()
 
 
-def test_labels():
-    same = ["cartpole", "cartpole"]
-    assert labels({}, ["cartpole"]) == ["all runs"]
-    assert labels({"agent.lr": ["1", "2"]}, ["slow", "fast"]) == ["lr=1", "lr=2"]
-    assert labels({"a.x": ["1", "2"], "b.x": ["3", "3.5"]}, same) == ["a.x=1, b.x=3", "a.x=2, b.x=3.5"]
-    linked = {f"group.a_long_name_{i}": ["1", "2"] for i in range(9)} | {"b": ["1", "1"]}
-    assert labels(linked, same) == ["a_long_name_0=1", "a_long_name_0=2"]
-    assert labels(linked, ["slow", "fast"]) == ["slow", "fast"]
-    long = labels({"k": ["x" * 100, "x" * 101]}, same)
-    assert [text[:4] for text in long] == ["1: k", "2: k"]
-    assert max(map(len, long)) < 70
+def run_record(path: str, config: dict[str, str], overrides: list[str]) -> RunRecord:
+    empty = {"seeds": [], "state": "finished", "error": "", "status": {}, "final": {}, "notes": []}
+    return RunRecord(path=path, config=config, overrides=typed(overrides, config), **empty)
+
+
+LABELS = {
+    "an option": ([["agent=n_step"], ["agent=rainbow"]], ["agent=n_step", "agent=rainbow"]),
+    "what was not typed": ([[], ["agent=double"]], ["default", "agent=double"]),
+    "a value that was not typed": ([[], ["agent.lr=1e-3"]], ["agent.lr=0.0005", "agent.lr=0.001"]),
+    "the same number": ([["agent.lr=1e-3", "x=1"], ["agent.lr=0.001", "x=2"]], ["x=1", "x=2"]),
+    "keys of no setting": (
+        [["agent=double", "seed=1", "name=a", "hydra.launcher.n_jobs=2"], ["agent=dqn", "seed=2", "name=b"]],
+        ["agent=double", "agent=dqn"],
+    ),
+    "several": (
+        [["agent.lr=1e-3", "+x=[1,2]"], ["agent.lr=1e-3", "~y"], ["agent.lr=1e-4"]],
+        ["agent.lr=0.001, x=[1,2]", "agent.lr=0.001, ~y", "agent.lr=0.0001"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("runs", "right"), LABELS.values(), ids=LABELS.keys())
+def test_settings_are_named_after_the_overrides_that_differ(runs, right):
+    records = []
+    for i, overrides in enumerate(runs):
+        given = [float(one.partition("=")[2]) for one in overrides if one.startswith("agent.lr")]
+        config = {
+            "env.id": "A-v0",
+            "agent.lr": f"{(given or [5e-4])[0]:g}",
+            "agent": "mine.Agent",
+            "key": str(i),
+        }
+        records.append(run_record(f"runs/{i}", config, overrides))
+    (task,) = sort_runs(records)
+    assert [setting.label for setting in task.settings] == right
+
+
+def test_labels_have_short_keys_where_they_are_long():
+    keys = ["memory.sampler.alpha", "memory.sampler.epsilon", "agent.epsilon"]
+    values = [dict.fromkeys(keys, "0.123456789")]
+    (text,) = labels(values, keys)
+    assert text == "alpha=0.123456789, memory.sampler.epsilon=0.123456789, agent.epsilon=0.123456789"
+
+
+def test_settings_with_equal_overrides_are_named_after_their_keys_too():
+    """As after a change of a default value, or where no overrides were recorded."""
+    runs = [
+        run_record(
+            f"runs/{agent}{lr}", {"env.id": "A-v0", "agent": agent, "agent.lr": lr}, [f"agent={agent}"]
+        )
+        for agent in ("double", "dqn")
+        for lr in ("1", "2")
+    ]
+    (task,) = sort_runs(runs)
+    right = [f"agent={agent}, agent.lr={lr}" for agent in ("double", "dqn") for lr in ("1", "2")]
+    assert [setting.label for setting in task.settings] == right
+    assert (list(task.swept), list(task.unswept)) == (["agent"], ["agent.lr"])
+
+
+def test_folders_are_groups():
+    """Their names are in the labels; keys that only differ between them are not those of a sweep."""
+    values = {"lr/a": ("1", "32"), "lr/b": ("2", "32"), "tuned/a": ("3", "8")}
+    runs = [
+        run_record(path, {"env.id": "A-v0", "agent.lr": lr, "size": size}, [f"agent.lr={lr}"])
+        for path, (lr, size) in values.items()
+    ]
+    (task,) = sort_runs(runs)
+    assert [one.label for one in task.settings] == ["lr: agent.lr=1", "lr: agent.lr=2", "tuned"]
+    assert task.swept == {"agent.lr": ["1", "2", "3"]}
+    assert task.unswept == {"size": ["32", "32", "8"]}
+    names = folder_names([Path("/a/x/lr"), Path("/a/y/lr"), Path("/a/nets")])
+    assert [*names.values()] == ["x/lr", "y/lr", "nets"]
+
+
+def test_the_same_scores_have_the_same_interval_everywhere(tmp_path):
+    make_sweep(tmp_path, seeds=5)
+    (task,) = sort_runs([read_record(path) for path in find_runs([tmp_path])])
+    found = analyse(task)
+    (effect,) = found.effects
+    by_value = {text: estimate for text, estimate, _ in effect.rows}
+    assert {
+        score.setting.overrides["agent.lr"]: score.iqm["evaluation"] for score in found.scores
+    } == by_value
+
+
+UP, DOWN, UNSURE = Estimate(0.9, 0.7, 1), Estimate(0.1, 0, 0.3), Estimate(0.6, 0.4, 0.8)
+MORE, MAYBE = Estimate(9, 1, 20), Estimate(9, -9, 20)
+VERDICTS = [
+    (UP, MORE, "X is better"),
+    (UP, None, "X is better"),
+    (UP, MAYBE, "X wins more often, but its IQM may not be higher"),
+    (DOWN, MORE, "X wins less often, though its IQM is higher"),
+    (UNSURE, MORE, "unclear"),
+    (Estimate(1, np.nan, np.nan), None, "unclear"),
+]
+
+
+@pytest.mark.parametrize(("chance", "difference", "right"), VERDICTS)
+def test_a_pair_is_judged_by_both_intervals(chance, difference, right):
+    assert Pair("X", "Y", chance, difference, 5).verdict == right
 
 
 def test_texts():

@@ -54,7 +54,7 @@ def test_it_is_written_only_when_it_changes(tmp_path):
     scores = iter([(1, 1), (0, 0), (0, 2), (0, 0), (1, 2)])
     names = []
     evaluator, save = runner.evaluator, runner.checkpoint.save
-    runner.evaluator = lambda policy, index: (
+    runner.evaluator = lambda policy, index, watch: (
         evaluator(policy, index),
         np.array(next(scores), float)[:, None],
     )[1]
@@ -110,8 +110,8 @@ def test_evaluating_the_best(trained):
 
 def test_the_best_policies_play_as_they_did(trained, monkeypatch):
     """On the streams of the periodic evaluation they reach the very scores by which they were selected."""
-    from dqn.cli import evaluate as evaluation
-    from dqn.cli.options import EvaluateOptions
+    from dqn.config import evaluate as evaluation
+    from dqn.config.options import EvaluateOptions
 
     folder, status = trained
     original = evaluation.Evaluator
@@ -120,7 +120,7 @@ def test_the_best_policies_play_as_they_did(trained, monkeypatch):
         again = evaluation.evaluate_run(
             folder, EvaluateOptions(episodes=2, policy="best", stream=one["iteration"]), []
         )
-        assert again["seed_means"][seed] == one["mean_return"]
+        assert again.seed_means[int(seed)] == one["mean_return"]
 
 
 def test_loading_the_best(trained):

@@ -135,7 +135,7 @@ def test_evaluate_with_a_video(finished_run, tmp_path, ffmpeg):
     ("word", "right"),
     [
         ("video=x.gif", "video=x.gif: should be an .mp4 file"),
-        ("video=7", "video=7: should be a valid string"),
+        ("video=7", "video=7: should be text"),
         ("video=no/such/x.mp4", "video=no/such/x.mp4: should be in a folder that exists"),
     ],
 )

@@ -80,14 +80,14 @@ def test_the_printed_table(tmp_path):
     table = PUBLISHED.tables["cleanrl"]
     row = next(row for row in table.rows if row.agent == "dqn.py" and row.env == "Acrobot-v1")
     run = make_run(tmp_path / "run", base("env=acrobot", "num_seeds=3"), level=-90.0, episodes=120)
-    runs = {"+experiment=cleanrl/dqn env=acrobot": run}
+    runs = {"+experiment=[cleanrl/dqn,cleanrl/acrobot]": run}
     lines = list(reproduce.lines_of([row], table, runs, PUBLISHED.ranges))
     scores = []
     for path in sorted(run.glob("seed=*/metrics.jsonl")):
         returns = [json.loads(line)["train/return"] for line in path.read_text().splitlines()]
         scores.append(statistics.fmean(returns[20:]))
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
-    assert cells[:4] == ["Acrobot-v1", "dqn.py", "`+experiment=cleanrl/dqn env=acrobot`", "500,000"]
+    assert cells[:4] == ["Acrobot-v1", "dqn.py", "`+experiment=[cleanrl/dqn,cleanrl/acrobot]`", "500,000"]
     assert cells[4].startswith(f"{statistics.fmean(scores):.1f} [")
     assert cells[6:] == [f"{min(scores):.1f} to {max(scores):.1f}", "-91.5 ± 7.2, 3 runs", "better"]
 

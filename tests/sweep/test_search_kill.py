@@ -52,7 +52,7 @@ def test_killed_and_continued(tmp_path):
     assert record(folder) == record(tmp_path / "whole")
     assert [path.name for path in runs(folder)] == [path.name for path in runs(tmp_path / "whole")]
     for path in runs(folder):
-        assert (path / "log.txt").read_text().count("finished: interquartile mean") == 1
+        assert (path / "log.txt").read_text().count("finished: mean") == 1
         assert RunFolder(path).status()["state"] == "finished"
 
 

@@ -17,9 +17,10 @@ from dqn.config.paths import CONF
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep import process, sweeper
+from dqn.sweep.active import ActiveJob, last_line, seconds_left
 from dqn.sweep.job import JobResult, SweepJob, table
 from dqn.sweep.planner import MAX_BYTES, digest_of, folders_by_digest, readable, shortened
-from dqn.sweep.pool import ActiveJob, Pool, last_line
+from dqn.sweep.pool import Pool
 from dqn.sweep.sweeper import GridSweeper
 
 RECIPE = """
@@ -163,11 +164,13 @@ def test_table_and_success(tmp_path):
     bad.fail("2 mistakes:\n  one\n  two")
     (tmp_path / "log.txt").write_text("some\nlast line\n\n")
     old.fail(last_line(old))
-    lines = table([done, bad, old, SweepJob(name="d")]).splitlines()
+    last = SweepJob(name="d_0123456789", overrides=["+agent=double", "hydra.launcher.n_jobs=2"])
+    lines = table([done, bad, old, last]).splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["finished", "failed", "failed", "not"]
     assert "12.35" in lines[1] or "12.34" in lines[1]
     assert lines[2].endswith("b: 2 mistakes: one; two")
     assert lines[3].endswith("c: last line; log: log.txt")
+    assert lines[4].endswith(" agent=double"), "named as in the report"
     assert lines[5] == "1 finished, 2 failed, 1 not started"
     for jobs in ([done], [done, bad]):
         grid = GridSweeper(params=None, report=False)
@@ -195,10 +198,91 @@ def test_how_a_job_ended(code, status, state, reason, tmp_path):
     folder = RunFolder(tmp_path)
     folder.write_config({}, [])
     job = SweepJob(name="a", folder=folder)
-    active = ActiveJob(job, handle=None, before={})
+    active = ActiveJob(job, handle=None, before={}, since=0.0)
     folder.update_status(**status)
-    Pool(start=None, n_jobs=1)._settle(active, JobResult(code))
+    Pool(start=None, n_jobs=1, total=1)._settle(active, JobResult(code))
     assert (job.state, job.reason) == (state, reason)
+
+
+MEDIAN = [100.0, 300.0, 200.0]
+
+
+@pytest.mark.parametrize(
+    ("running", "durations", "unstarted", "left"),
+    [
+        ([], [], 3, None),
+        ([(10, None)], [], 3, None),
+        ([(10, 50)], [], 1, (40 + 50) / 2),  # as long as the running job will take
+        ([(50, None), (10, None)], MEDIAN, 4, (150 + 190 + 4 * 200) / 2),
+        ([(50, None), (10, 600)], MEDIAN, 0, 590),  # the longest job, at its own speed
+        ([(900, None)], MEDIAN, 0, 0),
+    ],
+)
+def test_the_time_left(running, durations, unstarted, left, monkeypatch):
+    monkeypatch.setattr("dqn.sweep.active.time.monotonic", lambda: 1000.0)
+    jobs = [ActiveJob(SweepJob(), None, {}, since=1000.0 - elapsed, duration=d) for elapsed, d in running]
+    assert seconds_left(jobs, durations, unstarted=unstarted, n_jobs=2) == left
+
+
+def test_how_far_a_job_is(tmp_path, monkeypatch):
+    """A job that resumes a run at tick 100 of 300 takes as long as the other ticks."""
+    folder = RunFolder(tmp_path)
+    progress = {"unit": "step", "iteration": 1, "updates": 0, "steps": [], "episodes": [], "total": 200}
+    folder.update_status(state="interrupted", progress=progress | {"tick": 100})
+    monkeypatch.setattr("dqn.sweep.active.time.monotonic", lambda: 30.0)
+    active = ActiveJob(SweepJob(folder=folder), None, folder.stored_status(), since=0.0)
+    active.look()
+    assert (active.is_queued, active.duration) == (True, None)
+    folder.update_status(state="running")
+    active.look()
+    assert (active.is_queued, active.duration) == (False, None)
+    folder.update_status(progress=progress | {"tick": 150, "total": 300})
+    active.look()
+    assert (active.is_queued, active.duration) == (False, 30 * 200 / 50)
+
+
+def test_a_sweep_says_how_far_it_is(tmp_path, caplog, monkeypatch):
+    """With each job that ends, and in a log after five minutes of silence."""
+    caplog.set_level("INFO")
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.sleep", lambda seconds: now.__setitem__(0, now[0] + 100))
+
+    def start(job: SweepJob) -> Timed:
+        if job.name == "bad":
+            raise UserError("it cannot start")
+        return Timed(job, now, end=now[0] + (900 if job.name == "long" else 200))
+
+    jobs = []
+    for name in ("bad", "short", "long", "last"):
+        jobs.append(SweepJob(name=name, folder=RunFolder(tmp_path / name), config={"name": name}))
+    Pool(start, n_jobs=2, total=4).run(iter(jobs))
+    assert caplog.messages == [
+        "failed    bad: it cannot start | 1 of 4 done",
+        "started   1 of 4: short",
+        "started   2 of 4: long",
+        "finished  short: 7.00 after 200 s | 2 of 4 done | about 2 min left",
+        "started   3 of 4: last",
+        "finished  last: 7.00 after 200 s | 3 of 4 done",
+        "jobs done: 3 of 4 | 1 running, 1 failed",
+        "finished  long: 7.00 after 900 s | 4 of 4 done",
+    ]
+
+
+class Timed:
+    """A job that finishes at a moment."""
+
+    def __init__(self, job: SweepJob, now: list[float], end: float) -> None:
+        self._job, self._now, self._end = job, now, end
+        job.run_folder.path.mkdir()
+        job.run_folder.update_status(state="running")
+
+    def ended(self) -> JobResult | None:
+        if self._now[0] < self._end:
+            return None
+        self._job.run_folder.write_config(self._job.config, [])
+        self._job.run_folder.update_status(state="finished", result=7.0)
+        return JobResult(0)
 
 
 def test_stopped_while_a_job_is_planned():
@@ -211,7 +295,7 @@ def test_stopped_while_a_job_is_planned():
         yield from ()
 
     with pytest.raises(KeyboardInterrupt):
-        Pool(start=None, n_jobs=1).run(jobs(), 1)
+        Pool(start=None, n_jobs=1, total=1).run(jobs())
     assert finished
 
 
@@ -225,7 +309,7 @@ def test_sweeper_of_hydra(launcher):
     result = call("train", *overrides)
     assert result.code == 1
     assert "agent.lr=-1: should be greater than 0" in result.text
-    assert "finished: interquartile mean" in result.text
+    assert "finished: mean" in result.text
 
 
 @pytest.fixture
@@ -285,7 +369,7 @@ def test_a_recipe_that_is_a_sweep(tmp_path):
 def test_shipped_sweeps(recipe, folder, names, tmp_path, monkeypatch):
     """Every job is valid and has a separate folder; none is run here."""
     got = []
-    monkeypatch.setattr(Pool, "run", lambda self, jobs, total: got.extend(jobs))
+    monkeypatch.setattr(Pool, "run", lambda self, jobs: got.extend(jobs))
     call("train", f"+experiment={recipe}")
     assert {job.state for job in got} == {"due"}
     assert {job.folder.path.parent for job in got} == {tmp_path / "outputs" / folder}
@@ -328,7 +412,7 @@ def test_a_library_call_cannot_sweep():
 
 MISTAKES = [
     ("hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs=0: should be greater than 0"),
-    ("hydra.sweeper.report=5", "hydra.sweeper.report=5: should be a valid boolean"),
+    ("hydra.sweeper.report=5", "hydra.sweeper.report=5: should be true or false"),
     ("seed=interval(0,3)", "seed=interval(0,3): should be one value or several"),
     ("seed=range(3,0)", "seed=range(3,0): the range is empty"),
     ("seed=range(0,3,0)", "seed=range(0,3,0): the range is empty"),

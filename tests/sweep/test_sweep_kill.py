@@ -110,7 +110,7 @@ def test_many_jobs_killed_three_times(tmp_path):
         expected = undisturbed(tmp_path / name, [*TINY, *MIDDLE, f"seed={seed}", f"agent.lr={lr}"])
         same(end_of(folder / name), expected)
     for path in runs:
-        assert (path / "log.txt").read_text().count("finished: interquartile mean") <= 1
+        assert (path / "log.txt").read_text().count("finished: mean") <= 1
 
 
 def assert_kept(folder: Path, done: dict[str, dict[str, str]], text: str) -> None:

@@ -14,9 +14,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import SCRIPTS, run
 from helpers import TINY_STEPS, make_runner
+
+import dqn.agent
+import dqn.runner.counters
+from dqn.runner.progress import RunProgress, evaluations_left
+from dqn.tracking.progress import SILENCE_SECONDS, LogLines, time_left
+from dqn.types import Episode, Position
 
 WORDS = ["num_seeds=2", "network.torso.hidden_sizes=[8]", "hydra.run.dir=run"]
 
@@ -88,6 +95,7 @@ def test_a_bar_and_whole_log_lines(tmp_path, terminal):
     words = [
         "runner.total_episodes=200",
         "runner.iteration_length=20",
+        "runner.eval_period=5",
         *WORDS[:-1],
         f"hydra.run.dir={folder}",
     ]
@@ -95,7 +103,7 @@ def test_a_bar_and_whole_log_lines(tmp_path, terminal):
     raw = window.read()
     assert window.process.returncode == 0, raw
     text = plain(raw)
-    assert re.search(r"episode \d+ of 200 \|.*\| \d+%, [?\d:]+ left", text)
+    assert re.search(r"episode \d+ of 200 \|.*\| \d+%, about \d+ s left", text)
     assert re.search(
         r"return +[\d.]+ \([\d.]+ to [\d.]+\) \| epsilon 0\.\d+ \| (loss \S+ \| )?[\d,]+ steps/s", text
     )
@@ -104,8 +112,10 @@ def test_a_bar_and_whole_log_lines(tmp_path, terminal):
     assert len(told) == 10
     path = tmp_path / folder
     last = [line for line in lines if line.strip()][-6:]
-    assert last[0].startswith("finished: interquartile mean of the evaluation returns")
-    assert last[1].startswith("best periodic evaluation of each seed (selected, so biased upwards)")
+    assert re.fullmatch(r"finished: mean evaluation return [\d.]+ \(interquartile mean of 2 seeds\)", last[0])
+    best = r"interquartile mean of 2 seeds; optimistic: picked as the best of 2"
+    assert re.fullmatch(rf"best evaluation during training [\d.]+ \({best}\)", last[1])
+    assert re.search(r"evaluating \d+ of \d\d episodes, step \d+", text)
     assert last[2:] == [
         f"run folder: {path}",
         f"  tensorboard --logdir {path}",
@@ -146,39 +156,150 @@ def test_plain_lines_elsewhere(tmp_path):
 
 
 class Counting:
-    """Stands for the bar and counts how often it is asked and drawn."""
+    """Stands for the display and counts how often it is asked and drawn."""
 
     def __init__(self) -> None:
-        self.asked, self.drawn, self.ended = 0, [], False
+        self.asked, self.drawn, self.logged, self.ended = 0, [], [], False
 
-    def start(self, tick: int) -> None:
-        self.drawn.append(tick)
+    def start(self, done: int) -> None:
+        self.drawn.append((done, "start", None))
 
     def due(self) -> bool:
         self.asked += 1
         return self.asked % 2 == 0
 
-    def show(self, tick: int, numbers: str) -> None:
-        assert "epsilon" in numbers
-        self.drawn.append(tick)
+    def show(self, done: int, text: str, left: float | None) -> None:
+        self.drawn.append((done, text, left))
+
+    def log(self, text: str, left: float | None) -> None:
+        self.logged.append((text, left))
 
     def close(self) -> None:
         self.ended = True
 
 
-def test_the_loop_looks_at_the_clock_now_and_then(tmp_path):
-    runner = make_runner(tmp_path, [*TINY_STEPS, "runner.total_steps=1400", "runner.iteration_length=700"])
-    runner.bar = bar = Counting()
+@pytest.fixture
+def watched(tmp_path):
+    """Return what makes a runner whose display counts, and the display."""
+
+    def make(*overrides: str):
+        runner = make_runner(tmp_path, [*TINY_STEPS, *overrides])
+        display = Counting()
+        runner.progress = RunProgress(display)
+        return runner, display
+
+    return make
+
+
+def test_the_loop_looks_at_the_clock_now_and_then(watched):
+    runner, display = watched("runner.total_steps=140", "runner.iteration_length=70")
     runner.run()
-    assert bar.asked == 2 * (700 // 256 + 1)
-    assert bar.drawn == [0, 512 - 1, 700 + 256 - 1, 1400]
-    assert bar.ended
+    assert display.asked == 2 * (70 // 16 + 1)
+    assert [tick for tick, *_ in display.drawn] == [0, 32 - 1, 64 - 1, 70 + 16 - 1, 70 + 48 - 1, 140]
+    assert all("epsilon" in text and "steps/s" in text for _, text, _ in display.drawn[1:])
+    before = "learning starts after 50 transitions, 31 are stored"
+    assert [before in text for _, text, _ in display.drawn[1:3]] == [True, False]
+    assert display.ended
 
 
-def test_the_bar_ends_with_the_run_that_fails(tmp_path):
-    runner = make_runner(tmp_path, TINY_STEPS)
-    runner.bar = bar = Counting()
+def test_evaluations_and_videos_are_shown(watched, monkeypatch):
+    """The speed leaves them out; the time left counts those to come."""
+    now = [0.0]
+    for module in (dqn.runner.progress, dqn.runner.counters):
+        for name in ("monotonic", "perf_counter"):
+            monkeypatch.setattr(module.time, name, lambda: now[0])
+    runner, display = watched("runner.eval_period=1", "runner.eval_episodes=3", "runner.eval_num_envs=2")
+
+    def act(*_):
+        now[0] += 0.5 if runner.counters._seconds is None else 10.0
+        return np.zeros((1, runner.evaluator.columns if runner.counters._seconds else 1), np.int64)
+
+    monkeypatch.setattr(dqn.agent.Actor, "act", act)
+    display.due = lambda: True
+    runner.run()
+    (first, left), (_, none) = display.logged
+    assert first.endswith("| 2 steps/s")
+    shown = [text for _, text, _ in display.drawn if text.startswith("evaluating")]
+    steps = len(shown) // 2
+    assert shown[0] == "evaluating 0 of 3 episodes, step 1"
+    assert shown[-1].startswith("evaluating 3 of 3 episodes, step ")
+    assert left == pytest.approx(200 * 0.5 + steps * 10.0, rel=0.1)
+    assert none == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "period", "left"),
+    [(200, 0, [1, 1, 0]), (200, 1, [2, 1, 0]), (200, 2, [1, 1, 0]), (100, 3, [2, 2, 2, 1, 0])],
+)
+def test_the_number_of_evaluations_to_come(watched, length, period, left):
+    runner, _ = watched(f"runner.iteration_length={length}", f"runner.eval_period={period}")
+    counts = []
+    for runner.iteration in range(len(left)):
+        counts.append(evaluations_left(runner))
+    assert counts == left
+
+
+def test_a_log_is_never_silent_for_long(caplog, monkeypatch):
+    """A line for each 30 seconds without one; lines about iterations count."""
+    caplog.set_level("INFO")
+    now = [0.0]
+    monkeypatch.setattr("dqn.tracking.progress.time.monotonic", lambda: now[0])
+    lines = LogLines(unit="step", total=500, silence=SILENCE_SECONDS)
+    lines.show(0, "not started", None)
+    lines.start(0)
+    for second in range(0, 100, 10):
+        now[0] = second
+        if second == 50:
+            lines.log("step 60 of 500 | 1 step/s", 400.0)
+        lines.show(second, "1 step/s", 500.0 - second)
+    assert caplog.messages == [
+        "step 30 of 500 | 1 step/s | about 8 min left",
+        "step 60 of 500 | 1 step/s | about 7 min left",
+        "step 80 of 500 | 1 step/s | about 7 min left",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.0, ""),
+        (0.2, "about 1 s left"),
+        (89, "about 89 s left"),
+        (100, "about 2 min left"),
+        (9000, "about 2.5 h left"),
+    ],
+)
+def test_time_left(seconds, text):
+    assert time_left(seconds) == text
+
+
+def test_the_display_ends_with_the_run_that_fails(watched):
+    runner, display = watched()
     runner.agent.actor.act = None
     with pytest.raises(TypeError):
         runner.run()
-    assert bar.ended
+    assert display.ended
+
+
+def test_steps_that_are_played_again(tmp_path, caplog):
+    """They are those that the metrics have beyond the checkpoint, also the ones not yet written."""
+    caplog.set_level("INFO")
+    words = [*TINY_STEPS, "runner.iteration_length=100", "num_seeds=2"]
+    runner = make_runner(tmp_path, words)
+    train = runner.train
+
+    def interrupted() -> None:
+        train()
+        if runner.tick == 200:
+            for k, step in enumerate((221, 230)):
+                runner.logger.episode(Episode(k, Position(step, 9, 0), 9.0, 9), 0.0)
+            raise KeyboardInterrupt
+
+    runner.train = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    make_runner(tmp_path, words).run()
+    assert "resumed after step 100; 130 logged steps after it are played again" in caplog.messages
+    make_runner(tmp_path, [*words, "runner.total_steps=500"]).run()
+    assert "resumed after step 400" in caplog.messages

@@ -9,8 +9,7 @@ from hydra.core.utils import JobStatus
 
 from dqn.config.commands import beside_python, relative
 from dqn.errors import UserError
-from dqn.seeding import stream
-from dqn.stats import estimate
+from dqn.stats import summarize
 from dqn.storage.durable_files import write_json
 from dqn.storage.folder import State, seeds_of
 from dqn.storage.metrics import final_scores
@@ -42,7 +41,7 @@ def record_of(study: "Study", config: State, best: "FrozenTrial | None", fresh: 
     if fresh is not None and fresh.status == JobStatus.COMPLETED:
         seeds = seeds_of(fresh.config)
         scores = final_scores(fresh.run_folder, seeds)
-        result, *interval = estimate(scores, generator=stream(0, "search"))
+        result, *interval = summarize(scores)
         record["fresh"] = {
             "folder": fresh.name,
             "result": result,
@@ -88,8 +87,11 @@ def log_summary(record: State, best: "FrozenTrial | None") -> None:
     seeds, note = span(record["best"]["seeds"]), record["best"]["note"]
     log.info("  in the search, seeds %s: %.2f (%s)", seeds, best.value, note)
     if fresh := record["fresh"]:
-        seeds, values = span(fresh["scores"]), (fresh["result"], *fresh["interval"])
-        log.info("  on the fresh seeds %s: %.2f, 95 %% interval %.2f to %.2f", seeds, *values)
+        found = f"{fresh['result']:.2f}"
+        if len(fresh["scores"]) > 1:
+            low, high = fresh["interval"]
+            found += f", 95 % interval {low:.2f} to {high:.2f}"
+        log.info("  on the fresh seeds %s: %s", span(fresh["scores"]), found)
 
 
 def span(seeds: Iterable[int | str]) -> str:

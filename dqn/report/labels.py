@@ -1,0 +1,67 @@
+"""Names of settings: the overrides in which the runs of a folder differ, as their user typed them."""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
+
+from dqn.errors import one_line
+
+LABEL_LENGTH = 60
+"""Most characters of a label, unless its overrides have more even with short keys."""
+DEFAULT = "default"
+"""Label of the setting with none of the overrides that the others have."""
+
+
+def typed(overrides: Iterable[str], config: Mapping[str, str]) -> dict[str, str]:
+    """Return overrides as keys and values, without Hydra's own; of two for one key the last counts.
+
+    A value is that of the configuration, where 1e-3 is 0.001, except where an override without a dot chooses
+    an option of a group, as agent=double does.
+    """
+    pairs = {}
+    for override in overrides:
+        name, _, value = one_line(override).partition("=")
+        key = name.lstrip("+")
+        if not key.lstrip("~").startswith(("hydra.", "hydra/")):
+            pairs[key] = config.get(key, value) if "." in key else value
+    return pairs
+
+
+def swept(runs: Sequence[Mapping[str, str]], ignored: Set[str] = frozenset()) -> list[str]:
+    """Return the keys in whose values the overrides of `runs` differ, in the order of the overrides."""
+    keys = dict.fromkeys(key for run in runs for key in run)
+    return [key for key in keys if key not in ignored and len({run.get(key) for run in runs}) > 1]
+
+
+def label(overrides: Mapping[str, str], keys: Mapping[str, str]) -> str:
+    """Return some overrides as a label, with the name that `keys` gives to each key."""
+    return ", ".join(f"{name}={overrides[key]}".rstrip("=") for key, name in keys.items() if key in overrides)
+
+
+def labels(overrides: Sequence[Mapping[str, str]], keys: Sequence[str]) -> list[str]:
+    """Return the label of each of several settings.
+
+    A key is displayed as its last part where that makes long labels shorter and no other has the same.
+    """
+    last = [key.rpartition(".")[2] for key in keys]
+    short = {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
+    full = [label(one, {key: key for key in keys}) for one in overrides]
+    if max(map(len, full), default=0) <= LABEL_LENGTH:
+        return full
+    return [label(one, short) for one in overrides]
+
+
+def job_labels(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Return the label of each job of a sweep, "" where it has no override that others lack."""
+    pairs = [typed(one, {}) for one in overrides]
+    return labels(pairs, swept(pairs))
+
+
+def folder_names(folders: Iterable[Path]) -> dict[Path, str]:
+    """Return for each folder the shortest end of its path that no other has."""
+    parts = {folder: folder.parts for folder in folders}
+    names = {}
+    for folder, own in parts.items():
+        others = [other for one, other in parts.items() if one != folder]
+        length = next((n for n in range(1, len(own)) if all(own[-n:] != o[-n:] for o in others)), len(own))
+        names[folder] = one_line("/".join(own[-length:]))
+    return names
