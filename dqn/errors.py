@@ -120,7 +120,7 @@ def cause_of(error: BaseException) -> str:
     """
     cause = root_cause(error)
     text = next(iter(str(cause).splitlines()), "")
-    frames = traceback.extract_tb(cause.__traceback__)
+    frames = traceback.extract_tb(cause.__traceback__ or error.__traceback__)
     frame = next((one for one in reversed(frames) if "site-packages" not in one.filename), frames[-1])
     notes = [f"{type(cause).__name__}: {text}".removesuffix(": "), *getattr(cause, "__notes__", ())]
     origin = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
