@@ -1,6 +1,9 @@
 """Errors that a user sees as a message, without a traceback."""
 
+import logging
+import re
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -12,6 +15,12 @@ T = TypeVar("T")
 
 NAME = "lockstep-dqn"
 """This project's name for pip; `dqn` is another project on the public registry."""
+
+
+log = logging.getLogger(__name__)
+
+PACKAGE = str(Path(__file__).parent)
+"""Folder of this package, whose lines no message about custom code names."""
 
 
 class UserError(Exception):
@@ -29,8 +38,14 @@ class EnvFailed(UserError):
     """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
 
 
+TRACEBACK_ENTRIES = 8
+"""Calls of a traceback of custom code that are logged, the last ones."""
 MOST_CHARACTERS = 2000
 """Characters displayed of one text that a file or another package gives."""
+
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Codes that colour the text of a terminal, which torch's errors contain."""
 
 
 def printable(text: str) -> str:
@@ -43,12 +58,41 @@ def printable(text: str) -> str:
 def one_line(value: object) -> str:
     """Return a text, or the cause of an error with its type, as one line of printable characters."""
     if isinstance(value, BaseException):
-        cause = value.__cause__ or value
+        cause = root_cause(value)
         try:
             value = f"{type(cause).__name__}: {cause}".removesuffix(": ")
         except Exception:  # a class of the user's
             value = type(cause).__name__
-    return shorten(printable(" ".join(str(value)[: MOST_CHARACTERS + 1].split())), MOST_CHARACTERS)
+    text = COLOURS.sub("", str(value)[: MOST_CHARACTERS + 1])
+    return shorten(printable(" ".join(text.split())), MOST_CHARACTERS)
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the error that an error was raised from, and so on; itself if there is none."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def log_traceback(error: BaseException) -> None:
+    """Log the last calls of an error's traceback."""
+    lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
+    log.error("%s", printable("".join(lines).rstrip()))
+
+
+def failure(what: str, error: BaseException) -> UserError:
+    """Return the error about an exception in custom code, with its first line there; log its traceback.
+
+    Args:
+        what: names the code and the method.
+        error: the exception; that it is a UserError needs no traceback.
+    """
+    entries = [e for e in traceback.extract_tb(error.__traceback__) if not e.filename.startswith(PACKAGE)]
+    where = f" ({Path(entries[0].filename).name}, line {entries[0].lineno})" if entries else ""
+    if isinstance(error, UserError):
+        return UserError(f"{what}{where}: {error}")
+    log_traceback(error)
+    return UserError(f"{what}{where}: {one_line(error)}")
 
 
 def shorten(text: str, most: int) -> str:
@@ -66,7 +110,21 @@ def exit_reason(code: int | None) -> str:
 
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return COLOURS.sub("", next(iter(str(error).splitlines()), type(error).__name__))
+
+
+def cause_of(error: BaseException) -> str:
+    """Return the first line of the error that an error was raised from, and where that was raised.
+
+    That is the innermost function outside installed packages, because torch's functions say little.
+    """
+    cause = root_cause(error)
+    text = next(iter(str(cause).splitlines()), "")
+    frames = traceback.extract_tb(cause.__traceback__)
+    frame = next((one for one in reversed(frames) if "site-packages" not in one.filename), frames[-1])
+    notes = [f"{type(cause).__name__}: {text}".removesuffix(": "), *getattr(cause, "__notes__", ())]
+    origin = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
+    return one_line(f"{'; '.join(notes)} ({origin})")
 
 
 def file_problem(error: Exception) -> str:

@@ -158,6 +158,30 @@ class Pessimist:
         return greedy(-q_next), 0.0
 
 
+class ColumnOfValues:
+    """A backup whose plain values have one axis too many."""
+
+    def __call__(self, batch, q_next, online, target):
+        return q_next.amax(-1, keepdim=True)
+
+
+class Raising:
+    """A backup that raises an error."""
+
+    def __call__(self, batch, q_next, online, target):
+        return batch._asdict()["mine"]
+
+
+class WrongMellowmax:
+    """A mellowmax that lacks the number of actions, although it says what its values should be."""
+
+    def __call__(self, batch, q_next, online, target):
+        return torch.logsumexp(5 * q_next, -1) / 5
+
+    def state_values(self, q):
+        return torch.exp(5 * q).mean(-1).log() / 5
+
+
 class BackupOfAllSeeds(Greedy):
     """A backup that takes the mean of the seeds' values."""
 

@@ -2,7 +2,7 @@
 
 from dqn.agent.actor import Actor
 from dqn.agent.agent import Agent
-from dqn.agent.backup import ActionValues, Backup, Double, Greedy, Munchausen
+from dqn.agent.backup import ActionValues, Backup, Double, Greedy, Munchausen, Valued
 from dqn.agent.optimizer import Adam, Optimizer, RMSprop
 from dqn.agent.policy import Policy
 
@@ -18,4 +18,5 @@ __all__ = [
     "Optimizer",
     "Policy",
     "RMSprop",
+    "Valued",
 ]

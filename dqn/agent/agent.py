@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dqn.agent.backup import ActionValues, Backup
+from dqn.agent.backup import ActionValues, Backup, target_of
 from dqn.agent.compile_cache import description, obstacle
 from dqn.agent.compiled_update import CannotCompile, CompiledGradient, GradientStep, LearningRng, repays
 from dqn.agent.optimizer import MakeOptimizer
@@ -139,8 +139,8 @@ class Agent:
         with torch.no_grad():
             following = self.target(batch.next_obs, rng("target"))
             online, target = (action_values(network, rng) for network in (self.online, self.target))
-            policy, bonus = self.backup(batch, following.mean(), online, target)
-            goal = following.mix(policy).shift(batch.reward + bonus, batch.discount)
+            valued = self.backup(batch, following.mean(), online, target)
+            goal = target_of(valued, batch, following)
             q = prediction.mean().mean(-1)
             priority = prediction.priority(goal)
         return prediction.loss(goal), priority, q

@@ -1,4 +1,4 @@
-"""Backups: the value of the next state, as a policy over its actions and a bonus to the reward."""
+"""Backups: the value of the next state, as a policy over its actions and a bonus, or as a number."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,20 +7,24 @@ import torch
 from torch import Tensor
 
 from dqn.types import Batch, NotPositive, Positive, Probability
+from dqn.value import ReturnDistribution
 
 ActionValues = Callable[[Tensor], Tensor]
 """Maps observations [K, B, ...] to the expected returns of all actions [K, B, A]."""
+
+Valued = tuple[Tensor, Tensor | float] | Tensor
+"""The value of next states: a policy over actions [K, B, A] and a bonus [K, B], or plain values [K, B]."""
 
 
 class Backup(Protocol):
     """Values the next state of each transition."""
 
-    def __call__(
-        self, batch: Batch, q_next: Tensor, online: ActionValues, target: ActionValues
-    ) -> tuple[Tensor, Tensor | float]:
+    def __call__(self, batch: Batch, q_next: Tensor, online: ActionValues, target: ActionValues) -> Valued:
         """Return the policy at next_obs [K, B, A] and a bonus that is added to the reward [K, B].
 
-        The policy weights the target network's return distributions of the actions.
+        The policy weights the target network's return distributions of the actions. A backup that is no mean
+        over actions returns the values of next_obs [K, B] instead; the target is then a single return,
+        reward + discount * value, for any head.
 
         Args:
             batch: transitions [K, B, ...].
@@ -80,6 +84,22 @@ class Munchausen:
 
     def _log_policy(self, q: Tensor) -> Tensor:
         return torch.log_softmax(q / self.temperature, -1)
+
+
+def target_of(valued: Valued, batch: Batch, following: ReturnDistribution) -> ReturnDistribution:
+    """Return the target distributions [K, B], from a backup's result and the distributions at next_obs.
+
+    Raises:
+        ValueError: plain values are not [K, B].
+    """
+    if not isinstance(valued, Tensor):
+        policy, bonus = valued
+        return following.mix(policy).shift(batch.reward + bonus, batch.discount)
+    if valued.shape != batch.reward.shape:
+        shapes = f"{list(valued.shape)}; they should be {list(batch.reward.shape)}: [K, B]"
+        raise ValueError(f"the backup returned values of the shape {shapes}")
+    any_action = following.mix(greedy(following.mean()))
+    return any_action.shift(batch.reward + batch.discount * valued, torch.zeros_like(batch.discount))
 
 
 def greedy(q: Tensor) -> Tensor:

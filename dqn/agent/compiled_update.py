@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dqn.agent.compile_cache import Graph, compiled_graph, obstacle
 from dqn.agent.rng import TorchRng
-from dqn.errors import UserError, first_line
+from dqn.errors import UserError, first_line, root_cause
 from dqn.types import Batch, Rng, Role
 
 
@@ -114,9 +114,7 @@ class CompiledGradient:
         try:
             return compiled_graph(flat, (*batch, weight, *samples), self._tensors, self._described)
         except Exception as error:  # a custom network may do anything, and the compiler may be missing
-            cause = error
-            while isinstance(cause.__cause__, Exception):
-                cause = cause.__cause__
+            cause = root_cause(error)
             problem = obstacle(weight.device) or (
                 f"{type(cause).__name__}: {first_line(cause)}; compiling needs a working C++ compiler and"
                 " operations that torch can trace"

@@ -27,6 +27,9 @@ TOTALS = ("runner.total_steps", "runner.total_episodes")
 FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads|device")
 """Keys that may change when a run is resumed: training depends on them in its rounding at most."""
 
+MAX_NAME = 40
+"""Most characters of a value in the name of a run folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedRun:
@@ -42,8 +45,14 @@ class CheckedRun:
 
 
 def run_id() -> str:
-    """Return a unique name, even among runs that start in the same second."""
+    """Return a unique end of a name, even among runs that start in the same second."""
     return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(3)}"
+
+
+def file_name(text: str) -> str:
+    """Return text that every file system and shell accepts in a name: ASCII, no slash, no space."""
+    inner = re.sub(r"[^\w.+-]+", "-", text.strip("[]{}()'\" "), flags=re.ASCII)
+    return inner[:MAX_NAME].lstrip(".")
 
 
 def choice(group: str, *, _root_: DictConfig) -> str:
@@ -54,6 +63,7 @@ def choice(group: str, *, _root_: DictConfig) -> str:
 
 OmegaConf.register_new_resolver("run_id", run_id, use_cache=True)
 OmegaConf.register_new_resolver("choice", choice)
+OmegaConf.register_new_resolver("file_name", lambda value: file_name(str(value)))
 
 
 def prepare(composed: DictConfig, overrides: list[str]) -> CheckedRun:

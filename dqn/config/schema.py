@@ -30,6 +30,8 @@ WRAPPER_LISTS = ("env.wrappers", "env.training_wrappers")
 """Keys of lists of parts to which the program passes their first argument."""
 PART_LISTS = (*WRAPPER_LISTS, "callbacks")
 """Keys of all lists of parts."""
+PART_DICTS = ("tracker",)
+"""Keys of dicts of parts by name; several options of such a group may be chosen."""
 
 OFFERED = frozenset({"in_shape", "in_features"})
 """Arguments that the program passes to a module that takes them."""
@@ -79,8 +81,8 @@ def check_keys(
             near = f"did you mean {prefix}{one}? " if (one := next(iter(closest(name, keys)), None)) else ""
             there = f"{f'{parent} has' if parent else 'there are'} {', '.join(keys) or 'none'}"
             problems.append(WrongValue(key, value, f"no such key; {near}{there}"))
-        elif key in PART_LISTS:
-            check_list(value, key, problems)
+        elif key in (*PART_LISTS, *PART_DICTS):
+            check_parts(value, key, problems)
         elif hints.get(name) is MakeModule:
             check_part(value, key, problems, offered=OFFERED)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
@@ -102,13 +104,20 @@ def is_listed(key: str) -> bool:
     return key.endswith("]") and key.partition("[")[0] in PART_LISTS
 
 
-def check_list(nodes: Any, key: str, problems: list[WrongValue]) -> None:
-    """Check a list of parts."""
-    if not isinstance(nodes, list):
-        problems.append(WrongValue(key, nodes, f"should be a list; {should_be_given(key)}"))
+def check_parts(nodes: Any, key: str, problems: list[WrongValue]) -> None:
+    """Check a list or a dict of parts."""
+    if key in PART_LISTS:
+        if not isinstance(nodes, list):
+            problems.append(WrongValue(key, nodes, f"should be a list; {should_be_given(key)}"))
+            return
+        nodes = {f"{key}[{i}]": node for i, node in enumerate(nodes)}
+    elif not isinstance(nodes, dict) or "_target_" in nodes:
+        problems.append(WrongValue(key, nodes, should_be_given(key)))
         return
-    for i, node in enumerate(nodes):
-        check_part(node, f"{key}[{i}]", problems)
+    else:
+        nodes = {f"{key}.{name}": node for name, node in nodes.items()}
+    for one, node in nodes.items():
+        check_part(node, one, problems)
 
 
 def is_special(name: str) -> bool:
@@ -119,11 +128,12 @@ def is_special(name: str) -> bool:
 def should_be_given(key: str, value: object = None) -> str:
     if key in PART_LISTS:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
-    if is_listed(key):
+    parent, _, name = key.rpartition(".")
+    if is_listed(key) or parent in PART_DICTS:
         return IS_PART
-    if is_listed(key.rpartition(".")[0]):
-        return f"should be given as {key.rpartition('.')[2]}: VALUE"
-    if key not in GIVEN:
+    if is_listed(parent):
+        return f"should be given as {name}: VALUE"
+    if key not in GIVEN and key not in PART_DICTS:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
     option = f"{group}={value if (CONF / group / f'{value}.yaml').is_file() else 'OPTION'}"
@@ -138,7 +148,7 @@ def check_part(
     if not isinstance(node, dict) or "_target_" not in node:
         problems.append(WrongValue(key, node, IS_PART if offered else should_be_given(key, node)))
         return
-    if (offered or is_listed(key)) and "_partial_" in node:
+    if (offered or is_listed(key) or key.rpartition(".")[0] in PART_DICTS) and "_partial_" in node:
         problems.append(WrongValue(f"{key}._partial_", node["_partial_"], "should be left out"))
     try:
         target = get_object(node["_target_"])

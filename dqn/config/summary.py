@@ -60,7 +60,7 @@ def how_to_resume(config: dict[str, Any], folder: RunFolder, *, restart: bool = 
 
 
 def over(num_seeds: int) -> str:
-    """Return in words how the scores of that many seeds are combined."""
+    """Return the statistic that combines the scores of that many seeds."""
     return "one seed" if num_seeds == 1 else f"interquartile mean of {num_seeds} seeds"
 
 

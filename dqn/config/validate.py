@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 
 from dqn.agent.compile_cache import obstacle
-from dqn.config.build import Config, RunConfig, make_callbacks, make_camera
+from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
+from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
@@ -87,7 +88,7 @@ class Contradictions:
     def find(self, *, learns: bool) -> None:
         checks = [self.environment, self.numbers, self.length]
         if learns:
-            checks += [self.device, self.compiler, self.optimizer, self.callbacks, self.video]
+            checks += [self.device, self.compiler, self.optimizer, self.observers, self.video]
         for check_one in checks:
             check_one()
         if self.spec is not None and not self._wrong:
@@ -203,13 +204,15 @@ class Contradictions:
             values = {key: value for key, value in node.items() if not is_special(key)}
             self.problems.append(WrongValue("agent.optimizer", values, f"cannot be created ({error})"))
 
-    def callbacks(self) -> None:
-        if any(key.startswith("callbacks") for key in self._wrong):
-            return
-        try:
-            make_callbacks(self.get("callbacks"))
-        except WrongValue as error:
-            self.problems.append(error)
+    def observers(self) -> None:
+        """Make callbacks and trackers: only their own code knows which values it accepts."""
+        for key, make_all in (("callbacks", make_callbacks), ("tracker", make_trackers)):
+            if any(wrong.startswith(key) for wrong in self._wrong):
+                continue
+            try:
+                make_all(self.get(key))
+            except WrongValue as error:
+                self.problems.append(error)
 
     def video(self) -> None:
         """Draw a frame if videos are wanted, rather than fail after hours of training."""

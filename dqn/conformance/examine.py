@@ -1,16 +1,14 @@
 """All checks of a configuration, one after the other."""
 
-import traceback
 from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dqn.conformance import callbacks, distribution, environment, learner, learning, memory, network, runs
 from dqn.conformance.assertions import Failure, NotApplicable
 from dqn.conformance.candidate import Candidate
-from dqn.errors import EnvFailed
+from dqn.errors import EnvFailed, cause_of
 from dqn.process import configure_process, float32_by_default, preserve_settings
 
 
@@ -97,6 +95,4 @@ def examine_one(candidate: Candidate, check: Check, failed: set[str]) -> Finding
     except (Failure, EnvFailed) as failure:
         return finding("FAILED", str(failure))
     except Exception as error:  # a custom part may raise anything
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        origin = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"
-        return finding("FAILED", f"{type(error).__name__}: {error} ({origin})")
+        return finding("FAILED", cause_of(error))

@@ -34,21 +34,25 @@ class Learner:
         self._start = self.agent.learning_rng.state_dict()
 
     @torch.no_grad()
-    def backup(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the policy [K, B, A] and the bonus [K, B]."""
+    def backup(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the policy [K, B, A] and the bonus [K, B], or the plain values [K, B]."""
         agent = self.agent
         agent.learning_rng.load_state_dict(self._start)
         q_next = agent.target.forward(batch.next_obs, agent.rng("target")).mean()
         before = q_next.clone()
         online, target = (action_values(network, agent.rng) for network in (agent.online, agent.target))
-        policy, bonus = agent.backup(batch, q_next, online, target)
+        valued = agent.backup(batch, q_next, online, target)
         text = "the values q_next that it was given were changed; they are the target network's"
         require_equal(before, q_next, text)
+        if isinstance(valued, Tensor):
+            require_shape("what it returned", valued, batch.action.shape, ": plain values, one per sample")
+            return {"value": valued.clone()}
+        policy, bonus = valued
         require_shape("the policy", policy, before.shape)
         bonus = torch.as_tensor(bonus, dtype=torch.float32)
         if bonus.ndim:
             require_shape("the bonus", bonus, batch.action.shape, ": one per sample")
-        return policy.clone(), bonus.expand(batch.action.shape).clone()
+        return {"policy": policy.clone(), "bonus": bonus.expand(batch.action.shape).clone()}
 
     def losses(self, batch: Batch) -> Tensor:
         """Return the loss of each sample [K, B]."""
@@ -59,12 +63,14 @@ class Learner:
 def backup(candidate: Candidate) -> None:
     learner = Learner(candidate)
     batch, others = (random_batch(candidate.spec, SIZE, index) for index in range(2))
-    policy, bonus = learner.backup(batch)
-    total = policy.sum(-1)
-    require_close(total, torch.ones_like(total), "the probabilities of the policy should sum to 1")
-    least = float(policy.min())
-    require(least >= -1e-6, f"a probability is {least:.3g}; it should be at least 0")
-    require_finite("the bonus", bonus)
+    valued = learner.backup(batch)
+    for name, numbers in valued.items():
+        require_finite(f"the {name}", numbers)
+    if "policy" in valued:
+        total = valued["policy"].sum(-1)
+        require_close(total, torch.ones_like(total), "the probabilities of the policy should sum to 1")
+        least = float(valued["policy"].min())
+        require(least >= -1e-6, f"a probability is {least:.3g}; it should be at least 0")
     kept: dict[str, Any] = {
         "when it was computed again": ...,
         "when the other samples of the batch did": (slice(None), slice(SIZE // 2)),
@@ -75,8 +81,9 @@ def backup(candidate: Candidate) -> None:
         for field, original in zip(mixed, batch, strict=True):
             field[keep] = original[keep]
         after = learner.backup(mixed)
-        for name, one, other in zip(("policy", "bonus"), (policy, bonus), after, strict=True):
-            require_close(other[keep], one[keep], f"the {name} of a sample changed {change}; it should not")
+        for name, numbers in valued.items():
+            text = f"the {name} of a sample changed {change}; it should not"
+            require_close(after[name][keep], numbers[keep], text)
     ends = batch._replace(discount=torch.zeros_like(batch.discount))
     text = "where an episode terminated (discount 0), the loss changed with next_obs, whose value is 0"
     require_close(learner.losses(ends._replace(next_obs=others.next_obs)), learner.losses(ends), text)

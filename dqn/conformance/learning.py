@@ -2,12 +2,13 @@
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from dqn.conformance.assertions import Failure, NotApplicable
+from dqn.conformance.assertions import Failure, NotApplicable, require_shape
 from dqn.conformance.candidate import Candidate, observations
 from dqn.conformance.chain import Chain
 from dqn.conformance.distribution import finite
@@ -41,25 +42,40 @@ VALUES = {
     **{"seed": 0, "num_seeds": 1, "device": "cpu", "num_threads": 1},
 }
 LEARNING_RATES = (2e-3, 2e-2)
+SWEEPS = 500
+"""Sweeps of value iteration; the last one changes nothing."""
+
+
+@runtime_checkable
+class StateValues(Protocol):
+    """A backup whose values converge to those of another problem than that of the best actions."""
+
+    def state_values(self, q: Tensor) -> Tensor | None:
+        """Return the values of states [S] from those of their actions [S, A], which value iteration repeats.
+
+        Write it independently of `__call__`, so that the check finds a mistake in either. Return None if the
+        values that the backup converges to are not known; the check is skipped then.
+        """
 
 
 @float32_by_default()
 def learning(candidate: Candidate) -> str:
     """Check greedy actions and their values against value iteration; return how close the values are.
 
-    Learning is off-policy, from random actions and one-step returns. The configuration's parts are kept; its
-    discount, clock and schedules are not. Success at any of several learning rates is enough.
+    Value iteration takes the best action's value, or the `state_values` of a backup that has them. Learning
+    is off-policy, from random actions and one-step returns. The parts are kept; the configuration's discount,
+    clock and schedules are not. Success at any of several learning rates is enough.
     """
     scale = reward_scale(candidate)
-    optimal = Chain.optimal_values(GAMMA).max(-1)
+    expected = fixed_point(candidate.part("agent.backup"), scale)
     attempts: list[str] = []
     for lr in dict.fromkeys((LEARNING_RATES[0], candidate.config["agent"]["lr"], *LEARNING_RATES)):
         with TemporaryDirectory() as folder:
             runner = make_runner(candidate, Path(folder), {"agent.lr": lr, "env.reward_scale": scale})
-            q = train(runner, scale, optimal)
-        if (error := error_of(q, optimal)) <= TOLERANCE:
+            q = train(runner, scale, expected)
+        if (error := error_of(q, expected)) <= TOLERANCE:
             return f"greedy values within {100 * error:.1f} % of value iteration"
-        shares = ", ".join(f"{share:.2f}" for share in q.max(-1) / optimal)
+        shares = ", ".join(f"{share:.2f}" for share in q.max(-1) / expected.max(-1))
         greedy = q.argmax(-1).tolist()
         attempts.append(
             f"with agent.lr={lr:g} the greedy actions are {greedy}, their values {shares} of those"
@@ -69,6 +85,25 @@ def learning(candidate: Candidate) -> str:
         f" [1, 1, 1, 1, 1] and their values be within {100 * TOLERANCE:.0f} % of those of value iteration; "
         + "; ".join(attempts)
     )
+
+
+def fixed_point(backup: Any, scale: float) -> Floats:
+    """Return the action values [states, actions] of the chain that a backup converges to.
+
+    Args:
+        backup: the backup.
+        scale: of the rewards in learning, on which `state_values` may depend.
+    """
+    if not isinstance(backup, StateValues):
+        return Chain.optimal_values(GAMMA)
+    q = np.zeros((Chain.STATES, 2))
+    for _ in range(SWEEPS):
+        v = backup.state_values(torch.from_numpy(scale * q))
+        if v is None:
+            raise NotApplicable("the backup's state_values returns None: its values are not known")
+        require_shape("what state_values returned", v, (Chain.STATES,), ": one for each state")
+        q = Chain.backup(v.numpy() / scale, GAMMA)
+    return q
 
 
 def reward_scale(candidate: Candidate) -> float:
@@ -93,7 +128,7 @@ def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> R
         raise NotApplicable(f"cannot be made for the chain ({type(error).__name__}: {error})") from error
 
 
-def train(runner: Runner, scale: float, optimal: Floats) -> Floats:
+def train(runner: Runner, scale: float, expected: Floats) -> Floats:
     """Train until the averaged action values [states, actions] are right, or to the end; return them."""
     runner.open()
     spec = runner.env.spec.obs
@@ -104,12 +139,14 @@ def train(runner: Runner, scale: float, optimal: Floats) -> Floats:
         runner.iteration += 1
         values.append(runner.agent.policy.q_values(patterns)[0])
         q: Floats = np.mean(values[-AVERAGED:], 0) / scale
-        if len(values) > AVERAGED and error_of(q, optimal) <= TOLERANCE:
+        if len(values) > AVERAGED and error_of(q, expected) <= TOLERANCE:
             break
     runner.close()
     return q
 
 
-def error_of(q: Floats, optimal: Floats) -> float:
+def error_of(q: Floats, expected: Floats) -> float:
     """Return the greatest relative error of the greedy values, infinity if a greedy action is wrong."""
-    return float(abs(q.max(-1) / optimal - 1).max()) if (q.argmax(-1) == 1).all() else float("inf")
+    if (q.argmax(-1) != expected.argmax(-1)).any():
+        return float("inf")
+    return float(abs(q.max(-1) / expected.max(-1) - 1).max())

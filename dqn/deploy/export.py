@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dqn.agent.numpy_forward import ActionValues
 from dqn.deploy.greedy_policy import GreedyPolicy
-from dqn.errors import UserError, first_line, install
+from dqn.errors import UserError, cause_of, install
 from dqn.types import Array, Floats
 
 TOLERANCE = 1e-4
@@ -64,7 +64,7 @@ def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
     except OSError as error:
         raise UserError(f"{file}: cannot be written ({error})") from None
     except Exception as error:  # torch raises errors of any type for a network that it cannot trace
-        raise UserError(f"{file}: the network cannot be exported ({first_line(error)})") from error
+        raise UserError(f"{file}: the network cannot be exported ({cause_of(error)})") from error
     finally:
         unchecked.unlink(missing_ok=True)
     return difference

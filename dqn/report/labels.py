@@ -4,26 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 from dqn.errors import one_line
+from dqn.storage.overrides import typed
 
 LABEL_LENGTH = 60
 """Most characters of a label, unless its overrides have more even with short keys."""
 DEFAULT = "default"
 """Label of the setting with none of the overrides that the others have."""
-
-
-def typed(overrides: Iterable[str], config: Mapping[str, str]) -> dict[str, str]:
-    """Return overrides as keys and values, without Hydra's own; of two for one key the last counts.
-
-    A value is that of the configuration, where 1e-3 is 0.001, except where an override without a dot chooses
-    an option of a group, as agent=double does.
-    """
-    pairs = {}
-    for override in overrides:
-        name, _, value = one_line(override).partition("=")
-        key = name.lstrip("+")
-        if not key.lstrip("~").startswith(("hydra.", "hydra/")):
-            pairs[key] = config.get(key, value) if "." in key else value
-    return pairs
 
 
 def swept(runs: Sequence[Mapping[str, str]], ignored: Set[str] = frozenset()) -> list[str]:

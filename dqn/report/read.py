@@ -11,10 +11,10 @@ import numpy as np
 
 from dqn.errors import UserError, file_problem, one_line
 from dqn.report.formatting import setting_text
-from dqn.report.labels import typed
 from dqn.storage.flatten import settings
 from dqn.storage.folder import RunFolder
 from dqn.storage.metrics import Block, evaluation_scores, metrics_file, read_blocks
+from dqn.storage.overrides import typed
 from dqn.storage.reader import is_plain, listed
 from dqn.storage.runs import runs_in
 from dqn.storage.schema import Status

@@ -12,6 +12,7 @@ from hydra.errors import CompactHydraException
 
 from dqn.config.commands import command, relative
 from dqn.errors import printable
+from dqn.report.labels import job_labels
 from dqn.storage.folder import RunFolder
 from dqn.system import quoted
 
@@ -103,9 +104,12 @@ class SweepJob(JobReturn):
         return self.state if self.state in END_STATES else "not started"
 
     def __str__(self) -> str:
-        """Return the job's name and, if it has no result, the reason and its log."""
+        return self.described(self.name)
+
+    def described(self, name: str) -> str:
+        """Return a name for the job and, if it has no result, the reason and its log."""
         log = f"; log: {relative(self.log)}" if self.log else ""
-        return f"{self.name}: {self.reason}{log}" if self.reason else self.name
+        return f"{name}: {self.reason}{log}" if self.reason else name
 
     def spec(self) -> JobSpec:
         overrides = list(self.overrides or ())
@@ -127,12 +131,12 @@ class SweepJob(JobReturn):
 
 
 def table(jobs: Sequence[SweepJob]) -> str:
-    """Return a line for each job, and the count by state."""
+    """Return a line for each job, named as in the report, and the count by state."""
     lines = [f"{'':<11} {'result':>10} {'time':>8}  job"]
-    for job in jobs:
+    for job, label in zip(jobs, job_labels([job.overrides or () for job in jobs]), strict=True):
         result = f"{job.return_value:.2f}" if job.status == JobStatus.COMPLETED else ""
         seconds = "" if job.seconds is None else f"{job.seconds:.0f} s"
-        lines.append(f"{job.end_state:<11} {result:>10} {seconds:>8}  {job}")
+        lines.append(f"{job.end_state:<11} {result:>10} {seconds:>8}  {job.described(label or job.name)}")
     return "\n".join([*lines, count(jobs)])
 
 

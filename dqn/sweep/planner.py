@@ -11,15 +11,13 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dqn.config.compose import CANNOT_COMPOSE
-from dqn.config.preflight import folder_of, hydra_config, refuse_differences, resolved
+from dqn.config.preflight import file_name, folder_of, hydra_config, refuse_differences, resolved
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
 
 MAX_BYTES = 200
 """Longest folder name; file systems allow 255 bytes, and a file beside it may add an ending."""
-MAX_VALUE = 40
-"""Most characters of a value in a name."""
 DIGEST = 10
 """Hexadecimal digits of a digest: two of 1,000 jobs collide once in 2 million sweeps."""
 
@@ -82,7 +80,7 @@ def readable(overrides: Sequence[str], shared: Collection[str]) -> str:
     pairs = [one.partition("=") for one in overrides if one not in shared and not one.startswith("~")]
     values = {key.lstrip("+"): value for key, _, value in pairs}
     names = shortened(list(values))
-    text = ",".join(f"{names[key]}={plain(value)}" for key, value in values.items())
+    text = ",".join(f"{names[key]}={file_name(value)}" for key, value in values.items())
     return text[: MAX_BYTES - DIGEST - 1].rstrip(",=.-_")
 
 
@@ -93,14 +91,8 @@ def shortened(keys: Sequence[str]) -> dict[str, str]:
     for key, own in parts.items():
         others = [other for name, other in parts.items() if name != key]
         length = next((n for n in range(1, len(own)) if all(own[-n:] != o[-n:] for o in others)), len(own))
-        short[key] = plain(".".join(own[-length:]))
+        short[key] = file_name(".".join(own[-length:]))
     return short
-
-
-def plain(text: str) -> str:
-    """Return text that every file system and shell accepts in a name: ASCII, no slash, no space."""
-    inner = re.sub(r"[^\w.+-]+", "-", text.strip("[]{}()'\" "), flags=re.ASCII)
-    return inner[:MAX_VALUE]
 
 
 def digest_of(config: dict[str, Any]) -> str:

@@ -150,7 +150,7 @@ class Pool:
         """Return the number of jobs by state, of those that are not done or have failed."""
         queued = sum(active.is_queued for active in self._active)
         failed = sum(job.state == "failed" for job in self._ended)
-        counts = {"running": len(self._active) - queued, "queued": queued}
+        counts = {"running": len(self._active) - queued, "not yet running": queued}
         counts |= {"waiting": len(self._waiting), "failed": failed}
         return ", ".join(f"{number} {state}" for state, number in counts.items() if number)
 

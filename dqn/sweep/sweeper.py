@@ -118,7 +118,7 @@ def to_sweep_job(job: JobReturn) -> SweepJob:
     """Return the job of any launcher as a SweepJob."""
     if isinstance(job, SweepJob):
         return job
-    converted = SweepJob(name=" ".join(job.overrides or ()))
+    converted = SweepJob(overrides=job.overrides, name=" ".join(job.overrides or ()))
     if job.status == JobStatus.COMPLETED:
         converted.succeed("finished", job.return_value)
     else:

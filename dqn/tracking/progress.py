@@ -79,7 +79,7 @@ class LogLines:
 
 
 def time_left(seconds: float | None) -> str:
-    """Return the time left in words, "" if there is none or it is unknown."""
+    """Return the time left as text, "" if there is none or it is unknown."""
     if not seconds:
         return ""
     if seconds < 90:

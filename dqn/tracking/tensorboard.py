@@ -20,9 +20,8 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from dqn.errors import UserError
 from dqn.storage.flatten import settings
-from dqn.storage.schema import LogState
+from dqn.tracking.files import cut
 from dqn.types import Array
 
 SPREADS = {"eval/return": "seeds/eval_return", "train/return": "seeds/train_return"}
@@ -73,10 +72,10 @@ class Events:
     def flush(self) -> None:
         self._file.flush()
 
-    def state_dict(self) -> LogState:
+    def sizes(self) -> dict[str, int]:
         """Make the flushed events durable and return the size of every file."""
         os.fsync(self._file.fileno())
-        return {"events": self._earlier | {Path(self._file.name).name: self._file.tell()}}
+        return self._earlier | {Path(self._file.name).name: self._file.tell()}
 
     def close(self) -> None:
         self._file.close()
@@ -84,22 +83,6 @@ class Events:
 
 def event_files(folder: Path) -> Iterator[Path]:
     return folder.glob("events.out.tfevents.*")
-
-
-def cut(path: Path, size: int) -> None:
-    """Truncate a file to `size` bytes.
-
-    Raises:
-        UserError: the file has fewer bytes.
-    """
-    check_size(path, size)
-    os.truncate(path, size)
-
-
-def check_size(path: Path, size: int) -> None:
-    """Raise UserError if a file has fewer than `size` bytes."""
-    if not path.exists() or path.stat().st_size < size:
-        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
 
 
 def hparams(config: dict[str, Any], group: str) -> Summary.Value:

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from dqn.agent.backup import Double, Greedy, Munchausen
+from dqn.agent.backup import Double, Greedy, Munchausen, greedy, target_of
 from dqn.types import Batch
+from dqn.value import Categorical, Expected, Quantile
 
 GENERATOR = torch.Generator().manual_seed(0)
 Q, Q_NEXT, ONLINE_NEXT = torch.randn(3, 2, 4, 3, generator=GENERATOR)
@@ -87,3 +88,36 @@ def test_large_values_stay_finite():
     assert policy.isfinite().all()
     assert bonus.isfinite().all()
     assert bonus.min() >= -0.9
+
+
+FOLLOWING = {
+    "expected": Expected(Q_NEXT, 1.0),
+    "categorical": Categorical(torch.zeros(2, 4, 3, 5).log_softmax(-1), torch.linspace(-8, 8, 5)),
+    "quantile": Quantile(Q_NEXT.unsqueeze(-1) + torch.arange(3), torch.tensor([0.2, 0.5, 0.8]), 1.0),
+}
+
+
+@pytest.mark.parametrize("head", FOLLOWING)
+def test_plain_values_make_a_target_of_one_return(head):
+    """The target is reward + discount * value without any spread, regardless of the next distributions."""
+    batch = BATCH._replace(reward=torch.arange(8.0).reshape(2, 4) / 8)
+    values = torch.linspace(-2, 2, 8).reshape(2, 4)
+    target = target_of(values, batch, FOLLOWING[head])
+    expected = batch.reward + batch.discount * values
+    torch.testing.assert_close(target.mean(), expected)
+    if head == "quantile":
+        torch.testing.assert_close(target.value, expected.unsqueeze(-1).expand(-1, -1, 3))
+    if head == "categorical":
+        assert ((target.log_probs.exp() > 0).sum(-1) <= 2).all(), "at most the two atoms beside the return"
+
+
+def test_values_that_are_the_best_actions_are_greedy():
+    ours, theirs = (
+        target_of(v, BATCH, FOLLOWING["expected"]) for v in (Q_NEXT.amax(-1), (greedy(Q_NEXT), 0))
+    )
+    assert torch.equal(ours.value, theirs.value)
+
+
+def test_plain_values_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"shape \[2, 4, 1\]; they should be \[2, 4\]: \[K, B\]"):
+        target_of(Q_NEXT.amax(-1, keepdim=True), BATCH, FOLLOWING["expected"])

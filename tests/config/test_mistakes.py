@@ -411,7 +411,7 @@ def test_runs_started_in_one_second_have_separate_folders(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda form: "2026-01-01_00-00-00")
     assert [call("train", *TINY).code for _ in range(2)] == [0, 0]
-    assert len(list((tmp_path / "outputs" / "dqn").glob("2026-01-01_00-00-00_*"))) == 2
+    assert len(list((tmp_path / "outputs" / "dqn").glob("CartPole-v1_dqn_2026-01-01_00-00-00_*"))) == 2
 
 
 def test_a_run_that_learned_nothing_says_so(tmp_path):

@@ -1,15 +1,20 @@
 """All options of conf/ pass the conformance checks, and each planted fault fails the right check."""
 
+import shlex
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import faults
+import numpy as np
 import pytest
 from commands import call
-from helpers import USER, config_of, options
+from helpers import ROOT, USER, config_of, options
 
 import dqn.agent.numpy_forward
+from dqn.agent import Greedy
 from dqn.cli.check import examine_config
 from dqn.conformance import Finding, learning
+from dqn.conformance.assertions import NotApplicable
 from dqn.conformance.examine import PARTS, WHOLE
 
 FAST = [check.name for check in PARTS]
@@ -94,6 +99,8 @@ FAULTS = [
     ("agent.backup", "InPlace", "agent.backup", "q_next that it was given were changed"),
     ("agent.backup", "BonusOfEnds", "agent.backup", "where an episode terminated (discount 0)"),
     ("agent.backup", "Pessimist", "learning", "within 10 % of those of value iteration"),
+    ("agent.backup", "ColumnOfValues", "agent.backup", "[2, 256, 1]; it should be [2, 256]: plain values"),
+    ("agent.backup", "WrongMellowmax", "learning", "within 10 % of those of value iteration"),
     ("agent.backup", "Remembering", "resume", "stopped and resumed"),
     ("schedule", "Counter", "schedule", "should depend on the tick alone"),
     ("agent.lr_schedule", "TooLarge", "agent.lr_schedule", "a number from 0 to 1"),
@@ -115,7 +122,7 @@ FAULTS = [
 def test_a_planted_fault_is_found(key, fault, name, text, monkeypatch):
     """Only the right check fails; checks that need the faulty part are skipped."""
     monkeypatch.setattr(learning, "LEARNING_RATES", (2e-3,))
-    overrides = [*SMALL, f"{key}._target_=faults.{fault}"]
+    overrides = [*SMALL, "agent.lr=2e-3", f"{key}._target_=faults.{fault}"]
     overrides += ["schedule=constant"] * (key == "schedule")
     findings = examined(*overrides, names=[*checks_for(key), name])
     failed = [finding for finding in findings.values() if finding.state == "FAILED"]
@@ -158,15 +165,46 @@ def test_actions_by_other_values_are_found(monkeypatch):
     assert "after the parameters changed" in finding.detail
 
 
+@pytest.mark.parametrize(
+    ("omega", "scale", "backup"), [(5.0, 2.0, "Mellowmax"), (10.0, 1.0, "Mellowmax"), (None, 1.0, "Greedy")]
+)
+def test_the_fixed_point_of_a_backup(omega, scale, backup, monkeypatch):
+    """By hand, sweep by sweep; in units of scaled returns a larger omega is a smaller one."""
+    monkeypatch.syspath_prepend(USER)
+    from my_package.parts import Mellowmax
+
+    found = learning.fixed_point(Greedy() if omega is None else Mellowmax(omega=omega), scale)
+    q = np.zeros((5, 2))
+    for _ in range(300):
+        v = q.max(1) if omega is None else np.log(np.exp(10 * q).mean(1)) / 10
+        right = 0.9 * np.append(v[1:], 1 / 0.9)
+        left = 0.9 * np.insert(v[:-1], 0, 0.5 / 0.9)
+        q = np.stack((0.9 * left + 0.1 * right, 0.9 * right + 0.1 * left), 1)
+    np.testing.assert_allclose(found, q, rtol=1e-6)
+
+
+def test_a_backup_whose_values_are_not_known_is_not_compared():
+    unknown = SimpleNamespace(state_values=lambda q: None)
+    with pytest.raises(NotApplicable, match="its values are not known"):
+        learning.fixed_point(unknown, 1.0)
+
+
 def test_command(monkeypatch, tmp_path):
+    """The tutorial's second command, of parts that are not in its recipe."""
     monkeypatch.syspath_prepend(USER)
     monkeypatch.chdir(tmp_path)
-    done = call("check", "--config-dir", USER / "my_conf", "+experiment=corridor")
+    (tmp_path / "my_conf").symlink_to(USER / "my_conf")
+    page = ROOT / "docs" / "tutorials" / "your_own_part.md"
+    command = next(
+        line for line in page.read_text().splitlines() if "check.py" in line and "mellowmax" in line
+    )
+    done = call("check", *shlex.split(command)[2:])
     assert done.code == 0, done.text
     lines = done.text.splitlines()
     assert len(lines) == len(PARTS) + len(WHOLE) - 2  # there are no beta and no callbacks
     assert all(line.startswith("ok ") for line in lines), done.text
-    assert "my_package.parts.BoundedHead" in done.text
+    assert "my_package.parts.Mellowmax" in done.text
+    (tmp_path / "my_conf").unlink()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,10 +19,13 @@ FILES = [
     ("discrete", ".pt2"),
     ("bytes", ".pt2"),
     ("dict", ".pt2"),
+    ("module", ".pt2"),
     pytest.param("discrete", ".onnx", marks=needs_extra),
     pytest.param("bytes", ".onnx", marks=needs_extra),
 ]
 """A dict becomes numbers before the network, which both formats get alike; ONNX takes long to write."""
+MODULE = ["network/torso=module", "network.torso.module={_target_: modules.Conv, channels: 2, width: 8}"]
+TRUST = ["--trust", "envs", "--trust", "modules"]
 WORDS = [*FINISHED, "env.module=envs", "env.id=Spaces-v0", "num_seeds=2"]
 
 
@@ -32,6 +35,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("discrete", "bytes", "dict"):
         dqn.train([*WORDS, f"+env.kwargs.name={name}", f"hydra.run.dir={folder / name}"])
+    words = [word for word in WORDS if not word.startswith("network.torso")]
+    dqn.train([*words, *MODULE, "+env.kwargs.name=bytes", f"hydra.run.dir={folder / 'module'}"])
     return folder
 
 
@@ -47,12 +52,12 @@ def run_file(file, obs):
 @pytest.mark.parametrize(("name", "suffix"), FILES)
 def test_file_is_the_policy(folder, tmp_path, name, suffix):
     file = tmp_path / f"policy{suffix}"
-    result = call("export", folder / name, file, "seed=1", "--trust", "envs")
+    result = call("export", folder / name, file, "seed=1", *TRUST)
     assert result.code == 0, result.text
     difference = float(result.text.split("on 1,000 observations of Spaces-v0: ")[1])
     assert difference < 1e-6
     assert list(tree(tmp_path)) == [file.name]
-    policies = [dqn.load(folder / name, seed=seed, trust=["envs"]) for seed in (0, 1)]
+    policies = [dqn.load(folder / name, seed=seed, trust=["envs", "modules"]) for seed in (0, 1)]
     space = policies[0].observation_space
     space.seed(0)
     for count in (1, 5):
@@ -108,12 +113,19 @@ def write_nan(network, obs, file):
 
 
 def write_nothing(network, obs, file):
-    raise NotImplementedError("no such operation\nin a long report")
+    """Raise as torch does for ONNX: an error in colours, whose first cause says what was wrong."""
+    try:
+        raise NotImplementedError("\x1b[96mno such operation\x1b[0m\nin a long report")
+    except NotImplementedError as error:
+        raise RuntimeError("\x1b[96mThis is step 1/3\x1b[0m of exporting") from error
+
+
+EXPORTED = "exported (NotImplementedError: no such operation (test_export.py, line "
 
 
 @pytest.mark.parametrize(
     ("write", "right"),
-    [(write_wrong, "by 0.01"), (write_nan, "by nan"), (write_nothing, "exported (no such operation)\n")],
+    [(write_wrong, "by 0.01"), (write_nan, "by nan"), (write_nothing, EXPORTED)],
 )
 def test_wrong_values_leave_no_file(folder, tmp_path, monkeypatch, write, right):
     monkeypatch.setitem(export.FORMATS, ".pt2", write)

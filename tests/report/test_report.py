@@ -27,7 +27,7 @@ from dqn.report.charts import draw_effects
 from dqn.report.curve_charts import draw_curve, draw_curves
 from dqn.report.curves import Curve, binned, curves_of, latest
 from dqn.report.formatting import setting_text
-from dqn.report.labels import folder_names, labels, typed
+from dqn.report.labels import folder_names, labels
 from dqn.report.read import RunRecord, Seed, Series, find_runs, read_record
 from dqn.report.settings import sort_runs, title_of
 from dqn.report.tables import (
@@ -42,6 +42,7 @@ from dqn.report.tables import (
 )
 from dqn.report.write import write_report
 from dqn.stats import Band, Estimate, interquartile_mean
+from dqn.storage.overrides import typed
 
 PICTURES = ("curves", "scores", "profile", "improvement", "effects")
 EVIL = """<script>alert(1)</script>"'&$\\frac{|x`[a](b)\x00\x1b[31m"""

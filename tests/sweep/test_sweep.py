@@ -164,11 +164,13 @@ def test_table_and_success(tmp_path):
     bad.fail("2 mistakes:\n  one\n  two")
     (tmp_path / "log.txt").write_text("some\nlast line\n\n")
     old.fail(last_line(old))
-    lines = table([done, bad, old, SweepJob(name="d")]).splitlines()
+    last = SweepJob(name="d_0123456789", overrides=["+agent=double", "hydra.launcher.n_jobs=2"])
+    lines = table([done, bad, old, last]).splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["finished", "failed", "failed", "not"]
     assert "12.35" in lines[1] or "12.34" in lines[1]
     assert lines[2].endswith("b: 2 mistakes: one; two")
     assert lines[3].endswith("c: last line; log: log.txt")
+    assert lines[4].endswith(" agent=double"), "named as in the report"
     assert lines[5] == "1 finished, 2 failed, 1 not started"
     for jobs in ([done], [done, bad]):
         grid = GridSweeper(params=None, report=False)
