@@ -436,7 +436,7 @@ def test_a_run_that_learned_nothing_says_so(tmp_path):
 
 
 def test_no_more_training_is_recommended_at_learning_rate_0(tmp_path):
-    overrides = [*TINY, f"hydra.run.dir={tmp_path / 'run'}", "agent/lr_schedule=linear"]
+    overrides = [*TINY, f"hydra.run.dir={tmp_path / 'run'}", "agent/lr_schedule=to_zero"]
     text = call("train", *overrides, "agent.lr_schedule.duration=2").text
     assert f"{tmp_path / 'run'} episodes=100" in text
     assert "runner.total_episodes=4" not in text
@@ -540,7 +540,11 @@ RUN_MISTAKES = [
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a whole number"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
-    ("resume", "runner.total_episodes=${oc.env:HOME}", {"runner.total_episodes=${oc.env:HOME}": "integer"}),
+    (
+        "resume",
+        "runner.total_episodes=${oc.env:HOME}",
+        {"runner.total_episodes=${oc.env:HOME}": "whole number"},
+    ),
 ]
 
 
