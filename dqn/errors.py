@@ -1,5 +1,6 @@
 """Errors that a user sees as a message, without a traceback."""
 
+import logging
 import re
 import signal
 import traceback
@@ -14,6 +15,12 @@ T = TypeVar("T")
 
 NAME = "lockstep-dqn"
 """This project's name for pip; `dqn` is another project on the public registry."""
+
+
+log = logging.getLogger(__name__)
+
+PACKAGE = str(Path(__file__).parent)
+"""Folder of this package, whose lines no message about custom code names."""
 
 
 class UserError(Exception):
@@ -31,6 +38,8 @@ class EnvFailed(UserError):
     """An environment raised an error or gave what its spaces exclude; the text names it and the step."""
 
 
+TRACEBACK_ENTRIES = 8
+"""Calls of a traceback of custom code that are logged, the last ones."""
 MOST_CHARACTERS = 2000
 """Characters displayed of one text that a file or another package gives."""
 
@@ -65,6 +74,27 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+def log_traceback(error: BaseException) -> None:
+    """Log the last calls of an error's traceback."""
+    lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
+    log.error("%s", printable("".join(lines).rstrip()))
+
+
+def failure(what: str, error: BaseException) -> UserError:
+    """Return the error about an exception in custom code, with its first line there; log its traceback.
+
+    Args:
+        what: names the code and the method.
+        error: the exception; that it is a UserError needs no traceback.
+    """
+    entries = [e for e in traceback.extract_tb(error.__traceback__) if not e.filename.startswith(PACKAGE)]
+    where = f" ({Path(entries[0].filename).name}, line {entries[0].lineno})" if entries else ""
+    if isinstance(error, UserError):
+        return UserError(f"{what}{where}: {error}")
+    log_traceback(error)
+    return UserError(f"{what}{where}: {one_line(error)}")
+
+
 def shorten(text: str, most: int) -> str:
     """Return a text cut to at most `most` characters, of which the last one is then "…"."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
@@ -90,7 +120,7 @@ def cause_of(error: BaseException) -> str:
     """
     cause = root_cause(error)
     text = next(iter(str(cause).splitlines()), "")
-    frames = traceback.extract_tb(cause.__traceback__)
+    frames = traceback.extract_tb(cause.__traceback__ or error.__traceback__)
     frame = next((one for one in reversed(frames) if "site-packages" not in one.filename), frames[-1])
     notes = [f"{type(cause).__name__}: {text}".removesuffix(": "), *getattr(cause, "__notes__", ())]
     origin = f"{Path(frame.filename).name}, line {frame.lineno}, in {frame.name}"

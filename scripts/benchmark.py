@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import checkout  # noqa: F401 (first: it finds the package)
 from benchmarks.environments import PEERS, SB3, SBX, TIANSHOU, TORCHRL
 from benchmarks.processes import ONE_THREAD
 

@@ -3,6 +3,8 @@
 It covers all runs in the folders: report.html (a self-contained page), PNGs, report.md, report.csv.
 """
 
+import checkout  # noqa: F401 (first: it finds the package)
+
 from dqn.cli.report import report
 
 if __name__ == "__main__":

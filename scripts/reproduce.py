@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import checkout  # noqa: F401 (first: it finds the package)
 import numpy as np
 from hydra.core.utils import JobStatus
 from published import Row, Table, compare, published_interval, read_published, width

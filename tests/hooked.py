@@ -1,4 +1,4 @@
-"""Callbacks, and a wrapper whose info they read, for configurations of tests: `hooked.NAME`."""
+"""Callbacks, a wrapper whose info they read, and a tracker, for configurations of tests: `hooked.NAME`."""
 
 import collections
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 
 from dqn.runner import Callback, Training
+from dqn.tracking.trackers import Tracker
 from dqn.types import Episode, Floats, NonNegativeInt, Update
 
 
@@ -115,3 +116,15 @@ class Half(Callback):
     """Has a period that is no whole number."""
 
     update_period = 0.5  # type: ignore[assignment]
+
+
+class Numbers(Tracker):
+    """A custom tracker, which may fail."""
+
+    def __init__(self, *, fails_in: str = "") -> None:
+        self.fails_in, self.steps = fails_in, []
+
+    def log(self, seed_index: int | None, lines: Any) -> None:
+        self.steps += [line["step"] for line in lines]
+        if self.fails_in == "log":
+            raise KeyError("x")

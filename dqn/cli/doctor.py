@@ -133,7 +133,8 @@ def examined(requires: list[str], extra: str) -> tuple[list[str], list[str]]:
     """Return the versions of the packages that an extra needs, and which are missing or too old or new."""
     from packaging.requirements import Requirement
 
-    versions, wrong = [], []
+    versions: list[str] = []
+    wrong: list[str] = []
     for one in map(Requirement, requires):
         if one.marker and not one.marker.evaluate({"extra": extra}):
             continue

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from dqn.config.commands import COMMANDS, command
 from dqn.config.compose import SWEEPS, Composed
-from dqn.config.meanings import RECIPES, Option
+from dqn.config.meanings import RECIPES, Option, meanings
 from dqn.errors import format_value, printable
 from dqn.storage.flatten import entries
 
@@ -65,7 +65,7 @@ def alternatives(group: str, chosen: str, options: Sequence[Option]) -> Iterator
 
 def configuration(composed: Composed, options: Sequence[Option]) -> Iterator[str]:
     """Yield each group with its options, and each key with its value and meaning."""
-    choices, meanings = composed.choices, comments(options, composed.choices)
+    choices, about = composed.choices, meanings(options, composed.choices)
     raw: Any = OmegaConf.to_container(composed.config)
     keys: dict[str, list[str]] = {"": [], **{one: [] for one in sorted(choices) if one not in SWEEPS}}
     for key, name, value in entries(raw, lists=False):
@@ -74,26 +74,11 @@ def configuration(composed: Composed, options: Sequence[Option]) -> Iterator[str
         if is_key and not path.startswith("hydra/"):
             group = max((one for one in keys if path.startswith(f"{one}/")), key=len, default="")
             shown = format_value(value).replace(", ", ",")
-            keys[group] += wrapped(f"  {key}={shown}", meanings.get(key, ""), COLUMN)
+            keys[group] += wrapped(f"  {key}={shown}", about.get(key, ""), COLUMN)
     for group, lines in keys.items():
         yield ""
         yield from alternatives(group, choices[group], options) if group else ("The run:",)
         yield from lines
-
-
-def comments(options: Sequence[Option], choices: dict[str, str]) -> dict[str, str]:
-    """Return the meanings of keys: from chosen options, else from those they start from, else from any."""
-    by_path = {option.path: option for option in options if not option.is_recipe}
-    order = ["config", *(f"{group}/{name}" for group, name in choices.items())]
-    for path in order:  # grows meanwhile
-        option = by_path.get(path)
-        order += [f"{option.group}/{one}" for one in option.choices if "=" not in one] if option else []
-    meanings: dict[str, str] = {}
-    for path in (*order, *by_path):
-        for key in by_path[path].keys if path in by_path else ():
-            if key.comment:
-                meanings.setdefault(key.name, key.comment)
-    return meanings
 
 
 def wrapped(start: str, text: str, column: int) -> list[str]:

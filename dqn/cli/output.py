@@ -60,6 +60,8 @@ def plain_errors(log_level: int | None = None) -> Iterator[None]:
         try:
             yield
         except UserError as error:
+            if error.__cause__ is not None and os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
             sys.exit(str(error))
         except MemoryError as error:
             sys.exit(f"out of memory ({error})")

@@ -11,7 +11,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from dqn.config.meanings import RECIPES, Option, read_folder
+from dqn.config.meanings import RECIPES, Option, meanings, read_folder
 from dqn.config.nearest import closest, nearest_keys, nearest_options
 from dqn.config.overrides import CONFIG_NAME, chosen, in_shell
 from dqn.errors import first_line, format_value
@@ -129,12 +129,9 @@ class Advisor:
         """Return what to type instead of KEY=VALUE without such a key, and whether that is a guess."""
         raw: Any = OmegaConf.to_container(config)
         composed = [one for one, _ in settings(raw) if not one.startswith("hydra.")]
-        comments = {
-            one.name: one.comment for option in self.options if not option.is_recipe for one in option.keys
-        }
-        if key.startswith("hydra."):
-            return [], False
-        near, is_guess = nearest_keys(key, [{one: comments.get(one, "") for one in composed}, comments])
+        comments = meanings(self.options, {})
+        others = {key.name: comments.get(key.name, "") for one in self.parts for key in one.own_keys}
+        near, is_guess = nearest_keys(key, [{one: comments.get(one, "") for one in composed}, others])
         if "." not in key and (is_guess or not near) and (words := self.chosen_words("", key)):
             return words, False  # such as dueling=true
         if is_guess:
@@ -151,7 +148,7 @@ class Advisor:
             there = [word for word in self.chosen_words(group, value) if word.startswith(f"{group}=")]
             return there[0] if there else in_shell(f"{group}={value}")
         word = in_shell(f"{key}={value}" if value else f"~{key}")
-        bring = [f"{one.group}={one.name}" for one in self.parts if key in [own.name for own in one.keys]]
+        bring = [f"{one.group}={one.name}" for one in self.parts if key in [own.name for own in one.own_keys]]
         if is_composed or not bring:
             return word
         others = f" (or with {' or '.join(bring[1:])})" if bring[1:] else ""

@@ -8,11 +8,11 @@ from annotated_types import Le, Lt, Predicate
 
 from dqn.agent import Policy
 from dqn.config.groups import MakeAgent, MakeEnvironments, MakeMemory
+from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.resources import open_files
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.devices import DeviceName, absence, find_device
-from dqn.errors import WrongValue, one_line
 from dqn.network.protocols import MakeNetwork
 from dqn.process import configure_process
 from dqn.runner import Callback, Runner
@@ -28,6 +28,7 @@ from dqn.storage.folder import RunFolder, seeds_of
 from dqn.system import allow_open_files
 from dqn.tracking.logger import Logger
 from dqn.tracking.progress import open_progress
+from dqn.tracking.trackers import Tracker
 from dqn.types import EnvSpec, NonNegativeInt, PositiveInt
 
 Config = dict[str, Any]
@@ -50,6 +51,7 @@ class RunConfig:
     schedule: Schedule
     runner: Clock
     agent: MakeAgent
+    tracker: dict[str, Tracker]
     callbacks: list[Callback]
 
 
@@ -67,10 +69,14 @@ def build(config: Config, folder: RunFolder, callbacks: Mapping[str, Callback] |
     parts = {
         key: make(value) if isinstance(value, dict) else value
         for key, value in config.items()
-        if key not in ("env", "callbacks")
+        if key not in ("env", "tracker", "callbacks")
     }
-    configured = make_callbacks(config["callbacks"])
-    run = RunConfig(**parts, env=make_environments(config["env"]), callbacks=configured)
+    run = RunConfig(
+        **parts,
+        env=make_environments(config["env"]),
+        tracker=make_trackers(config["tracker"]),
+        callbacks=make_callbacks(config["callbacks"]),
+    )
     configure_process(run.num_threads)
     allow_open_files(open_files(config))
     seeds, clock = seeds_of(config), run.runner
@@ -103,7 +109,7 @@ def build(config: Config, folder: RunFolder, callbacks: Mapping[str, Callback] |
         epsilon=run.schedule,
         evaluator=evaluator,
         counters=Counters(seeds=seeds, num_envs=environments.num_envs),
-        logger=Logger(folder=folder.path, seeds=seeds, config=config),
+        logger=Logger(folder=folder.path, seeds=seeds, config=config, trackers=run.tracker),
         callbacks=hooks,
         checkpoint=Checkpoint(folder.path),
         camera=make_camera(config) if clock.video_period else None,
@@ -112,29 +118,6 @@ def build(config: Config, folder: RunFolder, callbacks: Mapping[str, Callback] |
     )
     runner.restore()
     return runner
-
-
-def make_callbacks(nodes: Sequence[Config]) -> list[Callback]:
-    """Return the callbacks of a configuration.
-
-    Raises:
-        WrongValue: a callback cannot be created, or is no Callback.
-    """
-    return [make_callback(node, f"callbacks[{i}]") for i, node in enumerate(nodes)]
-
-
-def make_callback(node: Config, key: str) -> Callback:
-    try:
-        made = make(node)
-    except Exception as error:
-        raise WrongValue(key, node, f"cannot be created ({one_line(error)})") from None
-    if not isinstance(made, Callback):
-        should = f"should be a subclass of dqn.runner.Callback, not {type(made).__name__}"
-        raise WrongValue(f"{key}._target_", node["_target_"], should)
-    period = made.update_period
-    if type(period) is not int or period < 0:
-        raise WrongValue(f"{key}.update_period", period, "should be a whole number of at least 0")
-    return made
 
 
 def make_camera(config: Config) -> Camera:

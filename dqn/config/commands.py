@@ -14,6 +14,7 @@ COMMANDS = {
     "report": "Write a report on all runs in some folders, with curves and intervals over seeds.",
     "export": "Write a policy to a file for other programs: observations [B, ...] to action values [B, A].",
     "check": "Check that the parts of a configuration, such as your own, do what the other parts rely on.",
+    "doctor": "Check this installation and this machine: versions, extras, compiler, devices, memory, disk.",
 }
 """The commands beside train, and what they do."""
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from dqn.config.custom import failure_of
 from dqn.config.preflight import CheckedRun, refuse_differences
 from dqn.config.summary import how_to_resume
 from dqn.errors import UserError, one_line, printable
@@ -183,11 +184,11 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
             log.info("interrupted; continue with: %s", printable(how_to_resume(config, folder)))
         raise
     except Exception as error:
-        problem = problem_of(error, folder)
+        problem = problem_of(error, folder) or failure_of(error, config)
         record(folder, state="failed", error=str(problem or f"{type(error).__name__}: {error}"))
         if problem is None or problem is error:
             raise
-        raise problem from None
+        raise problem from problem.__cause__
 
 
 def problem_of(error: Exception, folder: RunFolder) -> UserError | None:

@@ -1,8 +1,9 @@
 """The options of conf/ and the comments in them, the source of --help, of messages and of the reference."""
 
 import itertools
+import posixpath
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,12 @@ class Option:
     @property
     def path(self) -> str:
         return f"{self.group}/{self.name}".lstrip("/")
+
+    @property
+    def own_keys(self) -> list[Key]:
+        """The keys of its group; an option may set keys of other groups too."""
+        prefix = f"{self.group.replace('/', '.')}." if self.group else ""
+        return [key for key in self.keys if key.name.startswith(prefix)]
 
     @property
     def is_recipe(self) -> bool:
@@ -135,3 +142,22 @@ def comment_of(name: yaml.Node, value: yaml.Node, lines: Sequence[str]) -> str:
     if above == 0:  # these lines are about the whole file
         return ""
     return " ".join(line.strip().lstrip("# ") for line in lines[above : name.start_mark.line])
+
+
+def meanings(options: Sequence[Option], choices: Mapping[str, str]) -> dict[str, str]:
+    """Return the comments on keys in the options of their groups.
+
+    Those in the chosen options come first, then those in the options that these start from.
+    """
+    by_path = {option.path: option for option in options if not option.is_recipe}
+    order = ["config", *(f"{group}/{name}" for group, name in choices.items())]
+    for path in order:  # grows meanwhile
+        option = by_path.get(path)
+        starts = [one for one in option.choices if "=" not in one] if option else []
+        order += [posixpath.join("/", option.group, one)[1:] for one in starts] if option else []
+    found: dict[str, str] = {}
+    for path in (*order, *by_path):
+        for key in by_path[path].own_keys if path in by_path else ():
+            if key.comment:
+                found.setdefault(key.name, key.comment)
+    return found

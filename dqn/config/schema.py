@@ -30,6 +30,8 @@ WRAPPER_LISTS = ("env.wrappers", "env.training_wrappers")
 """Keys of lists of parts to which the program passes their first argument."""
 PART_LISTS = (*WRAPPER_LISTS, "callbacks")
 """Keys of all lists of parts."""
+PART_DICTS = ("tracker",)
+"""Keys of dicts of parts by name; several options of such a group may be chosen."""
 
 OFFERED = frozenset({"in_shape", "in_features"})
 """Arguments that the program passes to a module that takes them."""
@@ -79,8 +81,8 @@ def check_keys(
             near = f"did you mean {prefix}{one}? " if (one := next(iter(closest(name, keys)), None)) else ""
             there = f"{f'{parent} has' if parent else 'there are'} {', '.join(keys) or 'none'}"
             problems.append(WrongValue(key, value, f"no such key; {near}{there}"))
-        elif key in PART_LISTS:
-            check_list(value, key, problems)
+        elif key in (*PART_LISTS, *PART_DICTS):
+            check_several(value, key, problems)
         elif hints.get(name) is MakeModule:
             check_part(value, key, problems, offered=OFFERED)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
@@ -102,13 +104,23 @@ def is_listed(key: str) -> bool:
     return key.endswith("]") and key.partition("[")[0] in PART_LISTS
 
 
-def check_list(nodes: Any, key: str, problems: list[WrongValue]) -> None:
-    """Check a list of parts."""
-    if not isinstance(nodes, list):
-        problems.append(WrongValue(key, nodes, f"should be a list; {should_be_given(key)}"))
+def is_named(key: str) -> bool:
+    """Return whether a key is that of an entry in a dict of parts, such as tracker.csv."""
+    return key.rpartition(".")[0] in PART_DICTS
+
+
+def check_several(nodes: Any, key: str, problems: list[WrongValue]) -> None:
+    """Check a list or a dict of parts."""
+    if key in PART_LISTS and isinstance(nodes, list):
+        entries = {f"{key}[{i}]": node for i, node in enumerate(nodes)}
+    elif key in PART_DICTS and isinstance(nodes, dict) and "_target_" not in nodes:
+        entries = {f"{key}.{name}": node for name, node in nodes.items()}
+    else:
+        is_list = "should be a list; " * (key in PART_LISTS)
+        problems.append(WrongValue(key, nodes, is_list + should_be_given(key)))
         return
-    for i, node in enumerate(nodes):
-        check_part(node, f"{key}[{i}]", problems)
+    for name, node in entries.items():
+        check_part(node, name, problems)
 
 
 def is_special(name: str) -> bool:
@@ -119,11 +131,11 @@ def is_special(name: str) -> bool:
 def should_be_given(key: str, value: object = None) -> str:
     if key in PART_LISTS:
         return f"should be given as {key}=[{{_target_: CLASS, ARGUMENT: VALUE}}]"
-    if is_listed(key):
+    if is_listed(key) or is_named(key):
         return IS_PART
     if is_listed(key.rpartition(".")[0]):
         return f"should be given as {key.rpartition('.')[2]}: VALUE"
-    if key not in GIVEN:
+    if key not in GIVEN and key not in PART_DICTS:
         return f"should be given as {key}=VALUE"
     group = key.replace(".", "/")
     option = f"{group}={value if (CONF / group / f'{value}.yaml').is_file() else 'OPTION'}"
@@ -138,7 +150,7 @@ def check_part(
     if not isinstance(node, dict) or "_target_" not in node:
         problems.append(WrongValue(key, node, IS_PART if offered else should_be_given(key, node)))
         return
-    if (offered or is_listed(key)) and "_partial_" in node:
+    if (offered or is_listed(key) or is_named(key)) and "_partial_" in node:
         problems.append(WrongValue(f"{key}._partial_", node["_partial_"], "should be left out"))
     try:
         target = get_object(node["_target_"])
@@ -199,10 +211,9 @@ def message_of(error: str, message: str, value: Any) -> str:
     """Return what a value should be, from the type and the message of pydantic's error."""
     if isinstance(value, float) and not math.isfinite(value):
         return "should be a finite number"
-    if re.search(r"_(type|parsing|from_float)$", error) and (
-        should := EXPECTED.get(error.split("_", maxsplit=1)[0])
-    ):
-        return should
+    kind = re.sub(r"_(type|parsing|from_float)$", "", error)
+    if kind in EXPECTED:
+        return EXPECTED[kind]
     if error == "predicate_failed":  # only `name` has a predicate
         return "should be the name of one folder, without /"
     return message.removeprefix("Value error, ").replace("Input should be", "should be")

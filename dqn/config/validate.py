@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 
 from dqn.agent.compile_cache import obstacle
-from dqn.config.build import Config, RunConfig, make_callbacks, make_camera
+from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
+from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
@@ -28,6 +29,9 @@ MAKES_ENVIRONMENT = re.compile(
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
+
+MOST_LENGTHS = 10_000
+"""Most iteration lengths that are tried to find one that divides a total."""
 
 RELATIONS: tuple[tuple[str, str, str, Callable[[float, float], bool]], ...] = (
     ("memory.capacity", "at least", "runner.batch_size", operator.ge),
@@ -87,7 +91,7 @@ class Contradictions:
     def find(self, *, learns: bool) -> None:
         checks = [self.environment, self.numbers, self.length]
         if learns:
-            checks += [self.device, self.compiler, self.optimizer, self.callbacks, self.video]
+            checks += [self.device, self.compiler, self.optimizer, self.observers, self.video]
         for check_one in checks:
             check_one()
         if self.spec is not None and not self._wrong:
@@ -151,7 +155,8 @@ class Contradictions:
         for key, relation, other, holds in RELATIONS:
             number, limit = self.number(key), self.number(other)
             if None not in (number, limit) and not holds(number, limit):
-                self.add(key, f"should be {relation} {other}={limit}")
+                instead = self.whole_iterations(key, number, limit) if key in TOTALS else ""
+                self.add(key, f"should be {relation} {other}={limit}{instead}")
         capacity, n_step = self.number("memory.capacity"), self.number("memory.reader.n_step")
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs") or 1
         if capacity and n_step and capacity // envs < n_step + 2:
@@ -161,6 +166,14 @@ class Contradictions:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
         if envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
+
+    def whole_iterations(self, key: str, total: int, length: int) -> str:
+        """Return the end of a sentence: the nearest total that fits, and a length that fits this one."""
+        most, envs = min(total, length), self.number("env.num_envs") or 1
+        shorter = range(most, max(most // 10, most - MOST_LENGTHS), -1)
+        fits = next((n for n in shorter if total % n == 0 and n % envs == 0), None)
+        also = f" or {key}={total} runner.iteration_length={fits}" if fits else ""
+        return f"; type {key}={max(round(total / length), 1) * length}{also}"
 
     def length(self) -> None:
         """Warn if the run is too short for an update or does not fit the learning rate's schedule."""
@@ -203,13 +216,15 @@ class Contradictions:
             values = {key: value for key, value in node.items() if not is_special(key)}
             self.problems.append(WrongValue("agent.optimizer", values, f"cannot be created ({error})"))
 
-    def callbacks(self) -> None:
-        if any(key.startswith("callbacks") for key in self._wrong):
-            return
-        try:
-            make_callbacks(self.get("callbacks"))
-        except WrongValue as error:
-            self.problems.append(error)
+    def observers(self) -> None:
+        """Make callbacks and trackers: only their own code knows which values it accepts."""
+        for key, make_all in (("callbacks", make_callbacks), ("tracker", make_trackers)):
+            if any(wrong.startswith(key) for wrong in self._wrong):
+                continue
+            try:
+                make_all(self.get(key))
+            except WrongValue as error:
+                self.problems.append(error)
 
     def video(self) -> None:
         """Draw a frame if videos are wanted, rather than fail after hours of training."""

@@ -13,15 +13,13 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.env.spec import bounds, numbers_of
-from dqn.errors import EnvFailed, one_line, printable, shorten
+from dqn.errors import EnvFailed, log_traceback, one_line, printable, shorten
 from dqn.types import Array
 
 log = logging.getLogger(__name__)
 
 FULL_STEPS = 20
 """Steps of each environment that are compared in full. Gymnasium's LunarLander exceeds its bounds later."""
-TRACEBACK_ENTRIES = 8
-"""Calls of an environment's traceback that are logged, the last ones."""
 FEW = 16
 """Numbers of an observation that Python adds as fast as BLAS."""
 LARGEST = float(np.finfo(np.float32).max)
@@ -113,8 +111,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Return the error to raise for one of the environment, whose traceback is logged."""
         if isinstance(error, KeyboardInterrupt) or from_signal_handler(error):
             return error
-        lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
-        log.error("%s", printable("".join(lines).rstrip()))
+        log_traceback(error)
         return self._failed(one_line(error))
 
     def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:

@@ -31,6 +31,19 @@ GIVE_AGAIN = (
 )
 
 
+PACKAGES = {"ALE/": "ale_py", "MinAtar/": "minatar", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
+"""The starts of well-known ids, and the packages that register them."""
+
+
+def registered_by(id: str) -> str:
+    """Return the end of a sentence: how to name the package that registers an id."""
+    package = next((package for start, package in PACKAGES.items() if id.startswith(start)), None)
+    if package is None:
+        return "; env.module=PACKAGE names the package that registers it"
+    name = package.replace("_", "-")
+    return f"; type env.module={package}, which registers it; pip install {name} installs that package"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EnvFactory:
     """Makes equal environments. Every method that makes one raises WrongValue if a key is wrong.
@@ -93,10 +106,9 @@ class EnvFactory:
             advice = install("box2d") if is_box2d else "install what it names"
             raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
         except gymnasium.error.UnregisteredEnv as error:
-            should = (
-                GIVE_AGAIN if id.startswith(NAMESPACE) else f"should be a registered environment ({error})"
-            )
-            raise WrongValue("env.id", id, should) from None
+            advice = "" if module else registered_by(id)
+            should = f"should be a registered environment ({error}){advice}"
+            raise WrongValue("env.id", id, GIVE_AGAIN if id.startswith(NAMESPACE) else should) from None
         except ModuleNotFoundError as error:
             own = module is not None and f"{module}.".startswith(f"{error.name}.")
             key, value = ("env.module", module) if own else ("env.id", id)

@@ -103,12 +103,14 @@ def try_module(module: nn.Module, shape: tuple[int, ...]) -> int:
     """Return the number of features that a module returns for zeros of a shape [B, *in_shape].
 
     Raises:
-        WrongValue: it fails, or returns no features [B, F].
+        WrongValue: it returns no features [B, F].
+        Exception: what the module raises, with a note.
     """
     try:
         out = module(torch.zeros(shape))
     except Exception as error:
-        raise wrong(module, f"fails for observations {list(shape)} ({one_line(error)})") from error
+        error.add_note(f"in a trial of {KEY} on observations {list(shape)}")
+        raise
     if not isinstance(out, Tensor):
         found = f"a {type(out).__name__}"
     elif out.ndim == 2 and len(out) == shape[0] and out.dtype == torch.float32:

@@ -134,9 +134,10 @@ def captions(analysis: Analysis) -> dict[str, str]:
             f" means, if seeds are shared, excludes 0; the table has both.{best}"
         ),
         "effects": (
-            "The interquartile mean, with its interval, of all scores with a value, regardless of the other"
-            " keys. Keys that always change together are linked; unless the sweep is a full grid, other keys"
-            f" have an effect too. Up to {EFFECTS} keys are drawn."
+            "The interquartile mean, with its interval, of all scores with a value, or the only one,"
+            " regardless of the other keys. Keys that always change together are linked; unless the sweep is"
+            " a full grid, other keys have an effect too."
+            f" Up to {EFFECTS} keys are drawn."
         ),
     }
 

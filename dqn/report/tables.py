@@ -106,7 +106,13 @@ def duration(seconds: float | None) -> str:
 
 def pairs_table(pairs: Sequence[Pair]) -> Table:
     """Return a row for each pair of settings."""
-    header = ["X", "Y", "P(X > Y) [95 %]", "IQM of X minus IQM of Y, paired by seed [95 %]", "seeds of both"]
+    header = [
+        "X",
+        "Y",
+        "P(X > Y) [95 %]",
+        "score of X minus score of Y, paired by seed [95 %]",
+        "seeds of both",
+    ]
     rows = []
     for pair in pairs:
         numbers = [

@@ -1,29 +1,21 @@
 """Call the hooks of all callbacks of a run; an error in one names the callback, the hook and the line."""
 
-import logging
-import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from dqn.env.guard import TRACEBACK_ENTRIES, from_signal_handler
+from dqn.env.guard import from_signal_handler
 from dqn.env.spec import numbers_of
-from dqn.errors import UserError, one_line, printable
+from dqn.errors import UserError, failure, one_line
 from dqn.runner.callbacks import Callback, Training
 from dqn.types import Episode, Floats, Update
 
 if TYPE_CHECKING:
     from dqn.runner.runner import Runner
 
-log = logging.getLogger(__name__)
-
 State = dict[str, Any]
-
-PACKAGE = str(Path(__file__).parents[1])
-"""Folder of this package, whose lines no message about a callback names."""
 
 
 class Callbacks:
@@ -92,7 +84,7 @@ class Callbacks:
         except (Exception, SystemExit) as error:
             if from_signal_handler(error):
                 raise
-            raise failure(name, hook.__name__, error) from None
+            raise failure(f"{name} failed in {hook.__name__}", error) from None
         finally:
             self._run._hook = ""
 
@@ -109,17 +101,6 @@ class Callbacks:
 
 def class_of(callback: Callback) -> str:
     return f"{type(callback).__module__}.{type(callback).__qualname__}"
-
-
-def failure(name: str, hook: str, error: BaseException) -> UserError:
-    """Return the error about an exception in a hook, whose traceback is logged."""
-    entries = [e for e in traceback.extract_tb(error.__traceback__) if not e.filename.startswith(PACKAGE)]
-    where = f" ({Path(entries[0].filename).name}, line {entries[0].lineno})" if entries else ""
-    if isinstance(error, UserError):
-        return UserError(f"{name} failed in {hook}{where}: {error}")
-    lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
-    log.error("%s", printable("".join(lines).rstrip()))
-    return UserError(f"{name} failed in {hook}{where}: {one_line(error)}")
 
 
 def plain(state: Any, text: str, path: str = "state") -> Any:

@@ -26,7 +26,7 @@ from dqn.runner.video import Camera
 from dqn.schedule import Schedule
 from dqn.stats import interquartile_mean
 from dqn.storage.checkpoint import Checkpoint, Part, TorchPart
-from dqn.storage.schema import LearnerState, LogState
+from dqn.storage.schema import FilesState, LearnerState
 from dqn.tracking.logger import Logger
 from dqn.types import Floats
 
@@ -81,8 +81,8 @@ class Runner:
         self.tick = 0
         self.stopped: str | None = None
         """The reason why a callback ended the run early."""
-        self._files: list[LogState] | None = None
-        """States of the metrics files at the checkpoint from which the run continues."""
+        self._files: FilesState | None = None
+        """State of the files at the checkpoint from which the run continues."""
 
     def run(self) -> float:
         """Train to the end and return the interquartile mean over seeds of the final evaluation's returns.
@@ -109,6 +109,7 @@ class Runner:
                 self.final_evaluation()
             result = self.result()
             self.callbacks.end(result)
+            self.logger.end(result)
         except BaseException:
             with suppress(Exception):
                 self.callbacks.end(None)
@@ -197,13 +198,12 @@ class Runner:
             self.camera.film(path, policy, self.iteration, self.progress.filming(self))
 
     def final_evaluation(self) -> None:
-        """Evaluate the finished run for its status, not for its metrics.
-
-        So a run that is extended later has the metrics of a run that had the larger total from the start.
-        """
+        """Evaluate the finished run for its status and its trackers, not for metrics.jsonl."""
         if self.evaluator is not None:
             log.info("final evaluation: %d episodes of each seed", self.evaluator.episodes)
-            self.counters.evaluated(self.evaluate(self.evaluator))
+            returns = self.evaluate(self.evaluator)
+            self.counters.evaluated(returns)
+            self.logger.final_evaluation(self.counters.positions, returns)
 
     def evaluate(self, evaluator: Evaluator) -> Floats:
         """Return the returns [K, episodes] of the present policies, and show how far their episodes are."""
@@ -222,9 +222,7 @@ class Runner:
             stack.callback(self.logger.close)
             stack.callback(self.env.close)
             stack.callback(self.progress.close)
-            stack.callback(
-                self.logger.flush
-            )  # called first: an interrupted run keeps the metrics of all it played
+            stack.callback(self.logger.flush)  # called first: an interrupted run keeps all its metrics
 
     def save(self) -> None:
         """Write a checkpoint, then record the progress: a status with an iteration has had its checkpoint.
@@ -233,6 +231,7 @@ class Runner:
         """
         self.checkpoint.save(self.iteration, self.parts(best=self.best.changed))
         self.best.changed = False
+        self.logger.saved()
         self.on_progress(status(self))
         self.callbacks.checkpoint()
 
@@ -247,7 +246,7 @@ class Runner:
 
     def open(self) -> None:
         """Open the metrics files; what was written after the checkpoint is cut off."""
-        lost = self.logger.latest(self.clock.unit, self._files or []) - self.tick
+        lost = self.logger.latest(self.clock.unit, self._files) - self.tick
         self.logger.open(self.counters.positions, self._files)
         if self._files is not None:
             again = f"; {lost} logged {self.clock.unit}s after it are played again" if lost > 0 else ""

@@ -120,11 +120,13 @@ class LoggerState(TypedDict):
 
 
 @with_config(STRICT)
-class LogState(TypedDict):
-    """Sizes in bytes of the files of a seed or, with events alone, of all seeds together."""
+class FilesState(TypedDict):
+    """The state of the run's files at a checkpoint."""
 
-    metrics: NotRequired[Count]
-    events: dict[str, Count]
+    metrics: list[Count]
+    """Bytes of each seed's metrics.jsonl."""
+    trackers: dict[str, dict[str, Any]]
+    """The states of trackers by name; each checks its own."""
 
 
 @with_config(STRICT)
@@ -134,7 +136,7 @@ class LearnerState(TypedDict):
     agent: Any
     counters: CountersState
     logger: LoggerState
-    files: list[LogState]
+    files: FilesState
     tick: Count
     iteration: Count
     stopped: NotRequired[str]

@@ -1,26 +1,27 @@
-"""Write metrics.jsonl and TensorBoard events: a folder per seed, plus summaries over all seeds."""
+"""Write metrics.jsonl, one for each seed, and pass the same numbers and summaries over seeds to trackers."""
 
 import json
 import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboard.compat.proto.summary_pb2 import Summary
 
-from dqn.errors import UserError, one_line
+from dqn.errors import UserError, failure, one_line
 from dqn.state import assign
 from dqn.stats import interquartile_mean
-from dqn.storage.metrics import last_line
-from dqn.storage.schema import LoggerState, LogState
+from dqn.storage.metrics import last_line, metrics_file
+from dqn.storage.schema import FilesState, LoggerState
 from dqn.system import sync_folder
-from dqn.tracking import tensorboard as board
-from dqn.tracking.tensorboard import Events, check_size, cut, event_files
+from dqn.tracking.files import check_size, cut
+from dqn.tracking.tensorboard import SPREADS, STATISTICS
+from dqn.tracking.trackers import Line, TrackedRun, Tracker
+from dqn.tracking.trackers.tensorboard import mean_step
 from dqn.types import Array, Episode, Floats, Position, Update
 
 State = dict[str, Any]
@@ -33,21 +34,19 @@ FLUSH_SECONDS = 10.0
 
 
 class SeedLog:
-    """Writes metrics.jsonl and the same numbers as TensorBoard events to the folder of one seed.
+    """Writes the metrics.jsonl of one seed.
 
     A line has all values of one environment step, so no step has two lines.
     """
 
-    def __init__(self, folder: Path, state: State, header: Sequence[Summary.Value] = ()) -> None:
-        """Open the folder and cut off everything that was written after `state` was taken."""
-        folder.mkdir(exist_ok=True)
-        metrics = folder / "metrics.jsonl"
-        metrics.touch()
-        cut(metrics, state.get("metrics", 0))
+    def __init__(self, path: Path, size: int) -> None:
+        """Open the file and cut off everything beyond `size` bytes."""
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        cut(path, size)
         self._lines: list[dict[str, float]] = []
-        self.events = Events(folder, state.get("events", {}), state.get("step", 0), header)
-        self._metrics = metrics.open("ab")
-        sync_folder(folder)
+        self._metrics = path.open("ab")
+        sync_folder(path.parent)
 
     def add(self, values: dict[str, float]) -> None:
         """Add values to the line of values["step"]; steps never decrease."""
@@ -60,95 +59,106 @@ class SeedLog:
         """Return the latest line if it is of `step`, or an empty one."""
         return self._lines[-1] if self._lines and self._lines[-1]["step"] == step else {}
 
-    def flush(self, keep: int = 0) -> None:
-        """Write all lines except the `keep` latest ones, which may still grow.
+    def flush(self, keep: int = 0) -> Sequence[Line]:
+        """Write all lines except the `keep` latest ones, which may still grow; return the written ones.
 
         Values that are not finite are left out, because JSON cannot express them.
         """
         ready = self._lines[: len(self._lines) - keep]
         self._lines = self._lines[len(ready) :]
-        for values in ready:
-            line = {tag: x for tag, x in values.items() if math.isfinite(x)}
-            self._metrics.write(json.dumps(line).encode() + b"\n")
-            self.events.scalars(int(line["step"]), {tag: x for tag, x in line.items() if "/" in tag})
+        written = [{tag: x for tag, x in line.items() if math.isfinite(x)} for line in ready]
+        self._metrics.writelines(json.dumps(line).encode() + b"\n" for line in written)
         self._metrics.flush()
-        self.events.flush()
+        return written
 
-    def state_dict(self) -> LogState:
-        """Write everything, make it durable and return the state from which `__init__` can continue."""
-        self.flush()
+    def size(self) -> int:
+        """Make what was written durable and return its size in bytes."""
         os.fsync(self._metrics.fileno())
-        return {"metrics": self._metrics.tell(), **self.events.state_dict()}
+        return self._metrics.tell()
 
     def close(self) -> None:
-        try:
-            self._metrics.close()
-        finally:  # the first close writes what is buffered, which may fail
-            self.events.close()
+        self._metrics.close()
 
 
 class Logger:
-    """Writes the returns, losses and evaluations of all seeds, and the configuration for TensorBoard.
+    """Writes the returns, losses and evaluations of all seeds to metrics.jsonl, and passes them to trackers.
 
-    Seed N logs to seed=N in the run folder, the statistics over several seeds to the folder itself.
+    Seed N logs to seed=N in the run folder. Statistics over several seeds go to the trackers alone.
+
+    Args:
+        folder: the run folder.
+        seeds: the K seeds.
+        config: the complete configuration.
+        trackers: the trackers by name.
     """
 
-    def __init__(self, *, folder: Path, seeds: Sequence[int], config: State) -> None:
-        self.folder, self.seeds, self._config = folder, seeds, config
+    def __init__(
+        self, *, folder: Path, seeds: Sequence[int], config: State, trackers: Mapping[str, Tracker]
+    ) -> None:
+        self.folder, self.seeds = folder, seeds
         self.loss = np.full(len(seeds), np.nan)
         """The latest logged loss of each seed [K], for the progress bar; not in checkpoints."""
         self.custom_values: dict[str, Floats] = {}
         """The latest number of each seed [K] by custom tag, for the same."""
+        self._trackers = trackers
+        self._opened: dict[str, Tracker] = {}
+        self._run = TrackedRun(folder, seeds, config)
         self._sums = np.zeros((3, len(seeds)))
         self._counts = np.zeros(len(seeds), np.int64)
         self._logs: list[SeedLog] = []
-        self._together: list[Events] = []
-        """The statistics over all seeds; empty for a single seed."""
         self._flushed = time.monotonic()
         self._spread: dict[str, list[float]] = {}
         """Values of all seeds in this iteration, by tag."""
 
-    def check(self, states: Sequence[LogState]) -> None:
-        """Check the states that `files` returned at the last checkpoint.
+    def check(self, files: FilesState) -> None:
+        """Check what `files` returned at the last checkpoint.
 
         Raises:
             UserError: a file is shorter than it was.
-            ValueError: the states are those of other seeds.
+            ValueError: the states are those of other seeds or trackers.
         """
-        several = len(self.seeds) > 1
-        if len(states) != len(self.seeds) + several:
-            raise ValueError(f"{len(states)} states of files for {len(self.seeds)} seeds")
-        folders = [*(self.folder / f"seed={seed}" for seed in self.seeds), self.folder]
-        for folder, state in zip(folders, states, strict=False):
-            for path in event_files(folder):
-                check_size(path, state["events"].get(path.name, 0))
-            if folder != self.folder:
-                check_size(folder / "metrics.jsonl", state["metrics"])
+        if files["trackers"].keys() != self._trackers.keys():
+            raise ValueError(f"trackers {list(files['trackers'])} instead of {list(self._trackers)}")
+        for seed, size in zip(self.seeds, files["metrics"], strict=True):
+            check_size(self.folder / metrics_file(seed), size)
+        for name, tracker in self._trackers.items():
+            tracker.check(self._run, files["trackers"][name])
 
-    def latest(self, key: str, states: Sequence[LogState]) -> int:
-        """Return the greatest value of "step" or "episode" that was written after `states`, 0 if none was."""
-        sizes = (state["metrics"] for state in states[: len(self.seeds)])
+    def latest(self, key: str, files: FilesState | None) -> int:
+        """Return the greatest value of "step" or "episode" that was written after `files`, 0 if none was."""
+        sizes = files["metrics"] if files else []
         lines = [last_line(self.folder, *each) for each in zip(self.seeds, sizes, strict=False)]
         return int(max((line.get(key, 0) for line in lines), default=0))
 
-    def open(self, at: Sequence[Position], states: Sequence[LogState] | None) -> None:
-        """Open the files of all seeds.
+    def open(self, at: Sequence[Position], files: FilesState | None) -> None:
+        """Open the files of all seeds, and the trackers.
 
         Args:
             at: the position of each seed.
-            states: the states that `files` returned at the last checkpoint; None for a new run.
+            files: what `files` returned at the last checkpoint; None for a new run.
         """
-        about = [board.layout(len(self.seeds)), board.config_text(self._config)]
-        several = len(self.seeds) > 1
-        group = "/".join(self.folder.absolute().parts[-2:])
-        for k, seed in enumerate(self.seeds):
-            state: State = {**states[k], "step": at[k].step} if states else {}
-            header = [board.hparams(self._config, group), *([] if several else about)]
-            self._logs.append(SeedLog(self.folder / f"seed={seed}", state, header))
-        if several:
-            sizes = states[-1]["events"] if states else {}
-            self._together.append(Events(self.folder, sizes, mean_step(at), about))
-            sync_folder(self.folder)
+        sizes = files["metrics"] if files else [0] * len(self.seeds)
+        for seed, size in zip(self.seeds, sizes, strict=True):
+            self._logs.append(SeedLog(self.folder / metrics_file(seed), size))
+        for name, tracker in self._trackers.items():
+            self._call(name, tracker.open, self._run, at, files["trackers"][name] if files else None)
+            self._opened[name] = tracker
+
+    def _each(self, method: str, *arguments: Any) -> dict[str, Any]:
+        """Call a method of every tracker; return the results by name."""
+        return {
+            name: self._call(name, getattr(tracker, method), *arguments)
+            for name, tracker in self._opened.items()
+        }
+
+    @staticmethod
+    def _call(name: str, method: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except (OSError, UserError):
+            raise
+        except Exception as error:
+            raise failure(f"tracker.{name} failed in {method.__name__}", error) from None
 
     def episode(self, episode: Episode, epsilon: float) -> None:
         """Log an episode."""
@@ -185,20 +195,35 @@ class Logger:
         for k, mean in enumerate(means):
             self._add(k, at[k], {"eval/return": mean})
 
+    def final_evaluation(self, at: Sequence[Position], returns: Array) -> None:
+        """Pass the returns [K, episodes] of a finished run to the trackers, but not to metrics.jsonl.
+
+        It comes after the last checkpoint, so a tracker that cuts off what came later has the same numbers of
+        an extended run as of one that had the larger total from the start.
+        """
+        means = returns.mean(-1).tolist()
+        for k, mean in enumerate(means):
+            if math.isfinite(mean):
+                self._each("log", k, [at[k]._asdict() | {"eval/return": mean}])
+        if len(self.seeds) > 1:
+            self._each("log", None, [{"step": mean_step(at), **spread_scalars({"eval/return": means})}])
+        self._each("flush")
+
     def end_iteration(self, at: Sequence[Position], *, steps_per_second: float, returns: list[float]) -> None:
         """Log the speed of an iteration and the statistics over seeds of evaluation and training returns."""
         for k in range(len(self.seeds)):
             self._add(k, at[k], {"time/steps_per_second": steps_per_second})
         self._spread["train/return"] = returns
-        for events in self._together:
-            events.scalars(mean_step(at), spread_scalars(self._spread))
+        if len(self.seeds) > 1:
+            line = {"step": mean_step(at), **spread_scalars(self._spread)}
+            self._each("log", None, [line])
         self._spread.clear()
 
     def histogram(self, at: Sequence[Position], tag: str, values: Array) -> None:
         """Log a histogram of each seed's values [K, ...]."""
-        for k, log in enumerate(self._logs):
-            log.flush()
-            log.events.add(at[k].step, [board.histogram(tag, values[k])])
+        self.flush()
+        for k, position in enumerate(at):
+            self._each("histogram", k, position.step, tag, values[k])
 
     def _flush_if_due(self) -> None:
         """Write all lines but the latest, so that an active run can be followed."""
@@ -207,24 +232,31 @@ class Logger:
 
     def flush(self, keep: int = 0) -> None:
         """Write all lines except the `keep` latest ones of each seed."""
-        for log in self._logs:
-            log.flush(keep)
-        for events in self._together:
-            events.flush()
+        for k, log in enumerate(self._logs):
+            if lines := log.flush(keep):
+                self._each("log", k, lines)
+        self._each("flush")
         self._flushed = time.monotonic()
 
-    def files(self) -> list[LogState]:
-        """Make all files durable and return their states, for `open`."""
+    def files(self) -> FilesState:
+        """Make all files durable and return the state from which `open` can continue."""
         self.flush()
-        return [file.state_dict() for file in self._open_files()]
+        return {"metrics": [log.size() for log in self._logs], "trackers": self._each("state_dict")}
+
+    def saved(self) -> None:
+        """Inform the trackers that a checkpoint was written."""
+        self._each("saved")
+
+    def end(self, result: float) -> None:
+        """Pass the result to the trackers."""
+        self._each("end", result)
 
     def close(self) -> None:
         with ExitStack() as stack:
-            for file in self._open_files():
-                stack.callback(file.close)
-
-    def _open_files(self) -> list[SeedLog | Events]:
-        return [*self._logs, *self._together]
+            for tracker in self._opened.values():
+                stack.callback(tracker.close)
+            for log in self._logs:
+                stack.callback(log.close)
 
     def state_dict(self) -> LoggerState:
         return {"sums": self._sums.tolist(), "counts": self._counts.tolist()}
@@ -245,17 +277,12 @@ def check_tag(tag: str) -> None:
         raise UserError(f"the tag {tag!r} is not free: {taken}; choose another group, such as mine/{name}")
 
 
-def mean_step(at: Sequence[Position]) -> int:
-    """Return the mean step of the seeds, at which the statistics over seeds are logged."""
-    return sum(position.step for position in at) // len(at)
-
-
 def spread_scalars(spread: dict[str, list[float]]) -> dict[str, float]:
     """Return the interquartile mean, the minimum and the maximum over seeds of each tag's values."""
     scalars: dict[str, float] = {}
     for tag, values in spread.items():
         if values and np.isfinite(values).all():
             numbers = (interquartile_mean(values), min(values), max(values))
-            for statistic, number in zip(board.STATISTICS, numbers, strict=True):
-                scalars[f"{board.SPREADS[tag]}_{statistic}"] = number
+            for statistic, number in zip(STATISTICS, numbers, strict=True):
+                scalars[f"{SPREADS[tag]}_{statistic}"] = number
     return scalars

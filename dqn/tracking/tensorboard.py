@@ -20,14 +20,23 @@ from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from dqn.errors import UserError
-from dqn.storage.flatten import settings
-from dqn.storage.schema import LogState
+from dqn.storage.flatten import entries
+from dqn.storage.overrides import typed
+from dqn.tracking.files import cut
 from dqn.types import Array
 
 SPREADS = {"eval/return": "seeds/eval_return", "train/return": "seeds/train_return"}
 """First part of the tag of a statistic over seeds, by the tag of each seed's values."""
 STATISTICS = ("iqm", "min", "max")
+CARDS = {"train/return": "return/train", "eval/return": "return/eval"} | {
+    f"{SPREADS[tag]}_{statistic}": f"return/all_{kind}_{statistic}"
+    for tag, kind in (("train/return", "train"), ("eval/return", "eval"))
+    for statistic in STATISTICS
+}
+"""Tags that TensorBoard displays under another name, by the name in metrics.jsonl.
+
+Its cards and the columns of HPARAMS are in alphabetical order, and only the first ones are visible.
+"""
 
 
 class Events:
@@ -67,16 +76,16 @@ class Events:
     def scalars(self, step: int, values: dict[str, float]) -> None:
         event = Event(step=step)
         for tag, value in values.items():
-            event.summary.value.add(tag=tag, simple_value=value)
+            event.summary.value.add(tag=CARDS.get(tag, tag), simple_value=value)
         self._write(event)
 
     def flush(self) -> None:
         self._file.flush()
 
-    def state_dict(self) -> LogState:
+    def sizes(self) -> dict[str, int]:
         """Make the flushed events durable and return the size of every file."""
         os.fsync(self._file.fileno())
-        return {"events": self._earlier | {Path(self._file.name).name: self._file.tell()}}
+        return self._earlier | {Path(self._file.name).name: self._file.tell()}
 
     def close(self) -> None:
         self._file.close()
@@ -86,27 +95,25 @@ def event_files(folder: Path) -> Iterator[Path]:
     return folder.glob("events.out.tfevents.*")
 
 
-def cut(path: Path, size: int) -> None:
-    """Truncate a file to `size` bytes.
+def hparams(config: dict[str, Any], overrides: Sequence[str], name: str) -> Summary.Value:
+    """Return the values of a run for a line of the HPARAMS tab: options that were chosen, and plain values.
 
-    Raises:
-        UserError: the file has fewer bytes.
+    Classes are left out, because the options say what they are.
     """
-    check_size(path, size)
-    os.truncate(path, size)
-
-
-def check_size(path: Path, size: int) -> None:
-    """Raise UserError if a file has fewer than `size` bytes."""
-    if not path.exists() or path.stat().st_size < size:
-        raise UserError(f"{path}: damaged, the checkpoint follows {size} bytes of it")
-
-
-def hparams(config: dict[str, Any], group: str) -> Summary.Value:
-    """Return the configuration for the HPARAMS tab, which shows the mean of all runs of one `group`."""
     plain = (bool, int, float, str)
-    values = {key: x if isinstance(x, plain) else json.dumps(x) for key, x in settings(config)}
-    return hparams_pb(values, trial_id=group).value[0]
+    values = {key: value for key, value in typed(overrides, {}).items() if "." not in key}
+    for key, value in leaves_of(config):
+        values[key] = value if isinstance(value, plain) else json.dumps(value)
+    return hparams_pb(values, trial_id=name).value[0]
+
+
+def leaves_of(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of a configuration whose values are plain, or lists of plain values."""
+    for path, key, value in entries(config, lists=False):
+        if key in ("_target_", "_partial_") or isinstance(value, dict) or value == []:
+            continue
+        if not (isinstance(value, list) and isinstance(value[0], dict)):
+            yield path, value
 
 
 def config_text(config: dict[str, Any]) -> Summary.Value:
@@ -117,10 +124,11 @@ def config_text(config: dict[str, Any]) -> Summary.Value:
 def layout(num_seeds: int) -> Summary.Value:
     """Return the charts of the Custom Scalars tab: each seed's returns and, for several, their statistics."""
     charts = [
-        layout_pb2.Chart(title=f"{tag}, every seed", multiline={"tag": [f"^{tag}$"]}) for tag in SPREADS
+        layout_pb2.Chart(title=f"{tag}, every seed", multiline={"tag": [f"^{CARDS[tag]}$"]})
+        for tag in SPREADS
     ]
     for tag, name in SPREADS.items() if num_seeds > 1 else ():
-        value, lower, upper = (f"{name}_{statistic}" for statistic in STATISTICS)
+        value, lower, upper = (CARDS[f"{name}_{statistic}"] for statistic in STATISTICS)
         series = {"series": [{"value": value, "lower": lower, "upper": upper}]}
         charts.append(layout_pb2.Chart(title=f"{tag}, interquartile mean and range", margin=series))
     category = layout_pb2.Category(title="returns", chart=charts)

@@ -72,11 +72,11 @@ def test_any_other_program_names_the_installed_ones(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["resume", "evaluate", "export"])
 def test_usage(name):
-    """Help for a program that is not a script of the checkout."""
-    assert f"usage: dqn-{name} [-h]" in call(name, "--help").text
+    assert f"scripts/{name}.py [-h]" in call(name, "--help").text
     wrong = call(name)
     assert wrong.code == 2
-    assert f"dqn-{name}: error:" in wrong.text
+    assert f"scripts/{name}.py: error:" in wrong.text
+    assert "KEY=VALUE" not in wrong.text.rpartition("required: run")[2]
 
 
 @pytest.mark.process

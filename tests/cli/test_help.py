@@ -15,7 +15,7 @@ from dqn.storage.flatten import entries
 OWN = """
 # Mine.
 defaults: [dqn, _self_]
-lr: 0.25 # how fast I learn
+max_grad_norm: 0.25 # how hard I clip
 """
 
 
@@ -69,7 +69,7 @@ def test_options_of_a_user(tmp_path):
     answer = call("train", "--help", "--config-dir", tmp_path, "agent=mine")
     assert answer.code == 0
     assert re.search(r"^agent=mine +or c51", answer.text, re.MULTILINE)
-    assert re.search(r"^  agent.lr=0.25 +how fast I learn", answer.text, re.MULTILINE)
+    assert re.search(r"^  agent.max_grad_norm=0.25 +how hard I clip", answer.text, re.MULTILINE)
     assert re.search(r"^  agent.gamma=\S+ +discount", answer.text, re.MULTILINE)
 
 

@@ -70,10 +70,17 @@ VALUES = [
         {"memory.capacity=10": "runner.batch_size=256", "runner.learning_starts=2000": "10"},
     ),
     ("runner.learning_starts=50001", {"runner.learning_starts=50001": "at most memory.capacity=50000"}),
-    ("runner.total_episodes=150", {"runner.total_episodes=150": "a multiple of runner.iteration_length=100"}),
+    (
+        "runner.total_episodes=150",
+        {"runner.total_episodes=150": "=200 or runner.total_episodes=150 runner.iteration_length=75"},
+    ),
+    (
+        "runner.total_episodes=50",
+        {"runner.total_episodes=50": "=100 or runner.total_episodes=50 runner.iteration_length=50"},
+    ),
     (
         f"{STEPS} runner.total_steps=7 runner.iteration_length=5",
-        {"runner.total_steps=7": "a multiple of runner.iteration_length=5"},
+        {"runner.total_steps=7": "a multiple of runner.iteration_length=5; type runner.total_steps=5"},
     ),
     (
         f"{STEPS} env.num_envs=3 runner.total_steps=1000 runner.iteration_length=1000",
@@ -88,6 +95,11 @@ VALUES = [
     # environments
     ("env.id=NoSuch-v0", {"env.id=NoSuch-v0": "a registered environment"}),
     ("env.id=no_such_package:Env-v0", {"env.id=no_such_package:Env-v0": "no such package"}),
+    (
+        "env.id=ALE/Pong-v5",
+        {"env.id=ALE/Pong-v5": "; type env.module=ale_py, which registers it; pip install ale-py"},
+    ),
+    ("env.id=CartPola-v1", {"env.id=CartPola-v1": "`CartPole`?); env.module=PACKAGE names the package"}),
     ("env.id=Pendulum-v1", {"env.id=Pendulum-v1": "a Discrete space"}),
     ("env.module=no_such_package", {"env.module=no_such_package": "no such package"}),
     ("+env.kwargs.nonsense=1", {"env.kwargs={'nonsense': 1}": "CartPole-v1 does not take them"}),
@@ -424,7 +436,7 @@ def test_a_run_that_learned_nothing_says_so(tmp_path):
 
 
 def test_no_more_training_is_recommended_at_learning_rate_0(tmp_path):
-    overrides = [*TINY, f"hydra.run.dir={tmp_path / 'run'}", "agent/lr_schedule=linear"]
+    overrides = [*TINY, f"hydra.run.dir={tmp_path / 'run'}", "agent/lr_schedule=to_zero"]
     text = call("train", *overrides, "agent.lr_schedule.duration=2").text
     assert f"{tmp_path / 'run'} episodes=100" in text
     assert "runner.total_episodes=4" not in text
@@ -528,7 +540,11 @@ RUN_MISTAKES = [
     ("resume", "runner.total_episodes=x", {"runner.total_episodes=x": "a whole number"}),
     ("resume", "runner.total_episodes=5", {"runner.total_episodes=5": "a multiple"}),
     ("resume", "agent.lr.x=1 +agent.foo=1", {"+agent.foo=1": "KEY=VALUE"}),
-    ("resume", "runner.total_episodes=${oc.env:HOME}", {"runner.total_episodes=${oc.env:HOME}": "integer"}),
+    (
+        "resume",
+        "runner.total_episodes=${oc.env:HOME}",
+        {"runner.total_episodes=${oc.env:HOME}": "whole number"},
+    ),
 ]
 
 

@@ -15,7 +15,8 @@ from tensorboard.compat.proto.event_pb2 import SessionLog
 import dqn.tracking.logger
 from dqn.errors import UserError
 from dqn.runner.counters import Counters
-from dqn.tracking.logger import Logger, SeedLog
+from dqn.tracking.logger import Logger
+from dqn.tracking.trackers import TensorBoard, Tracker
 from dqn.types import Update
 
 COUNTERS = {"step", "episode", "update"}
@@ -29,7 +30,8 @@ class Tracked:
 
     def __init__(self, folder: Path, states: Any, saved: Any, num_envs: int, seeds: Any) -> None:
         self.counters = Counters(seeds=seeds, num_envs=num_envs)
-        self.logger = Logger(folder=folder, seeds=seeds, config={})
+        trackers = {"tensorboard": TensorBoard()}
+        self.logger = Logger(folder=folder, seeds=seeds, config={}, trackers=trackers)
         if saved is not None:
             self.counters.load_state_dict(saved["counters"])
             self.logger.load_state_dict(saved["logger"])
@@ -266,7 +268,7 @@ def interrupted(make: Any, tmp_path: Path) -> tuple[Any, Any]:
 
 def test_reopening_cuts_what_came_later(make, tmp_path):
     states, counts = interrupted(make, tmp_path)
-    before = (tmp_path / "seed=3" / "metrics.jsonl").read_bytes()[: states[0]["metrics"]]
+    before = (tmp_path / "seed=3" / "metrics.jsonl").read_bytes()[: states["metrics"][0]]
     with (tmp_path / "seed=3" / "metrics.jsonl").open("ab") as file:
         file.write(b'{"step": 31, "epis')
     for _ in range(2):  # the second time, the events of the first are cut off as a whole
@@ -314,41 +316,44 @@ def test_a_tensorboard_that_looks_on_sees_each_step_once(make, tmp_path, saved):
     logger, states, counts = logged_beyond(make)
     board = EventAccumulator(str(tmp_path / "seed=3"), size_guidance={"scalars": 0})
     board.Reload()
-    assert len(board.Scalars("train/return")) == 30
+    assert len(board.Scalars("return/train")) == 30
     logger.close()
     logger = make(states, counts) if saved else make()
     for _ in range(5):
         logger.step(ended=True)
     logger.files()
     board.Reload()
-    seen = [(event.step, event.value) for event in board.Scalars("train/return")]
+    seen = [(event.step, event.value) for event in board.Scalars("return/train")]
     assert seen == [(step, 1.0) for step in range(1, 26 if saved else 6)]
 
 
 def test_a_shortened_file_is_refused(make, tmp_path):
-    states, counts = interrupted(make, tmp_path)
+    states, _ = interrupted(make, tmp_path)
+    logger = Logger(folder=tmp_path, seeds=(3, 4), config={}, trackers={"tensorboard": TensorBoard()})
     for pattern in ("metrics.jsonl", "events*"):
         (path,) = (tmp_path / "seed=3").glob(pattern)
         content = path.read_bytes()
         path.write_bytes(content[:100])
         with pytest.raises(UserError, match=f"{path}: damaged"):
-            make(states, counts)
+            logger.check(states)
         path.write_bytes(content)
+    logger.check(states)
 
 
-def test_both_files_are_closed_where_one_cannot_be_written(tmp_path):
-    log = SeedLog(tmp_path / "seed=0", {})
-    log.add({"step": 1, "episode": 1, "update": 0, "train/return": 1.0})
+def test_all_files_are_closed_where_one_cannot_be_written(make):
+    logger = make().logger
 
-    class Full:
+    class Full(Tracker):
         def close(self) -> None:
             raise OSError("No space left on device")
 
-    metrics, log._metrics = log._metrics, Full()
+    board = logger._opened["tensorboard"]
+    logger._opened |= {"full": Full(), "other": board}
     with pytest.raises(OSError, match="No space"):
-        log.close()
-    assert log.events._file.closed
-    metrics.close()
+        logger.close()
+    assert all(events._file.closed for events in board._events)
+    assert all(log._metrics.closed for log in logger._logs)
+    del logger._opened["full"]
 
 
 def test_counters_round_trip(make):
@@ -371,12 +376,12 @@ def test_recent_returns_leave_out_seeds_without_any(make):
     assert logger.counters.recent_returns() == [1.0]
 
 
-def test_the_helper_that_other_tests_trust_sees_a_step_that_was_written_twice(tmp_path):
-    log = SeedLog(tmp_path / "seed=3", {})
-    for _ in range(2):
-        log.add({"step": 1, "episode": 1, "update": 0, "train/return": 1.0})
-        log.flush()
-    log.close()
+def test_the_helper_that_other_tests_trust_sees_a_step_that_was_written_twice(make, tmp_path):
+    logger = make()
+    logger.step(ended=True)
+    logger.files()
+    logger.logger._each("log", 0, lines_of(tmp_path))
+    logger.files()
     assert scalars_of(read_events(tmp_path / "seed=3"))[1, "train/return"] == [1.0, 1.0]
     with pytest.raises(AssertionError):
         check_records(tmp_path)

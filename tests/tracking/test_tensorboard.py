@@ -20,6 +20,7 @@ from tensorboard.plugins.hparams import metadata as hparams_plugin
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.util.tensor_util import make_ndarray
 
+from dqn.storage.folder import RunFolder
 from dqn.tracking import tensorboard as board
 
 EVALUATED = ["runner.eval_period=1", "runner.eval_episodes=2", "runner.total_steps=600"]
@@ -47,27 +48,31 @@ def hparams_of(folder: Path) -> tuple[str, dict[str, Any]]:
 def several(tmp_path_factory) -> Path:
     """Return the folder of a run of three seeds."""
     folder = tmp_path_factory.mktemp("sweep") / "several"
+    RunFolder(folder).config_file.parent.mkdir(parents=True)
+    overrides = ["agent=double", "agent.lr=5e-4", "hydra.run.dir=x"]
+    RunFolder(folder).config_file.with_name("overrides.yaml").write_text(yaml.safe_dump(overrides))
     make_runner(folder, [*TINY_STEPS, *EVALUATED, "num_seeds=3", "seed=2", "runner.histogram_period=2"]).run()
     return folder
 
 
 def test_hyper_parameters_lie_in_the_run_itself(several):
-    for seed in (2, 3, 4):
-        group, values = hparams_of(several / f"seed={seed}")
-        assert group == f"{several.parent.name}/several"
-        assert values["agent.lr"] == 5e-4
-        assert values["agent.backup"] == "dqn.agent.Greedy"
-        assert values["agent.max_grad_norm"] == "null"
-        assert values["env.time_limit_is_terminal"] is True
-        assert values["network.torso.hidden_sizes"] == "[16]"
-        assert not any("_partial_" in key or "_target_" in key for key in values)
-    assert not [
-        path for path in several.rglob("events*") if path.parent not in (several, *several.glob("seed=*"))
-    ]
+    """Those of several seeds lie beside the statistics over seeds, which HPARAMS then displays."""
+    group, values = hparams_of(several)
+    assert group == f"{several.parent.name}/several"
+    assert values["agent"] == "double", "the option, as it was given"
+    assert values["agent.lr"] == 5e-4
+    assert values["agent.max_grad_norm"] == "null"
+    assert values["env.time_limit_is_terminal"] is True
+    assert values["network.torso.hidden_sizes"] == "[16]"
+    assert not any(
+        text in f"{key}={x}" for key, x in values.items() for text in ("_target_", "dqn.", "hydra")
+    )
+    runs = {path.parent for path in several.rglob("events*")}
+    assert runs == {several, *several.glob("seed=*")}
 
 
-def lines_by_return(folder: Path) -> list[tuple[str, float, float]]:
-    """Return the lines of the HPARAMS tab, greatest eval/return first: name, agent.lr, eval/return."""
+def line_of(folder: Path) -> tuple[str, float, dict[str, float]]:
+    """Return the only line of the HPARAMS tab: its name, agent.lr and the five metrics that it displays."""
     multiplexer = EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(folder))
     multiplexer.Reload()
@@ -76,29 +81,28 @@ def lines_by_return(folder: Path) -> list[tuple[str, float, float]]:
         allowed_statuses=list(api_pb2.Status.values()),
         aggregation_type=api_pb2.AGGREGATION_AVG,
         slice_size=100,
-        col_params=[{"metric": {"tag": "eval/return"}, "order": api_pb2.ORDER_DESC}],
     )
     context = Context(TBContext(data_provider=provider))
-    answer = list_session_groups.Handler(RequestContext(), context, "", request).run()
-    return [
-        (group.name, group.hparams["agent.lr"].number_value, value.value)
-        for group in answer.session_groups
-        for value in group.metric_values
-        if value.name.tag == "eval/return"
-    ]
+    (group,) = list_session_groups.Handler(RequestContext(), context, "", request).run().session_groups
+    values = {f"{one.name.group}{one.name.tag}": one.value for one in group.metric_values[:5]}
+    return group.name, group.hparams["agent.lr"].number_value, values
 
 
-def test_a_sweep_has_a_line_for_each_run_sorted_by_its_evaluation(tmp_path):
-    """The mean over seeds of the final evaluation, be they one or several."""
-    right = []
-    for lr, seeds in ((1e-3, 1), (1e-4, 3)):
-        folder = tmp_path / f"lr={lr}"
-        make_runner(folder, [*TINY_STEPS, *EVALUATED, f"agent.lr={lr}", f"num_seeds={seeds}"]).run()
-        ends = [lines[-1]["eval/return"] for lines in read_metrics(folder).values()]
-        right.append((f"{tmp_path.name}/lr={lr}", lr, pytest.approx(np.mean(ends))))
-    lines = lines_by_return(tmp_path)
-    assert sorted(lines) == sorted(right, key=lambda line: line[0])
-    assert lines[0][2] > lines[1][2]
+@pytest.mark.parametrize(("seeds", "period"), [(1, 2), (3, 1), (3, 0)])
+def test_hparams_display_the_result(tmp_path, seeds, period):
+    """The interquartile mean of the final evaluation, also where it is not a periodic one."""
+    folder = tmp_path / "run"
+    overrides = [f"runner.eval_period={period}", "runner.eval_episodes=2", f"num_seeds={seeds}"]
+    result = make_runner(folder, [*TINY_STEPS, *overrides, "runner.total_steps=600"]).run()
+    name, lr, values = line_of(tmp_path)
+    assert (name, lr) == (f"{tmp_path.name}/run", 5e-4)
+    assert values["return/eval" if seeds == 1 else "return/all_eval_iqm"] == pytest.approx(result)
+    assert ("return/train" if seeds == 1 else "return/all_train_iqm") in values
+    check_records(folder)
+    final = {(600, "eval/return")} if period != 1 else set()
+    written = scalars_of(read_events(folder / "seed=0"))
+    of_file = {(line["step"], t) for line in read_metrics(folder)["seed=0"] for t in line if "/" in t}
+    assert {one for one in written if not one[1].startswith("time/")} - of_file == final
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -134,8 +138,8 @@ def test_the_layout(several):
     layout = layout_pb2.Layout.FromString(text_of(several, "custom_scalars__config__"))
     (category,) = layout.category
     assert [list(chart.multiline.tag) for chart in category.chart][:2] == [
-        ["^eval/return$"],
-        ["^train/return$"],
+        ["^return/eval$"],
+        ["^return/train$"],
     ]
     tags = accumulator(several).Tags()["scalars"]
     margins = [chart.margin.series[0] for chart in category.chart[2:]]
