@@ -98,8 +98,8 @@ class EnvFactory:
                 importlib.import_module(module)
             maker = self.maker or named(id)
             kwargs = {"max_episode_steps": self.max_episode_steps, **self.kwargs}
-            spec = id if maker is None else spec_of(id, maker)
-            return gymnasium.make(spec, disable_env_checker=True, **kwargs)
+            made_by = id if maker is None else spec_of(id, maker)
+            return gymnasium.make(made_by, disable_env_checker=True, **kwargs)
         except gymnasium.error.DependencyNotInstalled as error:
             spec = gymnasium.registry.get(id)
             is_box2d = spec is not None and "box2d" in str(spec.entry_point)

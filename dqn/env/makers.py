@@ -68,7 +68,8 @@ def named(id: str) -> MakeEnv | None:
 def spec_of(id: str, maker: MakeEnv) -> EnvSpec:
     """Return the argument of gymnasium.make for an environment that is not registered."""
     if isinstance(maker, type):
-        return EnvSpec(id, entry_point=maker)
+        entry_point: Any = maker
+        return EnvSpec(id, entry_point=entry_point)
 
     def make(**kwargs: Any) -> gymnasium.Env[Any, Any]:  # Gymnasium copies specs, functions by reference
         return maker(**kwargs)

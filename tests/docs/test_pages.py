@@ -13,7 +13,7 @@ import dqn
 from dqn.config.paths import CONF
 
 TINY = ["runner=episodes", "runner.total_episodes=4", "runner.iteration_length=2", "runner.eval_episodes=1"]
-TINY += ["network.torso.hidden_sizes=[4]", "+env.kwargs.max_episode_steps=20"]
+TINY += ["network.torso.hidden_sizes=[4]", "env.max_episode_steps=20"]
 IS_FILE = re.compile(r"# (my_\w+/[\w/]+\.(?:py|yaml))\n")
 FIRST_RUN = "docs/tutorials/first_run.md"
 GROUPS = re.findall(r"^\| `([\w/]+)`(?:, `[\w/]+`)* \| (.*?) \|", read(FIRST_RUN), re.MULTILINE)
