@@ -29,6 +29,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         return printable(super().__str__())
 
+    def _render_traceback_(self, *_: object) -> list[str]:
+        """Return the lines that IPython and notebooks print: the message, without frames and causes."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InUse(UserError):
     """Another process is using the run folder."""
