@@ -29,7 +29,7 @@ from dqn.tracking.progress import waiting
 log = logging.getLogger(__name__)
 
 OnIteration = Callable[[Training], object]
-"""Is called after each iteration with the run, as the hook of callbacks of this name."""
+"""A function of the run, called as the hook `on_iteration` of callbacks is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,6 @@ from dqn.errors import WrongValue, one_line, printable
 from dqn.process import configure_process
 from dqn.runner.evaluator import Evaluator
 from dqn.runner.video import Camera
-from dqn.stats import Estimate
 from dqn.storage.checkpoint import Checkpoint
 from dqn.storage.folder import seeds_of
 from dqn.tracking.progress import open_progress, waiting
@@ -70,7 +69,7 @@ class Evaluation:
         """The 95 % bootstrap interval of the interquartile mean; None for a single seed."""
         if len(self.returns) == 1:
             return None
-        found: Estimate = stats.summarize(list(self.seed_means.values()))
+        found = stats.summarize(list(self.seed_means.values()))
         return found.low, found.high
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ ENVIRONMENT = re.compile(r"[+~]*env(\.id|\.module)?\s*=")
 """Overrides that name an environment too."""
 
 _OF_RUNS: dict[Path, MakeEnv] = {}
-"""What this process was given, by run folder: later calls about the run need not give it again."""
+"""The arguments `env` of this process, by run folder; later calls about the run need not repeat them."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a Python session prints while a run trains."""
+"""Log lines of runs in Python sessions."""
 
 import logging
 import sys

@@ -33,7 +33,7 @@ def users_folder(monkeypatch, tmp_path):
     train = dqn.train
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(USER)
-    monkeypatch.setattr(dqn, "train", lambda overrides, **options: train([*TINY, *overrides], **options))
+    monkeypatch.setattr(dqn, "train", lambda overrides=(), **options: train([*TINY, *overrides], **options))
     (tmp_path / "my_conf").symlink_to(USER / "my_conf")
 
 
@@ -58,7 +58,7 @@ def test_yaml(block):
 def test_the_library_page_prints_what_it_says(tmp_path, capsys):
     block = next(block for block in blocks("python") if block.page == "docs/guides/library.md")
     exec(compile(block.text, block.name, "exec"), {})
-    first, values = capsys.readouterr().out.splitlines()
+    *_, first, values = capsys.readouterr().out.splitlines()
     (folder,) = (tmp_path / "outputs" / "dqn").iterdir()
     assert first == f"{folder} -20.0 {{'0': [-20.0]}}"
     assert len(values.strip("[]").split()) == 3
