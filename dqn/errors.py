@@ -112,7 +112,7 @@ def exit_reason(code: int | None) -> str:
     return f"killed by {names.get(-code, f'signal {-code}')}"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return COLOURS.sub("", next(iter(str(error).splitlines()), type(error).__name__))
 

@@ -51,7 +51,10 @@ class Advisor:
 
     def names(self, group: str, *, in_folders: bool) -> list[str]:
         """Return the names of a group's options, also of those in its folders, such as zoo/acrobot."""
-        listed = lambda path, kind: self.loader.get_group_options(path, kind, CONFIG_NAME, self._overrides)  # noqa: E731
+
+        def listed(path: str, kind: ObjectType) -> list[str]:
+            return self.loader.get_group_options(path, kind, CONFIG_NAME, self._overrides)
+
         names = list(listed(group, ObjectType.CONFIG))
         for folder in listed(group, ObjectType.GROUP) if in_folders else ():
             names += [f"{folder}/{option}" for option in listed(f"{group}/{folder}", ObjectType.CONFIG)]

@@ -144,7 +144,7 @@ def check_environment(folder: RunFolder, env: dict[str, Any], trust: Sequence[st
     if not PLAIN_ID.fullmatch(name):
         raise refuse(folder, "env.id", id, "not the id of an environment")
     if colon and given_now() is None:
-        check_imported(folder, id, trust)
+        check_imported(folder, str(id), trust)
     arguments = {key: env.get(key) for key in ("kwargs", "wrappers", "training_wrappers")}
     for key, value in leaves(arguments, "env"):
         prefix, colon, _ = str(value).partition(":")

@@ -142,7 +142,7 @@ class AsyncColumns:
                 pipe.close()
 
 
-def unsendable(value: object) -> str | None:
+def unsendable(value: Any) -> str | None:
     """Return why a value cannot be sent to a new process; None if it can, as anything can to a fork."""
     method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
     if method == "fork":
