@@ -29,6 +29,10 @@ class UserError(Exception):
     def __str__(self) -> str:
         return printable(super().__str__())
 
+    def _render_traceback_(self, *_: object) -> list[str]:
+        """Return the lines that IPython and notebooks print: the message, without frames and causes."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InUse(UserError):
     """Another process is using the run folder."""
@@ -108,7 +112,7 @@ def exit_reason(code: int | None) -> str:
     return f"killed by {names.get(-code, f'signal {-code}')}"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the name of its type if it has no text."""
     return COLOURS.sub("", next(iter(str(error).splitlines()), type(error).__name__))
 

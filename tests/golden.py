@@ -56,7 +56,7 @@ RUNS = {
         "memory.capacity=300",
     ],
     "compiled": ["agent=double", "agent.compile=true", "num_seeds=2", *STEPS, *DECAY, *SMALL],
-    "user": ["+experiment=corridor", "runner.updates_per_train=1", "runner.target_tau=1.0"],
+    "user": ["+experiment=corridor", "runner.updates_per_train=1"],
     "munchausen": [
         "agent=m_qrdqn",
         *("env=document", "env.id=FrozenLake-v1", "env.reward_scale=1.0"),

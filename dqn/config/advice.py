@@ -49,12 +49,15 @@ class Advisor:
         """The options without recipes and config.yaml."""
         return [option for option in self.options if option.group and not option.is_recipe]
 
+    def listed(self, group: str, kind: ObjectType) -> list[str]:
+        """Return the names of the options, or of the folders, of a group."""
+        return list(self.loader.get_group_options(group, kind, CONFIG_NAME, self._overrides))
+
     def names(self, group: str, *, in_folders: bool) -> list[str]:
         """Return the names of a group's options, also of those in its folders, such as zoo/acrobot."""
-        listed = lambda path, kind: self.loader.get_group_options(path, kind, CONFIG_NAME, self._overrides)  # noqa: E731
-        names = list(listed(group, ObjectType.CONFIG))
-        for folder in listed(group, ObjectType.GROUP) if in_folders else ():
-            names += [f"{folder}/{option}" for option in listed(f"{group}/{folder}", ObjectType.CONFIG)]
+        names = self.listed(group, ObjectType.CONFIG)
+        for folder in self.listed(group, ObjectType.GROUP) if in_folders else ():
+            names += [f"{folder}/{option}" for option in self.listed(f"{group}/{folder}", ObjectType.CONFIG)]
         return names
 
     def wrong_option(self, override: Override) -> str | None:

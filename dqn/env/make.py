@@ -101,8 +101,8 @@ class EnvFactory:
             made_by = id if maker is None else spec_of(id, maker)
             return gymnasium.make(made_by, disable_env_checker=True, **kwargs)
         except gymnasium.error.DependencyNotInstalled as error:
-            spec = gymnasium.registry.get(id)
-            is_box2d = spec is not None and "box2d" in str(spec.entry_point)
+            known = gymnasium.registry.get(id)
+            is_box2d = known is not None and "box2d" in str(known.entry_point)
             advice = install("box2d") if is_box2d else "install what it names"
             raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
         except gymnasium.error.UnregisteredEnv as error:

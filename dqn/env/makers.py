@@ -68,8 +68,8 @@ def named(id: str) -> MakeEnv | None:
 def spec_of(id: str, maker: MakeEnv) -> EnvSpec:
     """Return the argument of gymnasium.make for an environment that is not registered."""
     if isinstance(maker, type):
-        entry_point: Any = maker
-        return EnvSpec(id, entry_point=entry_point)
+        made: Any = maker  # Gymnasium's type has functions only
+        return EnvSpec(id, entry_point=made)
 
     def make(**kwargs: Any) -> gymnasium.Env[Any, Any]:  # Gymnasium copies specs, functions by reference
         return maker(**kwargs)

@@ -41,7 +41,7 @@ class StackedModule(nn.Module):
         for generator in generators:
             with torch.random.fork_rng(devices=[]):
                 seed = torch.randint(2**63 - 1, (), generator=generator, device="cpu")
-                torch.random.default_generator.manual_seed(int(seed))
+                torch.set_rng_state(torch.Generator().manual_seed(int(seed)).get_state())
                 copies.append(module(in_shape=in_shape))
                 self.out_features = find_features(copies[-1], tuple(in_shape))
         self.stacked = nn.Module()

@@ -1,1 +1,1 @@
-"""Reports on runs: scores and curves with intervals, as pages, pictures and tables (extra `report`)."""
+"""Reports on runs: scores and curves with intervals, as pages, pictures and tables."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dqn.errors import UserError, file_problem, needs_extra
+from dqn.errors import UserError, file_problem
 from dqn.report.analysis import analyse
 from dqn.report.caveats import notes
 from dqn.report.page import Picture, html_page, markdown_page, runs_chapter, summary, task_chapter
@@ -22,9 +22,8 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
         output: the folder of the report; created if missing.
 
     Raises:
-        UserError: no run can be read, the files cannot be written, or Matplotlib is missing.
+        UserError: no run can be read, or the files cannot be written.
     """
-    require_matplotlib()
     from dqn.report import charts
 
     runs, unreadable = read_runs(find_runs(folders))
@@ -46,12 +45,6 @@ def write_report(folders: Sequence[Path], output: Path) -> tuple[Path, str]:
     }
     write_files(output, texts, pictures)
     return output / "report.html", about
-
-
-def require_matplotlib() -> None:
-    """Raise UserError unless Matplotlib is installed."""
-    with needs_extra("a report", "Matplotlib", "report"):
-        import matplotlib  # noqa: F401
 
 
 def read_runs(paths: Sequence[Path]) -> tuple[list[RunRecord], list[str]]:

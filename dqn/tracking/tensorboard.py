@@ -101,7 +101,9 @@ def hparams(config: dict[str, Any], overrides: Sequence[str], name: str) -> Summ
     Classes are left out, because the options say what they are.
     """
     plain = (bool, int, float, str)
-    values = {key: value for key, value in typed(overrides, {}).items() if "." not in key}
+    values: dict[str, bool | int | float | str] = {
+        key: value for key, value in typed(overrides, {}).items() if "." not in key
+    }
     for key, value in leaves_of(config):
         values[key] = value if isinstance(value, plain) else json.dumps(value)
     return hparams_pb(values, trial_id=name).value[0]

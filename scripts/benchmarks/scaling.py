@@ -15,7 +15,6 @@ from benchmarks.subjects import cost, filled, paired, trained
 from benchmarks.table import Line, circumstances
 from benchmarks.whole import Setting
 from benchmarks.works import LIGHT
-from dqn.report.write import require_matplotlib
 from dqn.storage.durable_files import write_json
 
 STEPS = 6_400
@@ -100,7 +99,6 @@ PLOTS = (
 
 def scaling(setting: Setting) -> list[Line]:
     """Cost of an update against batch and seeds, of a step against environments, of a sample against rows."""
-    require_matplotlib()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as nowhere:
         folder = Path(nowhere) if setting.quick else setting.results / "scaling"

@@ -123,7 +123,8 @@ def test_a_later_process_finds_the_library(cache, monkeypatch):
 
 
 @pytest.mark.parametrize("described", [None, "this one"])
-def test_tensors_that_do_not_stay_are_refused(cache, described):
+def test_tensors_that_do_not_stay_are_refused(cache, described, caplog):
+    caplog.set_level("INFO")
     state = [numbers(0)]
 
     def function(x: Tensor) -> tuple[Tensor]:
@@ -133,6 +134,7 @@ def test_tensors_that_do_not_stay_are_refused(cache, described):
     with pytest.raises(ValueError, match="must change in place"):
         graph.compiled_graph(function, (numbers(0),), [], described)
     assert not list(cache.glob("*.so"))
+    assert caplog.messages == ["compiling the update, which takes up to a minute ..."]
 
 
 def test_what_is_kept_uses_no_tensor_that_a_later_process_cannot_find(cache):

@@ -39,7 +39,7 @@ def test_this_machine(capsys, tmp_path):
 def test_a_problem(capsys, monkeypatch):
     def broken():
         yield Finding("OK", "first", f"in {Path.home()}/runs")
-        raise ImportError("libcudart.so.12: cannot open\x1b[31m")
+        raise ImportError("libcudart.so.12: cannot open\x07")
 
     monkeypatch.setattr(doctor, "CHECKS", (broken,))
     with pytest.raises(SystemExit) as end:
@@ -47,7 +47,7 @@ def test_a_problem(capsys, monkeypatch):
     assert end.value.code == 1
     assert capsys.readouterr().out.splitlines() == [
         "OK       first        in ~/runs",
-        r"problem  broken       ImportError: libcudart.so.12: cannot open\x1b[31m",
+        r"problem  broken       ImportError: libcudart.so.12: cannot open\x07",
         "problems: broken",
     ]
 

@@ -19,7 +19,7 @@ FIRST_RUN = "docs/tutorials/first_run.md"
 GROUPS = re.findall(r"^\| `([\w/]+)`(?:, `[\w/]+`)* \| (.*?) \|", read(FIRST_RUN), re.MULTILINE)
 PATH = re.compile(r"^(?:dqn|conf|docs|scripts|tests)/[\w/]*(?:\.\w+)?$")
 KEY = re.compile(
-    r"\b(?:env|network|memory|schedule|runner|agent|hydra\.launcher|hydra\.sweeper)(?:\.\w+)+\b(?!\()"
+    r"(?<!dqn\.)\b(?:env|network|memory|schedule|runner|agent|hydra\.launcher|hydra\.sweeper)(?:\.\w+)+\b(?!\()"
 )
 
 

@@ -48,12 +48,6 @@ PICTURES = ("curves", "scores", "profile", "improvement", "effects")
 EVIL = """<script>alert(1)</script>"'&$\\frac{|x`[a](b)\x00\x1b[31m"""
 
 
-@pytest.fixture(autouse=True)
-def matplotlib():
-    """Skip where the extra is not installed."""
-    return pytest.importorskip("matplotlib", reason="the extra `report` is not installed: matplotlib")
-
-
 def report_of(*folders: Path, output: Path) -> str:
     """Write a report and return its page."""
     page, _ = write_report(folders, output)
@@ -369,7 +363,7 @@ def message(*arguments: object) -> str:
     return ""
 
 
-def test_mistakes(tmp_path, monkeypatch):
+def test_mistakes(tmp_path):
     assert "no such folder" in message(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     assert "no runs there" in message(tmp_path / "empty")
@@ -382,8 +376,6 @@ def test_mistakes(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("")
     assert "cannot be written" in message(good, "--output", file)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "the extra `report`" in message(good)
 
 
 @pytest.mark.process
