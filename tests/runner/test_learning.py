@@ -15,7 +15,7 @@ WORDS = [
     *("runner=steps", "runner.total_steps=12000", "runner.iteration_length=6000", "runner.eval_episodes=0"),
     *("runner.learning_starts=4000", "runner.train_period=16", "runner.target_period=400"),
     *("runner.batch_size=512", "schedule=constant", "schedule.value=1", "num_seeds=2"),
-    *("agent/lr_schedule=linear", "agent.lr_schedule.duration=12000"),
+    *("agent/lr_schedule=to_zero", "agent.lr_schedule.duration=12000", "runner.target_tau=1"),
 ]
 
 
