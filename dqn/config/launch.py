@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from dqn.config.custom import failure_of
-from dqn.config.preflight import CheckedRun, refuse_differences
+from dqn.config.preflight import CheckedRun, continued
 from dqn.config.summary import how_to_resume
 from dqn.errors import UserError, one_line, printable
 from dqn.storage.folder import RunFolder
@@ -51,7 +50,7 @@ def launch(
         if is_new:
             refuse_foreign_files(folder)
         else:
-            refuse_differences(config, folder)
+            config = continued(config, folder)
         with status_of(folder, config), interruption() as stop:
             from dqn.config.build import build
             from dqn.runner.progress import status
@@ -184,6 +183,8 @@ def status_of(folder: RunFolder, config: dict[str, Any]) -> Iterator[None]:
             log.info("interrupted; continue with: %s", printable(how_to_resume(config, folder)))
         raise
     except Exception as error:
+        from dqn.config.custom import failure_of  # imports torch
+
         problem = problem_of(error, folder) or failure_of(error, config)
         record(folder, state="failed", error=str(problem or f"{type(error).__name__}: {error}"))
         if problem is None or problem is error:

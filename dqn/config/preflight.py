@@ -18,7 +18,7 @@ from dqn.config.compose import COMPOSING, compose, mistakes
 from dqn.config.overrides import in_shell
 from dqn.config.trust import refuse_others
 from dqn.errors import UserError, first_line, format_value, one_line
-from dqn.storage.flatten import leaves, settings
+from dqn.storage.flatten import leaves, replaced, settings
 from dqn.storage.folder import RunFolder
 
 Config = dict[str, Any]
@@ -26,6 +26,9 @@ TOTALS = ("runner.total_steps", "runner.total_episodes")
 """Keys that may grow when a run is resumed."""
 FREE = re.compile(r"runner\.(eval_\w+|histogram_period|video_period)|env\.vectorization|num_threads|device")
 """Keys that may change when a run is resumed: training depends on them in its rounding at most."""
+
+FOLLOWS = "agent.lr_schedule.duration"
+"""Key that is the total as composed; a run that is resumed with a larger total keeps its value."""
 
 MAX_NAME = 40
 """Most characters of a value in the name of a run folder."""
@@ -81,7 +84,7 @@ def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> Checke
     report = check(config)
     report.raise_if_any()
     if folder.config_file.exists():
-        refuse_differences(config, folder)
+        config = continued(config, folder)
     if folder.in_use():
         raise UserError(f"{folder.path}: in use by another process")
     return CheckedRun(config=config, folder=folder, overrides=overrides, warnings=report.warnings)
@@ -136,9 +139,22 @@ def folder_of(config: DictConfig, key: str) -> Path:
     return folder
 
 
-def refuse_differences(config: Config, folder: RunFolder) -> None:
-    """Raise UserError unless the run in the folder can continue with `config`."""
+def keep_duration(config: Config, folder: RunFolder) -> Config:
+    """Return the configuration with the stored duration of the lr schedule, if both follow their totals."""
+    old, new = dict(leaves(folder.read_config())), dict(leaves(config))
+    follows = FOLLOWS in old and FOLLOWS in new
+    follows = follows and any(old[FOLLOWS] == old.get(key) and new[FOLLOWS] == new.get(key) for key in TOTALS)
+    return replaced(config, FOLLOWS, old[FOLLOWS]) if follows else config
+
+
+def continued(config: Config, folder: RunFolder) -> Config:
+    """Return `config` as the run in the folder continues with it.
+
+    Raises:
+        UserError: the run cannot continue with it.
+    """
     refuse_others(folder)
+    config = keep_duration(config, folder)
     old, new = dict(leaves(folder.read_config())), dict(leaves(config))
     changed = [key for key in sorted(old.keys() | new.keys()) if not may_change(key, old, new)]
     if changed:
@@ -147,6 +163,7 @@ def refuse_differences(config: Config, folder: RunFolder) -> None:
         problem = f"another run's configuration; a resumed run may have {allowed}"
         lines = [f"{one_line(key)}: {one_line(old.get(key))} there, {new.get(key)} here" for key in changed]
         raise UserError("\n  ".join([f"{folder.path}: {problem}:", *lines, from_scratch(config, folder)]))
+    return config
 
 
 def may_change(key: str, old: Config, new: Config) -> bool:

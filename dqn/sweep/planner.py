@@ -11,7 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from dqn.config.compose import CANNOT_COMPOSE
-from dqn.config.preflight import file_name, folder_of, hydra_config, refuse_differences, resolved
+from dqn.config.preflight import continued, file_name, folder_of, hydra_config, resolved
 from dqn.errors import UserError
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
@@ -69,7 +69,7 @@ class Planner:
             folder = RunFolder(self.folder / job.name)
             composed.hydra.runtime.output_dir = str(folder.path)
         if folder.config_file.exists():
-            refuse_differences(config, folder)
+            continued(config, folder)
         job.folder, job.config, job.warnings = folder, config, report.warnings
         job.hydra_cfg = composed
         job.cfg = OmegaConf.masked_copy(composed, [str(key) for key in config])

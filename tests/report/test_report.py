@@ -140,9 +140,8 @@ def test_report_of_a_real_run(finished_run):
     assert status["cpu_seconds"] > 0
     assert len(status["commands"]) == 1
     assert page == report_of(finished_run, output=finished_run / "report")  # the report is not a run
-    assert f"runner.total_episodes</td><td>{FINISHED[0].partition('=')[2]}<" in page.replace(
-        ' class="long"', ""
-    )
+    (total,) = (word.partition("=")[2] for word in FINISHED if word.startswith("runner.total_episodes"))
+    assert f"runner.total_episodes</td><td>{total}<" in page.replace(' class="long"', "")
 
 
 def test_status_adds_up_when_a_run_is_resumed(finished_run):
@@ -153,7 +152,8 @@ def test_status_adds_up_when_a_run_is_resumed(finished_run):
     call("resume", finished_run, "runner.total_episodes=6")
     after = json.loads(path.read_text())
     assert 1000 < after["cpu_seconds"] < 1100
-    assert after["commands"] == ["first", f"python resume.py {finished_run} runner.total_episodes=6"]
+    assert after["commands"][0] == "first"
+    assert after["commands"][1].endswith(f"resume.py {finished_run} runner.total_episodes=6")
 
 
 def test_half_a_sweep(tmp_path):
@@ -674,7 +674,7 @@ def test_texts():
     assert [setting_text(x) for x in (None, True, 1, 1.0, 1e-4, [1, None, "a"])] == [
         *("null", "true", "1", "1", "0.0001", "[1, null, a]")
     ]
-    assert one_line("a\n\x1b[31mb" + "x" * 5000).startswith(r"a \x1b[31mbx")
+    assert one_line("a\n\x07b" + "x" * 5000).startswith(r"a \x07bx")
     assert [duration(x) for x in (None, 5, 600, 7200)] == ["—", "5.0 s", "10.0 min", "2.0 h"]
     assert seeds_text([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert [harmless(x) for x in ("=1+1", "-1", "-x", "a")] == ["'=1+1", "-1", "'-x", "a"]

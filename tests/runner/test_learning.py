@@ -10,7 +10,7 @@ from dqn.config.paths import CONF
 
 GAMMA = 0.9
 WORDS = [
-    *("env.id=Chain-v0", "env.module=envs", "env.num_envs=8", "env.reward_scale=1"),
+    *("env=document", "env.id=Chain-v0", "env.module=envs", "env.num_envs=8", "env.reward_scale=1"),
     *("env.time_limit_is_terminal=false", f"agent.gamma={GAMMA}", "agent.lr=2e-3"),
     *("runner=steps", "runner.total_steps=12000", "runner.iteration_length=6000", "runner.eval_episodes=0"),
     *("runner.learning_starts=4000", "runner.train_period=16", "runner.target_period=400"),

@@ -40,6 +40,7 @@ def test_losses_equal_those_of_the_naive_loop(tmp_path, agent, n_step, terminal_
             f"runner.learning_starts={STARTS}",
         ),
         *("runner.train_period=1", f"runner.target_period={PERIOD}", "runner.batch_size=64"),
+        *("runner.target_tau=1", "agent/lr_schedule=constant"),
         *("schedule=constant", "schedule.value=0.2", "env.reward_scale=1", "runner.eval_episodes=0"),
         *(f"env.time_limit_is_terminal={terminal_limit}", "network.torso.hidden_sizes=[32]"),
     ]

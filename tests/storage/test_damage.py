@@ -314,7 +314,7 @@ def test_a_result_that_is_not_finite(damaged, caplog):
     with caplog.at_level("INFO"):
         assert call("resume", damaged).code == 0
     assert tree(damaged) == before
-    assert "returns over seeds: nan" in caplog.text
+    assert "mean evaluation return nan" in caplog.text
     assert read_record(damaged).final == {}
 
 

@@ -14,7 +14,7 @@ import torch
 from helpers import config_of, train_run
 
 import dqn
-from dqn.config.preflight import refuse_differences
+from dqn.config.preflight import continued
 from dqn.config.trust import load_config
 from dqn.report.read import find_runs
 from dqn.report.write import read_runs
@@ -75,7 +75,7 @@ def test_no_file_is_followed_or_waited_for(template, tmp_path, name, make):
     folder = RunFolder(run)
     reads: list[Callable[[], object]] = [
         lambda: load_config(folder, []),
-        lambda: refuse_differences(config_of(OVERRIDES), folder),
+        lambda: continued(config_of(OVERRIDES), folder),
     ]
     for read in reads:
         with pytest.raises(dqn.UserError, match=r"a symbolic link|a pipe, socket or device"):

@@ -410,7 +410,7 @@ def test_no_pruning(monkeypatch, tmp_path):
 MISTAKES = [
     (["agent.lr=1e-3"], "a search needs a range: KEY=interval(LOW,HIGH)"),
     (["agent.lr=interval(2,1)"], "agent.lr=interval(2,1): "),
-    (["agent.lrr=interval(1,2)"], "agent.lrr=1.0: no such key; agent has"),
+    (["agent.lrr=interval(1,2)"], "agent.lrr=1.0: no such key; did you mean agent.lr=1.0"),
     (["hydra.sweeper.params={agent.lrr: 'interval(1,2)'}"], "agent.lrr"),
     ([RANGE, "seed=range(0,3)"], "seed=range(0,3): should be one value, the same for all trials"),
     ([RANGE, "hydra/sweeper/sampler=cmaes"], "should be one of grid, random, tpe"),
