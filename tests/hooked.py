@@ -1,6 +1,7 @@
 """Callbacks, a wrapper whose info they read, and a tracker, for configurations of tests: `hooked.NAME`."""
 
 import collections
+import enum
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ class Informed(gymnasium.Wrapper):
     def step(self, action: Any) -> Any:
         *step, _ = self.env.step(action)
         self.count += 1
-        self.info |= {"steps": self.count, "function": lambda: None}
+        self.info |= {"steps": self.count, "function": lambda: None, "error": Fragile(1, 2)}
         return *step, self.info
 
 
@@ -90,6 +91,35 @@ class Stops(Callback):
     def on_iteration(self, run: Training) -> None:
         if run.iteration == 2:
             run.stop("that was enough")
+
+
+class Mode(enum.IntEnum):
+    FAST = 1
+
+
+class Name(str):
+    """A text of another class."""
+
+
+class Late(Callback):
+    """Gets its first state in `on_start`, with values of other classes than Python's own."""
+
+    def on_start(self, run: Training) -> None:
+        if run.tick == 0:
+            self.mode, self.name = Mode.FAST, Name("a")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mode": self.mode, "name": self.name}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.mode, self.name = state["mode"], state["name"]
+
+
+class Fragile(Exception):
+    """Can be pickled, but not loaded."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(a + b)
 
 
 class Forgetful(Recorder):

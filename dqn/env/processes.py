@@ -212,7 +212,7 @@ def portable(info: Any) -> dict[str, Any]:
     entries = {}
     for key, value in info.items() if isinstance(info, Mapping) else ():
         with suppress(Exception):  # a class of the environment's may raise anything
-            ForkingPickler.dumps((key, value))
+            pickle.loads(ForkingPickler.dumps((key, value)))  # some that can be pickled cannot be loaded
             entries[key] = value
     return entries
 

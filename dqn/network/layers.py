@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from dqn.network.protocols import Generators
 from dqn.types import Positive, Rng
@@ -69,13 +69,14 @@ class Linear(nn.Module):
         """Return x @ weight + bias, bit for bit the same for a seed regardless of the other seeds.
 
         With a single row or column of weights, the kernels for one seed would differ from those for several.
-        In acting, NumPy computes the product, which does not depend on the alignment of its memory.
+        A proxy stands for arrays of NumPy, whose product does not depend on the alignment of its memory.
         """
         if self.out_features == 1:
             return (x * weight.transpose(1, 2)).sum(-1).unsqueeze(-1) + bias
         if self.in_features == 1:
             return x * weight + bias
-        if not self.gap or rng is None or rng.role == "acting" or self.is_aligned(x.shape[1]):
+        learns = rng is not None and rng.role != "acting"
+        if not self.gap or isinstance(x, fx.Proxy) or (learns and self.is_aligned(x.shape[1])):
             return torch.bmm(x, weight).add_(bias)  # baddbmm would first copy the bias for every sample
         padded = nn.functional.pad(weight, (0, self.gap))
         return torch.bmm(x, padded)[..., : self.out_features] + bias

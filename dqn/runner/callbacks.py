@@ -141,7 +141,12 @@ class Training:
         Args:
             reason: is recorded as `stopped` in status.json. A run that was stopped is finished; a larger
                 total does not continue it.
+
+        Raises:
+            UserError: the hook is on_start, on_checkpoint or on_end, from which no checkpoint would have it.
         """
+        if self._hook in ("on_start", "on_checkpoint", "on_end"):
+            raise UserError(f"stop works in {', '.join(LOGGING_HOOKS)}; no checkpoint would have it here")
         self._runner.stopped = one_line(reason)
 
 

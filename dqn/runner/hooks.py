@@ -104,14 +104,18 @@ def class_of(callback: Callback) -> str:
 
 
 def plain(state: Any, text: str, path: str = "state") -> Any:
-    """Return a state with Python's numbers for NumPy's; raise UserError if a checkpoint cannot hold it."""
+    """Return a state of Python's own numbers and texts; raise UserError if a checkpoint cannot hold it."""
     if isinstance(state, np.generic):
         return state.item()
     if isinstance(state, dict) and all(isinstance(key, str | int) for key in state):
         return {key: plain(value, text, f"{path}[{key!r}]") for key, value in state.items()}
     if isinstance(state, list | tuple):
         return [plain(value, text, f"{path}[{i}]") for i, value in enumerate(state)]
-    if state is None or isinstance(state, str | int | float | Tensor) or numbers_of(state) is not None:
+    if isinstance(state, str):
+        return str.__str__(state)  # a checkpoint holds no class of the user's, such as an enumeration
+    if isinstance(state, int | float) and type(state) is not bool:
+        return int(state) if isinstance(state, int) else float(state)
+    if state is None or isinstance(state, bool | Tensor) or numbers_of(state) is not None:
         return state
     allowed = "dicts with text as keys, lists, numbers, texts, arrays or tensors"
     raise UserError(f"{text}: {one_line(path)} is a {type(state).__name__}; should be {allowed}")

@@ -111,10 +111,11 @@ class Runner:
             self.callbacks.end(result)
             self.logger.end(result)
         except BaseException:
-            with suppress(Exception):
-                self.callbacks.end(None)
-            with suppress(Exception):  # e.g. workers that the same signal has stopped; the first error counts
-                self.close()
+            with ExitStack() as stack:  # closes also if another signal interrupts `on_end`
+                stack.enter_context(suppress(Exception))  # the first error counts
+                stack.callback(self.close)  # may fail: the same signal may have stopped workers
+                with suppress(Exception):
+                    self.callbacks.end(None)
             raise
         self.close()
         return result
@@ -254,12 +255,14 @@ class Runner:
 
     def parts(self, *, best: bool) -> dict[str, Part]:
         """Return the parts of a checkpoint, in the order in which they are loaded."""
+        # a callback may have no state yet: it may get its first one in `on_start`, which follows the loading
+        callbacks = TorchPart(self.callbacks, like=self.agent.policy)
         return {
             "policy": TorchPart(self.agent.policy),
             "memory": TorchPart(self.memory),
             "rows": self.memory.rows,
             **({"best": TorchPart(self.best, like=self.agent.policy)} if best else {}),
-            **({"callbacks": TorchPart(self.callbacks)} if self.callbacks.configured else {}),
+            **({"callbacks": callbacks} if self.callbacks.configured else {}),
             "learner": TorchPart(self),
         }
 

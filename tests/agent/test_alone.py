@@ -82,6 +82,22 @@ def test_updates_and_values(overrides, widths, shape, env):
             np.testing.assert_array_equal(ours[0], theirs[k])
 
 
+@pytest.mark.parametrize("torso", [["network.torso.activation=tanh"], MODULE], ids=["tanh", "module"])
+def test_acting_in_torch(torso):
+    """Networks that NumPy cannot compute act alone as in a stack too."""
+    overrides, env, rng = ["network.torso.hidden_sizes=[30,30]"], (6, 3), np.random.default_rng(0)
+    overrides = torso if torso is MODULE else [*overrides, *torso]
+    stack, *alone = (
+        make(overrides, seeds, env) for seeds in (range(5), *(range(k, k + 1) for k in range(5)))
+    )
+    for batch in (1, 2, 3, 5):
+        for _ in range(20):
+            obs = rng.standard_normal((5, batch, env[0]), np.float32)
+            values = stack.policy.q_values(obs)
+            for k, one in enumerate(alone):
+                np.testing.assert_array_equal(one.policy.q_values(obs[k : k + 1]), values[k : k + 1])
+
+
 def test_products_and_their_gradients():
     """torch.bmm alone fails where a seed's part of a product, or of the weights, begins unaligned."""
     rng = TorchRng(NumpyRng(seeds=[0], name="trial", role="prediction"), torch.device("cpu"))

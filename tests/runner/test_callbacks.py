@@ -56,7 +56,7 @@ def whole(tmp_path_factory) -> Runner:
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_hooks_and_numbers(whole, tmp_path, is_async):
-    runner, keys = whole, {"steps", "function"}
+    runner, keys = whole, {"steps", "function", "error"}
     if is_async:
         runner, keys = make_runner(tmp_path, [*TWO, RECORDER, "env.vectorization=async"]), {"steps"}
         runner.run()
@@ -125,6 +125,38 @@ def test_stop(tmp_path):
     assert done.code == 0, done.text
     assert folder.result() == result
     assert folder.stored_status()["progress"]["tick"] == 8
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_checkpoint", "on_end"])
+def test_stop_belongs_to_an_iteration(hook, tmp_path):
+    """The checkpoint of a run that was stopped says so: elsewhere a resumed run would go on."""
+    failing = f"callbacks=[{{_target_: hooked.Failing, hook: {hook}, call: 'run.stop(1)'}}]"
+    with pytest.raises(UserError, match=r"stop works in on_episode, on_update, on_evaluation, on_iteration;"):
+        make_runner(tmp_path, [*TINY_STEPS, failing]).run()
+
+
+class Interrupted(Callback):
+    """Stands for another interruption, in `on_end`."""
+
+    def on_end(self, run: Training, result: float | None) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_of_the_end_closes_the_files(tmp_path):
+    runner = build(config_of(TINY_STEPS), RunFolder(tmp_path), {"kill": Kill(1), "end": Interrupted()})
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    assert all(log._metrics.closed for log in runner.logger._logs)
+
+
+def test_a_state_may_begin_in_on_start(tmp_path):
+    config, folder = config_of([*TINY_STEPS, "callbacks=[{_target_: hooked.Late}]"]), RunFolder(tmp_path)
+    build(config, folder).run()
+    resumed = build(config, folder)
+    resumed.run()
+    (late,) = resumed.callbacks.configured.values()
+    assert late.state_dict() == {"mode": 1, "name": "a"}
+    assert all(type(value) in (int, str) for value in late.state_dict().values())
 
 
 MISTAKES = [

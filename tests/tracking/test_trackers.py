@@ -18,6 +18,7 @@ from dqn.config.validate import check
 from dqn.errors import UserError
 from dqn.runner import Callback, Training
 from dqn.storage.folder import RunFolder
+from dqn.storage.reader import refuse_special_files
 
 TWO = [*TINY_STEPS, "num_seeds=2", "runner.eval_period=1", "runner.eval_episodes=1"]
 SPREADS = {f"seeds/{kind}_return_{name}" for kind in ("train", "eval") for name in ("iqm", "min", "max")}
@@ -90,8 +91,11 @@ def wandb(monkeypatch):
     """Replace the package wandb by what it does with the calls that it documents."""
     fake, runs = ModuleType("wandb"), {}
 
-    def init(*, id: str, dir: Path, resume: str, reinit: str, **about: Any) -> FakeRun:
+    def init(*, id: str, dir: Path, resume: str, reinit: str, settings: Any, **about: Any) -> FakeRun:
         assert (resume, reinit, dir.is_dir()) == ("allow", "create_new", True)
+        if getattr(settings, "symlink", True):
+            (dir / "latest-run").unlink(missing_ok=True)
+            (dir / "latest-run").symlink_to(id)
         new = FakeRun(about=about, lines=[], metrics={}, codes=[], summary={})
         return runs.setdefault(id, new)
 
@@ -119,6 +123,7 @@ def test_wandb(wandb, tmp_path):
         if "/" in tag
     ]
     assert_complete(tmp_path, found)
+    refuse_special_files(tmp_path)
 
 
 class FakeClient:
@@ -251,6 +256,7 @@ def test_wandb_offline(tmp_path, monkeypatch):
     assert len(files) == 2, "one for each process"
     assert len({file.name for file in files}) == 1, "both of the same run"
     assert sum(file.read_bytes().count(b"train/return") for file in files) > 0
+    refuse_special_files(tmp_path)
 
 
 @installed("mlflow")

@@ -34,6 +34,8 @@ class WandB(Service):
         names: dict[int | None, str] = {k: f"seed={seed}" for k, seed in enumerate(run.seeds)}
         if len(names) > 1:
             names[None] = "seeds"
+        # a run folder with symbolic links, as that to the latest W&B run, could not be read again
+        settings = self._wandb.Settings(console="off", symlink=False)
         for key, name in names.items():
             one = self._wandb.init(
                 project=self._project,
@@ -45,7 +47,7 @@ class WandB(Service):
                 dir=run.folder,
                 resume="allow",
                 reinit="create_new",
-                settings=self._wandb.Settings(console="off"),
+                settings=settings,
             )
             one.define_metric("step")
             one.define_metric("*", step_metric="step")
