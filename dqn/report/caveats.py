@@ -24,11 +24,14 @@ def notes(
     finished = states.pop("finished", 0)
     if states:
         by_state = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-        yield (
-            f"{len(runs) - finished} of {len(runs)} runs have not finished ({by_state}): the learning curves"
-            " include them as far as they got, the scores exclude them. Scores of the finished runs alone"
-            " can be biased."
-        )
+        if len(runs) == 1:
+            yield f"The run has not finished ({runs[0].state}): its learning curve is there as far as it got."
+        else:
+            yield (
+                f"{len(runs) - finished} of {len(runs)} runs have not finished ({by_state}): the learning"
+                " curves include them as far as they got, the scores exclude them. Scores of the finished"
+                " runs alone can be biased."
+            )
     for analysis in analyses:
         prefix = f"{analysis.task.name}: " if len(analyses) > 1 else ""
         for text in task_notes(analysis):
@@ -57,7 +60,8 @@ def task_notes(analysis: Analysis) -> Iterator[str]:
     if analysis.kind == "training":
         yield "No run has a final evaluation: scores are training returns, of the exploring policy."
     if missing := sizes.pop(0, 0):
-        yield f"{missing} of {len(scores)} settings have no final {analysis.kind} return yet."
+        those = f"{missing} of {len(scores)} settings have" if len(scores) > 1 else "The setting has"
+        yield f"{those} no final {analysis.kind} return yet."
     yield from seed_notes([score.setting for score in scores])
     if sizes and min(sizes) < FEW:
         yield (

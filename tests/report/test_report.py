@@ -184,7 +184,8 @@ def test_half_a_sweep(tmp_path):
 def test_nothing_has_finished(tmp_path):
     make_run(tmp_path / "run", base(), state="interrupted", reached=0.3)
     page = report_of(tmp_path, output=tmp_path / "out")
-    assert "1 of 1 runs have not finished" in page
+    assert "The run has not finished (interrupted): " in page
+    assert "The setting has no final " in page
     assert (tmp_path / "out" / "curves.png").exists()
     assert not (tmp_path / "out" / "scores.png").exists()
 
@@ -192,7 +193,7 @@ def test_nothing_has_finished(tmp_path):
 def test_a_run_that_has_just_started(tmp_path):
     make_run(tmp_path / "run", base(), state="running", reached=0, episodes=0)
     page = report_of(tmp_path, output=tmp_path / "out")
-    assert "have not finished" in page
+    assert "The run has not finished (" in page
     assert not list((tmp_path / "out").glob("*.png"))
 
 
