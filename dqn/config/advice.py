@@ -81,7 +81,7 @@ class Advisor:
         any_id = f"; for any other environment env=base env.id={given}" if group == "env" else ""
         if not near:
             return f"{group}={given}: should be one of {known}{any_id}"
-        there = "" if is_recipe else f"; there are {known}"
+        there = "" if is_recipe else f"; there {'are' if names[1:] else 'is only'} {known}"
         return f"{group}={given}: no such option; type {' or '.join(near)}{there}{any_id}"
 
     def chosen_words(self, group: str, name: str) -> list[str]:

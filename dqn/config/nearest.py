@@ -32,7 +32,7 @@ ELSEWHERE = {
     "updates_per_train": "gradient_steps utd num_updates",
     # options
     "double": "ddqn double_q",
-    "dueling_double": "d3qn",
+    "dueling_double": "d3qn dueling_ddqn dueling_double_dqn double_dueling",
     "dqn": "vanilla vanilla_dqn nature",
     "module": "cnn conv convolutional",
     "n_step": "nstep multi_step multistep",
@@ -42,6 +42,8 @@ ELSEWHERE = {
 SYNONYMS = {other.replace("_", ""): name for name, others in ELSEWHERE.items() for other in others.split()}
 LEAST_ALIKE = 0.75
 """Smallest ratio, as of difflib, of two names that may be the same with a typing error."""
+FEWEST = 3
+"""Fewest letters that choose the options whose names start with them."""
 MOST = 3
 """Most suggestions for one name."""
 
@@ -116,7 +118,8 @@ def nearest_options(group: str, name: str, options: Sequence[Option]) -> list[Op
     """Return the options nearest to one that its group does not have.
 
     An option of the group is near by its name, by a value that it sets (`env=CartPole-v1`), by the start of
-    its comment or the initials there, or with a typing error; others are so by name or comment.
+    its comment or the initials there, with a typing error, or if its name goes on; others are so by name or
+    comment.
 
     Args:
         group: the group; empty: none, the name was typed as a key.
@@ -135,6 +138,8 @@ def nearest_options(group: str, name: str, options: Sequence[Option]) -> list[Op
             return near[:MOST]
     if alike := closest(name, [option.name for option in there]):
         return [option for one in alike for option in there if option.name == one]
+    if len(wanted) >= FEWEST and (longer := [one for one in there if letters(one.name).startswith(wanted)]):
+        return longer[:MOST]
     below = [option for option in options if option.group.startswith(f"{group}/")]
     for those in (below, options) if group else (options,):
         for is_near in (named[0], named[2]):

@@ -38,13 +38,17 @@ ANSWERS = {
     # options
     "agent=ddqn": "type agent=double; there are ",
     "agent=DQN": "type agent=dqn; there are ",
+    "agent=dueling_ddqn": "type agent=dueling_double; there are ",
     "memory=per": "type memory=prioritized; there are ",
     "network/head=iqn": "type network/head=implicit_quantile; there are ",
     "network=noisy": "type network/layer=noisy; there are ",
+    "network=cnn": "type network/torso=module; there is only mlp",
     "agent=adamw": "type agent/optimizer=adamw; there are ",
     "env=CartPole-v1": "type env=cartpole",
+    "env=lunar": "type env=lunarlander; there are ",
     "env=Pendulum-v1": "for any other environment env=base env.id=Pendulum-v1",
     "schedule=expontial": "type schedule=exponential; there are ",
+    "schedule=exp": "type schedule=exponential; there are ",
     "hydra/sweeper=optun": "type hydra/sweeper=optuna; there are ",
     "runner=null": "should be one of ",
     # recipes
