@@ -22,6 +22,7 @@ TINY = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_epi
 ANSWERS = """
 import contextlib, io, json, runpy, sys, time
 _, script, commands = sys.argv
+sys.path.insert(0, script.rpartition("/")[0])
 for arguments in json.loads(commands):
     start, out, code = time.process_time(), io.StringIO(), 0
     sys.argv = [script, *arguments]

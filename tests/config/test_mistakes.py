@@ -415,7 +415,7 @@ def test_finished_run_prints_its_result(finished_run, tmp_path, caplog):
     before = tree(tmp_path)
     for result in again(finished_run):
         assert result.code == 0
-        assert f"seeds: {status['result']:.2f}" in result.text + caplog.text
+        assert f"return {status['result']:.2f} (one seed)" in result.text + caplog.text
         assert tree(tmp_path) == before
 
 

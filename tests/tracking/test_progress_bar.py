@@ -293,7 +293,7 @@ def test_steps_that_are_played_again(tmp_path, caplog):
         train()
         if runner.tick == 200:
             for k, step in enumerate((221, 230)):
-                runner.logger.episode(Episode(k, Position(step, 9, 0), 9.0, 9), 0.0)
+                runner.logger.episode(Episode(k, 0, Position(step, 9, 0), 9.0, 9), 0.0)
             raise KeyboardInterrupt
 
     runner.train = interrupted
