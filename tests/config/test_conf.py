@@ -131,7 +131,8 @@ def test_another_environment_drops_the_values_of_the_document(env):
     report = check(config)
     assert (report.problems, report.warnings) == ([], [])
     assert config["agent"]["gamma"] < 1
-    assert (config["env"]["reward_scale"], config["env"]["time_limit_is_terminal"]) == (1.0, False)
+    assert config["env"]["reward_scale"] == (0.01 if env == "cartpole" else 1.0)
+    assert not config["env"]["time_limit_is_terminal"]
     assert config["runner"]["_target_"] == "dqn.runner.StepsClock"
     assert config["schedule"] == {"_target_": "dqn.schedule.Constant", "value": 0.0}
     assert config["memory"]["sampler"]["alpha"] == 0.5
@@ -157,7 +158,7 @@ def test_a_clock_for_an_environment_sets_only_its_own_keys(option):
     defaults = content.pop("defaults")
     assert defaults[:2] == ["/runner/steps", "_self_"]
     assert all(entry.keys() == {"override /schedule"} for entry in defaults[2:])
-    assert content.keys() == {"runner"}
+    assert content.keys() <= {"runner"}
 
 
 @pytest.mark.slow
