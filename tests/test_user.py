@@ -75,9 +75,9 @@ def test_train_resume_evaluate(tmp_path):
     assert "FAILED" not in call("check", *checked).text
     text = process("train", *first)
     assert "step 1200 of 1200" in text
-    assert "returns over seeds: 1.00" in text  # it learned to reach the end
+    assert "mean evaluation return 1.00" in text  # it learned to reach the end
     again = call("train", *second, "hydra.run.dir=run")
-    assert "returns over seeds: 1.00" in again.text  # the same run
+    assert "mean evaluation return 1.00" in again.text  # the same run
     results = [call(Path(script).stem, *arguments) for script, *arguments in others]
     assert [result.code for result in results] == [0, 0, 0], results
     status = json.loads(Path("run/status.json").read_text())
@@ -128,7 +128,7 @@ def test_searchpath(folder, tmp_path, monkeypatch):
 
 
 MISTAKES = [
-    ("schedule=cosin", {"schedule=cosin": "constant, cosine, exponential"}),
+    ("schedule=cosin", {"schedule=cosin": "type schedule=cosine; there are constant"}),
     ("schedule=cosine schedule.stop=1", {"schedule.stop=1": "schedule has start, end, duration"}),
     ("network/head=bound +experiment=corr", {"network/head=bound": "bounded", "experiment=corr": "corridor"}),
     ("schedule=cosine schedule.end=2", {"schedule.end=2": "less than or equal to 1"}),
@@ -156,7 +156,7 @@ def test_no_such_folder(tmp_path):
 
 @pytest.mark.process
 def test_quick_answers_need_no_torch(tmp_path):
-    right = "constant, cosine, exponential"
+    right = "type schedule=cosine; there are constant"
     commands = {
         f"--config-dir {CONF} schedule=cosin": right,
         f"-m schedule=cosin,linear hydra.searchpath=[{CONF}]": right,

@@ -118,7 +118,7 @@ def nearest_options(group: str, name: str, options: Sequence[Option]) -> list[Op
     """Return the options nearest to one that its group does not have.
 
     An option of the group is near by its name, by a value that it sets (`env=CartPole-v1`), by the start of
-    its comment or the initials there, with a typing error, or if its name goes on; others are so by name or
+    its comment or the initials there, with a typing error, or if its name is longer; others are so by name or
     comment.
 
     Args:

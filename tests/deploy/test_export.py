@@ -76,7 +76,7 @@ def test_file_is_the_policy(folder, tmp_path, name, suffix):
         ("nowhere/policy.pt2", "cannot be written"),
         ("policy.pt2 seed=2", "seed=2: the run has the seeds 0 to 1"),
         ("policy.pt2 seed=true", "seed=true: should be a whole number, not true or false"),
-        ("policy.pt2 sead=1", "sead=1: no such key; there are seed, policy"),
+        ("policy.pt2 sead=1", "sead=1: no such key; did you mean seed? there are seed, policy"),
         ("policy.pt2 policy=worst", "policy=worst: should be 'last' or 'best'"),
         ("policy.pt2 policy=best", "policy=best: the run has had no periodic evaluation"),
     ],

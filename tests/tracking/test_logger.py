@@ -95,6 +95,7 @@ def test_lines_of_a_run(tmp_path):
     words = [
         *("runner=steps", "runner.total_steps=400", "runner.iteration_length=100", "num_seeds=2", "seed=7"),
         *("runner.learning_starts=150", "runner.batch_size=8", "network.torso.hidden_sizes=[8]"),
+        "runner.train_period=4",
         *("runner.eval_period=2", "runner.eval_episodes=3", "env.num_envs=2", "memory.capacity=300"),
     ]
     runner = make_runner(tmp_path, words)

@@ -144,7 +144,7 @@ def test_ctrl_c(tmp_path, terminal):
 @pytest.mark.process
 def test_plain_lines_elsewhere(tmp_path):
     """Where stdout is no terminal, the bar is not even imported."""
-    watch = "import sys, runpy, atexit; sys.argv.pop(0)"
+    watch = "import sys, runpy, atexit; sys.argv.pop(0); sys.path.insert(0, sys.argv[0].rpartition('/')[0])"
     watch += "; atexit.register(lambda: print('dqn.tracking.progress_bar' in sys.modules))"
     watch += "; runpy.run_path(sys.argv[0], run_name='__main__')"
     words = ["runner.total_episodes=4", "runner.iteration_length=2", "runner.eval_episodes=0", *WORDS]
