@@ -58,8 +58,8 @@ def test_states_round_trip():
 def test_no_global_generators():
     """Randomness comes from seeding alone; torch's parameters have a generator that it seeds.
 
-    The probe of an environment's seed uses the global generators and restores them. So does an ordinary module
-    as the torso, which initialises itself from them.
+    The probe of an environment's seed uses the global generators and restores them. So does an ordinary
+    module as the torso, which initialises itself from them.
     """
     word = re.compile(
         r"np\.random\.(?!Generator|SeedSequence|PCG64)|\bimport random\b|manual_seed\(|torch\.rand"
