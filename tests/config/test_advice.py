@@ -41,7 +41,7 @@ ANSWERS = {
     "agent=dueling_ddqn": "type agent=dueling_double; there are ",
     "memory=per": "type memory=prioritized; there are ",
     "network/head=iqn": "type network/head=implicit_quantile; there are ",
-    "network=noisy": "type network/layer=noisy; there are ",
+    "network=noisy": "type network/layer=noisy; there is only mlp",
     "network=cnn": "type network/torso=module; there is only mlp",
     "agent=adamw": "type agent/optimizer=adamw; there are ",
     "env=CartPole-v1": "type env=cartpole",

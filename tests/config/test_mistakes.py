@@ -186,7 +186,7 @@ COMPOSITION = [
     ("network/torso=nosuch", {"network/torso=nosuch": "mlp"}),
     ("+experiment=nosuch", {"experiment=nosuch": "cleanrl/c51, cleanrl/dqn"}),
     ("hydra/launcher=nosuch", {"hydra/launcher=nosuch": "basic"}),
-    ("schedule=null", {"schedule=null": "constant, exponential"}),
+    ("schedule=null", {"schedule=null": "constant, constant_hundredth"}),
     ("agent.lr=[1", {"agent.lr=[1": "KEY=VALUE"}),
     ("agent.lr", {"agent.lr": "KEY=VALUE"}),
     ("~agent.nosuch", {"~agent.nosuch": "agent has"}),
