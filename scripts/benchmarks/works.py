@@ -55,8 +55,9 @@ class Work:
     def overrides(self) -> list[str]:
         """Return the overrides of scripts/train.py for this work."""
         return [
-            "env=base",
-            "env.id=CartPole-v1",
+            "env=document",  # plain DQN with a constant learning rate
+            "env.reward_scale=1.0",
+            "env.time_limit_is_terminal=false",
             "runner=steps",
             f"runner.total_steps={self.steps}",
             f"runner.iteration_length={min(self.steps, LONGEST_ITERATION)}",
