@@ -1,6 +1,6 @@
 # Trains on the CPU, by default the default experiment:
 #   docker build -t lockstep-dqn .
-#   docker run --rm -v "$PWD/outputs:/work/outputs" --user "$(id -u):$(id -g)" lockstep-dqn env=acrobot num_seeds=8
+#   docker run --rm -v "$PWD/outputs:/home/dqn/outputs" --user "$(id -u):$(id -g)" lockstep-dqn env=acrobot num_seeds=8
 FROM python:3.13.7-slim-bookworm AS build
 
 # The packages change less often than the code, so they are a layer before it.
@@ -23,9 +23,9 @@ FROM python:3.13.7-slim-bookworm
 
 COPY --from=build /opt/venv /opt/venv
 # HOME and the caches can be written by any user, for docker run --user.
-RUN useradd --uid 1000 --create-home dqn && mkdir -p /work/outputs && chown -R dqn /work && chmod 777 /work /work/outputs
+RUN useradd --uid 1000 --create-home dqn && mkdir -p /home/dqn/outputs && chown -R dqn /home/dqn && chmod 777 /home/dqn /home/dqn/outputs
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp XDG_CACHE_HOME=/tmp/cache PYTHONUNBUFFERED=1
 USER 1000
-WORKDIR /work
-VOLUME /work/outputs
+WORKDIR /home/dqn
+VOLUME /home/dqn/outputs
 ENTRYPOINT ["dqn-train"]
