@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import TypeVar
 
 from dqn.errors import one_line
 from dqn.storage.overrides import typed
+
+K = TypeVar("K")
 
 LABEL_LENGTH = 60
 """Most characters of a label, unless its overrides have more even with short keys."""
@@ -44,10 +47,15 @@ def job_labels(overrides: Sequence[Sequence[str]]) -> list[str]:
 
 def folder_names(folders: Iterable[Path]) -> dict[Path, str]:
     """Return for each folder the shortest end of its path that no other has."""
-    parts = {folder: folder.parts for folder in folders}
-    names = {}
-    for folder, own in parts.items():
-        others = [other for one, other in parts.items() if one != folder]
+    ends = distinct_ends({folder: folder.parts for folder in folders})
+    return {folder: one_line("/".join(end)) for folder, end in ends.items()}
+
+
+def distinct_ends(parts: Mapping[K, Sequence[str]]) -> dict[K, Sequence[str]]:
+    """Return for each key the shortest end of its parts that no other key has."""
+    ends = {}
+    for key, own in parts.items():
+        others = [other for one, other in parts.items() if one != key]
         length = next((n for n in range(1, len(own)) if all(own[-n:] != o[-n:] for o in others)), len(own))
-        names[folder] = one_line("/".join(own[-length:]))
-    return names
+        ends[key] = own[-length:]
+    return ends

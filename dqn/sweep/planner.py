@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from dqn.config.compose import CANNOT_COMPOSE
 from dqn.config.preflight import continued, file_name, folder_of, hydra_config, resolved
 from dqn.errors import UserError
+from dqn.report.labels import distinct_ends
 from dqn.storage.folder import RunFolder
 from dqn.sweep.job import SweepJob
 
@@ -86,13 +87,8 @@ def readable(overrides: Sequence[str], shared: Collection[str]) -> str:
 
 def shortened(keys: Sequence[str]) -> dict[str, str]:
     """Return for each dotted key the shortest ending that no other key has."""
-    parts = {key: re.split(r"[./@:]", key) for key in keys}
-    short = {}
-    for key, own in parts.items():
-        others = [other for name, other in parts.items() if name != key]
-        length = next((n for n in range(1, len(own)) if all(own[-n:] != o[-n:] for o in others)), len(own))
-        short[key] = file_name(".".join(own[-length:]))
-    return short
+    ends = distinct_ends({key: re.split(r"[./@:]", key) for key in keys})
+    return {key: file_name(".".join(end)) for key, end in ends.items()}
 
 
 def digest_of(config: dict[str, Any]) -> str:
