@@ -7,7 +7,7 @@ from typing import Any
 from dqn.errors import UserError, needs_extra
 from dqn.storage.flatten import settings
 from dqn.storage.schema import checked
-from dqn.tracking.trackers.service import Service
+from dqn.tracking.trackers.service import Service, names_of
 from dqn.tracking.trackers.tracker import Line, TrackedRun
 
 BATCH = 1000
@@ -87,8 +87,3 @@ class MLflow(Service):
             if result is not None:
                 self._client.log_metric(one, "result", result)
             self._client.set_terminated(one, "KILLED" if result is None else "FINISHED")
-
-
-def names_of(run: TrackedRun) -> list[str]:
-    """Return the names of the MLflow runs of a run."""
-    return [*(f"seed={seed}" for seed in run.seeds), *["seeds"] * (len(run.seeds) > 1)]

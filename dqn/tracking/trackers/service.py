@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from dqn.errors import one_line
-from dqn.tracking.trackers.tracker import Line, Tracker
+from dqn.tracking.trackers.tracker import Line, TrackedRun, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -59,3 +59,8 @@ class Service(Tracker):
             self.finish(self._result)
         except Exception as error:
             log.warning("warning: %s: could not be closed (%s)", type(self).__name__, one_line(error))
+
+
+def names_of(run: TrackedRun) -> list[str]:
+    """Return the names of a run's runs at a service: of each seed and, with several, of their statistics."""
+    return [*(f"seed={seed}" for seed in run.seeds), *["seeds"] * (len(run.seeds) > 1)]

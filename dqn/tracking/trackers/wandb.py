@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dqn.errors import needs_extra
-from dqn.tracking.trackers.service import Service
+from dqn.tracking.trackers.service import Service, names_of
 from dqn.tracking.trackers.tracker import Line, TrackedRun
 
 
@@ -30,19 +30,16 @@ class WandB(Service):
 
     def open(self, run: TrackedRun, at: Any, state: Any) -> None:
         self._id = state["id"] if state else secrets.token_hex(4)
-        self._runs: dict[int | None, Any] = {}
-        names: dict[int | None, str] = {k: f"seed={seed}" for k, seed in enumerate(run.seeds)}
-        if len(names) > 1:
-            names[None] = "seeds"
+        self._runs: list[Any] = []
         # a run folder with symbolic links, as that to the latest W&B run, could not be read again
         settings = self._wandb.Settings(console="off", symlink=False)
-        for key, name in names.items():
+        for k, name in enumerate(names_of(run)):
             one = self._wandb.init(
                 project=self._project,
                 group=run.folder.absolute().name,
                 name=f"{run.folder.absolute().name} {name}",
                 id=f"{self._id}-{name.replace('=', '')}",
-                job_type="seed" if key is not None else "seeds",
+                job_type="seed" if k < len(run.seeds) else "seeds",
                 config=run.config,
                 dir=run.folder,
                 resume="allow",
@@ -51,17 +48,17 @@ class WandB(Service):
             )
             one.define_metric("step")
             one.define_metric("*", step_metric="step")
-            self._runs[key] = one
+            self._runs.append(one)
 
     def send(self, seed_index: int | None, lines: Sequence[Line]) -> None:
         for line in lines:
-            self._runs[seed_index].log(dict(line))
+            self._runs[-1 if seed_index is None else seed_index].log(dict(line))
 
     def state_dict(self) -> dict[str, Any]:
         return {"id": self._id}
 
     def finish(self, result: float | None) -> None:
-        for one in self._runs.values():
+        for one in self._runs:
             if result is not None:
                 one.summary["result"] = result
             one.finish(exit_code=int(result is None))
