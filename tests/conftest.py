@@ -17,6 +17,7 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM
 
 import gymnasium
 import torch
+from envs import Counting
 from helpers import FINISHED, train_run
 
 COMPILED = os.environ.get("DQN_TEST_COMPILED") or tempfile.mkdtemp(prefix="dqn-compiled-")
@@ -31,6 +32,14 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 def _denormals() -> None:
     """Compute with denormal numbers, regardless of what an earlier test's run has set."""
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def _environments_closed() -> Iterator[None]:
+    """Fail a test that leaves an environment open, which would keep others of later tests from being made."""
+    yield
+    left, Counting.alive = Counting.alive, 0
+    assert left == 0
 
 
 @pytest.fixture

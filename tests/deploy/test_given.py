@@ -81,6 +81,7 @@ def test_ids(env, id):
     made = factory.make_registered()
     assert type(made.unwrapped) is (env if isinstance(env, type) else Walk)
     assert made.spec.id == id
+    made.close()
 
 
 WRONG = [
