@@ -29,20 +29,52 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
 
+class Image(NamedTuple):
+    """The image in an observation, whose numbers may be followed by others when the observation is stored."""
+
+    shape: tuple[int, ...]
+    """(height, width), (height, width, channels) or (channels, height, width)."""
+    channels_last: bool
+    rest: int
+    """Numbers of the observation behind those of the image; 0: it is nothing but the image."""
+
+    @property
+    def planes(self) -> tuple[int, int, int]:
+        """Return (channels, height, width)."""
+        if len(self.shape) == 2:
+            return (1, *self.shape)
+        *size, channels = self.shape if self.channels_last else (*self.shape[1:], self.shape[0])
+        return (channels, *size)
+
+
 class ObsSpec(NamedTuple):
     """The format of one observation in memory, and how the network reads it."""
 
     shape: tuple[int, ...]
+    """Shape of what the environment gives in one step, a frame."""
     dtype: np.dtype[Any]
     num_categories: int
     """Number of values of a discrete observation, one-hot in the network; 0 for a numeric observation."""
     scale: float
     """The network reads obs * scale: 1/255 for bytes that span 0 to 255, unless env.scale_bytes is false."""
+    stack: int = 1
+    """Successive frames that the network reads together, the newest last; memory stores each frame once."""
+    image: Image | None = None
+
+    @property
+    def stacked_shape(self) -> tuple[int, ...]:
+        """Return the shape of an observation in acting and learning: [stack, ...] if frames are stacked."""
+        return self.shape if self.stack == 1 else (self.stack, *self.shape)
 
     @property
     def encoded_shape(self) -> tuple[int, ...]:
-        """Return the shape of an observation as the torso reads it."""
-        return (self.num_categories,) if self.num_categories else self.shape
+        """Return the shape of an observation as the torso reads it; images have their channels first."""
+        if self.num_categories:
+            return (self.num_categories,) if self.stack == 1 else (self.stack, self.num_categories)
+        if self.image is None or self.image.rest:
+            return self.stacked_shape
+        channels, *size = self.image.planes
+        return (self.stack * channels, *size)
 
 
 class EnvSpec(NamedTuple):
@@ -65,6 +97,8 @@ class Row(NamedTuple):
     """The observation that the step returned, before any reset."""
     terminated: Bools
     truncated: Bools
+    life_lost: Bools
+    """True where the step cost a life after which the episode goes on, but from which nothing is learned."""
     active: Bools
     """False where the environment waits for others; such a column is not stored."""
 

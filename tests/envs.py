@@ -10,21 +10,31 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.conformance.chain import Chain
-from dqn.env import Environments
+from dqn.env import EnvFactory, Environments
 
 ENV: dict[str, Any] = {
+    "game": None,
     "module": None,
     "kwargs": {},
     "max_episode_steps": None,
     "wrappers": [],
     "training_wrappers": [],
     "scale_bytes": True,
+    "frame_stack": 1,
+    "channels": "auto",
     "num_envs": 2,
     "vectorization": "sync",
     "reward_scale": 1.0,
     "reward_clip": None,
     "time_limit_is_terminal": False,
+    "life_loss_is_terminal": False,
 }
+
+
+FACTORY: dict[str, Any] = {
+    key: value for key, value in ENV.items() if key in EnvFactory.__dataclass_fields__ and key != "kwargs"
+}
+"""Arguments of EnvFactory."""
 
 
 def make_environments(id: str = "CartPole-v1", **changes: Any) -> Environments:

@@ -135,6 +135,7 @@ def fill(memory, num_seeds: int) -> None:
                 following,
                 end < 0.1,
                 end > 0.95,
+                np.zeros((num_seeds, 1), bool),
                 np.ones((num_seeds, 1), bool),
             )
         )

@@ -187,7 +187,7 @@ def prioritized(inputs: SimpleNamespace, beta: float, max_weight: str) -> Replay
 def add(memory: ReplayMemory, i: int) -> None:
     off, on = np.array([[False]]), np.array([[True]])
     obs, zero = np.array([[i]], np.float32), np.zeros((1, 1))
-    memory.push(Row(obs, zero.astype(np.int64), zero, obs + 1, off, off, on))
+    memory.push(Row(obs, zero.astype(np.int64), zero, obs + 1, off, off, off, on))
 
 
 def drawn(memory: ReplayMemory, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -248,6 +248,7 @@ def test_n_step(n):
         "next_obs": torch.arange(1, length + 1) + 100.0 * (inputs.terminated + inputs.truncated),
         "terminated": inputs.terminated.bool(),
         "truncated": inputs.truncated.bool(),
+        "life_lost": torch.zeros(length, dtype=torch.bool),
         "active": torch.ones(length, dtype=torch.bool),
     }
     for i in range(length):

@@ -16,6 +16,7 @@ class Actor:
     Args:
         q_values: maps observations [K, E, ...] and an rng to action values [K, E, A].
         num_actions: A.
+        stack: frames that the network reads together; it keeps the earlier ones of each environment.
         exploration: two numbers in [0, 1) for each environment, [K, E, 2]: whether to explore, and the random
             action; None: the actor is greedy.
         noise: rng of the network; None if it uses none.
@@ -26,17 +27,38 @@ class Actor:
         *,
         q_values: Callable[[Array, NumpyRng | None], Floats],
         num_actions: int,
+        stack: int,
         exploration: Uniforms | None,
         noise: NumpyRng | None,
     ) -> None:
         self.q_values, self.num_actions = q_values, num_actions
         self.exploration, self.noise = exploration, noise
+        self._stack = stack
+        self._frames: Array | None = None
+        """The latest frames of each environment [K, E, stack, ...], none before the first step."""
+        self._starting: Bools | None = None
+
+    def start(self, where: Bools) -> None:
+        """Take the next frames of the environments `where` [K, E] as the first of their episodes."""
+        self._starting = where if self._starting is None else self._starting | where
+
+    def _stacked(self, frame: Array) -> Array:
+        """Return the latest frames of each environment [K, E, stack, ...], zeros before its episode."""
+        if self._frames is None:
+            self._frames = np.zeros((*frame.shape[:2], self._stack, *frame.shape[2:]), frame.dtype)
+        frames = self._frames
+        frames[:, :, :-1] = frames[:, :, 1:]
+        if self._starting is not None:
+            frames[self._starting] = 0
+            self._starting = None
+        frames[:, :, -1] = frame
+        return frames
 
     def act(self, obs: Array, epsilon: float = 0.0, playing: Bools | None = None) -> Integers:
         """Return actions [K, E]: uniformly random with probability epsilon, otherwise the first of the best.
 
         Args:
-            obs: observations [K, E, ...].
+            obs: observations [K, E, ...], single frames; each call is the next step of every environment.
             epsilon: probability of a random action.
             playing: whether any environment of a seed is running [K]; a seed that waits draws no random
                 numbers. None: all are running.
@@ -44,6 +66,8 @@ class Actor:
         Raises:
             ValueError: epsilon is positive, but the actor is greedy.
         """
+        if self._stack > 1:
+            obs = self._stacked(obs)
         if playing is None:
             playing = np.ones(len(obs), np.bool_)
         if self.noise is not None:

@@ -210,7 +210,7 @@ def numpy_forward(network: QNetwork, *, is_random: bool) -> NumpyForward | None:
 def agrees(forward: NumpyForward, network: QNetwork, *, is_random: bool) -> bool:
     """Return whether NumPy and torch give the same values of two zero observations, up to rounding."""
     num_seeds = next(network.parameters()).shape[0]
-    obs = np.zeros((num_seeds, 2, *network.obs.shape), network.obs.dtype)
+    obs = np.zeros((num_seeds, 2, *network.obs.stacked_shape), network.obs.dtype)
     reference = TorchForward(network, torch.device("cpu"))
     rngs = [NumpyRng(seeds=range(num_seeds), name="trial", role="acting") for _ in range(2)]
     pairs = [(forward(obs), reference(obs))]

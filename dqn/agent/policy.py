@@ -37,7 +37,7 @@ class Policy:
         with torch.device("cpu"):  # where the generators are
             self.network = network(spec=spec, generators=parameter_generators(seeds))
         self.parameters = flatten(self.network, device)
-        self.num_actions = spec.num_actions
+        self.num_actions, self.stack = spec.num_actions, spec.obs.stack
         self.device = device
         self.is_random = uses_rng(self.network, device)
         """Whether the network uses the rng that it is given."""
@@ -47,7 +47,11 @@ class Policy:
     def actor(self, *, exploration: Uniforms | None = None, noise: NumpyRng | None = None) -> Actor:
         """Return an actor that follows this policy; without `exploration` it is greedy."""
         return Actor(
-            q_values=self.q_values, num_actions=self.num_actions, exploration=exploration, noise=noise
+            q_values=self.q_values,
+            num_actions=self.num_actions,
+            stack=self.stack,
+            exploration=exploration,
+            noise=noise,
         )
 
     def state_dict(self) -> State:

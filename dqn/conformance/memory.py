@@ -41,7 +41,8 @@ class FakeEpisodes:
             obs[..., 2], next_obs[..., 2] = t, np.where(terminated | truncated, t + 0.5, t + 1)
             action = (3 * numbers[..., 1]).astype(np.int64)
             reward, active = numbers[..., 2].astype(np.float32), np.ones_like(terminated)
-            self.rows.append(Row(obs, action, reward, next_obs, terminated, truncated, active))
+            no_life_lost = np.zeros_like(active)
+            self.rows.append(Row(obs, action, reward, next_obs, terminated, truncated, no_life_lost, active))
             self.index |= {tuple(obs[at].tolist()): (t, at) for at in np.ndindex(terminated.shape)}
 
     def check(self, start: Floats, reward: float, discount: float, next_obs: Floats, span: int) -> None:

@@ -14,7 +14,7 @@ from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
-from dqn.env.spec import obs_spec, spans_bytes, time_limit
+from dqn.env.spec import Channels, obs_spec, spans_bytes, time_limit
 from dqn.errors import WrongValue, install, one_line
 from dqn.types import EnvSpec, Floats
 
@@ -57,6 +57,8 @@ class EnvFactory:
         wrappers: each takes an environment and returns it wrapped. The first is the innermost.
         training_wrappers: further wrappers around these, in training only.
         scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
+        frame_stack: successive observations that the network reads together.
+        channels: where images have their channels; auto: at the shorter end of their shape.
         maker: a class or function that Python code gave; `id` is then only its name. None: there is none.
     """
 
@@ -67,6 +69,8 @@ class EnvFactory:
     wrappers: Sequence[Wrapper]
     training_wrappers: Sequence[Wrapper]
     scale_bytes: bool
+    frame_stack: int
+    channels: Channels
     maker: MakeEnv | None = field(default_factory=given_now)
 
     def make(self, *, training: bool) -> Env:
@@ -153,7 +157,13 @@ class EnvFactory:
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
                 raise WrongValue("env.id", self.id, f"its actions are {actions}; {NEEDS_DISCRETE}")
-            obs = obs_spec(env.observation_space, self.id, scale_bytes=self.scale_bytes)
+            obs = obs_spec(
+                env.observation_space,
+                self.id,
+                scale_bytes=self.scale_bytes,
+                stack=self.frame_stack,
+                channels=self.channels,
+            )
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             close(env, self.id)
@@ -217,6 +227,11 @@ def process_settings() -> AbstractContextManager[None]:
     from dqn.process import preserve_settings  # imports torch, which processes of environments do without
 
     return preserve_settings()
+
+
+def life_lost(info: Any) -> bool:
+    """Return whether a step with this info cost a life."""
+    return isinstance(info, Mapping) and bool(info.get("life_lost"))
 
 
 def try_one_step(env: Env) -> None:

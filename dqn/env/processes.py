@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from dqn.env.make import Env
+from dqn.env.make import Env, life_lost
 from dqn.errors import EnvFailed, UserError, exit_reason, one_line, printable
 from dqn.system import kill_group, lead_group
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec
@@ -52,7 +52,12 @@ class AsyncColumns:
         self._id = id
         self.infos: list[Any] = [{} for _ in range(count)]
         """The info of each environment's latest last step of an episode."""
-        ends = [("reward", np.float64), ("terminated", np.bool_), ("truncated", np.bool_)]
+        ends = [
+            ("reward", np.float64),
+            ("terminated", np.bool_),
+            ("truncated", np.bool_),
+            ("life_lost", np.bool_),
+        ]
         dtype = np.dtype([("obs", obs.dtype, obs.shape), *ends], align=True)
         shared: Any = multiprocessing.RawArray(c_byte, count * dtype.itemsize)
         self._rows: Array = np.frombuffer(shared, dtype)
@@ -82,13 +87,17 @@ class AsyncColumns:
     def pause(self, where: Bools) -> None:
         """Make the environments in `where` repeat their last observation until they are reset."""
         self._awake &= ~where
-        for name in ("reward", "terminated", "truncated"):
+        for name in ("reward", "terminated", "truncated", "life_lost"):
             self._rows[name][where] = 0
 
     def step(self, actions: Integers) -> tuple[Array, Floats, Bools, Bools]:
         action, rows = actions.tolist(), self._rows
         self._ask({i: ("step", action[i]) for i in np.flatnonzero(self._awake).tolist()})
         return rows["obs"], rows["reward"].copy(), rows["terminated"].copy(), rows["truncated"].copy()
+
+    def lives_lost(self) -> Bools:
+        """Return where the latest step cost a life."""
+        return self._rows["life_lost"].copy()
 
     def _ask(self, requests: Mapping[int, Request]) -> None:
         """Send requests to environments and wait for all answers; raise the error that one answers."""
@@ -171,7 +180,7 @@ def serve(
         pipe: brings the requests; None closes the environment.
         others: the parent's ends of the pipes so far, which this process must not keep open.
         shared: memory for a row of `dtype` of each environment.
-        dtype: has the fields obs, reward, terminated and truncated.
+        dtype: has the fields obs, reward, terminated, truncated and life_lost.
         i: index of the environment and of its row.
         infos: answer the last step of each episode with its info.
     """
@@ -183,7 +192,7 @@ def serve(
     multiprocessing.current_process().daemon = False  # which would forbid the environment to start processes
     threading.Thread(target=end_with_parent, daemon=True).start()
     rows: Array = np.frombuffer(shared, dtype)
-    obs, reward, terminated, truncated = (rows[name] for name in dtype.names or ())
+    obs, reward, terminated, truncated, lost = (rows[name] for name in dtype.names or ())
     with ExitStack() as stack:
         try:
             env = make()
@@ -195,6 +204,7 @@ def serve(
                     obs[i], _ = env.reset(seed=value)
                 else:
                     obs[i], reward[i], terminated[i], truncated[i], info = env.step(value)
+                    lost[i] = life_lost(info)
                     if infos and (terminated[i] or truncated[i]):
                         answer = portable(info)
                 pipe.send(answer)

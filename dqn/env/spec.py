@@ -1,6 +1,6 @@
 """The facts about an environment that other parts need, from its spaces and its time limit."""
 
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -8,24 +8,43 @@ from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
 from dqn.errors import WrongValue
-from dqn.types import Array, ObsSpec
+from dqn.types import Array, Image, ObsSpec
+
+Channels = Literal["auto", "first", "last"]
 
 
-def obs_spec(space: spaces.Space[Any], id: str, *, scale_bytes: bool) -> ObsSpec:
+def obs_spec(
+    space: spaces.Space[Any], id: str, *, scale_bytes: bool, stack: int, channels: Channels
+) -> ObsSpec:
     """Return how observations of `space` are stored and read.
+
+    Args:
+        space: the space of one frame.
+        id: name of the environment in errors.
+        scale_bytes: whether bytes that span 0 to 255 are read divided by 255.
+        stack: frames that are read together.
+        channels: where an image of three axes has its channels; auto: as `image_of`.
 
     Raises:
         WrongValue: the network cannot read such observations.
     """
     if isinstance(space, spaces.Discrete):
-        return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0)
+        return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0, stack)
     if isinstance(space, spaces.MultiBinary):
-        return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0)
+        return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0, stack, image_of(space, channels))
     if not isinstance(space, spaces.Box) or space.dtype is None:
         should = "supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these"
         raise WrongValue("env.id", id, f"its observations are {space}; {should}")
     scale = 1 / 255 if scale_bytes and spans_bytes(space) else 1.0
-    return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale)
+    return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale, stack, image_of(space, channels))
+
+
+def image_of(space: spaces.Space[Any], channels: Channels) -> Image | None:
+    """Return the image that an array of three axes is; auto: the shorter of its ends counts the channels."""
+    shape = space.shape or ()
+    if len(shape) != 3:
+        return None
+    return Image(shape, channels == "last" or (channels == "auto" and shape[-1] <= shape[0]), 0)
 
 
 def spans_bytes(space: spaces.Space[Any]) -> bool:

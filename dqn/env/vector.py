@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from dqn.env.make import Env, EnvFactory, Wrapper, process_settings
+from dqn.env.make import Env, EnvFactory, Wrapper, life_lost, process_settings
 from dqn.env.processes import AsyncColumns
+from dqn.env.spec import Channels
 from dqn.errors import WrongValue
 from dqn.seeding import integer
 from dqn.types import Array, Bools, Floats, Integers, ObsSpec, Positive, PositiveInt
@@ -26,6 +27,8 @@ class Step(NamedTuple):
     truncated: Bools
     ended: Bools
     """Terminated or truncated."""
+    life_lost: Bools
+    """A life was lost, which terminates what is learned; False everywhere unless `life_loss_is_terminal`."""
 
 
 class SyncColumns:
@@ -80,6 +83,10 @@ class SyncColumns:
             self._obs[i], reward[i], terminated[i], truncated[i], self.infos[i] = env.step(action[i])
         return self._obs, reward, terminated, truncated
 
+    def lives_lost(self) -> Bools:
+        """Return where the latest step cost a life."""
+        return np.array([i in self._awake and life_lost(info) for i, info in enumerate(self.infos)])
+
     def close(self) -> None:
         with ExitStack() as stack:
             for env in self._envs:
@@ -92,6 +99,7 @@ class Environments:
     An environment whose episode ended is not reset by itself, so `step` returns its true last observation.
 
     Args:
+        game: the game, where an option of `env` makes `id` of it by interpolation; None: there is none.
         id: a registered id, "package:id", or "module:NAME" of a class or function.
         module: a package to import first, which registers the id; None: no package.
         kwargs: the arguments of gymnasium.make.
@@ -99,11 +107,15 @@ class Environments:
         wrappers: wrap every environment, as in EnvFactory.
         training_wrappers: further wrappers around these if `training` is set.
         scale_bytes: whether the network reads bytes divided by 255, as in EnvFactory.
+        frame_stack: successive observations that the network reads together.
+        channels: where images have their channels, as in EnvFactory.
         num_envs: environments per seed, E.
         vectorization: "sync" steps them one after another, "async" in one process each.
         reward_scale: factor of the rewards used for learning.
         reward_clip: before that, rewards are clipped to [-reward_clip, reward_clip]; None: they are not.
         time_limit_is_terminal: a truncation counts as a termination. Pardo et al. (2018).
+        life_loss_is_terminal: what is learned terminates where a step's info["life_lost"] is true. Mnih et
+            al. (2015).
         seeds: the K seeds.
         role: names the random stream that seeds the environments.
         training: adds the training wrappers.
@@ -112,6 +124,7 @@ class Environments:
     def __init__(
         self,
         *,
+        game: str | None,
         id: str,
         module: str | None,
         kwargs: dict[str, Any],
@@ -119,11 +132,14 @@ class Environments:
         wrappers: Sequence[Wrapper],
         training_wrappers: Sequence[Wrapper],
         scale_bytes: bool,
+        frame_stack: PositiveInt,
+        channels: Channels,
         num_envs: PositiveInt,
         vectorization: Literal["sync", "async"],
         reward_scale: Positive,
         reward_clip: Positive | None,
         time_limit_is_terminal: bool,
+        life_loss_is_terminal: bool,
         seeds: Sequence[int],
         role: str,
         training: bool,
@@ -136,7 +152,10 @@ class Environments:
             wrappers=wrappers,
             training_wrappers=training_wrappers,
             scale_bytes=scale_bytes,
+            frame_stack=frame_stack,
+            channels=channels,
         )
+        self.game = game
         self.spec = factory.spec
         self.num_envs = num_envs
         self._make = partial(factory.make, training=training)
@@ -144,11 +163,15 @@ class Environments:
         self.need_infos = False
         """Whether `info` is used: environments in processes then send it at the end of each episode."""
         self._reward_scale, self._reward_clip = reward_scale, reward_clip
-        self._time_limit_is_terminal = time_limit_is_terminal
+        self._time_limit_is_terminal, self._life_loss_is_terminal = (
+            time_limit_is_terminal,
+            life_loss_is_terminal,
+        )
         self._seeds, self._role = seeds, role
         self._num_envs_key = "env.num_envs" if training else "runner.eval_num_envs"
         self._shape = (len(seeds), num_envs)
         self._obs_shape = (*self._shape, *self.spec.obs.shape)
+        self._no_life_lost = np.zeros(self._shape, np.bool_)
         self._vector: Any = None
 
     def reset(self, iteration: int) -> Array:
@@ -184,7 +207,10 @@ class Environments:
             terminated = ended
         clipped = raw if self._reward_clip is None else raw.clip(-self._reward_clip, self._reward_clip)
         reward = (clipped * self._reward_scale).astype(np.float32)
-        return Step(self._obs(obs), raw, reward, terminated, ended > terminated, ended)
+        life_lost = self._no_life_lost
+        if self._life_loss_is_terminal:
+            life_lost = self._vector.lives_lost().reshape(shape)
+        return Step(self._obs(obs), raw, reward, terminated, ended > terminated, ended, life_lost)
 
     def info(self, seed_index: int, env_index: int) -> Any:
         """Return the info that an environment gave with the last step of its latest episode."""

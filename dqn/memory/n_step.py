@@ -3,10 +3,10 @@
 import numpy as np
 
 from dqn.memory.protocols import Transitions
-from dqn.memory.ring import CONTINUES, TERMINATED, Ring
+from dqn.memory.ring import CLOSING, CONTINUES, LOST, TERMINATED, Ring
 from dqn.types import Floats, Integers, PositiveInt
 
-HAS_FUTURE = np.array([end != TERMINATED for end in range(4)], np.float64)
+HAS_FUTURE = np.array([end not in (TERMINATED, LOST) for end in range(CLOSING + 1)], np.float64)
 """For each `end` of a row, 1 where the value of the next observation counts."""
 
 
@@ -14,7 +14,7 @@ class NStep:
     """The discounted sum of n rewards and the state after them. Sutton (1988); Hessel et al. (2018), eq. 2.
 
     At the end of an episode a sample has only m < n steps. Its discount is gamma^m after a truncation, which
-    bootstraps from the true last observation, and 0 after a termination.
+    bootstraps from the true last observation, and 0 after a termination or a lost life.
 
     Args:
         n_step: n.

@@ -68,7 +68,7 @@ class ReplayMemory:
         ring = self.ring
         start, weight = self.sampler.sample(batch_size)
         reward, discount, following = self.reader(ring, start)
-        obs, next_obs = ring.obs.take(start, axis=0), ring.obs.take(following, axis=0)
+        obs, next_obs = ring.observations(start), ring.observations(following)
         action = ring.action.take(start).astype(np.int64)
         arrays = (obs, action, reward, discount, next_obs, weight)
         *batch, weights = (to_device(torch.from_numpy(array), self.device) for array in arrays)
@@ -87,7 +87,7 @@ class ReplayMemory:
         firsts = np.arange(ring.num_seeds) * ring.num_envs
         spread = [np.linspace(0, last, count).astype(np.int64) for last in ring.filled[firsts] - 1]
         row: Array = np.stack(spread) + firsts[:, None] * ring.rows
-        return ring.obs[row]
+        return ring.observations(row)
 
     def reward_range(self) -> tuple[float, float]:
         """Return the least and the greatest stored reward."""

@@ -8,8 +8,9 @@ import numpy as np
 from dqn.state import assign
 from dqn.types import Array, Bools, EnvSpec, Integers, Row
 
-CONTINUES, TRUNCATED, TERMINATED, CLOSING = range(4)
-"""Values of `end`: the episode continues or ended there; a CLOSING row only holds a last observation."""
+CONTINUES, TRUNCATED, TERMINATED, LOST, CLOSING = range(5)
+"""Values of `end`: the episode continues or ended there, or a life was lost, which terminates only what is
+learned; a CLOSING row only holds a last observation."""
 
 STORED_ONCE = ("obs", "action", "reward", "end")
 """Arrays whose rows never change until they are overwritten."""
@@ -23,8 +24,8 @@ class Ring:
     after the newest one already holds that observation, so the newest transition can be sampled at once.
     Where an episode ends, that row remains as its closing row; otherwise the next step completes it.
 
-    `is_start` marks the rows where a sample may start: those with `span` stored steps of their episode from
-    there on, or fewer if it has ended.
+    `is_start` marks the rows where a sample may start: those with `span` stored steps of their episode, or
+    life, from there on, or fewer if it has ended. Rows whose earlier frames have been overwritten are none.
 
     Args:
         capacity: rows per seed; each environment has capacity // num_envs of them.
@@ -37,20 +38,21 @@ class Ring:
     def __init__(self, *, capacity: int, span: int, num_seeds: int, num_envs: int, spec: EnvSpec) -> None:
         self.num_seeds, self.num_envs, self.span = num_seeds, num_envs, span
         self.num_actions, self.num_categories = spec.num_actions, spec.obs.num_categories
+        self.stack = spec.obs.stack
         self.rows = capacity // num_envs
         columns = num_seeds * num_envs
         total = columns * self.rows
         self.obs = np.zeros((total, *spec.obs.shape), spec.obs.dtype)
         self.action = np.zeros(total, np.min_scalar_type(spec.num_actions - 1))
         self.reward = np.zeros(total, np.float32)
-        self.end = np.zeros(total, np.uint8)
+        self.end = np.full(total, CLOSING, np.uint8)  # no stack of frames extends to rows never written
         self.is_start = np.zeros(total, np.bool_)
         self.stored = np.zeros(columns, np.int64)
         """Transitions ever stored in each column [K * E]."""
         self.episodes = np.zeros(columns, np.int64)
         """Episodes that have ended in each column [K * E]; each has a closing row."""
         self.episode_start = np.zeros(columns, np.int64)
-        """Value of `stored` at the start of each column's current episode [K * E]."""
+        """Value of `stored` at the start of each column's current episode, or life [K * E]."""
         self.filled = np.zeros(columns, np.int64)
         """Rows in use in each column [K * E]."""
         self.most_filled = np.zeros((num_seeds, 1), np.int64)
@@ -67,15 +69,16 @@ class Ring:
             All rows that became starts or no longer are, possibly more than once.
         """
         row = Row(*(joined(arrays) for arrays in zip(*steps, strict=True)))
-        active, ended = row.active, row.terminated | row.truncated
+        active, closes = row.active, row.terminated | row.truncated
+        ended = closes | row.life_lost
         any_ended = np.count_nonzero(ended) > 0
         transitions = self.stored + active.cumsum(0)  # [T, K * E], as below: counts after each step
         episodes, starts = self.episodes[None], self.episode_start[None]
         position = transitions + (episodes - 1)
         if any_ended:
-            episodes = episodes + ended.cumsum(0)
+            episodes = episodes + closes.cumsum(0)
             starts = np.maximum.accumulate(np.vstack((starts, np.where(ended, transitions, 0))))
-            position = transitions + (episodes - ended - 1)
+            position = transitions + (episodes - closes - 1)
         position %= self.rows
         everywhere = np.count_nonzero(active) == active.size
 
@@ -91,30 +94,62 @@ class Ring:
         length = chosen(transitions - starts[: len(transitions)])
         started = [at if self.span == 1 else self.before(at, self.span - 1)[length >= self.span]]
         if any_ended:
-            where = chosen(ended)
-            started += self._close(at[where], following[where], length[where], row.terminated[ended])
+            where, closed = chosen(ended), chosen(closes)
+            self.end[at[where]] = LOST
+            self.end[at[closed]] = np.where(row.terminated[closes], TERMINATED, TRUNCATED)
+            self.end[following[closed]] = CLOSING
+            started += self._last_starts(at[where], length[where])
+        lost = self._without_frames(following)
+        for rows in lost:
+            self.is_start[rows] = False
         for rows in started:
             self.is_start[rows] = True
         self.stored, self.episodes, self.episode_start = transitions[-1], episodes[-1], starts[-1]
         self._count()
-        return [at, following, *started]
+        return [at, following, *lost, *started]
 
     @property
     def longest_push(self) -> int:
         """Return the largest number of steps of a `push` that overwrites none of the rows it needs."""
-        return max(1, (self.rows - self.span - 1) // 2)
+        return max(1, (self.rows - self.span - self.stack) // 2)
 
-    def _close(
-        self, at: Integers, following: Integers, length: Integers, terminated: Bools
-    ) -> list[Integers]:
-        """Mark the ends of episodes; return their last span - 1 rows, which become starts."""
-        self.end[at] = np.where(terminated, TERMINATED, TRUNCATED)
-        self.end[following] = CLOSING
+    def _last_starts(self, at: Integers, length: Integers) -> list[Integers]:
+        """Return the rows that become starts because an episode or a life ended at the rows `at`."""
         return [self.before(at, back)[back < length] for back in range(self.span - 1)]
 
     def _count(self) -> None:
         self.filled = np.minimum(self.written, self.rows)
         self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
+
+    def _without_frames(self, following: Integers) -> list[Integers]:
+        """Return the rows after the newest, `following`, some of whose frames have been overwritten."""
+        rows = []
+        for _ in range(self.stack - 1):
+            following = self.after(following)
+            rows.append(following)
+        return rows
+
+    def frames(self, row: Integers) -> tuple[Integers, Bools]:
+        """Return the rows [*, stack] of the frames that the network reads at `row` [*], and which exist.
+
+        An episode's first observations have frames before its begin; they count as zeros.
+        """
+        places, exists = [row], [np.ones(row.shape, np.bool_)]
+        for _ in range(self.stack - 1):
+            earlier = self.before(places[-1], 1)
+            exists.append(exists[-1] & (self.end.take(earlier) != CLOSING))
+            places.append(np.where(exists[-1], earlier, places[-1]))
+        return np.stack(places[::-1], -1), np.stack(exists[::-1], -1)
+
+    def observations(self, row: Integers) -> Array:
+        """Return the observations [*, ...] at `row` [*] as the network reads them, with all their frames."""
+        if self.stack == 1:
+            return self.obs.take(row, axis=0)
+        places, exists = self.frames(row)
+        obs = self.obs.take(places, axis=0)
+        if not exists.all():
+            obs[~exists] = 0
+        return obs
 
     def after(self, row: Integers) -> Integers:
         """Return the rows after `row`."""

@@ -33,6 +33,7 @@ class Collector:
     | terminates              | True           | False         | True  | it waits; the tick restarts it    |
     | reaches the time limit  | False          | True          | True  | it waits; the tick restarts it    |
     | ends the iteration      | False          | True          | False | the next `start` replaces it      |
+    | loses a life            | False          | False         | False | it goes on; row.life_lost is True |
 
     On the steps clock every step is a tick, so the restart follows at once. On the episodes clock the
     environment is paused until the episodes of all others have ended too.
@@ -48,12 +49,18 @@ class Collector:
 
     def start(self, iteration: int) -> None:
         """Make new environments, seeded for `iteration`."""
-        self._start_episodes(self.env.reset(iteration))
+        obs = self.env.reset(iteration)
+        self.actor.start(np.ones(obs.shape[:2], np.bool_))
+        self._start_episodes(obs)
 
     def _start_episodes(self, obs: Array) -> None:
         self._obs = obs
         self._waiting = np.zeros(obs.shape[:2], bool)
         self._activate(~self._waiting)
+
+    def _restart(self, where: Bools) -> None:
+        self.actor.start(where)
+        self._start_episodes(self.env.restart(where))
 
     def _activate(self, active: Bools) -> None:
         self._active = active
@@ -62,7 +69,7 @@ class Collector:
     def cut(self) -> int:
         """Start a new episode in every environment; return how many environments had not ended theirs."""
         playing = int(np.count_nonzero(~self._waiting))
-        self._start_episodes(self.env.restart(np.ones_like(self._waiting)))
+        self._restart(np.ones_like(self._waiting))
         return playing
 
     def collect(self, epsilon: float, left: int) -> Collected:
@@ -80,10 +87,10 @@ class Collector:
         ticks = self._ticks(self._waiting)
         is_last = ticks == left
         truncated = active & ~step.terminated if is_last else step.truncated
-        row = Row(obs, action, step.reward, step.next_obs, step.terminated, truncated, active)
+        row = Row(obs, action, step.reward, step.next_obs, step.terminated, truncated, step.life_lost, active)
         if ticks:
             if not is_last and np.count_nonzero(self._waiting):
-                self._start_episodes(self.env.restart(self._waiting))
+                self._restart(self._waiting)
         elif np.count_nonzero(step.ended):
             self.env.pause(step.ended)
             self._activate(~self._waiting)

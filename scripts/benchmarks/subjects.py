@@ -66,7 +66,7 @@ def rows_of(obs: Array) -> Iterator[Row]:
     action, reward = np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32)
     no, yes = np.zeros((1, 1), np.bool_), np.ones((1, 1), np.bool_)
     for before, after in itertools.pairwise(obs):
-        yield Row(before, action, reward, after, no, no, yes)
+        yield Row(before, action, reward, after, no, no, no, yes)
 
 
 def paired(calls: Sequence[Call], repeats: int, seconds: float = SECONDS) -> list[list[float]]:

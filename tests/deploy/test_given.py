@@ -22,7 +22,6 @@ from dqn.env.processes import unsendable
 from dqn.errors import WrongValue
 from dqn.storage.folder import RunFolder
 
-KEYS = {key: envs.ENV[key] for key in ("module", "max_episode_steps", "wrappers", "training_wrappers")}
 SHORT = [*FINISHED, "env.max_episode_steps=5"]
 
 
@@ -77,7 +76,7 @@ IDS = [
 def test_ids(env, id):
     assert id_of(env) == id
     with given(None if ":" in id else env):  # importable ones need nothing else
-        factory = EnvFactory(id=id, kwargs={}, scale_bytes=True, **KEYS)
+        factory = EnvFactory(id=id, kwargs={}, **envs.FACTORY)
     made = factory.make_registered()
     assert type(made.unwrapped) is (env if isinstance(env, type) else Walk)
     assert made.spec.id == id
@@ -113,7 +112,7 @@ MAKERS = [
 @pytest.mark.parametrize(("maker", "kwargs", "text"), MAKERS, ids=[text for *_, text in MAKERS])
 def test_functions_that_make_none(maker, kwargs, text):
     with given(maker):
-        factory = EnvFactory(id="python/lambda", kwargs=kwargs, scale_bytes=True, **KEYS)
+        factory = EnvFactory(id="python/lambda", kwargs=kwargs, **envs.FACTORY)
     with pytest.raises(WrongValue, match=re.escape(text)):
         factory.make_registered()
 

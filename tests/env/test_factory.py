@@ -8,12 +8,12 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from envs import Spaces  # noqa: F401  registers the environments
+from envs import FACTORY, make_environments
 from gymnasium import spaces
 from gymnasium.wrappers import ClipReward, FrameStackObservation, TimeLimit
 from wrapped import Late, Longer, nothing, plus, times
 
-from dqn.env import EnvFactory, Environments, Guard
+from dqn.env import EnvFactory, Guard
 from dqn.env.make import Wrapper, encoder
 from dqn.env.spec import obs_spec
 from dqn.errors import WrongValue
@@ -22,8 +22,7 @@ from dqn.errors import WrongValue
 def factory(
     *wrappers: Wrapper, id: str = "CartPole-v1", training: tuple[Wrapper, ...] = (), **kwargs: Any
 ) -> EnvFactory:
-    common: Any = {"module": None, "max_episode_steps": None, "scale_bytes": True}
-    return EnvFactory(id=id, kwargs=kwargs, wrappers=wrappers, training_wrappers=training, **common)
+    return EnvFactory(id=id, kwargs=kwargs, **FACTORY | {"wrappers": wrappers, "training_wrappers": training})
 
 
 def reward_of(env: gymnasium.Env) -> float:
@@ -154,7 +153,7 @@ def test_bytes_are_divided_in_each_part(name):
     flat = spaces.flatten(space, obs)
     for scale_bytes, read in ((True, expected), (False, flat)):
         encode, encoded = encoder(space, scale_bytes=scale_bytes)
-        spec = obs_spec(encoded, "Any-v0", scale_bytes=scale_bytes)
+        spec = obs_spec(encoded, "Any-v0", scale_bytes=scale_bytes, stack=1, channels="auto")
         assert encoded.contains(encode(obs))
         stored = np.asarray(encode(obs)).astype(spec.dtype)
         assert np.ravel(stored * np.float32(spec.scale)) == pytest.approx(read)
@@ -223,11 +222,11 @@ def test_training_wrappers_keep_the_spaces():
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize("training", [True, False])
 def test_columns_are_wrapped(vectorization, training):
-    env = Environments(
-        **{"id": "CartPole-v1", "module": None, "kwargs": {}, "num_envs": 2, "seeds": [0, 1]},
-        max_episode_steps=None,
-        **{"reward_scale": 0.5, "reward_clip": None, "time_limit_is_terminal": False, "scale_bytes": True},
-        **{"vectorization": vectorization, "role": "environment", "training": training},
+    env = make_environments(
+        seeds=[0, 1],
+        reward_scale=0.5,
+        vectorization=vectorization,
+        training=training,
         wrappers=[partial(plus, amount=1.0), partial(TimeLimit, max_episode_steps=2)],
         training_wrappers=[partial(times, factor=10.0)],
     )

@@ -140,13 +140,15 @@ def spec(shape: tuple[int, ...] = (), dtype: type = np.float32, actions: int = 2
     return EnvSpec(ObsSpec(shape, np.dtype(dtype), 0, 1.0), actions, None)
 
 
-def push(ring: Ring, obs: float, *, terminated: bool = False, truncated: bool = False) -> None:
+def push(
+    ring: Ring, obs: float, *, terminated: bool = False, truncated: bool = False, life_lost: bool = False
+) -> None:
     def full(value, dtype):
         return np.full((1, 1), value, dtype)
 
     row = Row(
         *(full(obs, np.float32), full(0, np.int64), full(obs, np.float32), full(obs + 1, np.float32)),
-        *(full(terminated, bool), full(truncated, bool), full(True, bool)),
+        *(full(terminated, bool), full(truncated, bool), full(life_lost, bool), full(True, bool)),
     )
     ring.push([row])
 
@@ -218,7 +220,8 @@ def test_columns_push_independently():
         active = np.array([[True], [step % 2 == 0]])
         obs = np.array([[step], [100 + step]], np.float32)
         ended = np.array([[step == 1], [False]])
-        ring.push([Row(obs, np.zeros((2, 1), int), obs, obs + 1, ended, np.zeros_like(ended), active)])
+        no = np.zeros_like(ended)
+        ring.push([Row(obs, np.zeros((2, 1), int), obs, obs + 1, ended, no, no, active)])
     assert ring.stored.tolist() == [5, 3]
     assert sorted(ring.obs[:6][ring.is_start[:6]].tolist()) == [1, 2, 3, 4]
     assert sorted(ring.obs[6:][ring.is_start[6:]].tolist()) == [100, 102, 104]

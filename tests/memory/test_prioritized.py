@@ -51,7 +51,7 @@ class Play:
             memory.push(
                 Row(
                     *(self.obs, np.zeros(self.shape, np.int64), np.ones(self.shape, np.float32), following),
-                    *(terminated & active, truncated & active & ~terminated, active),
+                    *(terminated & active, truncated & active & ~terminated, active & False, active),
                 )
             )
             again = (terminated | truncated) & active  # the next episode begins elsewhere
@@ -64,7 +64,7 @@ def push(memory: ReplayMemory, count: int = 1) -> None:
     ones = np.ones((memory.ring.num_seeds, memory.ring.num_envs))
     for obs in range(first, first + count):
         steps = (ones * obs).astype(np.float32), ones.astype(int), ones, (ones * obs + 1).astype(np.float32)
-        memory.push(Row(*steps, ones < 0, ones < 0, ones > 0))
+        memory.push(Row(*steps, ones < 0, ones < 0, ones < 0, ones > 0))
     assert memory.ring.is_start.reshape(memory.ring.num_seeds, -1).any(-1).all()
 
 
@@ -194,7 +194,7 @@ def test_beta_counts_the_transitions_of_each_seed():
         ones = np.ones((2, 1))
         obs = (ones * step).astype(np.float32)
         active = np.array([[step < 2], [True]])
-        m.push(Row(obs, ones.astype(int), ones, obs + 1, ones < 0, ones < 0, active))
+        m.push(Row(obs, ones.astype(int), ones, obs + 1, ones < 0, ones < 0, ones < 0, active))
     assert stored(m).tolist() == [2, 8]
     m.update_priorities(np.array([[0] * 7 + [1], range(16, 24)]), np.array([[1] * 7 + [4]] * 2, float))
     index, weight = m.sampler.sample(4)

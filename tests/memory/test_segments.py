@@ -56,7 +56,9 @@ class Play:
             truncated = active & ~terminated & bool(cut and step + 1 == count)
             action = self.random.integers(0, 2, SHAPE)
             reward = self.random.random(SHAPE, np.float32)
-            self.memory.push(Row(now, action, reward, following, terminated, truncated, active))
+            self.memory.push(
+                Row(now, action, reward, following, terminated, truncated, active & False, active)
+            )
 
 
 def parts(memory: ReplayMemory) -> dict[str, Any]:

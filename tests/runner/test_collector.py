@@ -29,7 +29,7 @@ class Script:
         ended = (self.age == limits) & ~self.paused
         none = np.zeros_like(ended)
         reward = (~self.paused).astype(float)
-        return Step(self.age[..., None].copy(), reward, reward, ended, none, ended)
+        return Step(self.age[..., None].copy(), reward, reward, ended, none, ended, none)
 
     def restart(self, where: np.ndarray) -> np.ndarray:
         self.calls.append(("restart", np.flatnonzero(where).tolist()))
@@ -46,7 +46,11 @@ class Script:
 def make(lengths: list[list[int]], ticks) -> tuple[Collector, Script]:
     env = Script(lengths)
     actor = Actor(
-        q_values=lambda obs, noise: np.zeros((*obs.shape[:2], 2)), num_actions=2, exploration=None, noise=None
+        q_values=lambda obs, noise: np.zeros((*obs.shape[:2], 2)),
+        num_actions=2,
+        stack=1,
+        exploration=None,
+        noise=None,
     )
     collector = Collector(env=env, actor=actor, ticks=ticks)  # type: ignore[arg-type]
     collector.start(0)

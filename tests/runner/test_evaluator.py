@@ -24,6 +24,9 @@ class Constant:
     def actor(self, **random_numbers):
         return self
 
+    def start(self, where):
+        pass
+
     def act(self, obs, epsilon, playing):
         return np.full(obs.shape[:2], self.action)
 
