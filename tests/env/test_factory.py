@@ -14,7 +14,8 @@ from gymnasium.wrappers import ClipReward, FrameStackObservation, TimeLimit
 from wrapped import Late, Longer, nothing, plus, times
 
 from dqn.env import EnvFactory, Guard
-from dqn.env.make import Wrapper, encoder
+from dqn.env.encoding import encoder
+from dqn.env.make import Wrapper
 from dqn.env.spec import obs_spec
 from dqn.errors import WrongValue
 
