@@ -11,13 +11,14 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.encoding import Env, adapt
+from dqn.env.encoding import adapt
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
-from dqn.env.spec import Channels, obs_spec, time_limit
+from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
 from dqn.errors import WrongValue, install, one_line
 from dqn.types import EnvSpec
 
+Env = gymnasium.Env[Any, Any]
 Wrapper = Callable[[Env], Env]
 
 NEEDS_DISCRETE = (
@@ -57,7 +58,7 @@ class EnvFactory:
         training_wrappers: further wrappers around these, in training only.
         scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
         frame_stack: successive observations that the network reads together.
-        channels: where images have their channels; auto: at the shorter end of their shape.
+        channels: where images have their channels; auto: at the end that leaves the more square picture.
         maker: a class or function that Python code gave; `id` is then only its name. None: there is none.
     """
 
@@ -152,6 +153,7 @@ class EnvFactory:
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
             self._check_spaces(env)
+            image = image_of(env.observation_space, self.channels)
             env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
@@ -161,7 +163,7 @@ class EnvFactory:
                 self.id,
                 scale_bytes=self.scale_bytes,
                 stack=self.frame_stack,
-                channels=self.channels,
+                image=image,
             )
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
@@ -175,7 +177,7 @@ class EnvFactory:
                 should = f"its {name} should be a space of Gymnasium; it is {brief(space)}"
                 raise WrongValue("env.id", self.id, should)
         space = env.observation_space
-        if space.is_np_flattenable and spaces.flatdim(space) == 0:
+        if becomes_numbers(space) and spaces.flatdim(space) == 0:
             raise WrongValue("env.id", self.id, f"its observations are {space}, which hold no numbers")
 
     def _layers(self, *, training: bool) -> Iterator[tuple[str, Wrapper]]:
