@@ -3,12 +3,18 @@
 from functools import partial
 from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from envs import make_environments
+from gymnasium import spaces
 
-from dqn.memory import NStep, ReplayMemory, Ring
+from dqn.agent import Actor
+from dqn.memory import NStep, ReplayMemory, Ring, Uniform
 from dqn.memory.ring import least_rows
+from dqn.runner.clock import whole_rounds
+from dqn.runner.collector import Collector
 from dqn.types import EnvSpec, Integers, ObsSpec, Row
 
 GAMMA = 0.9
@@ -173,3 +179,70 @@ def compare(sample: Any, k: int, expected: list[tuple[Any, ...]]) -> None:
     np.testing.assert_array_equal(batch[1], action)
     np.testing.assert_allclose(batch[2], total, rtol=1e-6)
     np.testing.assert_allclose(batch[3], discount, rtol=1e-6)
+
+
+class Lives(gymnasium.Env):
+    """Episodes of 1 to 7 steps, in which lives may be lost; no two observations are equal."""
+
+    observation_space = spaces.Box(0, 255, (4,), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, 8))
+        return self.np_random.integers(1, 256, 4, np.uint8), {}
+
+    def step(self, action: int) -> Any:
+        self.left -= 1
+        info = {"life_lost": self.np_random.random() < 0.2}
+        return self.np_random.integers(1, 256, 4, np.uint8), 1.0, self.left == 0, False, info
+
+
+gymnasium.register("Lives-v0", Lives)
+
+
+@pytest.mark.parametrize(
+    "ticks", [lambda waiting: waiting.shape[1], whole_rounds], ids=["clock of steps", "clock of episodes"]
+)
+def test_the_network_learns_from_the_stacks_that_it_acted_on(ticks):
+    """Of all parts together, in two iterations, each of which the last of the ticks cuts."""
+    env = make_environments("Lives-v0", frame_stack=3, seeds=[0, 1], life_loss_is_terminal=True)
+    memory = ReplayMemory(
+        capacity=2000,
+        reader=partial(NStep, n_step=1),
+        sampler=Uniform,
+        gamma=GAMMA,
+        spec=env.spec,
+        seeds=[0, 1],
+        num_envs=2,
+        device=torch.device("cpu"),
+    )
+    acted: list[list[Any]] = [[] for _ in range(4)]
+    seen: list[Any] = []
+
+    def q_values(obs: Any, rng: Any) -> Any:
+        seen.append(obs.copy())
+        return obs[..., -1, :2] * 1.0  # the action depends on the observation
+
+    actor = Actor(q_values=q_values, num_actions=2, stack=3, exploration=None, noise=None)
+    collector = Collector(env=env, actor=actor, ticks=ticks)
+    lost = 0
+    for iteration in range(2):
+        collector.start(iteration)
+        left = 24
+        while left:
+            step = collector.collect(0.0, left)
+            left -= step.ticks
+            memory.push(step.row)
+            lost += np.count_nonzero(step.row.life_lost)
+            for k, e in np.argwhere(step.row.active):
+                acted[2 * k + e].append(seen[-1][k, e])
+    env.close()
+    ring = memory.ring
+    for column, stacks in enumerate(acted):
+        rows = column * ring.rows + np.flatnonzero(ring.by_column("is_start")[column])
+        assert len(rows) == len(stacks) > 12
+        np.testing.assert_array_equal(ring.observations(rows), stacks)
+    discount = NStep(n_step=1, gamma=GAMMA)(ring, np.flatnonzero(ring.is_start)[None]).discount
+    assert lost > 5
+    assert np.count_nonzero(discount == 0) > lost
