@@ -224,7 +224,7 @@ def least_rows(*, span: int, stack: int) -> int:
     They are the last start of an episode with its earlier frames, the closing row, span - 1 steps of the next
     episode, and the row after them.
     """
-    return stack + 1 + (span - 1) + 1
+    return span + stack + 1
 
 
 def joined(arrays: Sequence[Array]) -> Array:
