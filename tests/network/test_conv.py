@@ -9,7 +9,7 @@ import torch
 from heads import HEADS, NOISY, generators
 from torch import Tensor, nn
 
-from dqn.agent import numpy_functions
+from dqn.agent import Policy, numpy_functions
 from dqn.agent.numpy_forward import TorchForward, forward_pass, numpy_forward
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.errors import WrongValue
@@ -312,3 +312,12 @@ def test_many_large_observations_are_read_by_torch(monkeypatch):
     for most, expected in ((3 * 144, False), (3 * 144 - 1, True)):
         monkeypatch.setattr("dqn.agent.numpy_forward.MOST_NUMBERS", most)
         assert isinstance(forward(obs), str) is expected
+
+
+def test_a_policy_of_stacked_images_acts():
+    spec = EnvSpec(image_spec((9, 8, 2), stack=3), 3, None)
+    policy = Policy(
+        network=lambda **given: network_of(given["spec"].obs), spec=spec, seeds=[0, 1], device=CPU
+    )
+    actor = policy.actor()
+    assert actor.act(np.zeros((2, 4, 9, 8, 2), np.uint8)).shape == (2, 4)
