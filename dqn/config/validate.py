@@ -17,6 +17,7 @@ from dqn.config.resources import shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.devices import absence, find_device
+from dqn.env.known import own_class
 from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
 from dqn.memory.ring import least_rows
@@ -25,7 +26,7 @@ from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(
-    r"env\.(id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
 )
 """The keys that make a single environment."""
 
@@ -105,6 +106,9 @@ class Contradictions:
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
             return
+        self.arguments(self.get("env"))
+        if any(problem.key.startswith("env.kwargs") for problem in self.problems):
+            return
         try:
             factory = env_factory(self.get("env"))
             spec = factory.inspect()
@@ -128,6 +132,14 @@ class Contradictions:
                         f"{wrapper}: its statistics restart in every iteration and evaluation"
                     )
         self.time_limits(spec.time_limit)
+
+    def arguments(self, env: Config) -> None:
+        """Check env.kwargs if the environment is one of this package."""
+        if (own := own_class(env["id"], env["module"])) is not None:
+            made_by, from_id = own
+            node = {**from_id, **env["kwargs"]}
+            check_keys(node, made_by, "env.kwargs", self.problems)
+            env["kwargs"] = {name: node[name] for name in env["kwargs"]}
 
     def time_limits(self, limit: int | None) -> None:
         """Warn of episodes that never end, or whose end a setting hides; `limit` is the environment's."""
