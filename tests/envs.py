@@ -130,6 +130,14 @@ class Spaces(gymnasium.Env):
         "multi": spaces.MultiDiscrete([3, 2]),
         "dict": spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Box(0, 1, (2,), np.float32)}),
         "tuple": spaces.Tuple((spaces.MultiBinary(2), spaces.Dict({"c": spaces.MultiDiscrete([2, 2])}))),
+        "bools": spaces.Box(0, 1, (4, 3, 2), np.bool_),
+        "mixed": spaces.Dict(
+            {
+                "direction": spaces.Discrete(3, start=1),
+                "picture": spaces.Box(0, 255, (4, 3, 2), np.uint8),
+                "speed": spaces.Box(-1, 1, (1,), np.float32),
+            }
+        ),
         "text": spaces.Text(4),
         "sequence": spaces.Dict({"s": spaces.Sequence(spaces.Discrete(2))}),
     }

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from hydra._internal.utils import _locate as get_object  # hydra.utils.get_object logs what it raises
@@ -55,10 +55,10 @@ def shipped_targets() -> frozenset[str]:
 
 
 @cache
-def shipped_environments() -> frozenset[str]:
-    """Return the classes of environments that the options of `env` name."""
+def named_by_environments(key: Literal["_target_", "module"]) -> frozenset[str]:
+    """Return the classes of environments, or the packages to import, that the options of `env` name."""
     nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / "env").glob("*.yaml")]
-    return frozenset(node["_target_"] for node in nodes if "_target_" in node)
+    return frozenset(node[key] for node in nodes if node.get(key) is not None)
 
 
 def refuse_others(folder: RunFolder) -> None:
@@ -123,7 +123,7 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
     if not isinstance(value, str):
         raise refuse(folder, path, value, "not a name")
     if value in shipped_targets():
-        if value in shipped_environments() and path != ENVIRONMENTS:
+        if value in named_by_environments("_target_") and path != ENVIRONMENTS:
             raise refuse(folder, path, value, f"allowed only as {ENVIRONMENTS}")
     elif value in WRAPPERS and WRAPPER.fullmatch(path):
         return
@@ -138,7 +138,7 @@ def check_environment(folder: RunFolder, env: dict[str, Any], trust: Sequence[st
     from dqn.env.makers import given_now  # imports Gymnasium
 
     module, id = env.get("module"), env.get("id")
-    if module is not None and not trusted(module, trust):
+    if module not in (None, *named_by_environments("module")) and not trusted(module, trust):
         raise refuse(folder, "env.module", module, f"imports a package; {advice(module)}")
     prefix, colon, name = str(id).rpartition(":")
     if not PLAIN_ID.fullmatch(name):
@@ -172,7 +172,8 @@ def own_packages(config: dict[str, Any]) -> list[str]:
     targets = [value for _, key, value in entries(config) if key == "_target_"]
     env = config.get("env", {})
     imported = [env.get("module"), str(env.get("id")).rpartition(":")[0]]
-    names = [name for name in (*targets, *imported) if name and name not in shipped_targets() | WRAPPERS]
+    known = shipped_targets() | WRAPPERS | named_by_environments("module")
+    names = [name for name in (*targets, *imported) if name and name not in known]
     return sorted(set(map(package, names)))
 
 

@@ -1,7 +1,8 @@
 """Environments: made from their keys, described, and stepped together as arrays [K, E, ...]."""
 
+from dqn.env.encoding import adapt, encoder
 from dqn.env.guard import Guard, close
-from dqn.env.make import Env, EnvFactory, Wrapper, adapt, encoder
+from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
 from dqn.env.vector import Environments, Step
 

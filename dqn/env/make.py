@@ -8,15 +8,15 @@ from functools import partial
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
+from dqn.env.encoding import adapt
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
-from dqn.env.spec import Channels, obs_spec, spans_bytes, time_limit
+from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
 from dqn.errors import WrongValue, install, one_line
-from dqn.types import EnvSpec, Floats
+from dqn.types import EnvSpec
 
 Env = gymnasium.Env[Any, Any]
 Wrapper = Callable[[Env], Env]
@@ -58,7 +58,7 @@ class EnvFactory:
         training_wrappers: further wrappers around these, in training only.
         scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
         frame_stack: successive observations that the network reads together.
-        channels: where images have their channels; auto: at the shorter end of their shape.
+        channels: where images have their channels; auto: at the end that leaves the more square picture.
         maker: a class or function that Python code gave; `id` is then only its name. None: there is none.
     """
 
@@ -153,6 +153,7 @@ class EnvFactory:
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
             self._check_spaces(env)
+            image = image_of(env.observation_space, self.channels)
             env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
@@ -162,7 +163,7 @@ class EnvFactory:
                 self.id,
                 scale_bytes=self.scale_bytes,
                 stack=self.frame_stack,
-                channels=self.channels,
+                image=image,
             )
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
@@ -176,7 +177,7 @@ class EnvFactory:
                 should = f"its {name} should be a space of Gymnasium; it is {brief(space)}"
                 raise WrongValue("env.id", self.id, should)
         space = env.observation_space
-        if space.is_np_flattenable and spaces.flatdim(space) == 0:
+        if becomes_numbers(space) and spaces.flatdim(space) == 0:
             raise WrongValue("env.id", self.id, f"its observations are {space}, which hold no numbers")
 
     def _layers(self, *, training: bool) -> Iterator[tuple[str, Wrapper]]:
@@ -256,43 +257,3 @@ def as_node(wrapper: Wrapper) -> dict[str, Any]:
     arguments = wrapper.keywords if isinstance(wrapper, partial) else {}
     name = getattr(function, "__qualname__", type(function).__name__)
     return {"_target_": f"{function.__module__}.{name}", **arguments}
-
-
-def adapt(env: Env, *, scale_bytes: bool) -> Env:
-    """Return an environment with composite observations flattened and discrete spaces counted from 0."""
-    space, actions = env.observation_space, env.action_space
-    encode, encoded = encoder(space, scale_bytes=scale_bytes)
-    if encoded is not space:
-        env = gymnasium.wrappers.TransformObservation(env, encode, encoded)
-    if isinstance(actions, spaces.Discrete) and actions.start != 0:
-        first, count = int(actions.start), int(actions.n)
-        env = gymnasium.wrappers.TransformAction(env, lambda action: action + first, spaces.Discrete(count))
-    return env
-
-
-def encoder(space: spaces.Space[Any], *, scale_bytes: bool) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
-    """Return a function from observations of `space` to stored ones, and the space of the latter.
-
-    If bytes that span 0 to 255 are only some parts of a composite space, they are divided by 255 here. If
-    they are all of it, they are stored as bytes, and the network divides them.
-    """
-    if isinstance(space, spaces.Dict | spaces.Tuple | spaces.MultiDiscrete) and space.is_np_flattenable:
-        flatten: Callable[[Any], Any] = partial(spaces.flatten, space)
-        flat: Any = spaces.flatten_space(space)  # a Box
-        factor = byte_factor(space)
-        if not scale_bytes or (factor == factor[:1]).all():
-            return flatten, flat
-        low, high = flat.low.astype(np.float32) * factor, flat.high.astype(np.float32) * factor
-        return lambda obs: flatten(obs).astype(np.float32) * factor, spaces.Box(low, high, dtype=np.float32)
-    if isinstance(space, spaces.Discrete) and space.start != 0:
-        first, count = space.start, int(space.n)
-        return lambda obs: obs - first, spaces.Discrete(count)
-    return lambda obs: obs, space
-
-
-def byte_factor(space: spaces.Space[Any]) -> Floats:
-    """Return the factor of each number of flattened observations: 1/255 in bytes that span 0 to 255."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts = space.values() if isinstance(space, spaces.Dict) else space
-        return np.concatenate([np.zeros(0, np.float32), *map(byte_factor, parts)])
-    return np.full(spaces.flatdim(space), 1 / 255 if spans_bytes(space) else 1, np.float32)

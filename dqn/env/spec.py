@@ -1,5 +1,6 @@
 """The facts about an environment that other parts need, from its spaces and its time limit."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import gymnasium
@@ -14,16 +15,16 @@ Channels = Literal["auto", "first", "last"]
 
 
 def obs_spec(
-    space: spaces.Space[Any], id: str, *, scale_bytes: bool, stack: int, channels: Channels
+    space: spaces.Space[Any], id: str, *, scale_bytes: bool, stack: int, image: Image | None
 ) -> ObsSpec:
     """Return how observations of `space` are stored and read.
 
     Args:
-        space: the space of one frame.
+        space: the space of one frame, encoded.
         id: name of the environment in errors.
         scale_bytes: whether bytes that span 0 to 255 are read divided by 255.
         stack: frames that are read together.
-        channels: where an image of three axes has its channels; auto: as `image_of`.
+        image: the image at the start of each frame.
 
     Raises:
         WrongValue: the network cannot read such observations.
@@ -31,20 +32,77 @@ def obs_spec(
     if isinstance(space, spaces.Discrete):
         return ObsSpec((), np.min_scalar_type(int(space.n) - 1), int(space.n), 1.0, stack)
     if isinstance(space, spaces.MultiBinary):
-        return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0, stack, image_of(space, channels))
+        return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0, stack, image)
     if not isinstance(space, spaces.Box) or space.dtype is None:
         should = "supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these"
-        raise WrongValue("env.id", id, f"its observations are {space}; {should}")
+        raise WrongValue("env.id", id, f"its observations are {space}; {should}{advice_on(space, id)}")
     scale = 1 / 255 if scale_bytes and spans_bytes(space) else 1.0
-    return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale, stack, image_of(space, channels))
+    return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale, stack, image)
+
+
+def advice_on(space: spaces.Space[Any], id: str) -> str:
+    """Return the end of a sentence: what leaves out the parts of observations that cannot be read."""
+    if id.startswith(("MiniGrid-", "BabyAI-")):
+        return f"; type env=minigrid env.id={id}, which leaves the text out"
+    keys = (
+        [key for key, part in space.items() if becomes_numbers(part)]
+        if isinstance(space, spaces.Dict)
+        else []
+    )
+    wrapper = f"{{_target_: gymnasium.wrappers.FilterObservation, filter_keys: [{', '.join(keys)}]}}"
+    return f'; "env.wrappers=[{wrapper}]" keeps the parts that can be read' if keys else ""
+
+
+def becomes_numbers(space: spaces.Space[Any]) -> bool:
+    """Return whether observations of a space can be flattened to numbers, which custom spaces may not say."""
+    try:
+        return space.is_np_flattenable
+    except NotImplementedError:
+        return False
+
+
+def parts_of(space: spaces.Space[Any]) -> Iterator[spaces.Space[Any]]:
+    """Yield the parts of a composite space, in the order of its flattened observations."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for part in space.values() if isinstance(space, spaces.Dict) else space:
+            yield from parts_of(part)
+    else:
+        yield space
+
+
+def images_in(space: spaces.Space[Any]) -> list[tuple[spaces.Space[Any], int]]:
+    """Return the parts that are images, the largest first, with their starts in flattened observations.
+
+    An image is an array of three axes, or of two axes of bytes.
+    """
+    found, start = [], 0
+    for part in parts_of(space):
+        axes = len(part.shape or ()) if isinstance(part, spaces.Box | spaces.MultiBinary) else 0
+        size = spaces.flatdim(part)
+        if size and (axes == 3 or (axes == 2 and part.dtype == np.uint8)):
+            found.append((part, start))
+        start += size
+    return sorted(found, key=lambda one: -spaces.flatdim(one[0]))
 
 
 def image_of(space: spaces.Space[Any], channels: Channels) -> Image | None:
-    """Return the image that an array of three axes is; auto: the shorter of its ends counts the channels."""
-    shape = space.shape or ()
-    if len(shape) != 3:
+    """Return the image that observations start with once they are encoded, None if they have none.
+
+    Of several it is the largest. auto: the channels are at the end that leaves the more square picture, at
+    the last one in a tie.
+    """
+    if not becomes_numbers(space) or not (images := images_in(space)):
         return None
-    return Image(shape, channels == "last" or (channels == "auto" and shape[-1] <= shape[0]), 0)
+    image = images[0][0]
+    shape = image.shape or ()
+    is_last = channels == "last" or (channels == "auto" and squareness(shape[:2]) >= squareness(shape[1:]))
+    rest = spaces.flatdim(space) - spaces.flatdim(image)
+    return Image(shape, len(shape) == 3 and is_last, rest)
+
+
+def squareness(size: Sequence[int]) -> float:
+    """Return the shorter side of a picture relative to the longer one."""
+    return min(size) / max(size)
 
 
 def spans_bytes(space: spaces.Space[Any]) -> bool:

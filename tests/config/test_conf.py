@@ -49,13 +49,22 @@ def recipe_lists() -> list[str]:
 
 
 RECIPES = recipe_lists()
-EVERY = [[f"{group}={option}"] for group in GROUPS for option in options(group)]
-EVERY[EVERY.index(["env=base"])].append("env.id=Acrobot-v1")
+GIVEN_BY_USERS = {"base": "env.id=Acrobot-v1", "minatar": "env.game=breakout"}
+"""What options of `env` leave to the user."""
+
+
+def examples(overrides: list[str]) -> list[str]:
+    """Return the overrides with an example of what their option of `env` leaves to the user."""
+    added = [given for env, given in GIVEN_BY_USERS.items() if f"env={env}" in overrides]
+    return [*overrides, *added]
+
+
+EVERY = [examples([f"{group}={option}"]) for group in GROUPS for option in options(group)]
 EVERY[EVERY.index(["network/torso=module"])].append("network.torso.module={_target_: torch.nn.Flatten}")
 EVERY += [[f"+experiment={recipe}"] for recipe in RECIPES]
 EVERY += [
     ["env.id=Acrobot-v1"],
-    *([f"env={env}", "runner=episodes"] for env in options("env") if env != "base"),
+    *(examples([f"env={env}", "runner=episodes"]) for env in OTHERS),
 ]
 EVERY += [["runner=steps", "agent=double", "schedule=exponential"], ["runner=steps", "schedule=constant"]]
 
@@ -117,11 +126,6 @@ def test_default_is_the_documents_experiment():
     assert config["agent"]["optimizer"]["_target_"] == "dqn.agent.Adam"
     assert config["agent"]["backup"]["_target_"] == "dqn.agent.Greedy"
     assert config["runner"]["_target_"] == "dqn.runner.EpisodesClock"
-
-
-def examples(overrides: list[str]) -> list[str]:
-    """Return the overrides with an id where the option of `env` leaves it to the user."""
-    return [*overrides, "env.id=Acrobot-v1"] if "env=base" in overrides else overrides
 
 
 @pytest.mark.parametrize("env", OTHERS)

@@ -145,6 +145,8 @@ EXPECTED = {
     "multi": ((5,), np.uint8, 0, 1.0),
     "dict": ((5,), np.float32, 0, 1.0),
     "tuple": ((6,), np.uint8, 0, 1.0),
+    "bools": ((4, 3, 2), np.bool_, 0, 1.0),
+    "mixed": ((28,), np.float32, 0, 1.0),
 }
 
 
@@ -164,7 +166,7 @@ def test_observation_spaces(name, vectorization):
 
 
 def assert_is_the_flat_sample(name: str, obs: np.ndarray, env: Environments) -> None:
-    """The stored numbers are those of the space's own sample, flattened by Gymnasium."""
+    """The stored numbers are those of the space's own sample, flattened by Gymnasium, images first."""
     from dqn.seeding import integer
 
     space = Spaces.SPACES[name]
@@ -172,6 +174,9 @@ def assert_is_the_flat_sample(name: str, obs: np.ndarray, env: Environments) -> 
     sample = space.sample()
     if name == "discrete":
         assert obs == sample - 3
+    elif name == "mixed":
+        picture, direction = sample["picture"].ravel() / 255, np.eye(3)[sample["direction"] - 1]
+        np.testing.assert_allclose(obs, [*picture, *direction, *sample["speed"]], rtol=1e-6)
     elif name in ("multi", "dict", "tuple"):
         np.testing.assert_allclose(obs, gymnasium.spaces.flatten(space, sample), rtol=1e-6)
     else:
