@@ -16,7 +16,7 @@ from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
-from dqn.devices import absence, find_device
+from dqn.devices import absence, bfloat16_obstacle, find_device
 from dqn.env.known import own_class
 from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
@@ -93,7 +93,7 @@ class Contradictions:
     def find(self, *, learns: bool) -> None:
         checks = [self.environment, self.numbers, self.length]
         if learns:
-            checks += [self.device, self.compiler, self.optimizer, self.observers, self.video]
+            checks += [self.device, self.compiler, self.precision, self.optimizer, self.observers, self.video]
         for check_one in checks:
             check_one()
         if self.spec is not None and not self._wrong:
@@ -229,6 +229,13 @@ class Contradictions:
             return
         if problem := obstacle(find_device(name)):
             self.add("agent.compile", f"should be false or auto: {problem}")
+
+    def precision(self) -> None:
+        name = self.get("device")
+        if self.get("agent.precision") != "bfloat16" or name is None or absence(name):
+            return
+        if problem := bfloat16_obstacle(find_device(name)):
+            self.add("agent.precision", f"should be float32: {problem}")
 
     def optimizer(self) -> None:
         """Make an optimizer: only its own code knows which numbers it accepts."""
