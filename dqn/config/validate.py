@@ -20,7 +20,7 @@ from dqn.devices import absence, find_device
 from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
 from dqn.memory.ring import least_rows
-from dqn.network.qnetwork import range_of
+from dqn.network.qnetwork import range_of, scale_of
 from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
@@ -96,8 +96,11 @@ class Contradictions:
         for check_one in checks:
             check_one()
         if self.spec is not None and not self._wrong:
-            for key, should in shortages(self.config, self.spec, learns=learns):
-                self.add(key, should)
+            try:
+                for key, should in shortages(self.config, self.spec, learns=learns):
+                    self.add(key, should)
+            except WrongValue as error:
+                self.problems.append(error)
 
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
@@ -143,8 +146,16 @@ class Contradictions:
             )
 
     def observations(self, obs: ObsSpec) -> None:
-        low, high = self.get("network.obs_low"), self.get("network.obs_high")
-        if (low is None and high is None) or {"network.obs_low", "network.obs_high"} & self._wrong:
+        keys = ("network.obs_low", "network.obs_high", "network.obs_scale")
+        if not self._wrong.isdisjoint(keys):
+            return
+        low, high, scale = map(self.get, keys)
+        has_range = low is not None or high is not None
+        try:
+            scale_of(scale, obs, has_range=has_range)
+        except ValueError as error:
+            self.add("network.obs_scale", str(error))
+        if not has_range:
             return
         try:
             range_of(low, high, obs)
