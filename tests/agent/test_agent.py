@@ -39,7 +39,14 @@ def make(
     )
     return Agent(
         network=partial(
-            QNetwork, obs_low=None, obs_high=None, torso=torso, streams=STREAMS, head=head, layer=Linear
+            QNetwork,
+            obs_low=None,
+            obs_high=None,
+            obs_scale="auto",
+            torso=torso,
+            streams=STREAMS,
+            head=head,
+            layer=Linear,
         ),
         backup=backup or Greedy(),
         optimizer=optimizer or partial(Adam, betas=(0.9, 0.999), eps=1e-8),
