@@ -38,7 +38,7 @@ class Ring:
     def __init__(self, *, capacity: int, span: int, num_seeds: int, num_envs: int, spec: EnvSpec) -> None:
         self.num_seeds, self.num_envs, self.span = num_seeds, num_envs, span
         self.num_actions, self.num_categories = spec.num_actions, spec.obs.num_categories
-        self.stack = spec.obs.stack
+        self.stack, self.padding = spec.obs.stack, spec.obs.padding
         self.rows = capacity // num_envs
         columns = num_seeds * num_envs
         total = columns * self.rows
@@ -148,7 +148,7 @@ class Ring:
         places, exists = self.frames(row)
         obs = self.obs.take(places, axis=0)
         if not exists.all():
-            obs[~exists] = 0
+            obs[~exists] = self.padding
         return obs
 
     def after(self, row: Integers) -> Integers:
