@@ -19,6 +19,7 @@ from dqn.config.wrappers import env_factory
 from dqn.devices import absence, find_device
 from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
+from dqn.memory.ring import least_rows
 from dqn.network.qnetwork import range_of
 from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
@@ -159,8 +160,9 @@ class Contradictions:
                 self.add(key, f"should be {relation} {other}={limit}{instead}")
         capacity, n_step = self.number("memory.capacity"), self.number("memory.reader.n_step")
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs") or 1
-        if capacity and n_step and capacity // envs < n_step + 2:
-            least = f"(memory.reader.n_step={n_step} + 2) * env.num_envs={envs}"
+        stack = self.number("env.frame_stack") or 1
+        if capacity and n_step and capacity // envs < least_rows(span=n_step, stack=stack):
+            least = f"(memory.reader.n_step={n_step} + env.frame_stack={stack} + 1) * env.num_envs={envs}"
             self.add("memory.capacity", f"should be at least {least}")
         if self.number("runner.total_steps") and length and length % envs:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")

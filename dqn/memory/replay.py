@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dqn.devices import to_device
 from dqn.memory.protocols import MakeReader, MakeSampler, Sampler
@@ -45,6 +46,8 @@ class ReplayMemory:
         )
         self.sampler = sampler(ring=ring, seeds=seeds)
         self.device = device
+        # the stacks of one step share all but one frame; the network copies views of integers anyway
+        self._shares_frames = ring.stack > 1 and ring.span == 1 and ring.obs.dtype.kind in "iu"
         self._pending = PendingRows(ring, self.sampler)
         self._segments = Segments(ring)
 
@@ -68,11 +71,26 @@ class ReplayMemory:
         ring = self.ring
         start, weight = self.sampler.sample(batch_size)
         reward, discount, following = self.reader(ring, start)
-        obs, next_obs = ring.observations(start), ring.observations(following)
-        action = ring.action.take(start).astype(np.int64)
-        arrays = (obs, action, reward, discount, next_obs, weight)
-        *batch, weights = (to_device(torch.from_numpy(array), self.device) for array in arrays)
-        return Sample(Batch(*batch), weights, start)
+        obs, next_obs = self._observations(start, following)
+        batch = Batch(
+            obs=obs,
+            action=self._tensor(ring.action.take(start).astype(np.int64)),
+            reward=self._tensor(reward),
+            discount=self._tensor(discount),
+            next_obs=next_obs,
+        )
+        return Sample(batch, self._tensor(weight), start)
+
+    def _observations(self, start: Integers, following: Integers) -> tuple[Tensor, Tensor]:
+        """Return the observations at the starts and at the rows after their samples, [K, B, ...]."""
+        ring = self.ring
+        if self._shares_frames:
+            frames = self._tensor(ring.latest(following, ring.stack + 1))
+            return frames[:, :, :-1], frames[:, :, 1:]
+        return self._tensor(ring.observations(start)), self._tensor(ring.observations(following))
+
+    def _tensor(self, array: Array) -> Tensor:
+        return to_device(torch.from_numpy(array), self.device)
 
     def update_priorities(self, row: Integers, priority: Floats) -> None:
         """Set the priorities of a sample's rows, both [K, B]."""
@@ -86,8 +104,9 @@ class ReplayMemory:
         ring = self.ring
         firsts = np.arange(ring.num_seeds) * ring.num_envs
         spread = [np.linspace(0, last, count).astype(np.int64) for last in ring.filled[firsts] - 1]
-        row: Array = np.stack(spread) + firsts[:, None] * ring.rows
-        return ring.observations(row)
+        oldest = ring.newest[firsts, None] + 1  # those that lack overwritten frames give way to the next
+        age = np.maximum((np.stack(spread) - oldest) % ring.rows, ring.stack - 1)
+        return ring.observations(firsts[:, None] * ring.rows + (oldest + age) % ring.rows)
 
     def reward_range(self) -> tuple[float, float]:
         """Return the least and the greatest stored reward."""

@@ -96,22 +96,24 @@ class Ring:
         if any_ended:
             where, closed = chosen(ended), chosen(closes)
             self.end[at[where]] = LOST
-            self.end[at[closed]] = np.where(row.terminated[closes], TERMINATED, TRUNCATED)
+            is_terminal = row.terminated | row.life_lost
+            self.end[at[closed]] = np.where(is_terminal[closes], TERMINATED, TRUNCATED)
             self.end[following[closed]] = CLOSING
             started += self._last_starts(at[where], length[where])
-        lost = self._without_frames(following)
-        for rows in lost:
-            self.is_start[rows] = False
         for rows in started:
             self.is_start[rows] = True
         self.stored, self.episodes, self.episode_start = transitions[-1], episodes[-1], starts[-1]
         self._count()
-        return [at, following, *lost, *started]
+        changed = [at, following, *started]
+        if self.stack > 1:
+            changed.append(self._without_frames())
+            self.is_start[changed[-1]] = False
+        return changed
 
     @property
     def longest_push(self) -> int:
         """Return the largest number of steps of a `push` that overwrites none of the rows it needs."""
-        return max(1, (self.rows - self.span - self.stack) // 2)
+        return max(1, (self.rows - least_rows(span=self.span, stack=self.stack)) // 2 + 1)
 
     def _last_starts(self, at: Integers, length: Integers) -> list[Integers]:
         """Return the rows that become starts because an episode or a life ended at the rows `at`."""
@@ -121,35 +123,42 @@ class Ring:
         self.filled = np.minimum(self.written, self.rows)
         self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
 
-    def _without_frames(self, following: Integers) -> list[Integers]:
-        """Return the rows after the newest, `following`, some of whose frames have been overwritten."""
-        rows = []
-        for _ in range(self.stack - 1):
-            following = self.after(following)
-            rows.append(following)
-        return rows
+    def _without_frames(self) -> Integers:
+        """Return the rows, stack - 1 of each column, some of whose earlier frames have been overwritten."""
+        newest = self.newest
+        rows = self._first[:, None] + (newest[:, None] + np.arange(1, self.stack)) % self.rows
+        return rows.reshape(-1)
 
-    def frames(self, row: Integers) -> tuple[Integers, Bools]:
-        """Return the rows [*, stack] of the frames that the network reads at `row` [*], and which exist.
+    @property
+    def newest(self) -> Integers:
+        """Return the row of each column's newest observation [K * E]."""
+        row = self._first + self.written % self.rows
+        last = self.before(row, 1)
+        return np.where(self.end.take(last) == CLOSING, last, row)
 
-        An episode's first observations have frames before its begin; they count as zeros.
+    def frames(self, row: Integers, count: int) -> tuple[Integers, Bools]:
+        """Return the rows [*, count] of the latest frames at `row` [*], and which of them exist.
+
+        Frames before an episode's first do not exist.
         """
-        places, exists = [row], [np.ones(row.shape, np.bool_)]
-        for _ in range(self.stack - 1):
-            earlier = self.before(places[-1], 1)
-            exists.append(exists[-1] & (self.end.take(earlier) != CLOSING))
-            places.append(np.where(exists[-1], earlier, places[-1]))
-        return np.stack(places[::-1], -1), np.stack(exists[::-1], -1)
+        position = row % self.rows
+        places = (row - position)[..., None] + (position[..., None] + np.arange(1 - count, 1)) % self.rows
+        exists = np.ones(places.shape, np.bool_)
+        continues = self.end.take(places[..., :-1]) != CLOSING
+        np.logical_and.accumulate(continues[..., ::-1], -1, out=exists[..., -2::-1])
+        return places, exists
+
+    def latest(self, row: Integers, count: int) -> Array:
+        """Return the latest frames [*, count, ...] at `row` [*], padding before the first of the episode."""
+        places, exists = self.frames(row, count)
+        frames = self.obs.take(places, axis=0)
+        if not exists.all():
+            frames[~exists] = self.padding
+        return frames
 
     def observations(self, row: Integers) -> Array:
-        """Return the observations [*, ...] at `row` [*] as the network reads them, with all their frames."""
-        if self.stack == 1:
-            return self.obs.take(row, axis=0)
-        places, exists = self.frames(row)
-        obs = self.obs.take(places, axis=0)
-        if not exists.all():
-            obs[~exists] = self.padding
-        return obs
+        """Return the observations [*, ...] at `row` [*] as the network reads them."""
+        return self.obs.take(row, axis=0) if self.stack == 1 else self.latest(row, self.stack)
 
     def after(self, row: Integers) -> Integers:
         """Return the rows after `row`."""
@@ -207,6 +216,15 @@ class Ring:
             raise ValueError("it has rewards that are not finite")
         if self.num_categories and not 0 <= self.obs.min() <= self.obs.max() < self.num_categories:
             raise ValueError("it has observations beyond the environment's")
+
+
+def least_rows(*, span: int, stack: int) -> int:
+    """Return the rows of a column that never lacks a start, wherever episodes end.
+
+    They are the last start of an episode with its earlier frames, the closing row, span - 1 steps of the next
+    episode, and the row after them.
+    """
+    return span + stack + 1
 
 
 def joined(arrays: Sequence[Array]) -> Array:

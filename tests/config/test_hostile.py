@@ -105,6 +105,7 @@ CONFIGS = {
     "an id that is none": ("env.id", ["canary_module:Env-v0"], "env.id="),
     "a module": ("env.module", "canary_module", "env.module=canary_module"),
     "a module in a list": ("env.module", ["canary_module"], "env.module="),
+    "our module that is not shipped": ("env.module", "dqn.sweep.pool", "env.module=dqn.sweep.pool"),
     "keywords that name code": (
         "env.kwargs",
         {"env_id": ["canary_module:Env-v0"]},
@@ -370,6 +371,11 @@ def test_own_package(finished_run, trap):
         assert "agent.backup._target_=parts.OwnBackup is refused" in text
     assert call("evaluate", finished_run, "--trust", "parts", "episodes=1").code == 0
     assert call("resume", finished_run, LONGER, "--trust", "other", "--trust", "parts").code == 0
+
+
+def test_a_module_that_an_option_of_env_names(finished_run):
+    tamper(finished_run, "env.module", "dqn.env.catch")
+    assert call("evaluate", finished_run, "episodes=1").code == 0
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,11 @@ VALUES = [
     ("env.num_envs=2", {"env.num_envs=2": "1 with runner=episodes"}),
     (
         f"{STEPS} env.num_envs=100 runner.batch_size=2 runner.learning_starts=2 memory.capacity=250",
-        {"memory.capacity=250": "(memory.reader.n_step=1 + 2) * env.num_envs=100"},
+        {"memory.capacity=250": "(memory.reader.n_step=1 + env.frame_stack=1 + 1) * env.num_envs=100"},
+    ),
+    (
+        "env.frame_stack=4 memory.reader.n_step=2 runner.batch_size=2 memory.capacity=6",
+        {"memory.capacity=6": "(memory.reader.n_step=2 + env.frame_stack=4 + 1) * env.num_envs=1"},
     ),
     # environments
     ("env.id=NoSuch-v0", {"env.id=NoSuch-v0": "a registered environment"}),

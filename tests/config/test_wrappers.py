@@ -235,6 +235,7 @@ def test_packages_that_a_run_needs():
     overrides = f"env.wrappers=[{{_target_: wrapped.plus, amount: 1.0}}, {STACK}]"
     assert trusting(config_of([overrides])) == " --trust wrapped"
     assert trusting(config_of([f"env.wrappers=[{STACK}]", f"env.training_wrappers=[{CLIP}]"])) == ""
+    assert trusting(config_of(["env=catch"])) == ""
 
 
 def test_wrappers_that_a_run_may_name_are_gymnasiums():

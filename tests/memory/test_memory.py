@@ -11,6 +11,7 @@ from helpers import make_runner
 from records import pass_on
 
 from dqn.memory import NStep, ReplayMemory, Ring, Uniform
+from dqn.memory.ring import CLOSING
 from dqn.runner import Runner
 from dqn.types import EnvSpec, ObsSpec, Row
 
@@ -106,7 +107,7 @@ def assert_newest(runner: Runner, seen: set, steps: dict, n_step: int) -> None:
     for column in range(ring.num_seeds * ring.num_envs):
         rows = slice(column * ring.rows, (column + 1) * ring.rows)
         kept = {tuple(obs) for obs in ring.obs[rows][ring.is_start[rows]].tolist()}
-        closing = int((ring.end[rows] == 3).sum())
+        closing = int((ring.end[rows] == CLOSING).sum())
         # Only closing rows and one row in preparation are no starts: the iteration's end made all tails so.
         assert ring.rows - closing - 1 <= len(kept) <= ring.rows - closing
         assert kept <= seen
