@@ -70,11 +70,17 @@ class ObsSpec(NamedTuple):
 
     @property
     def encoded_shape(self) -> tuple[int, ...]:
-        """Return the shape of an observation as the torso reads it; images have their channels first."""
+        """Return the shape of an observation as the torso reads it.
+
+        Images have their channels first, (stack * C, H, W). With further numbers they are flat, the images of
+        all frames before the further numbers of all.
+        """
         if self.num_categories:
             return (self.num_categories,) if self.stack == 1 else (self.stack, self.num_categories)
-        if self.image is None or self.image.rest:
+        if self.image is None:
             return self.stacked_shape
+        if self.image.rest:
+            return (math.prod(self.stacked_shape),)
         channels, *size = self.image.planes
         return (self.stack * channels, *size)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from dqn.agent.numpy_functions import FUNCTIONS, METHODS
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.devices import to_device
 from dqn.network import QNetwork
@@ -61,84 +62,6 @@ class NumpyForward:
         if rng is None or self._random is None:
             return self._steady(obs)
         return self._random(obs, rng)
-
-
-def one_hot(x: Array, count: int) -> Floats:
-    """Return integers x [*] one-hot [*, count]."""
-    hot = np.zeros((*x.shape, count), np.float32)
-    np.put_along_axis(hot, x[..., None], 1, axis=-1)
-    return hot
-
-
-def flatten(x: Array, start: int, end: int = -1) -> Array:
-    """Return x with the axes from `start` to `end` joined."""
-    end %= x.ndim
-    return x.reshape((*x.shape[:start], -1, *x.shape[end + 1 :]))
-
-
-def unflatten(x: Array, axis: int, sizes: tuple[int, ...]) -> Array:
-    """Return x with an axis split into several."""
-    axis %= x.ndim
-    return x.reshape((*x.shape[:axis], *sizes, *x.shape[axis + 1 :]))
-
-
-def log_softmax(x: Any, axis: int) -> Any:
-    shifted = x - x.max(axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
-
-
-def layer_norm(x: Any, shape: tuple[int], weight: Any, bias: Any, eps: float) -> Any:
-    """Return x with mean 0 and variance 1 over its last axis; `weight` and `bias` should be None."""
-    if weight is not None or bias is not None:
-        raise NotImplementedError
-    centered = x - x.mean(-1, keepdims=True)
-    return centered / np.sqrt(np.square(centered).mean(-1, keepdims=True) + np.float32(eps))
-
-
-def relu(x: Any) -> Any:
-    return np.maximum(x, 0)
-
-
-def relu_(x: Any) -> Any:
-    return np.maximum(x, 0, out=x)
-
-
-def mean(x: Any, axis: int, keep: bool = False) -> Any:
-    return x.mean(axis, keepdims=keep)
-
-
-def to_float(x: Array) -> Floats:
-    return x.astype(np.float32, copy=False)
-
-
-FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    torch.bmm: np.matmul,
-    torch.relu: relu,
-    torch.relu_: relu_,
-    torch.log_softmax: log_softmax,
-    torch.cos: np.cos,
-    torch.sign: np.sign,
-    torch.sqrt: np.sqrt,
-    torch.abs: np.abs,
-    torch.nn.functional.one_hot: one_hot,
-    torch.nn.functional.layer_norm: layer_norm,
-    torch.unflatten: unflatten,
-    **{same: same for same in (operator.mul, operator.add, operator.sub, operator.getitem, getattr)},
-    "mul": operator.mul,
-    "add": operator.add,
-    "add_": operator.iadd,
-    "flatten": flatten,
-    "unsqueeze": np.expand_dims,
-    "transpose": np.swapaxes,
-    "mean": mean,
-    "exp": np.exp,
-    "float": to_float,
-    "long": np.int64,
-}
-"""Torch's functions and methods to NumPy's. The generated code refers to them by name, so no lambdas."""
-
-METHODS = {"squeeze", "sum", "normal", "uniform"}
-"""Methods that NumPy's arrays and NumpyRng have under the same name, with the same arguments."""
 
 
 class ActionValues(nn.Module):

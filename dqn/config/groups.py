@@ -72,6 +72,9 @@ GIVEN: dict[str, frozenset[str]] = {
 }
 """Arguments that the program passes to the part of each group; they are not keys."""
 
+OFFERED = {"network.torso": frozenset({"vector_size"})}
+"""Arguments that the program passes to the part of a group if it takes them."""
+
 SOURCES = {
     "gamma": "agent.gamma",
     "lr": "agent.lr",

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dqn.config.parts import make
+from dqn.errors import WrongValue
 from dqn.storage.flatten import leaves, replaced, settings
 from dqn.system import machine_memory, most_open_files
 from dqn.types import EnvSpec
@@ -42,7 +43,11 @@ SIZES = (
 
 
 def shortages(config: Config, spec: EnvSpec, *, learns: bool) -> Iterator[tuple[str, str]]:
-    """Yield the keys of a valid configuration that this machine is too small for, and what they should be."""
+    """Yield the keys of a valid configuration that this machine is too small for, and what they should be.
+
+    Raises:
+        WrongValue: a part of the network does not fit the observations.
+    """
     room, memory = machine_memory(), partial(memory_bytes, spec=spec, learns=learns)
     for key, fits in causes(config, memory, room, SIZES):
         needed = f"{min(1e24, memory(config)) / 1e9:,.0f} GB of memory"
@@ -114,7 +119,11 @@ def open_files(config: Config) -> int:
 
 @cache
 def count_parameters(network: str, spec: EnvSpec) -> float:
-    """Return the parameters of one seed's network; 0 if a custom part cannot be made without its numbers."""
+    """Return the parameters of one seed's network; 0 if a custom part cannot be made without its numbers.
+
+    Raises:
+        WrongValue: a part of the network does not fit the observations.
+    """
     node = json.loads(network)
     largest = max((leaf for _, leaf in leaves(node) if type(leaf) is int), default=0)
     ends = max(spec.obs.num_categories, math.prod(spec.obs.shape), spec.num_actions)
@@ -122,6 +131,8 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
     try:  # the first tensor without numbers takes a second of imports
         with torch.device("cpu" if is_small else "meta"):
             made = make(node)(spec=spec, generators=[torch.Generator()])
+    except WrongValue:
+        raise
     except Exception as error:
         return math.inf if "overflow" in str(error).lower() else 0.0
     return float(sum(leaf.numel() for leaf in made.parameters()))

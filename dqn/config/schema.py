@@ -18,7 +18,7 @@ from hydra._internal.utils import _locate as get_object  # hydra.utils.get_objec
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from dqn.config.groups import GIVEN, SOURCES
+from dqn.config.groups import GIVEN, OFFERED, SOURCES
 from dqn.config.nearest import closest
 from dqn.config.paths import CONF
 from dqn.errors import MISSING, WrongValue, format_value, one_line
@@ -33,7 +33,7 @@ PART_LISTS = (*WRAPPER_LISTS, "callbacks")
 PART_DICTS = ("tracker",)
 """Keys of dicts of parts by name; several options of such a group may be chosen."""
 
-OFFERED = frozenset({"in_shape", "in_features"})
+MODULE_OFFERED = frozenset({"in_shape", "in_features"})
 """Arguments that the program passes to a module that takes them."""
 
 IS_PART = "should be {_target_: CLASS, ARGUMENT: VALUE}"
@@ -66,7 +66,8 @@ def check_keys(
     open_ended = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
     named = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     is_wrapper = is_listed(parent) and parent.startswith(WRAPPER_LISTS)
-    given = frozenset([*named][:1]) if is_wrapper else GIVEN.get(parent, offered & named.keys())
+    offered |= OFFERED.get(parent, frozenset())
+    given = frozenset([*named][:1]) if is_wrapper else GIVEN.get(parent, frozenset()) | offered & named.keys()
     prefix = f"{parent}." * bool(parent)
     hints = type_hints(target)
     for name, value in node.items():
@@ -84,7 +85,7 @@ def check_keys(
         elif key in (*PART_LISTS, *PART_DICTS):
             check_several(value, key, problems)
         elif hints.get(name) is MakeModule:
-            check_part(value, key, problems, offered=OFFERED)
+            check_part(value, key, problems, offered=MODULE_OFFERED)
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
         else:

@@ -18,7 +18,7 @@ from dqn.conformance.assertions import (
     require_shape,
 )
 from dqn.conformance.candidate import CPU, SEEDS, Candidate, make_rng, normal, observations, perturb
-from dqn.network import HeadFactory
+from dqn.network import HeadFactory, make_torso
 from dqn.types import Role
 
 SIZE = 5
@@ -120,25 +120,26 @@ def check_overwriting(module: Any) -> None:
         raise Failure(why) from None
 
 
-def make_torso(candidate: Candidate, seeds: Sequence[int]) -> Any:
-    return candidate.part("network.torso")(
+def torso_of(candidate: Candidate, seeds: Sequence[int]) -> Any:
+    return make_torso(
+        candidate.part("network.torso"),
+        obs=candidate.spec.obs,
         layer=candidate.part("network.layer"),
-        in_shape=candidate.spec.obs.encoded_shape,
         generators=parameter_generators(seeds),
     )
 
 
 def torso(candidate: Candidate) -> None:
-    shape = (make_torso(candidate, SEEDS).out_features,)
+    shape = (torso_of(candidate, SEEDS).out_features,)
     inputs = random_inputs(*candidate.spec.obs.encoded_shape)
-    examine_stack(Stack(lambda seeds: make_torso(candidate, seeds), *inputs, shape))
+    examine_stack(Stack(lambda seeds: torso_of(candidate, seeds), *inputs, shape))
 
 
 def examine_behind_torso(
     candidate: Candidate, make: Callable[[HeadFactory], Any], shape: tuple[int, ...]
 ) -> None:
     """Check what a factory for the modules of heads makes, with inputs and outputs that fit the torso."""
-    features = make_torso(candidate, SEEDS).out_features
+    features = torso_of(candidate, SEEDS).out_features
 
     def made(seeds: Sequence[int]) -> Any:
         return make(

@@ -43,6 +43,8 @@ class Atari(gymnasium.Env[Array, int]):
         render_mode: "rgb_array", the screen in the game's colours, or None.
     """
 
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012, as in the base class
+
     def __init__(
         self,
         *,
@@ -61,8 +63,8 @@ class Atari(gymnasium.Env[Array, int]):
         self._ale = ale = ale_py.ALEInterface()
         ale.setFloat("repeat_action_probability", sticky)
         self._rom, self._is_loaded = roms.get_rom_path(game), False
-        minimal, screen_size = facts(game)
-        self._actions = ale.getLegalActionSet() if full_action_space else minimal
+        minimal, full, screen_size = facts(game)
+        self._actions = full if full_action_space else minimal
         self._frame_skip, self._noop_max = frame_skip, noop_max
         self._fires = fire_on_reset and ale_py.Action.FIRE in minimal
         self._max_frames = self._frames_left = inf if max_frames is None else max_frames
@@ -74,8 +76,7 @@ class Atari(gymnasium.Env[Array, int]):
         self.action_space = spaces.Discrete(len(self._actions))
         self.observation_space = spaces.Box(0, 255, (size, size, 1 if grayscale else 3), np.uint8)
         self.render_mode = render_mode
-        fps = max(FRAMES_PER_SECOND // frame_skip, 1)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps}
+        self.metadata = self.metadata | {"render_fps": max(FRAMES_PER_SECOND // frame_skip, 1)}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -144,14 +145,14 @@ class Atari(gymnasium.Env[Array, int]):
 
 
 @cache
-def facts(game: str) -> tuple[list[ale_py.Action], tuple[int, int]]:
-    """Return the actions that have an effect in a game, and the height and width of its screen.
+def facts(game: str) -> tuple[list[ale_py.Action], list[ale_py.Action], tuple[int, int]]:
+    """Return the actions that have an effect in a game, all actions, and the height and width of the screen.
 
-    Loading a game takes a tenth of a second.
+    They are kept, because loading a game takes a tenth of a second.
     """
     ale = ale_py.ALEInterface()
     ale.loadROM(roms.get_rom_path(game))
-    return ale.getMinimalActionSet(), ale.getScreenDims()
+    return ale.getMinimalActionSet(), ale.getLegalActionSet(), ale.getScreenDims()
 
 
 for _game in roms.get_all_rom_ids():

@@ -1,7 +1,6 @@
 """MinAtar's five games on a grid of 10x10 cells (Young and Tian, 2019), registered as MinAtar/GAME-v1."""
 
 import importlib.util
-from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ COLOURS = np.array(
 """Red, green and blue of an empty cell and of each channel."""
 
 
-@cache
 def game_class(game: str) -> Any:
     """Return MinAtar's class of a game.
 

@@ -1,5 +1,6 @@
 """Networks that carry the seed axis: K networks of one shape, computed together."""
 
+from dqn.network.conv import Conv
 from dqn.network.heads import CategoricalHead, ExpectedHead, HeadFactory, ImplicitQuantileHead, QuantileHead
 from dqn.network.layers import Linear, Noisy
 from dqn.network.module import StackedModule
@@ -16,13 +17,14 @@ from dqn.network.protocols import (
     Streams,
     Torso,
 )
-from dqn.network.qnetwork import QNetwork
+from dqn.network.qnetwork import QNetwork, make_torso
 from dqn.network.streams import DuelingStreams, SingleStream
 from dqn.network.torsos import MLP
 
 __all__ = [
     "MLP",
     "CategoricalHead",
+    "Conv",
     "DuelingStreams",
     "ExpectedHead",
     "Flat",
@@ -45,4 +47,5 @@ __all__ = [
     "Streams",
     "Torso",
     "flatten",
+    "make_torso",
 ]

@@ -32,10 +32,10 @@ WIDEST = 64
 
 
 def activate(x: Tensor, name: Activation) -> Tensor:
-    """Overwrite x [K, B, features]; return its activation, bit for bit the same for a seed alone."""
+    """Overwrite x [K, ...]; return its activation, bit for bit the same for a seed alone."""
     if name == "relu":
         return torch.relu_(x)
-    if not (gap := -x.shape[1] * x.shape[2] % WIDEST):
+    if not (gap := -math.prod(x.shape[1:]) % WIDEST):
         return ACTIVATIONS[name](x)
     padded = nn.functional.pad(x.flatten(1), (0, gap))
     return ACTIVATIONS[name](padded)[:, :-gap].view(x.shape)

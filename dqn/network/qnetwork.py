@@ -1,13 +1,15 @@
 """The Q-network: observation, torso, head with its streams."""
 
+import inspect
 import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dqn.network.heads import HeadFactory
-from dqn.network.protocols import Generators, MakeHead, MakeLayer, MakeStreams, MakeTorso
-from dqn.types import EnvSpec, Finite, ObsSpec, Rng
+from dqn.network.protocols import Generators, MakeHead, MakeLayer, MakeStreams, MakeTorso, Torso
+from dqn.types import EnvSpec, Finite, Image, ObsSpec, Positive, Rng
 from dqn.value import ReturnDistribution
 
 
@@ -17,6 +19,8 @@ class QNetwork(nn.Module):
     Args:
         obs_low: numbers of an observation that are scaled to -1; None: observations are not scaled.
         obs_high: numbers of an observation that are scaled to 1, linearly also beyond.
+        obs_scale: factor of the observation's numbers, or of those of its image if it has further ones; auto:
+            that of the environment's observations.
         torso: makes the torso.
         streams: makes the streams of the head.
         head: makes the head.
@@ -25,7 +29,7 @@ class QNetwork(nn.Module):
         generators: one for the initial parameters of each seed.
 
     Raises:
-        ValueError: obs_low and obs_high do not fit each other or the observations.
+        ValueError: obs_low, obs_high and obs_scale do not fit each other or the observations.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class QNetwork(nn.Module):
         *,
         obs_low: list[Finite] | None,
         obs_high: list[Finite] | None,
+        obs_scale: Literal["auto"] | Positive,
         torso: MakeTorso,
         streams: MakeStreams,
         head: MakeHead,
@@ -47,7 +52,8 @@ class QNetwork(nn.Module):
             low, high = range_of(obs_low, obs_high, spec.obs)
             self.register_buffer("middle", (low + high) / 2)
             self.register_buffer("inverse", 2 / (high - low))
-        self.torso = torso(layer=layer, in_shape=self.obs.encoded_shape, generators=generators)
+        self.scale = scale_of(obs_scale, spec.obs, has_range=self.has_range)
+        self.torso = make_torso(torso, obs=spec.obs, layer=layer, generators=generators)
         self.head = head(
             make=HeadFactory(
                 in_features=self.torso.out_features,
@@ -67,14 +73,78 @@ class QNetwork(nn.Module):
         features = self.torso.forward(self.encode(obs), rng)
         return self.head.forward(features, rng)
 
+    def mixed(self, obs: Tensor, rng: Rng | None = None) -> ReturnDistribution:
+        """Return the distributions, with the products of the torso in bfloat16 and the head in float32.
+
+        Values of bfloat16 have 8 bits, too few for the differences between actions.
+        """
+        with torch.autocast(obs.device.type, torch.bfloat16):
+            features = self.torso.forward(self.encode(obs), rng)
+        return self.head.forward(features.float(), rng)
+
     def encode(self, obs: Tensor) -> Tensor:
-        """Return the torso's input, float32: one-hot for discrete observations, else scaled numbers."""
+        """Return the torso's input [K, B, *encoded_shape], float32.
+
+        Discrete observations are one-hot, the numbers of others are scaled, and images have their channels
+        first.
+        """
         if self.obs.num_categories:
             return nn.functional.one_hot(obs.long(), self.obs.num_categories).float()
-        x = obs.float()
+        image = self.obs.image
         if self.has_range:
-            return (x - self.middle) * self.inverse
-        return x if self.obs.scale == 1 else x * self.obs.scale
+            obs = (obs.float() - self.middle) * self.inverse
+        if image is None:
+            return self.scaled(obs)
+        if not image.rest:
+            return self.scaled(self.planes(obs, image))
+        split = math.prod(image.shape)
+        planes = self.planes(torch.unflatten(obs[..., :split], -1, image.shape), image)
+        return torch.cat((self.scaled(planes).flatten(2), obs[..., split:].float().flatten(2)), -1)
+
+    def planes(self, obs: Tensor, image: Image) -> Tensor:
+        """Return images [K, B, (stack,) *shape] as [K, B, stack * C, H, W], contiguous."""
+        is_stacked = self.obs.stack > 1
+        if len(image.shape) == 2:
+            return obs if is_stacked else obs.unsqueeze(2)
+        if image.channels_last:  # bytes are moved before they become floats: a quarter of the memory
+            obs = obs.permute(*(0, 1, 2, 5, 3, 4) if is_stacked else (0, 1, 4, 2, 3)).contiguous()
+        return obs.flatten(2, 3) if is_stacked else obs
+
+    def scaled(self, obs: Tensor) -> Tensor:
+        """Return numbers as float32, scaled."""
+        x = obs.float()
+        if self.scale == 1:
+            return x
+        is_new = self.obs.dtype != "float32"  # of what `float` returned
+        return x.mul_(self.scale) if is_new else x * self.scale
+
+
+def make_torso(make: MakeTorso, *, obs: ObsSpec, layer: MakeLayer, generators: Generators) -> Torso:
+    """Return a torso for observations; one that takes `vector_size` reads further numbers beside an image."""
+    given: dict[str, Any] = {"in_shape": obs.encoded_shape}
+    if "vector_size" in inspect.signature(make).parameters:
+        given["vector_size"] = 0
+        if obs.image is not None and obs.image.rest:
+            channels, *size = obs.image.planes
+            given = {"in_shape": (obs.stack * channels, *size), "vector_size": obs.stack * obs.image.rest}
+    return make(layer=layer, generators=generators, **given)
+
+
+def scale_of(given: float | Literal["auto"], obs: ObsSpec, *, has_range: bool) -> float:
+    """Return the factor of observations.
+
+    Raises:
+        ValueError: another key scales these observations, or they are not scaled.
+    """
+    if given == "auto":
+        return obs.scale
+    if has_range:
+        raise ValueError(
+            "should be auto, because network.obs_low and network.obs_high scale the observations"
+        )
+    if obs.num_categories:
+        raise ValueError("should be auto for discrete observations, which the network reads one-hot")
+    return given
 
 
 def range_of(low: list[Finite] | None, high: list[Finite] | None, obs: ObsSpec) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ import torch
 from heads import HEADS, NOISY, make_network
 from torch import nn
 
-from dqn.agent.numpy_forward import numpy_forward, one_hot, translated
+from dqn.agent.numpy_forward import numpy_forward, translated
+from dqn.agent.numpy_functions import one_hot
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import MLP, DuelingStreams, Linear, SingleStream, flatten
 from dqn.types import ObsSpec

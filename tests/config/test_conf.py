@@ -49,7 +49,12 @@ def recipe_lists() -> list[str]:
 
 
 RECIPES = recipe_lists()
-GIVEN_BY_USERS = {"base": "env.id=Acrobot-v1", "minatar": "env.game=breakout"}
+GIVEN_BY_USERS = {
+    "base": "env.id=Acrobot-v1",
+    "atari": "env.game=Pong",
+    "minatar": "env.game=breakout",
+    "minigrid": "env.id=MiniGrid-Empty-5x5-v0",
+}
 """What options of `env` leave to the user."""
 
 
@@ -61,6 +66,9 @@ def examples(overrides: list[str]) -> list[str]:
 
 EVERY = [examples([f"{group}={option}"]) for group in GROUPS for option in options(group)]
 EVERY[EVERY.index(["network/torso=module"])].append("network.torso.module={_target_: torch.nn.Flatten}")
+IMAGES = ["env.id=dqn/Chain-v0", "env.module=dqn.conformance.chain", "+env.kwargs={shape: [48, 48, 1]}"]
+for torso in ("der", "minatar", "minigrid", "nature"):
+    EVERY[EVERY.index([f"network/torso={torso}"])] += IMAGES
 EVERY += [[f"+experiment={recipe}"] for recipe in RECIPES]
 EVERY += [
     ["env.id=Acrobot-v1"],

@@ -197,8 +197,9 @@ def test_compiled_updates(tmp_path, straight):
     same(run(tmp_path / "run", words), straight(*words))
 
 
-def test_other_optimizers(tmp_path, straight):
-    words = [*STEPS, *MANY, "agent/optimizer=rmsprop"]
+@pytest.mark.parametrize("other", ["agent/optimizer=rmsprop", "agent.precision=bfloat16"])
+def test_other_arithmetic(tmp_path, straight, other):
+    words = [*STEPS, *MANY, other]
     assert run_and_stop(tmp_path, words, STOPS["act"])
     same(run(tmp_path, words), straight(*words))
 

@@ -1,0 +1,238 @@
+"""Convolutional torsos, against torch's own convolutions for each seed."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from heads import HEADS, NOISY, generators
+from torch import Tensor, nn
+
+from dqn.agent.numpy_forward import numpy_forward
+from dqn.agent.rng import NumpyRng, TorchRng
+from dqn.errors import WrongValue
+from dqn.network import Conv, DuelingStreams, Linear, QNetwork, SingleStream, flatten
+from dqn.network.conv import Convolution, convolve, same_padding
+from dqn.types import EnvSpec, Image, ObsSpec
+
+SETTINGS: dict[str, Any] = {
+    **{"channels": [3, 5], "width": 1, "kernel_sizes": [3, 2], "strides": [2, 1], "padding": "valid"},
+    **{"initializer": "torch", "hidden_sizes": [6], "activation": "relu"},
+}
+LARGE: dict[str, Any] = {"channels": [32, 64, 64], "kernel_sizes": [8, 4, 3], "strides": [4, 2, 1]}
+CPU = torch.device("cpu")
+
+
+def torso_of(*, in_shape=(2, 9, 8), vector_size=0, num_seeds=2, layer=Linear, **changes) -> Conv:
+    given = {"in_shape": in_shape, "vector_size": vector_size, "generators": generators(num_seeds)}
+    return Conv(**SETTINGS | changes, **given, layer=layer)
+
+
+def network_of(obs: ObsSpec, *, head="expected", streams=SingleStream, layer=Linear, **changes) -> QNetwork:
+    return QNetwork(
+        **{"obs_low": None, "obs_high": None, "obs_scale": changes.pop("obs_scale", "auto")},
+        torso=partial(Conv, **SETTINGS | changes),
+        streams=partial(streams, hidden_sizes=[5], activation="relu"),
+        **{"head": HEADS[head], "layer": layer, "spec": EnvSpec(obs, 3, None), "generators": generators()},
+    )
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_of(torso: Conv, k: int, padding: int = 0) -> nn.Sequential:
+    """Return the torso of one seed made of torch's modules."""
+    layers: list[nn.Module] = []
+    for each in torso.convolutions:
+        out, inner, size, _ = each.weight.shape[1:]
+        layers += [nn.Conv2d(inner, out, size, each.stride, padding), nn.ReLU()]
+        layers[-2].weight.data, layers[-2].bias.data = each.weight[k], each.bias[k]
+    layers.append(nn.Flatten())
+    for each in torso.dense.layers:
+        layers += [nn.Linear(each.in_features, each.out_features), nn.ReLU()]
+        layers[-2].weight.data, layers[-2].bias.data = each.weight[k].T, each.bias[k, 0]
+    return nn.Sequential(*layers)
+
+
+def test_each_seed_computes_what_torchs_modules_compute():
+    """Values and gradients."""
+    torso, x = torso_of(num_seeds=3), numbers(3, 7, 2, 9, 8)
+    y = torso.forward(x, None)
+    assert y.shape == (3, 7, torso.out_features)
+    slopes = torch.autograd.grad(y.square().sum(), [each.weight for each in torso.convolutions])
+    for k in range(3):
+        plain = plain_of(torso, k)
+        torch.testing.assert_close(y[k], plain(x[k]))
+        plain(x[k]).square().sum().backward()
+        for slope, i in zip(slopes, (0, 2), strict=True):
+            torch.testing.assert_close(slope[k], plain[i].weight.grad)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "ends"),
+    [
+        (84, 8, 4, (2, 2)),
+        (21, 4, 2, (1, 2)),
+        (11, 3, 1, (1, 1)),
+        (5, 2, 1, (0, 1)),
+        (4, 1, 2, (0, 0)),
+    ],
+)
+def test_same_padding_is_tensorflows(size, kernel, stride, ends):
+    assert same_padding(size, kernel, stride) == ends
+
+
+def test_same_padding_by_hand():
+    """Sums of 2 x 2 pixels: those of the last column and row reach into the zeros behind them."""
+    x = torch.arange(9.0).reshape(1, 1, 1, 3, 3)
+    y = convolve(x, torch.ones(1, 1, 1, 2, 2), torch.zeros(1, 1), 1, "same")
+    assert y.flatten().tolist() == [8, 12, 7, 20, 24, 13, 13, 15, 8]
+    y = convolve(x, torch.ones(1, 1, 1, 2, 2), torch.ones(1, 1), 2, "same")
+    assert y.flatten().tolist() == [9, 8, 14, 9]
+
+
+@pytest.mark.parametrize(
+    ("padding", "sizes", "features"), [("valid", [20, 9, 7], 3136), ("same", [21, 11, 11], 7744)]
+)
+def test_the_sizes_of_nature(padding, sizes, features):
+    torso = torso_of(in_shape=(4, 84, 84), padding=padding, num_seeds=1, **LARGE, hidden_sizes=[])
+    assert torso.out_features == features
+    x, found = torch.zeros(1, 1, 4, 84, 84), []
+    for each in torso.convolutions:
+        x = each.forward(x)
+        found.append(x.shape[-1])
+    assert found == sizes
+
+
+@pytest.mark.parametrize(("initializer", "bound"), [("torch", 1 / 6), ("xavier", (6 / (13 * 9)) ** 0.5)])
+def test_initial_kernels_are_uniform_within_a_bound(initializer, bound):
+    given = {"in_channels": 4, "kernel_size": 3, "stride": 1, "padding": "valid", "initializer": initializer}
+    stack, alone = (
+        Convolution(**given, out_channels=9, generators=each) for each in (generators(), generators()[1:])
+    )
+    assert bound * 0.97 < stack.weight.abs().max() <= bound
+    assert (stack.bias.abs().max() == 0) == (initializer == "xavier")
+    assert torch.equal(stack.weight[1], alone.weight[0])
+    assert torch.equal(stack.bias[1], alone.bias[0])
+    assert not torch.equal(stack.weight[0], stack.weight[1])
+
+
+def test_width_multiplies_the_channels():
+    torso = torso_of(width=0.5)
+    assert [each.weight.shape[1] for each in torso.convolutions] == [2, 2]
+    assert torso_of(channels=[1, 4], width=0.1).convolutions[0].weight.shape[1] == 1
+
+
+def test_a_matrix_is_an_image_of_one_channel():
+    torso = torso_of(in_shape=(9, 8))
+    x = numbers(2, 3, 9, 8)
+    assert torch.equal(torso.forward(x, None), torso.forward(x.unsqueeze(2), None))
+
+
+def test_further_numbers_join_behind_the_convolutions():
+    torso, x = torso_of(vector_size=3, hidden_sizes=[]), numbers(2, 4, 2 * 9 * 8 + 3)
+    alone = torso_of(hidden_sizes=[])
+    assert torso.out_features == alone.out_features + 3
+    y = torso.forward(x, None)
+    assert torch.equal(y[..., -3:], x[..., -3:])
+    assert torch.equal(y[..., :-3], alone.forward(x[..., :-3].unflatten(-1, (2, 9, 8)), None))
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"in_shape": (4,)}, "_target_=dqn.network.Conv: needs images, and the observations have the shape"),
+        ({"in_shape": (1, 9, 6), "kernel_sizes": [3, 3]}, "kernel_sizes[1]=3: should be at most 2:"),
+        ({"in_shape": (1, 2, 9)}, "kernel_sizes[0]=3: should be at most 2: convolution 1 reads 2 x 9 pixels"),
+        ({"strides": [1]}, "strides=[1]: should have one number for each of network.torso.channels=[3, 5]"),
+        ({"kernel_sizes": [1] * 3}, "kernel_sizes=[1, 1, 1]: should have one number for each"),
+    ],
+)
+def test_what_does_not_fit(changes, text):
+    with pytest.raises(WrongValue) as error:
+        torso_of(**changes)
+    assert str(error.value).startswith("network.torso.")
+    assert text in str(error.value)
+
+
+def test_a_small_image_fits_if_it_is_padded():
+    assert torso_of(in_shape=(1, 1, 1), padding="same").forward(torch.ones(2, 3, 1, 1, 1), None).shape == (
+        2,
+        3,
+        6,
+    )
+
+
+def image_spec(shape, *, dtype=np.uint8, scale=1 / 255, stack=1, last=True, rest=0, size=None) -> ObsSpec:
+    return ObsSpec(size or shape, np.dtype(dtype), 0, scale, stack, Image(shape, last, rest))
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+@pytest.mark.parametrize("last", [True, False])
+def test_images_are_read_with_their_channels_first(stack, last):
+    """Each pixel's number tells its frame, row, column and channel."""
+    shape = (6, 5, 2) if last else (2, 6, 5)
+    spec = image_spec(shape, stack=stack, last=last, scale=0.5)
+    network, sizes = network_of(spec), (2, 4, stack, *shape)
+    obs = torch.randint(256, sizes, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    encoded = network.encode(obs.reshape(2, 4, *spec.stacked_shape))
+    assert encoded.shape == (2, 4, *spec.encoded_shape) == (2, 4, 2 * stack, 6, 5)
+    assert encoded.is_contiguous()
+    for frame, channel in [(0, 1), (stack - 1, 0)]:
+        image = obs[:, :, frame, ..., channel] if last else obs[:, :, frame, channel]
+        assert torch.equal(encoded[:, :, 2 * frame + channel], image.float() / 2)
+
+
+@pytest.mark.parametrize("stack", [1, 2])
+@pytest.mark.parametrize("shape", [(6, 5, 2), (6, 5)])
+def test_images_with_further_numbers_are_flat(stack, shape):
+    """The images of all frames come first, scaled; the further numbers stay as they are."""
+    size, channels = int(np.prod(shape)), 2 if len(shape) == 3 else 1
+    spec = image_spec(shape, dtype=np.float32, scale=0.5, stack=stack, rest=3, size=(size + 3,))
+    network = network_of(spec)
+    obs = numbers(2, 4, stack, size + 3)
+    encoded = network.encode(obs.reshape(2, 4, *spec.stacked_shape))
+    assert encoded.shape == (2, 4, *spec.encoded_shape)
+    planes = encoded[..., : stack * size].reshape(2, 4, stack, channels, 6, 5)
+    whole = obs[..., :size].reshape(2, 4, stack, 6, 5, channels).movedim(-1, 3)
+    assert torch.equal(planes, whole / 2)
+    assert torch.equal(encoded[..., stack * size :], obs[..., size:].flatten(2))
+    assert network.torso.vector_size == 3 * stack
+
+
+def test_scaling_leaves_observations_as_they_are():
+    """The encoder multiplies in place what it converted, never what it was given."""
+    for dtype in (torch.float32, torch.uint8):
+        obs = torch.ones(2, 3, 1, 9, 8, dtype=dtype)
+        spec = image_spec((1, 9, 8), dtype=str(dtype).removeprefix("torch."), last=False)
+        assert network_of(spec, obs_scale=0.25).encode(obs).unique().tolist() == [0.25]
+        assert obs.unique().tolist() == [1]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("layer", [Linear, NOISY])
+def test_acting_in_numpy_equals_torch(head, layer):
+    """With every head, dueling, noisy layers, both paddings, stacks and further numbers."""
+    is_noisy = layer is NOISY
+    shape = (9, 8, 2)
+    rest = {"rest": 4, "size": (9 * 8 * 2 + 4,), "dtype": np.float32} if is_noisy else {}
+    spec = image_spec(shape, stack=2, **rest)
+    network = network_of(
+        *(spec,),
+        **{"head": head, "streams": DuelingStreams if is_noisy else SingleStream, "layer": layer},
+        padding="same" if is_noisy else "valid",
+    )
+    flat = flatten(network, CPU)
+    forward = numpy_forward(network, is_random=True)
+    assert forward is not None
+    obs = np.random.default_rng(0).integers(256, size=(2, 3, *spec.stacked_shape)).astype(spec.dtype)
+    for _ in range(2):
+        ours, theirs = (NumpyRng(seeds=[0, 1], name="test", role="acting") for _ in range(2))
+        with torch.no_grad():
+            steady = network(torch.from_numpy(obs)).mean()
+            varying = network(torch.from_numpy(obs), TorchRng(theirs, CPU)).mean()
+        np.testing.assert_allclose(forward(obs), steady, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(forward(obs, ours), varying, rtol=1e-4, atol=1e-4)
+        flat.value.add_(0.1 * numbers(*flat.value.shape))
