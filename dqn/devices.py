@@ -46,6 +46,15 @@ def absence(name: str) -> str | None:
     return None
 
 
+def bfloat16_obstacle(device: torch.device) -> str | None:
+    """Return why a device should not compute in bfloat16; None if it can."""
+    if device.type == "mps":
+        return "bfloat16 was not tried on device=mps"
+    if device.type == "cuda" and not torch.version.hip and torch.cuda.get_device_capability(device) < (8, 0):
+        return f"{torch.cuda.get_device_name(device)} has no arithmetic in bfloat16"
+    return None
+
+
 def find_device(name: str) -> torch.device:
     """Return the device of a name; `auto` is CUDA's current one if there is one, else the CPU.
 

@@ -1,5 +1,6 @@
 """Settings of this process for fast and exact arithmetic, which the package of an environment may change."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from dqn.system import glibc_function, preserve_open_files, resident
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 LARGEST_KEPT = (2**28, 2**25)
 """Largest array, in bytes, whose memory malloc keeps; older C libraries accept only the second value."""
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 MOST_KEPT = 2**30
 """Bytes of freed memory that malloc keeps in all."""
 
@@ -18,12 +20,16 @@ MOST_KEPT = 2**30
 def configure_process(num_threads: int) -> None:
     """Set torch's threads and NumPy's errors, treat numbers below 1.2e-38 as 0, and keep freed memory.
 
+    On CUDA, cuDNN takes deterministic algorithms, the same ones in each process, and cuBLAS a workspace for
+    each stream, which it reads at its first product: without these a resumed run would not be exact.
     Averages of gradients that stay 0, such as those of inactive units, decay to such denormal numbers.
     Processors take a hundred times as long for them: Adam's step took four times as long.
     """
     torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)
     np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")  # as NumPy starts
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")  # eight buffers of 4096 KiB
     keep_memory()
 
 
@@ -58,15 +64,20 @@ class MallocTrimmer:
 
 @contextmanager
 def preserve_settings() -> Iterator[None]:
-    """Restore threads, the limit of open files, NumPy's errors and the treatment of denormals at the end.
+    """Restore threads, the limit of open files, NumPy's errors, denormals and CUDA's settings at the end.
 
     malloc's thresholds stay, because the C library cannot report the old ones; they change no result.
     """
     threads, flushes = torch.get_num_threads(), flushes_denormals()
+    cudnn = torch.backends.cudnn
+    algorithms, workspace = (cudnn.deterministic, cudnn.benchmark), os.environ.get(CUBLAS_WORKSPACE)
     try:
         with np.errstate(), preserve_open_files():
             yield
     finally:
+        cudnn.deterministic, cudnn.benchmark = algorithms
+        if workspace is None:
+            os.environ.pop(CUBLAS_WORKSPACE, None)
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushes)
 

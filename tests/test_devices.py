@@ -164,6 +164,24 @@ def test_nothing_is_compiled_for_mps(monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "capability", "should"),
+    [
+        ("mps", None, "should be float32: bfloat16 was not tried on device=mps"),
+        ("cuda:1", (7, 5), "should be float32: Model has no arithmetic in bfloat16"),
+        ("cuda:1", (8, 0), None),
+        ("cpu", None, None),
+    ],
+)
+def test_bfloat16_where_a_device_has_it(monkeypatch, name, capability, should):
+    monkeypatch.setattr(devices, "absence", lambda name: None)
+    monkeypatch.setattr("dqn.config.validate.absence", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Model")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    problems = check(config_of([*FINISHED, f"device={name}", "agent.precision=bfloat16"])).problems
+    assert [one.should for one in problems if one.key == "agent.precision"] == ([should] if should else [])
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are fewer than two CUDA devices")
 def test_a_run_on_the_second_cuda_device(tmp_path):
     train_run(tmp_path, [*OVERRIDES, "device=cuda:1"])

@@ -1,5 +1,6 @@
 """How a process computes."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -31,6 +32,19 @@ def test_tiny_numbers_are_nought_while_it_trains_and_not_after():
             assert (np.float32(1e-30) * np.full(16, 1e-10, np.float32)).max() == 0
         assert not process.flushes_denormals()
         assert float((tiny * 1e-10).max()) > 0
+
+
+def test_cuda_computes_the_same_in_every_process(monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.delenv(process.CUBLAS_WORKSPACE, raising=False)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    monkeypatch.setattr(cudnn, "deterministic", False)
+    with process.preserve_settings():
+        process.configure_process(1)
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+        assert os.environ[process.CUBLAS_WORKSPACE] == ":4096:8"
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+    assert process.CUBLAS_WORKSPACE not in os.environ
 
 
 FAULTS = """

@@ -1,7 +1,7 @@
 """The agent: acts by its online network and learns from samples, for K seeds in lock step."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -19,7 +19,11 @@ from dqn.process import float32_by_default
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.storage.flatten import leaves
-from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
+from dqn.types import Batch, EnvSpec, Positive, Probability, Rng, Sample, Update
+from dqn.value import ReturnDistribution
+
+Values = Callable[[QNetwork, Tensor, Rng], ReturnDistribution]
+"""The return distributions of a network, given observations and an rng."""
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,8 @@ class Agent:
         max_grad_norm: largest norm of each seed's gradient; larger ones are scaled to it. None: no limit.
         compile: whether to compile the update; "auto": if that is possible and saves time over the
             planned updates.
+        precision: numbers of the torsos' products in updates. Everything else is float32: parameters,
+            optimizer, heads, loss and acting.
         planned_updates: updates of the whole run.
         spec: observations and actions.
         seeds: the K seeds.
@@ -56,6 +62,7 @@ class Agent:
         gamma: Probability,
         max_grad_norm: Positive | None,
         compile: bool | Literal["auto"],
+        precision: Literal["float32", "bfloat16"],
         planned_updates: int,
         spec: EnvSpec,
         seeds: Sequence[int],
@@ -70,6 +77,7 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
+        self._values: Values = QNetwork.mixed if precision == "bfloat16" else QNetwork.__call__
         self.learning_rng = NumpyRng(seeds=seeds, name="learning", role="prediction")
         self.rng = TorchRng(self.learning_rng, device)
         self.actor = self.policy.actor(
@@ -100,7 +108,9 @@ class Agent:
             self.gradient,
             self.rng,
             tensors=[*constants, self._parameters.gradient],
-            described=description([type(self), *networks, self.backup, self.max_grad_norm]),
+            described=description(
+                [type(self), *networks, self.backup, self.max_grad_norm, self._values.__name__]
+            ),
         )
 
     @float32_by_default()
@@ -135,15 +145,19 @@ class Agent:
 
     def losses(self, batch: Batch, rng: LearningRng) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss and priority of each sample [K, B], and the mean value of the taken actions [K]."""
-        prediction = self.online(batch.obs, rng("prediction")).at(batch.action)
+        prediction = self._values(self.online, batch.obs, rng("prediction")).at(batch.action)
         with torch.no_grad():
-            following = self.target(batch.next_obs, rng("target"))
-            online, target = (action_values(network, rng) for network in (self.online, self.target))
+            following = self._values(self.target, batch.next_obs, rng("target"))
+            online, target = (self.action_values(network, rng) for network in (self.online, self.target))
             valued = self.backup(batch, following.mean(), online, target)
             goal = target_of(valued, batch, following)
             q = prediction.mean().mean(-1)
             priority = prediction.priority(goal)
         return prediction.loss(goal), priority, q
+
+    def action_values(self, network: QNetwork, rng: LearningRng) -> ActionValues:
+        """Return the network's action values [K, B, A] as a function of observations."""
+        return lambda obs: self._values(network, obs, rng("action")).mean()
 
     def sync_target(self, tau: float) -> None:
         """Move the target network to tau * online + (1 - tau) * target; tau = 1 copies the online network."""
@@ -179,8 +193,3 @@ class Agent:
         shapes = {tuple(leaf.shape) for _, leaf in leaves(state) if isinstance(leaf, Tensor)}
         if settings[0] != settings[1] or not shapes <= {(), (1,), tuple(self._parameters.value.shape)}:
             raise ValueError("the optimizer has other settings or parameters")
-
-
-def action_values(network: QNetwork, rng: LearningRng) -> ActionValues:
-    """Return the network's action values [K, B, A] as a function of observations."""
-    return lambda obs: network(obs, rng("action")).mean()

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from dqn.agent.cuda_graph import record_on, replayed
 from dqn.errors import first_line
 from dqn.system import compiler_problem
 
@@ -86,7 +87,8 @@ def compiled_graph(
             return load(path, outside)
     log.info("compiling the update, which takes up to a minute ...")
     if not on_cpu:
-        return new_graph(function, given, outside)
+        own = [each.clone() for each in given]
+        return replayed(new_graph(function, own, outside), own, record_on(own[0].device))
     if path is None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.so"

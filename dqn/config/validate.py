@@ -16,7 +16,8 @@ from dqn.config.preflight import TOTALS
 from dqn.config.resources import shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
-from dqn.devices import absence, find_device
+from dqn.devices import absence, bfloat16_obstacle, find_device
+from dqn.env.known import own_class
 from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
 from dqn.memory.ring import least_rows
@@ -25,7 +26,7 @@ from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(
-    r"env\.(id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
 )
 """The keys that make a single environment."""
 
@@ -92,7 +93,7 @@ class Contradictions:
     def find(self, *, learns: bool) -> None:
         checks = [self.environment, self.numbers, self.length]
         if learns:
-            checks += [self.device, self.compiler, self.optimizer, self.observers, self.video]
+            checks += [self.device, self.compiler, self.precision, self.optimizer, self.observers, self.video]
         for check_one in checks:
             check_one()
         if self.spec is not None and not self._wrong:
@@ -104,6 +105,9 @@ class Contradictions:
 
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
+            return
+        self.arguments(self.get("env"))
+        if any(problem.key.startswith("env.kwargs") for problem in self.problems):
             return
         try:
             factory = env_factory(self.get("env"))
@@ -128,6 +132,14 @@ class Contradictions:
                         f"{wrapper}: its statistics restart in every iteration and evaluation"
                     )
         self.time_limits(spec.time_limit)
+
+    def arguments(self, env: Config) -> None:
+        """Check env.kwargs if the environment is one of this package."""
+        if (own := own_class(env["id"], env["module"])) is not None:
+            made_by, from_id = own
+            node = {**from_id, **env["kwargs"]}
+            check_keys(node, made_by, "env.kwargs", self.problems)
+            env["kwargs"] = {name: node[name] for name in env["kwargs"]}
 
     def time_limits(self, limit: int | None) -> None:
         """Warn of episodes that never end, or whose end a setting hides; `limit` is the environment's."""
@@ -217,6 +229,13 @@ class Contradictions:
             return
         if problem := obstacle(find_device(name)):
             self.add("agent.compile", f"should be false or auto: {problem}")
+
+    def precision(self) -> None:
+        name = self.get("device")
+        if self.get("agent.precision") != "bfloat16" or name is None or absence(name):
+            return
+        if problem := bfloat16_obstacle(find_device(name)):
+            self.add("agent.precision", f"should be float32: {problem}")
 
     def optimizer(self) -> None:
         """Make an optimizer: only its own code knows which numbers it accepts."""

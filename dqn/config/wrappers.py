@@ -18,7 +18,7 @@ Config = dict[str, Any]
 
 def env_factory(env: Config) -> EnvFactory:
     """Return the factory of single environments of the node `env`; WrongValue if a wrapper is wrong."""
-    keys = ("id", "module", "kwargs", "max_episode_steps", "scale_bytes", "frame_stack", "channels")
+    keys = ("game", "id", "module", "kwargs", "max_episode_steps", "scale_bytes", "frame_stack", "channels")
     return EnvFactory(**{key: env[key] for key in keys}, **wrappers_of(env))
 
 

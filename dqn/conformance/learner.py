@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from dqn.agent import Agent
-from dqn.agent.agent import action_values
 from dqn.conformance.assertions import (
     difference,
     require,
@@ -40,7 +39,7 @@ class Learner:
         agent.learning_rng.load_state_dict(self._start)
         q_next = agent.target.forward(batch.next_obs, agent.rng("target")).mean()
         before = q_next.clone()
-        online, target = (action_values(network, agent.rng) for network in (agent.online, agent.target))
+        online, target = (agent.action_values(network, agent.rng) for network in (agent.online, agent.target))
         valued = agent.backup(batch, q_next, online, target)
         text = "the values q_next that it was given were changed; they are the target network's"
         require_equal(before, q_next, text)

@@ -11,11 +11,12 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.encoding import adapt
+from dqn.env.encoding import adapt, padding_of
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
+from dqn.env.known import missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
 from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
-from dqn.errors import WrongValue, install, one_line
+from dqn.errors import WrongValue, one_line
 from dqn.types import EnvSpec
 
 Env = gymnasium.Env[Any, Any]
@@ -31,24 +32,12 @@ GIVE_AGAIN = (
 )
 
 
-PACKAGES = {"ALE/": "ale_py", "MinAtar/": "minatar", "MiniGrid-": "minigrid", "BabyAI-": "minigrid"}
-"""The starts of well-known ids, and the packages that register them."""
-
-
-def registered_by(id: str) -> str:
-    """Return the end of a sentence: how to name the package that registers an id."""
-    package = next((package for start, package in PACKAGES.items() if id.startswith(start)), None)
-    if package is None:
-        return "; env.module=PACKAGE names the package that registers it"
-    name = package.replace("_", "-")
-    return f"; type env.module={package}, which registers it; pip install {name} installs that package"
-
-
 @dataclass(frozen=True, kw_only=True)
 class EnvFactory:
     """Makes equal environments. Every method that makes one raises WrongValue if a key is wrong.
 
     Args:
+        game: the game, where an option of `env` makes `id` of it; only errors name it.
         id: a registered id, "package:id", which imports the package first, or "module:NAME" of a class of
             environments or a function that makes one.
         module: a package to import first, which registers the id; None: no package.
@@ -62,6 +51,7 @@ class EnvFactory:
         maker: a class or function that Python code gave; `id` is then only its name. None: there is none.
     """
 
+    game: str | None
     id: str
     module: str | None
     kwargs: Mapping[str, Any]
@@ -105,14 +95,11 @@ class EnvFactory:
             made_by = id if maker is None else spec_of(id, maker)
             return gymnasium.make(made_by, disable_env_checker=True, **kwargs)
         except gymnasium.error.DependencyNotInstalled as error:
-            known = gymnasium.registry.get(id)
-            is_box2d = known is not None and "box2d" in str(known.entry_point)
-            advice = install("box2d") if is_box2d else "install what it names"
-            raise WrongValue("env.id", id, f"a package is missing ({error}): {advice}") from None
+            raise missing_package(id, module, error) from None
         except gymnasium.error.UnregisteredEnv as error:
-            advice = "" if module else registered_by(id)
-            should = f"should be a registered environment ({error}){advice}"
-            raise WrongValue("env.id", id, GIVE_AGAIN if id.startswith(NAMESPACE) else should) from None
+            if id.startswith(NAMESPACE):
+                raise WrongValue("env.id", id, GIVE_AGAIN) from None
+            raise unregistered(id, module, self.game, error) from None
         except ModuleNotFoundError as error:
             own = module is not None and f"{module}.".startswith(f"{error.name}.")
             key, value = ("env.module", module) if own else ("env.id", id)
@@ -153,7 +140,7 @@ class EnvFactory:
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
             self._check_spaces(env)
-            image = image_of(env.observation_space, self.channels)
+            space = env.observation_space
             env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
@@ -163,8 +150,10 @@ class EnvFactory:
                 self.id,
                 scale_bytes=self.scale_bytes,
                 stack=self.frame_stack,
-                image=image,
+                image=image_of(space, self.channels),
             )
+            if self.frame_stack > 1:
+                obs = obs._replace(padding=padding_of(space, scale_bytes=self.scale_bytes))
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             close(env, self.id)

@@ -1,7 +1,6 @@
 """MinAtar's five games on a grid of 10x10 cells (Young and Tian, 2019), registered as MinAtar/GAME-v1."""
 
 import importlib.util
-from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn.types import Array, Bools, Probability
+from dqn.types import Bools, Probability
 
 GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 ACTIONS = 6
@@ -27,7 +26,6 @@ COLOURS = np.array(
 """Red, green and blue of an empty cell and of each channel."""
 
 
-@cache
 def game_class(game: str) -> Any:
     """Return MinAtar's class of a game.
 
@@ -46,7 +44,7 @@ def game_class(game: str) -> Any:
     return module.Env
 
 
-class MinAtar(gymnasium.Env[Bools, int]):
+class MinAtar(gymnasium.Env[Any, Any]):
     """A game of MinAtar. Observations are [10, 10, channels], True where a channel's object is.
 
     It equals MinAtar's own environment of the same seed, except that an episode's first action is never
@@ -95,7 +93,7 @@ class MinAtar(gymnasium.Env[Bools, int]):
         reward, terminated = self._game.act(self._last)
         return self._game.state(), float(reward), bool(terminated), False, {}
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Any:
         """Return the grid in colours; of several objects in a cell, that of the first channel is drawn."""
         if self.render_mode is None:
             return None
@@ -105,4 +103,4 @@ class MinAtar(gymnasium.Env[Bools, int]):
 
 
 for _game in GAMES:
-    gymnasium.register(f"MinAtar/{_game}-v1", MinAtar, kwargs={"game": _game})
+    gymnasium.register(f"MinAtar/{_game}-v1", f"{__name__}:MinAtar", kwargs={"game": _game})

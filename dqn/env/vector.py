@@ -145,6 +145,7 @@ class Environments:
         training: bool,
     ) -> None:
         factory = EnvFactory(
+            game=game,
             id=id,
             module=module,
             kwargs=kwargs,
@@ -155,7 +156,6 @@ class Environments:
             frame_stack=frame_stack,
             channels=channels,
         )
-        self.game = game
         self.spec = factory.spec
         self.num_envs = num_envs
         self._make = partial(factory.make, training=training)

@@ -72,6 +72,15 @@ class QNetwork(nn.Module):
         features = self.torso.forward(self.encode(obs), rng)
         return self.head.forward(features, rng)
 
+    def mixed(self, obs: Tensor, rng: Rng | None = None) -> ReturnDistribution:
+        """Return the distributions, with the products of the torso in bfloat16 and the head in float32.
+
+        Values of bfloat16 have 8 bits, too few for the differences between actions.
+        """
+        with torch.autocast(obs.device.type, torch.bfloat16):
+            features = self.torso.forward(self.encode(obs), rng)
+        return self.head.forward(features.float(), rng)
+
     def encode(self, obs: Tensor) -> Tensor:
         """Return the torso's input [K, B, *encoded_shape], float32.
 

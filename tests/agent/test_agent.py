@@ -31,6 +31,7 @@ def make(
     optimizer=None,
     num_envs=1,
     compile=False,
+    precision="float32",
 ) -> Agent:
     torso, head = (
         partial(MLP, hidden_sizes=[8], activation="relu", layer_norm=False),
@@ -54,6 +55,7 @@ def make(
         gamma=0.9,
         max_grad_norm=max_grad_norm,
         compile=compile,
+        precision=precision,
         planned_updates=1,
         spec=SPEC,
         seeds=seeds,
@@ -190,6 +192,22 @@ def test_weights_scale_each_sample():
     update = agent.update(sampled(whole)._replace(weight=weight), 0)
     np.testing.assert_allclose(update.loss, (losses * weight).mean(-1), rtol=1e-6)
     assert update.priority.shape == (2, 5)
+
+
+def test_bfloat16_is_near_float32():
+    """Its numbers have 8 bits: 1/256; those of a seed alone are the same, and what is kept is float32."""
+    plain, mixed, alone = make(), make(precision="bfloat16"), make(precision="bfloat16", seeds=(0,))
+    whole = batch()
+    for agent, sample in ((plain, whole), (mixed, whole), (alone, Batch(*(each[:1] for each in whole)))):
+        agent.update(sampled(sample), 0)
+    gradient = plain._parameters.gradient
+    error = (mixed._parameters.gradient - gradient).abs().max() / gradient.abs().max()
+    assert 1e-5 < error < 0.02
+    assert mixed._parameters.value.dtype == mixed._parameters.gradient.dtype == torch.float32
+    assert torch.equal(mixed._parameters.value[:1], alone._parameters.value)
+    obs = whole.obs[:1]
+    assert alone.online.mixed(obs).mean().dtype == torch.float32
+    torch.testing.assert_close(torch.from_numpy(alone.policy.q_values(obs.numpy())), alone.online(obs).mean())
 
 
 def test_learning_rate_follows_its_schedule():

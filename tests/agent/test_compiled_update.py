@@ -10,7 +10,7 @@ import torch
 from helpers import config_of
 from hydra.utils import instantiate
 
-from dqn.agent import Agent, compile_cache
+from dqn.agent import Agent, compile_cache, cuda_graph
 from dqn.agent import compiled_update as compiled
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.config.validate import check
@@ -30,9 +30,11 @@ def cache(tmp_path_factory):
         yield
 
 
-def make(overrides: list[str], *, compiles: bool | str, updates: int = 0, num_seeds: int = 2) -> Agent:
+def make(
+    overrides: list[str], *, compiles: bool | str, updates: int = 0, num_seeds: int = 2, device="cpu"
+) -> Agent:
     config = config_of([*overrides, *SMALL, f"agent.compile={compiles}"])
-    common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device("cpu")}
+    common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device(device)}
     network = instantiate(config["network"], _convert_="all")
     agent: Agent = instantiate(config["agent"], _convert_="all")(
         network=network, planned_updates=updates, **common
@@ -225,3 +227,46 @@ def test_an_error_in_a_network_stays_as_it_is():
     sample = samples(1, num_seeds=1)[0]
     with pytest.raises(KeyError, match="custom"):
         compiled.CompiledGradient(gradient, rng, tensors=[], described=None)(sample.batch, sample.weight)
+
+
+def record_calls(function):
+    """Stands for a CUDA graph: calls the function again, with results in the same memory."""
+    results = function()
+
+    def replay() -> None:
+        for mine, new in zip(results, function(), strict=True):
+            mine.copy_(new)
+
+    return results, replay
+
+
+def test_a_graph_computes_on_copies_of_its_arguments(monkeypatch):
+    """A whole update: reports, gradients and random numbers are those of an update without the graph."""
+    plain, graph = (make(["agent=rainbow"], compiles=compiles) for compiles in (False, True))
+
+    def recorded(function, given, outside, described):
+        del outside, described
+        function = torch.enable_grad()(function)  # its backward pass is not compiled here
+        return cuda_graph.replayed(function, [each.clone() for each in given], record_calls)
+
+    monkeypatch.setattr("dqn.agent.compiled_update.compiled_graph", recorded)
+    for sample in samples(3):
+        ours, theirs = (agent.update(sample, 0) for agent in (graph, plain))
+        for mine, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine, other)
+        assert torch.equal(graph._parameters.value, plain._parameters.value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_graph_on_a_gpu():
+    device = torch.device("cuda")
+    plain, graph = (make(["agent=rainbow"], compiles=c, device=device) for c in (False, True))
+    for sample in samples(3):
+        there = sample._replace(
+            batch=Batch(*(each.to(device) for each in sample.batch)), weight=sample.weight.to(device)
+        )
+        ours, theirs = (agent.update(there, 0) for agent in (graph, plain))
+        for mine, other in zip(ours, theirs, strict=True):
+            near(mine, other)
+        graph._parameters.value.copy_(plain._parameters.value)
+        graph.optimizer.load_state_dict(plain.optimizer.state_dict())

@@ -49,7 +49,12 @@ def recipe_lists() -> list[str]:
 
 
 RECIPES = recipe_lists()
-GIVEN_BY_USERS = {"base": "env.id=Acrobot-v1", "minatar": "env.game=breakout"}
+GIVEN_BY_USERS = {
+    "base": "env.id=Acrobot-v1",
+    "atari": "env.game=Pong",
+    "minatar": "env.game=breakout",
+    "minigrid": "env.id=MiniGrid-Empty-5x5-v0",
+}
 """What options of `env` leave to the user."""
 
 

@@ -100,8 +100,14 @@ VALUES = [
     ("env.id=NoSuch-v0", {"env.id=NoSuch-v0": "a registered environment"}),
     ("env.id=no_such_package:Env-v0", {"env.id=no_such_package:Env-v0": "no such package"}),
     (
-        "env.id=ALE/Pong-v5",
-        {"env.id=ALE/Pong-v5": "; type env.module=ale_py, which registers it; pip install ale-py"},
+        "env.id=MinAtar/SpaceInvaders-v1",
+        {"env.id=MinAtar/SpaceInvaders-v1": "; type env=minatar env.game=space_invaders"},
+    ),
+    ("env=minatar", {"env.game=null": "given as env.game=NAME, one of asterix, breakout, freeway, seaquest"}),
+    ("env=minatar env.game=braekout", {"env.game=braekout": "no such game; did you mean breakout?"}),
+    (
+        "env=minatar env.game=breakout env.kwargs.sticky=2 +env.kwargs.ramping=false",
+        {"env.kwargs.sticky=2": "less than or equal to 1", "env.kwargs.ramping=false": "no such key"},
     ),
     ("env.id=CartPola-v1", {"env.id=CartPola-v1": "`CartPole`?); env.module=PACKAGE names the package"}),
     ("env.id=Pendulum-v1", {"env.id=Pendulum-v1": "a Discrete space"}),

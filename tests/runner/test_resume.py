@@ -197,9 +197,18 @@ def test_compiled_updates(tmp_path, straight):
     same(run(tmp_path / "run", words), straight(*words))
 
 
-def test_other_optimizers(tmp_path, straight):
-    words = [*STEPS, *MANY, "agent/optimizer=rmsprop"]
+@pytest.mark.parametrize("other", ["agent/optimizer=rmsprop", "agent.precision=bfloat16"])
+def test_other_arithmetic(tmp_path, straight, other):
+    words = [*STEPS, *MANY, other]
     assert run_and_stop(tmp_path, words, STOPS["act"])
+    same(run(tmp_path, words), straight(*words))
+
+
+def test_stacked_frames(tmp_path, straight):
+    """No stack is in a checkpoint; the memory has wrapped around."""
+    words = [*STEPS, *ONE, "env.num_envs=2", "env.frame_stack=3", "memory.capacity=100"]
+    for name in ("act", "before the manifest"):
+        assert run_and_stop(tmp_path, words, STOPS[name])
     same(run(tmp_path, words), straight(*words))
 
 
