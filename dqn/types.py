@@ -60,6 +60,8 @@ class ObsSpec(NamedTuple):
     stack: int = 1
     """Successive frames that the network reads together, the newest last; memory stores each frame once."""
     image: Image | None = None
+    padding: Array | int = 0
+    """Frame before the first of an episode in a stack: zeros, or the nearest numbers that the space has."""
 
     @property
     def stacked_shape(self) -> tuple[int, ...]:

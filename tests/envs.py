@@ -149,7 +149,8 @@ class Spaces(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
-        self.observation_space.seed(seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         self.t = 0
         return self.observation_space.sample(), {}
 

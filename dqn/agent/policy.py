@@ -37,7 +37,7 @@ class Policy:
         with torch.device("cpu"):  # where the generators are
             self.network = network(spec=spec, generators=parameter_generators(seeds))
         self.parameters = flatten(self.network, device)
-        self.num_actions, self.stack = spec.num_actions, spec.obs.stack
+        self.num_actions, self.obs = spec.num_actions, spec.obs
         self.device = device
         self.is_random = uses_rng(self.network, device)
         """Whether the network uses the rng that it is given."""
@@ -49,7 +49,8 @@ class Policy:
         return Actor(
             q_values=self.q_values,
             num_actions=self.num_actions,
-            stack=self.stack,
+            stack=self.obs.stack,
+            padding=self.obs.padding,
             exploration=exploration,
             noise=noise,
         )
