@@ -160,7 +160,7 @@ class Spaces(gymnasium.Env):
 
 
 class Direction(gymnasium.Env):
-    """Episodes of two steps: a dot appears, moves to a neighbour on a ring, and the second action names the way.
+    """Episodes of two steps: a dot moves to a neighbour on a ring, and the second action names the direction.
 
     The last frame alone tells nothing, nor does anything that the agent does.
     """
