@@ -60,6 +60,8 @@ class ObsSpec(NamedTuple):
     stack: int = 1
     """Successive frames that the network reads together, the newest last; memory stores each frame once."""
     image: Image | None = None
+    padding: Array | int = 0
+    """Frame before the first of an episode in a stack: zeros, or the nearest numbers that the space has."""
 
     @property
     def stacked_shape(self) -> tuple[int, ...]:
@@ -104,7 +106,7 @@ class Row(NamedTuple):
     terminated: Bools
     truncated: Bools
     life_lost: Bools
-    """True where the step cost a life after which the episode goes on, but from which nothing is learned."""
+    """True where the step cost a life after which the episode continues, but what is learned terminates."""
     active: Bools
     """False where the environment waits for others; such a column is not stored."""
 

@@ -1,6 +1,6 @@
 """Environments: made from their keys, described, and stepped together as arrays [K, E, ...]."""
 
-from dqn.env.encoding import adapt, encoder
+from dqn.env.encoding import adapt, encoder, stacked
 from dqn.env.guard import Guard, close
 from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
@@ -21,4 +21,5 @@ __all__ = [
     "given",
     "given_now",
     "id_of",
+    "stacked",
 ]
