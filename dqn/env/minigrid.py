@@ -41,4 +41,4 @@ class OneHot(gymnasium.ObservationWrapper[Array, int, dict[str, Any]]):
         self.observation_space = spaces.Box(0, 1, (*shape[:2], len(CODE)), np.uint8)
 
     def observation(self, observation: dict[str, Any]) -> Array:
-        return (observation["image"][..., CODE] == VALUE).view(np.uint8)
+        return np.equal(observation["image"][..., CODE], VALUE).view(np.uint8)

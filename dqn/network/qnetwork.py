@@ -19,8 +19,7 @@ class QNetwork(nn.Module):
     Args:
         obs_low: numbers of an observation that are scaled to -1; None: observations are not scaled.
         obs_high: numbers of an observation that are scaled to 1, linearly also beyond.
-        obs_scale: factor of the observation's numbers, or of those of its image if it has further ones; auto:
-            that of the environment's observations.
+        obs_scale: factor of the observation's numbers; auto: that of the environment's observations.
         torso: makes the torso.
         streams: makes the streams of the head.
         head: makes the head.
@@ -99,7 +98,7 @@ class QNetwork(nn.Module):
             return self.scaled(self.planes(obs, image))
         split = math.prod(image.shape)
         planes = self.planes(torch.unflatten(obs[..., :split], -1, image.shape), image)
-        return torch.cat((self.scaled(planes).flatten(2), obs[..., split:].float().flatten(2)), -1)
+        return self.scaled(torch.cat((planes.flatten(2), obs[..., split:].flatten(2)), -1))
 
     def planes(self, obs: Tensor, image: Image) -> Tensor:
         """Return images [K, B, (stack,) *shape] as [K, B, stack * C, H, W], contiguous."""

@@ -172,7 +172,6 @@ def image_spec(shape, *, dtype=np.uint8, scale=1 / 255, stack=1, last=True, rest
 @pytest.mark.parametrize("stack", [1, 3])
 @pytest.mark.parametrize("last", [True, False])
 def test_images_are_read_with_their_channels_first(stack, last):
-    """Each pixel's number tells its frame, row, column and channel."""
     shape = (6, 5, 2) if last else (2, 6, 5)
     spec = image_spec(shape, stack=stack, last=last, scale=0.5)
     network, sizes = network_of(spec), (2, 4, stack, *shape)
@@ -188,7 +187,7 @@ def test_images_are_read_with_their_channels_first(stack, last):
 @pytest.mark.parametrize("stack", [1, 2])
 @pytest.mark.parametrize("shape", [(6, 5, 2), (6, 5)])
 def test_images_with_further_numbers_are_flat(stack, shape):
-    """The images of all frames come first, scaled; the further numbers stay as they are."""
+    """The images of all frames come first."""
     size, channels = int(np.prod(shape)), 2 if len(shape) == 3 else 1
     spec = image_spec(shape, dtype=np.float32, scale=0.5, stack=stack, rest=3, size=(size + 3,))
     network = network_of(spec)
@@ -198,8 +197,17 @@ def test_images_with_further_numbers_are_flat(stack, shape):
     planes = encoded[..., : stack * size].reshape(2, 4, stack, channels, 6, 5)
     whole = obs[..., :size].reshape(2, 4, stack, 6, 5, channels).movedim(-1, 3)
     assert torch.equal(planes, whole / 2)
-    assert torch.equal(encoded[..., stack * size :], obs[..., size:].flatten(2))
+    assert torch.equal(encoded[..., stack * size :], obs[..., size:].flatten(2) / 2)
     assert network.torso.vector_size == 3 * stack
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_a_matrix_of_bytes_is_read_as_one_channel(stack):
+    spec = image_spec((6, 5), stack=stack, last=False, scale=1.0)
+    obs = torch.randint(256, (2, 4, *spec.stacked_shape), dtype=torch.uint8)
+    encoded = network_of(spec).encode(obs)
+    assert encoded.shape == (2, 4, *spec.encoded_shape)
+    assert torch.equal(encoded.flatten(), obs.float().flatten())
 
 
 def test_scaling_leaves_observations_as_they_are():
