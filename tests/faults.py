@@ -12,7 +12,7 @@ from torch import nn
 from dqn.agent import Agent
 from dqn.agent.backup import Greedy, greedy
 from dqn.memory import LOST, NStep, ReplayMemory, Uniform
-from dqn.network import MLP, DuelingStreams, ExpectedHead, Linear
+from dqn.network import MLP, Conv, DuelingStreams, ExpectedHead, Linear
 from dqn.types import Probability
 from dqn.value import Expected
 
@@ -66,6 +66,13 @@ class Narrow(MLP):
 
     def forward(self, x, rng):
         return super().forward(x, rng)[..., 1:]
+
+
+class ImageAlone(Conv):
+    """A torso that ignores the numbers beside an image."""
+
+    def forward(self, x, rng):
+        return super().forward(torch.cat((x[..., : -self.vector_size], x[..., : self.vector_size]), -1), rng)
 
 
 class WrongMean(DuelingStreams):

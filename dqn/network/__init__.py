@@ -17,7 +17,7 @@ from dqn.network.protocols import (
     Streams,
     Torso,
 )
-from dqn.network.qnetwork import QNetwork, make_torso
+from dqn.network.qnetwork import QNetwork, make_torso, reads_images
 from dqn.network.streams import DuelingStreams, SingleStream
 from dqn.network.torsos import MLP
 
@@ -48,4 +48,5 @@ __all__ = [
     "Torso",
     "flatten",
     "make_torso",
+    "reads_images",
 ]

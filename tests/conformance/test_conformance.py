@@ -135,6 +135,13 @@ def test_a_planted_fault_is_found(key, fault, name, text, monkeypatch):
     assert len(failed) == 1, list(map(str, failed))
 
 
+def test_a_torso_that_reads_the_image_alone_is_found():
+    env = ["env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=mixed"]
+    torso = ["network/torso=minatar", "network.torso._target_=faults.ImageAlone"]
+    finding = examined(*env, *torso, names=["network.torso"])["network.torso"]
+    assert "do not depend on the last of the vector_size numbers behind an image" in finding.detail
+
+
 def test_every_kind_of_part_has_a_fault():
     kinds = {key for key, *_ in FAULTS} | {"callbacks", "env", "memory.sampler.beta", "network"}
     assert kinds >= {check.key for check in PARTS}
