@@ -111,7 +111,7 @@ class Row(NamedTuple):
     terminated: Bools
     truncated: Bools
     life_lost: Bools
-    """True where the step cost a life after which the episode goes on, but from which nothing is learned."""
+    """True where the step cost a life after which the episode continues, but what is learned terminates."""
     active: Bools
     """False where the environment waits for others; such a column is not stored."""
 

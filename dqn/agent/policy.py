@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dqn.agent.actor import Actor
-from dqn.agent.numpy_forward import ForwardPass, TorchForward, numpy_forward
+from dqn.agent.numpy_forward import ForwardPass, forward_pass
 from dqn.agent.rng import NumpyRng, uses_rng
 from dqn.network import MakeNetwork, flatten
 from dqn.process import float32_by_default
@@ -41,8 +41,7 @@ class Policy:
         self.device = device
         self.is_random = uses_rng(self.network, device)
         """Whether the network uses the rng that it is given."""
-        numpy = numpy_forward(self.network, is_random=self.is_random)
-        self.q_values: ForwardPass = numpy or TorchForward(self.network, device)
+        self.q_values: ForwardPass = forward_pass(self.network, device, is_random=self.is_random)
 
     def actor(self, *, exploration: Uniforms | None = None, noise: NumpyRng | None = None) -> Actor:
         """Return an actor that follows this policy; without `exploration` it is greedy."""

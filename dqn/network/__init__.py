@@ -2,6 +2,7 @@
 
 from dqn.network.conv import Conv
 from dqn.network.heads import CategoricalHead, ExpectedHead, HeadFactory, ImplicitQuantileHead, QuantileHead
+from dqn.network.impala import Impala
 from dqn.network.layers import Linear, Noisy
 from dqn.network.module import StackedModule
 from dqn.network.parameters import Flat, flatten
@@ -31,6 +32,7 @@ __all__ = [
     "Generators",
     "Head",
     "HeadFactory",
+    "Impala",
     "ImplicitQuantileHead",
     "Linear",
     "MakeHead",
