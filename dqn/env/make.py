@@ -11,7 +11,7 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.encoding import adapt, padding_of
+from dqn.env.encoding import adapt, zero_of
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.known import missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
@@ -153,7 +153,8 @@ class EnvFactory:
                 image=image_of(space, self.channels),
             )
             if self.frame_stack > 1:
-                obs = obs._replace(padding=padding_of(space, scale_bytes=self.scale_bytes))
+                padding = zero_of(space, scale_bytes=self.scale_bytes).astype(obs.dtype)
+                obs = obs._replace(padding_bytes=padding.tobytes() if padding.any() else b"")
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             close(env, self.id)
