@@ -18,11 +18,11 @@ from benchmarks.processes import ONE_THREAD
 
 os.environ.update(ONE_THREAD)  # before NumPy and torch, which set their threads at import
 
-from benchmarks import default, micro, replay, scaling, whole
+from benchmarks import atari, default, frames, micro, replay, scaling, whole
 from benchmarks.subjects import built
 from benchmarks.table import Line, markdown, write
 from benchmarks.whole import Setting
-from benchmarks.works import HEAVY, LIGHT, Work
+from benchmarks.works import HEAVY, LIGHT, MINATAR, Work
 
 from dqn.errors import UserError
 
@@ -56,6 +56,17 @@ def seeds_heavy(setting: Setting) -> list[Line]:
     return whole.seeds(shortened(HEAVY, setting), (None, 0.15), setting)
 
 
+def minatar(setting: Setting) -> list[Line]:
+    """MinAtar's breakout, 200,000 steps, an update every four, beside Stable-Baselines3."""
+    compiles = "agent.compile=true" in setting.overrides
+    return whole.beside(shortened(MINATAR, setting), {SB3: 0.35 if compiles else 0.5}, setting)
+
+
+def seeds_minatar(setting: Setting) -> list[Line]:
+    """Eight seeds of the same in lock step, beside eight single runs of ours."""
+    return whole.seeds(shortened(MINATAR, setting), (0.85, None), replace(setting, peers=[]))
+
+
 def shortened(work: Work, setting: Setting) -> Work:
     return work.lasting(QUICK_STEPS) if setting.quick else work
 
@@ -66,10 +77,14 @@ PARTS: dict[str, Callable[[Setting], list[Line]]] = {
     "heavy": heavy,
     "seeds_light": seeds_light,
     "seeds_heavy": seeds_heavy,
+    "minatar": minatar,
+    "seeds_minatar": seeds_minatar,
     "start": whole.start,
     "default": default.default,
     "micro": micro.micro,
     "replay": replay.replay,
+    "atari": atari.atari,
+    "frames": frames.frames,
     "scaling": scaling.scaling,
 }
 

@@ -1,5 +1,6 @@
 """Environments that the tests register: `env.module=envs`."""
 
+import copy
 import json
 import uuid
 from pathlib import Path
@@ -143,13 +144,14 @@ class Spaces(gymnasium.Env):
     }
 
     def __init__(self, name: str, start: int = 0) -> None:
-        self.observation_space = self.SPACES[name]
+        self.observation_space = copy.deepcopy(self.SPACES[name])  # samples come from its own stream
         self.action_space = spaces.Discrete(3, start=start)
         self.observed: list[Any] = []
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
-        self.observation_space.seed(seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         self.t = 0
         return self.observation_space.sample(), {}
 

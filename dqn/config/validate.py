@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from dqn.config.compose import mistakes
 from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
-from dqn.config.resources import shortages
+from dqn.config.resources import disk_warning, shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.devices import absence, bfloat16_obstacle, find_device
@@ -54,17 +55,18 @@ class Report(NamedTuple):
             raise mistakes(self.problems, "the configuration")
 
 
-def check(config: Config, *, learns: bool = True) -> Report:
+def check(config: Config, *, learns: bool = True, folder: Path | None = None) -> Report:
     """Return the problems of a resolved configuration, and warnings.
 
     Args:
         config: whole numbers written as floats (5e4) are replaced by integers in it.
         learns: check also what only training needs: the device, the compiler, the optimizer, videos.
+        folder: the folder of the run; its disk should have room for a checkpoint.
     """
     problems: list[WrongValue] = []
     check_keys(config, RunConfig, "", problems)
     contradictions = Contradictions(config, problems)
-    contradictions.find(learns=learns)
+    contradictions.find(learns=learns, folder=folder)
     return Report(problems, contradictions.warnings)
 
 
@@ -90,7 +92,7 @@ class Contradictions:
     def add(self, key: str, should: str) -> None:
         self.problems.append(WrongValue(key, self.get(key), should))
 
-    def find(self, *, learns: bool) -> None:
+    def find(self, *, learns: bool, folder: Path | None) -> None:
         checks = [self.environment, self.numbers, self.length]
         if learns:
             checks += [self.device, self.compiler, self.precision, self.optimizer, self.observers, self.video]
@@ -98,8 +100,10 @@ class Contradictions:
             check_one()
         if self.spec is not None and not self._wrong:
             try:
-                for key, should in shortages(self.config, self.spec, learns=learns):
+                for key, should in shortages(self.config, self.spec, learns=learns, folder=folder):
                     self.add(key, should)
+                if learns and folder is not None and (text := disk_warning(self.config, self.spec, folder)):
+                    self.warnings.append(text)
             except WrongValue as error:
                 self.problems.append(error)
 

@@ -1,9 +1,10 @@
 """Environments: made from their keys, described, and stepped together as arrays [K, E, ...]."""
 
-from dqn.env.encoding import adapt, encoder
+from dqn.env.encoding import adapt, encoder, stacked
 from dqn.env.guard import Guard, close
 from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
+from dqn.env.one_hot import OneHotGrid
 from dqn.env.vector import Environments, Step
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Environments",
     "Guard",
     "MakeEnv",
+    "OneHotGrid",
     "Step",
     "Wrapper",
     "adapt",
@@ -21,4 +23,5 @@ __all__ = [
     "given",
     "given_now",
     "id_of",
+    "stacked",
 ]

@@ -11,7 +11,7 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.encoding import adapt
+from dqn.env.encoding import adapt, zero_of
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.known import missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
@@ -140,7 +140,7 @@ class EnvFactory:
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
             self._check_spaces(env)
-            image = image_of(env.observation_space, self.channels)
+            space = env.observation_space
             env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
@@ -150,8 +150,11 @@ class EnvFactory:
                 self.id,
                 scale_bytes=self.scale_bytes,
                 stack=self.frame_stack,
-                image=image,
+                image=image_of(space, self.channels),
             )
+            if self.frame_stack > 1:
+                padding = zero_of(space, scale_bytes=self.scale_bytes).astype(obs.dtype)
+                obs = obs._replace(padding_bytes=padding.tobytes() if padding.any() else b"")
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             close(env, self.id)

@@ -1,4 +1,4 @@
-"""The training runs that all libraries repeat: CartPole-v1, one environment, hard target copies."""
+"""The training runs that other libraries repeat: one environment, hard target copies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +13,16 @@ class Work:
     """One training run, with Adam and the Huber loss with delta 1."""
 
     name: str
+    env: str = "CartPole-v1"
+    """Registered id of the peers' environment."""
+    parts: Sequence[str] = (
+        "env=document",  # plain DQN with a constant learning rate
+        "env.reward_scale=1.0",
+        "env.time_limit_is_terminal=false",
+    )
+    """Overrides that choose our environment, our plain DQN and its torso."""
+    channels: Sequence[int] = ()
+    """Outputs of convolutions of 3x3 pixels before the fully connected layers."""
     hidden_sizes: Sequence[int]
     batch_size: int
     train_period: int
@@ -55,9 +65,7 @@ class Work:
     def overrides(self) -> list[str]:
         """Return the overrides of scripts/train.py for this work."""
         return [
-            "env=document",  # plain DQN with a constant learning rate
-            "env.reward_scale=1.0",
-            "env.time_limit_is_terminal=false",
+            *self.parts,
             "runner=steps",
             f"runner.total_steps={self.steps}",
             f"runner.iteration_length={min(self.steps, LONGEST_ITERATION)}",
@@ -101,6 +109,21 @@ HEAVY = Work(
     capacity=50_000,
     steps=20_000,
     lr=5e-4,
+)
+PLAIN = ("agent=dqn", "agent/lr_schedule=constant", "network/streams=single", "network/layer=linear")
+MINATAR = Work(
+    name="minatar",
+    env="MinAtar/Breakout-v1",
+    parts=("env=minatar", "env.game=breakout", "network/torso=minatar", *PLAIN),
+    channels=[16],
+    hidden_sizes=[128],
+    batch_size=32,
+    train_period=4,
+    learning_starts=5_000,
+    capacity=100_000,
+    steps=200_000,
+    target_period=1_000,
+    lr=2.5e-4,
 )
 START = replace(LIGHT, name="start", steps=200, learning_starts=200)
 """A run whose only update is at its last step."""

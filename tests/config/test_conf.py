@@ -75,7 +75,7 @@ def of_recipe(recipe: str) -> list[str]:
 EVERY = [examples([f"{group}={option}"]) for group in GROUPS for option in options(group)]
 EVERY[EVERY.index(["network/torso=module"])].append("network.torso.module={_target_: torch.nn.Flatten}")
 IMAGES = ["env.id=dqn/Chain-v0", "env.module=dqn.conformance.chain", "+env.kwargs={shape: [48, 48, 1]}"]
-for torso in ("der", "minatar", "minigrid", "nature"):
+for torso in ("der", "impala", "minatar", "minigrid", "nature"):
     EVERY[EVERY.index([f"network/torso={torso}"])] += IMAGES
 EVERY += map(of_recipe, RECIPES)
 EVERY += [

@@ -32,7 +32,7 @@ class QNetwork(linen.Module):
 policies.QNetwork = QNetwork
 model = DQN(
     "MlpPolicy",
-    "CartPole-v1",
+    work.env,
     learning_rate=work.lr,
     buffer_size=work.capacity,
     learning_starts=work.learning_starts - 1,  # it learns once there are more

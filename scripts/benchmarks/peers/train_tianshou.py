@@ -19,7 +19,7 @@ from tianshou.utils.net.common import Net
 work, seed = arguments()
 np.random.seed(seed)  # noqa: NPY002  (its exploration draws from the global generator)
 torch.manual_seed(seed)
-env = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make("CartPole-v1"), buffer_length=100)
+env = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make(work.env), buffer_length=100)
 envs = DummyVectorEnv([lambda: env])
 envs.seed(seed)
 net = Net(state_shape=(4,), action_shape=2, hidden_sizes=work.hidden_sizes)

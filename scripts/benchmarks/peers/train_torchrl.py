@@ -16,7 +16,7 @@ from torchrl.objectives import DQNLoss, HardUpdate
 
 work, seed = arguments()
 torch.manual_seed(seed)
-statistics = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make("CartPole-v1"), buffer_length=100)
+statistics = gymnasium.wrappers.RecordEpisodeStatistics(gymnasium.make(work.env), buffer_length=100)
 env = GymWrapper(statistics, categorical_action_encoding=True)
 env.set_seed(seed)
 actor = QValueActor(
