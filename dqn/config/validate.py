@@ -27,11 +27,14 @@ from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(
-    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes|frame_stack|channels)\b"
 )
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
+
+LONG_EPISODE = 10_000
+"""Steps that few episodes exceed; higher limits, such as those of Atari, only end games that never end."""
 
 MOST_LENGTHS = 10_000
 """Most iteration lengths that are tried to find one that divides a total."""
@@ -155,11 +158,15 @@ class Contradictions:
                 f"{self.get('env.id')} has no time limit, so an episode may never end; {advice}"
             )
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
-        if self.number("runner.total_steps") and length and envs and length // envs < (limit or 0):
+        is_steps = self.number("runner.total_steps") and length and envs
+        if is_steps and length // envs < min(limit or 0, LONG_EPISODE):
             self.warnings.append(
                 f"runner.iteration_length={length} cuts every episode after {length // envs} steps,"
                 f" before the environment's time limit of {limit}"
             )
+        if is_steps and (self.number("env.frame_stack") or 1) > length // envs:
+            steps = f"the {length // envs} steps of an environment in runner.iteration_length={length}"
+            self.add("env.frame_stack", f"should be at most {steps}")
 
     def observations(self, obs: ObsSpec) -> None:
         keys = ("network.obs_low", "network.obs_high", "network.obs_scale")
