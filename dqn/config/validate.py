@@ -11,6 +11,7 @@ import torch
 from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
+from dqn.config.images import image_warnings
 from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
@@ -103,6 +104,9 @@ class Contradictions:
             check_one()
         if self.spec is not None and not self._wrong:
             try:
+                self.warnings += image_warnings(
+                    self.get("network.torso"), env_factory(self.get("env")), self.spec.obs
+                )
                 for key, should in shortages(self.config, self.spec, learns=learns, folder=folder):
                     self.add(key, should)
                 if learns and folder is not None and (text := disk_warning(self.config, self.spec, folder)):
@@ -139,6 +143,11 @@ class Contradictions:
                         f"{wrapper}: its statistics restart in every iteration and evaluation"
                     )
         self.time_limits(spec.time_limit)
+        if self.get("env.life_loss_is_terminal") and "life_lost" not in factory.first_info():
+            should = f'should be false: the steps of {factory.id} report no info["life_lost"]'
+            game = factory.id.removeprefix("ALE/").split("-")[0]
+            advice = f"; those of env=atari env.game={game} do" if factory.id.startswith("ALE/") else ""
+            self.add("env.life_loss_is_terminal", f"{should}{advice}")
 
     def arguments(self, env: Config) -> None:
         """Check env.kwargs if the environment is one of this package."""
