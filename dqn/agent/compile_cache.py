@@ -36,8 +36,9 @@ ROOM = 2**23
 def description(value: Any) -> str | None:
     """Return a text that equal values have in every process; None if `value` contains anything custom.
 
-    A value may be a number, a text, bytes, a tensor (described by its layout), a collection, or a class or object of
-    this package (described with all attributes). What a custom part computes may depend on anything else.
+    A value may be a number, a text, bytes, a tensor (described by its layout), a collection, or a class or
+    object of this package (described with all attributes). What a custom part computes may depend on anything
+    else.
     """
     try:
         return describe(value)
