@@ -4,6 +4,7 @@ from dqn.env.encoding import adapt, encoder, stacked
 from dqn.env.guard import Guard, close
 from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
+from dqn.env.one_hot import OneHot
 from dqn.env.vector import Environments, Step
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Environments",
     "Guard",
     "MakeEnv",
+    "OneHot",
     "Step",
     "Wrapper",
     "adapt",
