@@ -60,8 +60,13 @@ class ObsSpec(NamedTuple):
     stack: int = 1
     """Successive frames that the network reads together, the newest last; memory stores each frame once."""
     image: Image | None = None
-    padding: Array | int = 0
-    """Frame before the first of an episode in a stack: zeros, or the nearest numbers that the space has."""
+    padding_bytes: bytes = b""
+    """The memory of `padding`; empty: zeros."""
+
+    @property
+    def padding(self) -> Array | int:
+        """Return the frame before the first of an episode: zeros, or the nearest that the space allows."""
+        return np.frombuffer(self.padding_bytes, self.dtype).reshape(self.shape) if self.padding_bytes else 0
 
     @property
     def stacked_shape(self) -> tuple[int, ...]:

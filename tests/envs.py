@@ -1,5 +1,6 @@
 """Environments that the tests register: `env.module=envs`."""
 
+import copy
 import json
 import uuid
 from pathlib import Path
@@ -143,7 +144,7 @@ class Spaces(gymnasium.Env):
     }
 
     def __init__(self, name: str, start: int = 0) -> None:
-        self.observation_space = self.SPACES[name]
+        self.observation_space = copy.deepcopy(self.SPACES[name])  # samples come from its own stream
         self.action_space = spaces.Discrete(3, start=start)
         self.observed: list[Any] = []
 

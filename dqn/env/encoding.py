@@ -34,11 +34,10 @@ def stacked(env: gymnasium.Env[Any, Any], stack: int) -> gymnasium.Env[Any, Any]
     return FrameStackObservation(own, stack, padding_type="zero")
 
 
-def padding_of(space: spaces.Space[Any], *, scale_bytes: bool) -> Array | int:
-    """Return the encoded observation before the first of an episode, as `stacked` adds it; 0: all zeros."""
+def zero_of(space: spaces.Space[Any], *, scale_bytes: bool) -> Array:
+    """Return the encoded observation that `stacked` adds before the first of an episode."""
     encode, _ = encoder(space, scale_bytes=scale_bytes)
-    padding = np.asarray(encode(create_zero_array(space)))
-    return padding if padding.any() else 0
+    return np.asarray(encode(create_zero_array(space)))
 
 
 def encoder(space: spaces.Space[Any], *, scale_bytes: bool) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:

@@ -11,7 +11,7 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.encoding import adapt, padding_of
+from dqn.env.encoding import adapt, zero_of
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.known import EXTRAS, missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
@@ -123,6 +123,25 @@ class EnvFactory:
         """
         return _INSPECTED.get(by_value(self)) or self.inspect()
 
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """Return the observations of a new wrapped environment, before they are encoded."""
+        with process_settings():
+            env = self.make_wrapped(training=False)
+            close(env, self.id)
+        return env.observation_space
+
+    def first_info(self) -> Mapping[str, Any]:
+        """Return the info that the first step of a new environment gives."""
+        with process_settings():
+            env = self.make(training=True)
+            try:
+                env.reset(seed=0)
+                *_, info = env.step(0)
+            finally:
+                close(env, self.id)
+        return info if isinstance(info, Mapping) else {}
+
     def inspect(self) -> EnvSpec:
         """Return the spec of a new environment, and try each of its wrappers for one step."""
         with process_settings():
@@ -155,7 +174,8 @@ class EnvFactory:
                 image=image_of(space, self.channels),
             )
             if self.frame_stack > 1:
-                obs = obs._replace(padding=padding_of(space, scale_bytes=self.scale_bytes))
+                padding = zero_of(space, scale_bytes=self.scale_bytes).astype(obs.dtype)
+                obs = obs._replace(padding_bytes=padding.tobytes() if padding.any() else b"")
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             close(env, self.id)

@@ -18,7 +18,7 @@ from dqn.network.protocols import (
     Streams,
     Torso,
 )
-from dqn.network.qnetwork import QNetwork, make_torso
+from dqn.network.qnetwork import QNetwork, make_torso, reads_images
 from dqn.network.streams import DuelingStreams, SingleStream
 from dqn.network.torsos import MLP
 
@@ -50,4 +50,5 @@ __all__ = [
     "Torso",
     "flatten",
     "make_torso",
+    "reads_images",
 ]

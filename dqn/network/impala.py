@@ -31,7 +31,7 @@ def max_pool(x: Tensor, size: int, stride: int) -> Tensor:
     return pooled.unflatten(0, x.shape[:2])
 
 
-fx.wrap("max_pool")  # its padding depends on the shape, which a trace does not know
+fx.wrap("max_pool")  # its padding depends on the shape, which a trace lacks
 
 
 class Impala(nn.Module):

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -121,12 +122,17 @@ class QNetwork(nn.Module):
 def make_torso(make: MakeTorso, *, obs: ObsSpec, layer: MakeLayer, generators: Generators) -> Torso:
     """Return a torso for observations; one that takes `vector_size` reads further numbers beside an image."""
     given: dict[str, Any] = {"in_shape": obs.encoded_shape}
-    if "vector_size" in inspect.signature(make).parameters:
+    if reads_images(make):
         given["vector_size"] = 0
         if obs.image is not None and obs.image.rest:
             channels, *size = obs.image.planes
             given = {"in_shape": (obs.stack * channels, *size), "vector_size": obs.stack * obs.image.rest}
     return make(layer=layer, generators=generators, **given)
+
+
+def reads_images(make: Callable[..., Any]) -> bool:
+    """Return whether a torso reads the image of an observation as such, and the further numbers beside it."""
+    return "vector_size" in inspect.signature(make).parameters
 
 
 def scale_of(given: float | Literal["auto"], obs: ObsSpec, *, has_range: bool) -> float:
