@@ -121,6 +121,25 @@ class EnvFactory:
         """
         return _INSPECTED.get(by_value(self)) or self.inspect()
 
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """Return the observations of a new wrapped environment, before they are encoded."""
+        with process_settings():
+            env = self.make_wrapped(training=False)
+            close(env, self.id)
+        return env.observation_space
+
+    def first_info(self) -> Mapping[str, Any]:
+        """Return the info that the first step of a new environment gives."""
+        with process_settings():
+            env = self.make(training=True)
+            try:
+                env.reset(seed=0)
+                *_, info = env.step(0)
+            finally:
+                close(env, self.id)
+        return info if isinstance(info, Mapping) else {}
+
     def inspect(self) -> EnvSpec:
         """Return the spec of a new environment, and try each of its wrappers for one step."""
         with process_settings():
