@@ -61,5 +61,5 @@ $(VENV)/core: $(VENV)/bin/python pyproject.toml constraints.txt
 
 # --no-compile: Python compiles the few modules that are imported, pip would compile all
 $(VENV)/dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(call install,PyTorch and the development tools (500 MB to download),--no-compile -e ".[dev]")
+	$(call install,PyTorch and the development tools (600 MB to download),--no-compile -e ".[dev]")
 	touch $@

@@ -60,6 +60,13 @@ class ObsSpec(NamedTuple):
     stack: int = 1
     """Successive frames that the network reads together, the newest last; memory stores each frame once."""
     image: Image | None = None
+    padding_bytes: bytes = b""
+    """The memory of `padding`; empty: zeros."""
+
+    @property
+    def padding(self) -> Array | int:
+        """Return the frame before the first of an episode: zeros, or the nearest that the space allows."""
+        return np.frombuffer(self.padding_bytes, self.dtype).reshape(self.shape) if self.padding_bytes else 0
 
     @property
     def stacked_shape(self) -> tuple[int, ...]:
@@ -104,7 +111,7 @@ class Row(NamedTuple):
     terminated: Bools
     truncated: Bools
     life_lost: Bools
-    """True where the step cost a life after which the episode goes on, but from which nothing is learned."""
+    """True where the step cost a life after which the episode continues, but what is learned terminates."""
     active: Bools
     """False where the environment waits for others; such a column is not stored."""
 

@@ -18,7 +18,7 @@ from benchmarks.processes import ONE_THREAD
 
 os.environ.update(ONE_THREAD)  # before NumPy and torch, which set their threads at import
 
-from benchmarks import default, micro, pixels, replay, scaling, whole
+from benchmarks import atari, default, frames, micro, pixels, replay, scaling, whole
 from benchmarks.subjects import built
 from benchmarks.table import Line, markdown, write
 from benchmarks.whole import Setting
@@ -85,6 +85,8 @@ PARTS: dict[str, Callable[[Setting], list[Line]]] = {
     "default": default.default,
     "micro": micro.micro,
     "replay": replay.replay,
+    "atari": atari.atari,
+    "frames": frames.frames,
     "scaling": scaling.scaling,
 }
 

@@ -1,5 +1,6 @@
 """Environments that the tests register: `env.module=envs`."""
 
+import copy
 import json
 import uuid
 from pathlib import Path
@@ -143,13 +144,14 @@ class Spaces(gymnasium.Env):
     }
 
     def __init__(self, name: str, start: int = 0) -> None:
-        self.observation_space = self.SPACES[name]
+        self.observation_space = copy.deepcopy(self.SPACES[name])  # samples come from its own stream
         self.action_space = spaces.Discrete(3, start=start)
         self.observed: list[Any] = []
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
         super().reset(seed=seed)
-        self.observation_space.seed(seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         self.t = 0
         return self.observation_space.sample(), {}
 
@@ -159,7 +161,37 @@ class Spaces(gymnasium.Env):
         return self.observation_space.sample(), float(action), self.t == 2, False, {}
 
 
+class Direction(gymnasium.Env):
+    """Episodes of two steps: a dot moves to a neighbour on a ring, and the second action names the direction.
+
+    The last frame alone tells nothing, nor does anything that the agent does.
+    """
+
+    SIZE = 8
+    observation_space = spaces.Box(0, 1, (SIZE, SIZE, 1), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
+        super().reset(seed=seed)
+        self.is_second = False
+        self.column, self.way = int(self.np_random.integers(self.SIZE)), int(self.np_random.integers(2))
+        return self._frame(), {}
+
+    def step(self, action: int) -> Any:
+        if self.is_second:
+            return self._frame(), 1.0 if action == self.way else -1.0, True, False, {}
+        self.is_second = True
+        self.column = (self.column + 2 * self.way - 1) % self.SIZE
+        return self._frame(), 0.0, False, False, {}
+
+    def _frame(self) -> Any:
+        frame = np.zeros((self.SIZE, self.SIZE, 1), np.uint8)
+        frame[self.SIZE // 2, self.column] = 1
+        return frame
+
+
 gymnasium.register("Recorder-v0", Recorder)
 gymnasium.register("Counting-v0", Counting)
 gymnasium.register("Chain-v0", Chain, max_episode_steps=100)
 gymnasium.register("Spaces-v0", Spaces)
+gymnasium.register("Direction-v0", Direction)

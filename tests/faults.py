@@ -11,8 +11,8 @@ from torch import nn
 
 from dqn.agent import Agent
 from dqn.agent.backup import Greedy, greedy
-from dqn.memory import NStep, ReplayMemory, Uniform
-from dqn.network import MLP, DuelingStreams, ExpectedHead, Linear
+from dqn.memory import LOST, NStep, ReplayMemory, Uniform
+from dqn.network import MLP, Conv, DuelingStreams, ExpectedHead, Linear
 from dqn.types import Probability
 from dqn.value import Expected
 
@@ -66,6 +66,13 @@ class Narrow(MLP):
 
     def forward(self, x, rng):
         return super().forward(x, rng)[..., 1:]
+
+
+class ImageAlone(Conv):
+    """A torso that ignores the numbers beside an image."""
+
+    def forward(self, x, rng):
+        return super().forward(torch.cat((x[..., : -self.vector_size], x[..., : self.vector_size]), -1), rng)
 
 
 class WrongMean(DuelingStreams):
@@ -273,6 +280,26 @@ class NextEpisode(NStep):
         found = super().__call__(ring, start)
         ended = ring.end[start] != 0
         return found._replace(following=np.where(ended, ring.after(found.following), found.following))
+
+
+class LivesIgnored(NStep):
+    """A reader that bootstraps after lost lives."""
+
+    def __call__(self, ring, start):
+        found = super().__call__(ring, start)
+        lost = ring.end[start] == LOST
+        return found._replace(discount=np.where(lost, np.float32(self.gamma), found.discount))
+
+
+class Unpadded(ReplayMemory):
+    """A memory that repeats the newest frame of a stack where the episode has no earlier ones."""
+
+    def sample(self, batch_size: int) -> Any:
+        whole = super().sample(batch_size)
+        obs = whole.batch.obs
+        is_missing = (obs == 0).all(-1, keepdim=True)
+        obs = torch.where(is_missing, obs[:, :, -1:], obs)
+        return whole._replace(batch=whole.batch._replace(obs=obs))
 
 
 class LateAction(ReplayMemory):

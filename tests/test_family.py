@@ -14,7 +14,7 @@ from helpers import config_of
 from hydra.utils import instantiate
 from processes import SEED
 
-from dqn.agent.numpy_forward import NumpyForward
+from dqn.agent.numpy_forward import TorchForward
 from dqn.config.validate import check
 from dqn.config.values import parse, replace_values
 from dqn.network.parameters import views
@@ -117,7 +117,7 @@ def train(words: tuple[str, ...]) -> None:
     agent.sync_target(1.0)
     obs = np.ones((num_seeds, 1, 4), np.float32)
     assert agent.actor.act(obs, 0.1).shape == (num_seeds, 1)
-    assert isinstance(agent.policy.q_values, NumpyForward), "acting fell back to torch"
+    assert not isinstance(agent.policy.q_values, TorchForward), "acting fell back to torch"
 
 
 def fill(memory, num_seeds: int) -> None:

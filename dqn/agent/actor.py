@@ -17,6 +17,7 @@ class Actor:
         q_values: maps observations [K, E, ...] and an rng to action values [K, E, A].
         num_actions: A.
         stack: frames that the network reads together; it keeps the earlier ones of each environment.
+        padding: the frame before the first of an episode in a stack.
         exploration: two numbers in [0, 1) for each environment, [K, E, 2]: whether to explore, and the random
             action; None: the actor is greedy.
         noise: rng of the network; None if it uses none.
@@ -28,12 +29,13 @@ class Actor:
         q_values: Callable[[Array, NumpyRng | None], Floats],
         num_actions: int,
         stack: int,
+        padding: Array | int,
         exploration: Uniforms | None,
         noise: NumpyRng | None,
     ) -> None:
         self.q_values, self.num_actions = q_values, num_actions
         self.exploration, self.noise = exploration, noise
-        self._stack = stack
+        self._stack, self._padding = stack, padding
         self._frames: Array | None = None
         """The latest frames of each environment [K, E, stack, ...], none before the first step."""
         self._starting: Bools | None = None
@@ -43,13 +45,14 @@ class Actor:
         self._starting = where if self._starting is None else self._starting | where
 
     def _stacked(self, frame: Array) -> Array:
-        """Return the latest frames of each environment [K, E, stack, ...], zeros before its episode."""
+        """Return the latest frames of each environment [K, E, stack, ...], padding before its episode."""
         if self._frames is None:
-            self._frames = np.zeros((*frame.shape[:2], self._stack, *frame.shape[2:]), frame.dtype)
+            self._frames = np.empty((*frame.shape[:2], self._stack, *frame.shape[2:]), frame.dtype)
+            self._frames[:] = self._padding
         frames = self._frames
         frames[:, :, :-1] = frames[:, :, 1:]
         if self._starting is not None:
-            frames[self._starting] = 0
+            frames[self._starting] = self._padding
             self._starting = None
         frames[:, :, -1] = frame
         return frames

@@ -88,7 +88,9 @@ class Agent:
         leaf.grad = self._parameters.gradient
         self.optimizer = optimizer([leaf], lr=lr)
         self._may_fall_back = compile == "auto"
-        self._set_compiles(repays(planned_updates, len(seeds)) if compile == "auto" else compile)
+        if compile == "auto":
+            compile = repays(planned_updates, len(seeds), spec.obs, device)
+        self._set_compiles(compile)
         if self.compiles and self._may_fall_back and (problem := obstacle(device)):
             self._fall_back(problem)
 

@@ -1,5 +1,6 @@
 """The gradient of an update as one compiled graph."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from dqn.agent.compile_cache import Graph, compiled_graph, obstacle
 from dqn.agent.rng import TorchRng
 from dqn.errors import UserError, first_line, root_cause
-from dqn.types import Batch, Rng, Role
+from dqn.types import Batch, ObsSpec, Rng, Role
 
 
 class LearningRng(Protocol):
@@ -34,7 +35,13 @@ Later processes load the graph at once, unless a part of the network or the back
 SAVED_SECONDS = 0.6e-3, 0.06e-3
 """CPU seconds that each compiled update saves: in all, and for each seed.
 
-Measured for small perceptrons, in whole runs by `scripts/benchmark.py`.
+Measured for small perceptrons, in whole runs by `scripts/benchmark.py`. MinAtar's convolutions save a little
+more: about 0.7 ms for one seed, 2 ms for eight.
+"""
+LARGEST = 4096
+"""Numbers of an observation up to which compiling repays on a CPU, those of four frames of 32 x 32 pixels.
+
+Kernels of larger convolutions take nearly all of an update's time, and compiling leaves them as they are.
 """
 
 
@@ -47,8 +54,10 @@ class CannotCompile(UserError):
         self.problem = problem
 
 
-def repays(updates: int, num_seeds: int) -> bool:
-    """Return whether that many updates save more time than compiling costs."""
+def repays(updates: int, num_seeds: int, obs: ObsSpec, device: torch.device) -> bool:
+    """Return whether that many updates on observations save more time than compiling costs."""
+    if device.type == "cpu" and math.prod(obs.stacked_shape) > LARGEST:
+        return False
     whole, each = SAVED_SECONDS
     return updates * (whole + each * num_seeds) > COMPILING_SECONDS
 

@@ -1,14 +1,16 @@
 """Torch's functions in NumPy, as the translated forward pass calls them."""
 
+import itertools
 import math
 import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 
-from dqn.network import conv
+from dqn.network import conv, impala
 from dqn.network.conv import Padding, same_padding
 from dqn.types import Array, Floats
 
@@ -78,6 +80,13 @@ def convolve(x: Floats, weight: Floats, bias: Floats, stride: int, padding: Padd
     return products.reshape(*outer, -1, *size)
 
 
+def max_pool(x: Floats, size: int, stride: int) -> Floats:
+    """Return `dqn.network.impala.max_pool` of images."""
+    patches = windows(padded(x, size, stride, -np.inf), size, stride)
+    pixels = itertools.product(range(size), repeat=2)
+    return reduce(np.maximum, [patches[..., i, j, :, :] for i, j in pixels])
+
+
 def padded(x: Floats, kernel: int, stride: int, value: float) -> Floats:
     """Return images with `value` around them, as many pixels as `same_padding` says."""
     ends = [same_padding(size, kernel, stride) for size in x.shape[-2:]]
@@ -112,6 +121,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.unflatten: unflatten,
     torch.cat: np.concatenate,
     conv.convolve: convolve,
+    impala.max_pool: max_pool,
     **{same: same for same in (operator.mul, operator.add, operator.sub, operator.getitem, getattr)},
     "mul": operator.mul,
     "add": operator.add,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dqn.agent.actor import Actor
-from dqn.agent.numpy_forward import ForwardPass, TorchForward, numpy_forward
+from dqn.agent.numpy_forward import ForwardPass, forward_pass
 from dqn.agent.rng import NumpyRng, uses_rng
 from dqn.network import MakeNetwork, flatten
 from dqn.process import float32_by_default
@@ -37,19 +37,19 @@ class Policy:
         with torch.device("cpu"):  # where the generators are
             self.network = network(spec=spec, generators=parameter_generators(seeds))
         self.parameters = flatten(self.network, device)
-        self.num_actions, self.stack = spec.num_actions, spec.obs.stack
+        self.num_actions, self.obs = spec.num_actions, spec.obs
         self.device = device
         self.is_random = uses_rng(self.network, device)
         """Whether the network uses the rng that it is given."""
-        numpy = numpy_forward(self.network, is_random=self.is_random)
-        self.q_values: ForwardPass = numpy or TorchForward(self.network, device)
+        self.q_values: ForwardPass = forward_pass(self.network, device, is_random=self.is_random)
 
     def actor(self, *, exploration: Uniforms | None = None, noise: NumpyRng | None = None) -> Actor:
         """Return an actor that follows this policy; without `exploration` it is greedy."""
         return Actor(
             q_values=self.q_values,
             num_actions=self.num_actions,
-            stack=self.stack,
+            stack=self.obs.stack,
+            padding=self.obs.padding,
             exploration=exploration,
             noise=noise,
         )

@@ -89,6 +89,6 @@ def uses_rng(network: QNetwork, device: torch.device) -> bool:
     """Return whether a network uses the rng that it is given."""
     num_seeds = next(network.parameters()).shape[0]
     probe = Probe(num_seeds, device)
-    obs = np.zeros((num_seeds, 1, *network.obs.shape), network.obs.dtype)
+    obs = np.zeros((num_seeds, 1, *network.obs.stacked_shape), network.obs.dtype)
     network(to_device(torch.from_numpy(obs), device), probe)
     return probe.is_used

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dqn.agent.rng import NumpyRng
 from dqn.config.options import ExportOptions
 from dqn.config.read import load_policy, read_run
 from dqn.config.wrappers import make_environments
@@ -14,7 +15,7 @@ from dqn.env import Environments
 from dqn.runner.clock import whole_rounds
 from dqn.runner.collector import Collector
 from dqn.seeding import Uniforms, stream
-from dqn.types import Array
+from dqn.types import Array, Floats
 
 NUM_OBS = 1000
 """Observations to check the file on."""
@@ -31,11 +32,12 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
     policy = load_policy(on_cpu, folder, options.seed, options.policy)
     obs = play(policy, make_environments(config["env"]))
     difference = export(policy, file, obs)
-    shape = ", ".join(map(str, ("B", *policy.obs.shape)))
+    shape, stack = ", ".join(map(str, ("B", *policy.obs.stacked_shape))), policy.obs.stack
     lines = [
         f"{file}: observations [{shape}] of {policy.obs.dtype} to action values"
         f" [B, {policy.policy.num_actions}], by the network of seed {policy.seed}"
         f" after iteration {policy.iteration}",
+        *([f"  each is the latest {stack} of an episode, the newest last"] if stack > 1 else []),
         *([f"  {policy.selected}"] if policy.selected else []),
         f"  greatest difference from the policy on {NUM_OBS:,} observations of {config['env']['id']}:"
         f" {difference:.2g}",
@@ -45,13 +47,22 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
 
 def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
     """Return observations [NUM_OBS, ...], as the network reads them; half of the actions are random."""
+    seen: list[Array] = []
+
+    def q_values(obs: Array, noise: NumpyRng | None) -> Floats:
+        seen.append(obs[0].copy())
+        return policy.policy.q_values(obs, noise)
+
     seeds = [policy.seed]
     env = make_env(num_envs=1, vectorization="sync", seeds=seeds, role="export", training=False)
     exploration = Uniforms([stream(policy.seed, "export exploration")], (1, 2))
     actor = policy.policy.actor(exploration=exploration)
+    actor.q_values = q_values
     collector = Collector(env=env, actor=actor, ticks=whole_rounds)
     try:
         collector.start(0)
-        return np.concatenate([collector.collect(0.5, NUM_OBS + 1).row.obs[0] for _ in range(NUM_OBS)])
+        while len(seen) < NUM_OBS:
+            collector.collect(0.5, NUM_OBS)
+        return np.concatenate(seen)
     finally:
         env.close()

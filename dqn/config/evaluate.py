@@ -14,6 +14,7 @@ import numpy as np
 
 from dqn import stats
 from dqn.agent import Policy
+from dqn.atari_scores import players_of
 from dqn.config.build import build_policy, make_camera
 from dqn.config.options import EvaluateOptions
 from dqn.config.read import read_run
@@ -72,6 +73,12 @@ class Evaluation:
         found = stats.summarize(list(self.seed_means.values()))
         return found.low, found.high
 
+    @property
+    def human_normalized(self) -> float | None:
+        """The mean return, where 0 is that of random play and 1 a human's; None if they are not known."""
+        players = players_of(self.env)
+        return None if players is None else players.normalized(self.mean)
+
     def __repr__(self) -> str:
         means = ", ".join(f"seed {seed}: {mean:.2f}" for seed, mean in self.seed_means.items())
         return printable(f"<Evaluation on {self.env}, {self.options.episodes} episodes per seed: {means}>")
@@ -85,6 +92,9 @@ class Evaluation:
             f"  mean {returns.mean():.2f}, standard deviation {returns.std():.2f},"
             f" lowest {returns.min():.2f}, highest {returns.max():.2f}",
         ]
+        if (players := players_of(self.env)) is not None:
+            about = f"0: random play, {players.random}; 1: a human, {players.human}"
+            lines.append(f"  human-normalised {self.human_normalized:.3f} ({about})")
         if self.interval is not None:
             low, high = self.interval
             of_seeds = f"interquartile mean of {len(self.returns)} seeds {self.interquartile_mean:.2f}"
@@ -106,6 +116,7 @@ class Evaluation:
             "std": float(self._all().std()),
             "interquartile_mean": self.interquartile_mean,
             "interval": self.interval,
+            **({} if self.human_normalized is None else {"human_normalized": self.human_normalized}),
             "seed_means": by_name(self.seed_means),
             "returns": by_name(self.returns),
         }

@@ -81,7 +81,7 @@ def preflight(config: Config, folder: RunFolder, overrides: list[str]) -> Checke
     """Return the run of a resolved configuration in a folder; raise UserError with all its problems."""
     from dqn.config.validate import check  # imports torch
 
-    report = check(config)
+    report = check(config, folder=folder.path)
     report.raise_if_any()
     if folder.config_file.exists():
         config = continued(config, folder)

@@ -1,10 +1,13 @@
-"""The memory and the open files that a run needs at least, against those that this machine has."""
+"""The memory, disk and open files that a run needs at least, against those that this machine has."""
 
 import json
 import math
+import shutil
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +15,7 @@ import numpy as np
 import torch
 
 from dqn.config.parts import make
-from dqn.errors import WrongValue
+from dqn.errors import WrongValue, printable
 from dqn.storage.flatten import leaves, replaced, settings
 from dqn.system import machine_memory, most_open_files
 from dqn.types import EnvSpec
@@ -29,11 +32,14 @@ LARGEST_MADE, MOST_INPUTS = 2048, 2**17
 """Greatest size in `network`, and inputs, for which a network is made; others are counted without numbers."""
 MEASURED_ROWS = 4096
 """Rows of the smaller one of two memories that are made to measure a row."""
+SHRINKS = 100
+"""Times that a checkpoint's frames may be smaller than in memory; those of Atari were 20 to 70 times."""
 PROCESS_FILES, SEED_FILES, WORKER_FILES = 64, 2, 3
 """Open files: of any process, of a seed's logs, of an environment in a worker process."""
 SIZES = (
     "num_seeds",
     "env.num_envs",
+    "env.frame_stack",
     "memory.capacity",
     "network.",
     "runner.batch_size",
@@ -42,8 +48,16 @@ SIZES = (
 """Beginnings of the keys that memory depends on."""
 
 
-def shortages(config: Config, spec: EnvSpec, *, learns: bool) -> Iterator[tuple[str, str]]:
+def shortages(
+    config: Config, spec: EnvSpec, *, learns: bool, folder: Path | None
+) -> Iterator[tuple[str, str]]:
     """Yield the keys of a valid configuration that this machine is too small for, and what they should be.
+
+    Args:
+        config: the configuration.
+        spec: the facts about its environment.
+        learns: whether the run learns, or only evaluates.
+        folder: the folder of the run, whose disk is looked at; None: no disk is.
 
     Raises:
         WrongValue: a part of the network does not fit the observations.
@@ -54,9 +68,40 @@ def shortages(config: Config, spec: EnvSpec, *, learns: bool) -> Iterator[tuple[
         yield key, f"{fits}: the run needs at least {needed}, this machine has {room / 1e9:,.1f}"
     if not learns:
         return
+    if folder is not None:
+        room, disk = free_disk(folder), partial(disk_bytes, spec=spec, shrinks=SHRINKS)
+        for key, fits in causes(config, disk, room, ("num_seeds", "memory.capacity", "network.")):
+            yield key, f"{fits}: the checkpoint needs at least {size(disk(config))}, {disk_of(folder, room)}"
     most = most_open_files()
     for key, fits in causes(config, open_files, most, ("num_seeds", "env.num_envs")):
         yield key, f"{fits}: the run needs {open_files(config)} open files, ulimit -Hn allows {most}"
+
+
+def disk_warning(config: Config, spec: EnvSpec, folder: Path) -> str | None:
+    """Return a warning if the disk of a run's folder is too small for frames that do not shrink."""
+    room, needed = free_disk(folder), disk_bytes(config, spec, shrinks=1)
+    if needed <= room:
+        return None
+    about = f"memory.capacity={config['memory']['capacity']}: the checkpoint needs up to {size(needed)}"
+    return f"{about} if its frames do not shrink, {disk_of(folder, room)}"
+
+
+def disk_of(folder: Path, room: int) -> str:
+    return f"the disk of {printable(str(folder))} has {size(room)} free"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as text."""
+    return f"{count / 1e6:,.1f} MB" if count < 1e9 else f"{min(1e24, count) / 1e9:,.1f} GB"
+
+
+def free_disk(folder: Path) -> int:
+    """Return the free bytes of the disk of a folder, which may be missing, and those of its checkpoint."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    usage, files = shutil.disk_usage(there), (folder / "checkpoint").glob("*")
+    if usage.total == 0:  # a file system that does not know its size
+        return sys.maxsize
+    return usage.free + sum(path.lstat().st_size for path in files)
 
 
 def causes(
@@ -97,17 +142,38 @@ def limited(value: Any, limit: int) -> Any:
 def memory_bytes(config: Config, spec: EnvSpec, *, learns: bool) -> float:
     """Return the least bytes of a run: parameters, optimizer, memory, environments, batches, evaluations."""
     env, runner, memory = config["env"], config["runner"], config["memory"]
+    spec = spec._replace(obs=spec.obs._replace(stack=env["frame_stack"]))
     parameters = count_parameters(json.dumps(config["network"]), spec)
     if not learns:
         return float(config["num_seeds"] * parameters * 4)
     optimizer, row = json.dumps(config["agent"]["optimizer"]), json.dumps(memory | {"capacity": 0})
-    obs = math.prod(spec.obs.shape) * (spec.obs.dtype.itemsize + 4)  # as stored and as the network reads it
+    stacked = math.prod(spec.obs.stacked_shape)
+    stored = (spec.obs.stack + 1) * frame_bytes(spec)  # of a sample, whose next stack shares its frames
     of_seed = parameters * (PARAMETER + optimizer_bytes(optimizer))
     of_seed += memory.get("capacity", 0) * row_bytes(row, spec)
-    of_seed += runner["batch_size"] * 2 * obs
-    evaluating = min(runner["eval_episodes"], runner["eval_num_envs"]) * ENVIRONMENT["sync"]
-    of_seed += max(env["num_envs"] * ENVIRONMENT[env["vectorization"]], evaluating)
+    of_seed += runner["batch_size"] * (stored + 2 * stacked * 4)  # and as the network reads it
+    acting = stacked * spec.obs.dtype.itemsize
+    evaluating = min(runner["eval_episodes"], runner["eval_num_envs"]) * (ENVIRONMENT["sync"] + acting)
+    of_seed += max(env["num_envs"] * (ENVIRONMENT[env["vectorization"]] + acting), evaluating)
     of_seed += runner["eval_episodes"] * RETURN
+    return float(config["num_seeds"] * of_seed)
+
+
+def frame_bytes(spec: EnvSpec) -> int:
+    """Return the bytes of one observation as memory stores it."""
+    return math.prod(spec.obs.shape) * spec.obs.dtype.itemsize
+
+
+def disk_bytes(config: Config, spec: EnvSpec, *, shrinks: int) -> float:
+    """Return the least bytes of a checkpoint whose frames, if they are integers, shrink that many times."""
+    runner, memory = config["runner"], config["memory"]
+    optimizer, row = json.dumps(config["agent"]["optimizer"]), json.dumps(memory | {"capacity": 0})
+    least_steps = runner["total_steps"] if "total_steps" in runner else runner["total_episodes"]
+    rows = min(memory.get("capacity", 0), least_steps)
+    frame = min(frame_bytes(spec), row_bytes(row, spec))  # of a custom memory nothing may be known
+    compresses = spec.obs.dtype.kind in "iub"
+    of_seed = rows * frame / (shrinks if compresses else 1)
+    of_seed += count_parameters(json.dumps(config["network"]), spec) * (8 + optimizer_bytes(optimizer))
     return float(config["num_seeds"] * of_seed)
 
 
@@ -126,7 +192,7 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
     """
     node = json.loads(network)
     largest = max((leaf for _, leaf in leaves(node) if type(leaf) is int), default=0)
-    ends = max(spec.obs.num_categories, math.prod(spec.obs.shape), spec.num_actions)
+    ends = max(math.prod(spec.obs.encoded_shape), spec.num_actions)
     is_small = largest <= LARGEST_MADE and ends <= MOST_INPUTS
     try:  # the first tensor without numbers takes a second of imports
         with torch.device("cpu" if is_small else "meta"):

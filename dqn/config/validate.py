@@ -3,6 +3,7 @@
 import operator
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -10,10 +11,11 @@ import torch
 from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
+from dqn.config.images import image_warnings
 from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
-from dqn.config.resources import shortages
+from dqn.config.resources import disk_warning, shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.devices import absence, bfloat16_obstacle, find_device
@@ -26,11 +28,14 @@ from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(
-    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes|frame_stack|channels)\b"
 )
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
+
+LONG_EPISODE = 10_000
+"""Steps that few episodes exceed; higher limits, such as those of Atari, only end games that never end."""
 
 MOST_LENGTHS = 10_000
 """Most iteration lengths that are tried to find one that divides a total."""
@@ -54,17 +59,18 @@ class Report(NamedTuple):
             raise mistakes(self.problems, "the configuration")
 
 
-def check(config: Config, *, learns: bool = True) -> Report:
+def check(config: Config, *, learns: bool = True, folder: Path | None = None) -> Report:
     """Return the problems of a resolved configuration, and warnings.
 
     Args:
         config: whole numbers written as floats (5e4) are replaced by integers in it.
         learns: check also what only training needs: the device, the compiler, the optimizer, videos.
+        folder: the folder of the run; its disk should have room for a checkpoint.
     """
     problems: list[WrongValue] = []
     check_keys(config, RunConfig, "", problems)
     contradictions = Contradictions(config, problems)
-    contradictions.find(learns=learns)
+    contradictions.find(learns=learns, folder=folder)
     return Report(problems, contradictions.warnings)
 
 
@@ -90,7 +96,7 @@ class Contradictions:
     def add(self, key: str, should: str) -> None:
         self.problems.append(WrongValue(key, self.get(key), should))
 
-    def find(self, *, learns: bool) -> None:
+    def find(self, *, learns: bool, folder: Path | None) -> None:
         checks = [self.environment, self.numbers, self.length]
         if learns:
             checks += [self.device, self.compiler, self.precision, self.optimizer, self.observers, self.video]
@@ -98,8 +104,13 @@ class Contradictions:
             check_one()
         if self.spec is not None and not self._wrong:
             try:
-                for key, should in shortages(self.config, self.spec, learns=learns):
+                self.warnings += image_warnings(
+                    self.get("network.torso"), env_factory(self.get("env")), self.spec.obs
+                )
+                for key, should in shortages(self.config, self.spec, learns=learns, folder=folder):
                     self.add(key, should)
+                if learns and folder is not None and (text := disk_warning(self.config, self.spec, folder)):
+                    self.warnings.append(text)
             except WrongValue as error:
                 self.problems.append(error)
 
@@ -132,6 +143,11 @@ class Contradictions:
                         f"{wrapper}: its statistics restart in every iteration and evaluation"
                     )
         self.time_limits(spec.time_limit)
+        if self.get("env.life_loss_is_terminal") and "life_lost" not in factory.first_info():
+            should = f'should be false: the steps of {factory.id} report no info["life_lost"]'
+            game = factory.id.removeprefix("ALE/").split("-")[0]
+            advice = f"; those of env=atari env.game={game} do" if factory.id.startswith("ALE/") else ""
+            self.add("env.life_loss_is_terminal", f"{should}{advice}")
 
     def arguments(self, env: Config) -> None:
         """Check env.kwargs if the environment is one of this package."""
@@ -151,11 +167,15 @@ class Contradictions:
                 f"{self.get('env.id')} has no time limit, so an episode may never end; {advice}"
             )
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
-        if self.number("runner.total_steps") and length and envs and length // envs < (limit or 0):
+        is_steps = self.number("runner.total_steps") and length and envs
+        if is_steps and length // envs < min(limit or 0, LONG_EPISODE):
             self.warnings.append(
                 f"runner.iteration_length={length} cuts every episode after {length // envs} steps,"
                 f" before the environment's time limit of {limit}"
             )
+        if is_steps and (self.number("env.frame_stack") or 1) > length // envs:
+            steps = f"the {length // envs} steps of an environment in runner.iteration_length={length}"
+            self.add("env.frame_stack", f"should be at most {steps}")
 
     def observations(self, obs: ObsSpec) -> None:
         keys = ("network.obs_low", "network.obs_high", "network.obs_scale")

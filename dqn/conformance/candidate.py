@@ -96,9 +96,9 @@ def make_rng(seeds: Sequence[int], role: Role) -> TorchRng:
 
 
 def observations(spec: ObsSpec, *shape: int, index: int = 0) -> Array:
-    """Return the random observations [*shape, ...] with this index."""
+    """Return the random observations [*shape, ...] with this index, as the network reads them."""
     generator = stream(0, "check observations", index)
-    whole = (*shape, *spec.shape)
+    whole = (*shape, *spec.stacked_shape)
     if np.issubdtype(spec.dtype, np.floating):
         return generator.standard_normal(whole).astype(spec.dtype)
     high = spec.num_categories or (2 if spec.scale == 1 else 256)

@@ -116,8 +116,9 @@ def reward_scale(candidate: Candidate) -> float:
 
 
 def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> Runner:
-    """Return a runner on the chain; if the configuration's observations are images, so are the chain's."""
-    shape = candidate.spec.obs.shape
+    """Return a runner on the chain, whose observations are images if the configuration's have one."""
+    obs = candidate.spec.obs
+    shape = obs.shape if obs.image is None else obs.image.shape
     kwargs = {"shape": shape} if len(shape) > 1 else {}
     values = VALUES | values | {"env.kwargs": kwargs} | small_memory(candidate, 20_000)
     if candidate.node("memory.reader.n_step") is not None:
@@ -132,12 +133,15 @@ def train(runner: Runner, scale: float, expected: Floats) -> Floats:
     """Train until the averaged action values [states, actions] are right, or to the end; return them."""
     runner.open()
     spec = runner.env.spec.obs
-    patterns = Chain(spec.shape if len(spec.shape) > 1 else None).patterns[None].astype(spec.dtype)
+    patterns = Chain(spec.shape if len(spec.shape) > 1 else None).patterns.astype(spec.dtype)
+    first = np.zeros((1, Chain.STATES, spec.stack, *spec.shape), spec.dtype)
+    first[:, :, -1] = patterns  # the observations at resets
+    first = first.reshape(1, Chain.STATES, *spec.stacked_shape)
     values: list[Floats] = []
     while runner.tick < runner.clock.total:
         runner.train()
         runner.iteration += 1
-        values.append(runner.agent.policy.q_values(patterns)[0])
+        values.append(runner.agent.policy.q_values(first)[0])
         q: Floats = np.mean(values[-AVERAGED:], 0) / scale
         if len(values) > AVERAGED and error_of(q, expected) <= TOLERANCE:
             break

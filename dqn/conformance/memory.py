@@ -24,6 +24,8 @@ ROWS = 40
 class FakeEpisodes:
     """Episodes in NUM_ENVS environments of each seed; those of a seed do not depend on the other seeds.
 
+    In some steps a life is lost, after which an episode continues unless it ends in the same step.
+
     Attributes:
         rows: all environments' steps, in the form that memory takes.
         index: the step, and the indices of seed and environment, of each observation.
@@ -41,12 +43,12 @@ class FakeEpisodes:
             obs[..., 2], next_obs[..., 2] = t, np.where(terminated | truncated, t + 0.5, t + 1)
             action = (3 * numbers[..., 1]).astype(np.int64)
             reward, active = numbers[..., 2].astype(np.float32), np.ones_like(terminated)
-            no_life_lost = np.zeros_like(active)
-            self.rows.append(Row(obs, action, reward, next_obs, terminated, truncated, no_life_lost, active))
+            life_lost = numbers[..., 0] < 0.2
+            self.rows.append(Row(obs, action, reward, next_obs, terminated, truncated, life_lost, active))
             self.index |= {tuple(obs[at].tolist()): (t, at) for at in np.ndindex(terminated.shape)}
 
-    def check(self, start: Floats, reward: float, discount: float, next_obs: Floats, span: int) -> None:
-        """Check a sample that starts at the observation `start`.
+    def check(self, start: Floats, reward: float, discount: float, next_obs: Floats, span: int) -> int:
+        """Check a sample that starts at the observation `start`; return its number of steps.
 
         Raises:
             Failure: it does not sum the rewards of 1 to `span` steps up to the observation `next_obs`.
@@ -58,32 +60,59 @@ class FakeEpisodes:
             total += factor * float(row.reward[at])
             factor *= GAMMA
             if np.array_equal(row.next_obs[at], next_obs):
-                expected = 0.0 if row.terminated[at] else factor
-                how = "with its termination" if row.terminated[at] else "without termination"
+                terminates = row.terminated[at] or row.life_lost[at]
+                expected = 0.0 if terminates else factor
+                end = "a lost life" if row.life_lost[at] and not row.terminated[at] else "its termination"
+                how = f"with {end}" if terminates else "without termination"
                 text = f"{sample} that reads {m} step(s) {how} has discount {discount:.4g}"
                 require(abs(discount - expected) < 1e-5, f"{text}; it should be {expected:.4g}")
                 text = f"{sample} that reads {m} step(s) has reward {reward:.4g}"
                 require(abs(reward - total) < 1e-4, f"{text}; the discounted sum is {total:.4g}")
-                return
-            if row.terminated[at] or row.truncated[at]:
+                return m
+            if row.terminated[at] or row.truncated[at] or row.life_lost[at]:
                 break
         found = f"{sample} has next_obs {next_obs.tolist()}"
         raise Failure(f"{found}, which is none of its episode's next {span} observation(s)")
 
+    def frames(self, t: int, at: tuple[int, ...], stack: int) -> Floats:
+        """Return the latest observations [stack, 3] of the episode before step t, zeros before its first."""
+        frames = [self.rows[t].obs[at]]
+        while len(frames) < stack and t > 0 and not self.ends(t - 1, at):
+            t -= 1
+            frames.append(self.rows[t].obs[at])
+        frames += [np.zeros(3, np.float32)] * (stack - len(frames))
+        return np.stack(frames[::-1])
 
-def capacity_for(span: int) -> int:
+    def ends(self, t: int, at: tuple[int, ...]) -> bool:
+        """Return whether the episode ends in step t."""
+        return bool(self.rows[t].terminated[at] or self.rows[t].truncated[at])
+
+
+def capacity_for(span: int, stack: int) -> int:
     """Return a capacity small enough that the episodes overwrite each other."""
-    return (2 * span + ROWS) * NUM_ENVS
+    return (2 * span + stack + ROWS) * NUM_ENVS
 
 
-def make_ring(span: int, num_seeds: int) -> Ring:
-    return Ring(capacity=capacity_for(span), span=span, num_seeds=num_seeds, num_envs=NUM_ENVS, spec=SPEC)
+def spec_of(stack: int) -> EnvSpec:
+    return SPEC._replace(obs=SPEC.obs._replace(stack=stack))
+
+
+def make_ring(candidate: Candidate, span: int, num_seeds: int) -> Ring:
+    """Return a ring for the frames that the configuration's network reads together."""
+    stack = candidate.spec.obs.stack
+    return Ring(
+        capacity=capacity_for(span, stack),
+        span=span,
+        num_seeds=num_seeds,
+        num_envs=NUM_ENVS,
+        spec=spec_of(stack),
+    )
 
 
 def reader(candidate: Candidate) -> None:
     """Check every sample that the reader can return, repeatedly while rows are overwritten."""
     read = candidate.part("memory.reader")(gamma=GAMMA)
-    episodes, ring = FakeEpisodes(SEEDS), make_ring(read.span, len(SEEDS))
+    episodes, ring = FakeEpisodes(SEEDS), make_ring(candidate, read.span, len(SEEDS))
     for count, step in enumerate(episodes.rows, 1):
         ring.push([step])
         if count % 10:
@@ -102,7 +131,8 @@ class SamplerRun:
     """A sampler with its ring, in which rows are stored, sampled and updated."""
 
     def __init__(self, candidate: Candidate, seeds: tuple[int, ...], span: int) -> None:
-        self.seeds, self.episodes, self.ring = seeds, FakeEpisodes(seeds), make_ring(span, len(seeds))
+        self.seeds, self.episodes = seeds, FakeEpisodes(seeds)
+        self.ring = make_ring(candidate, span, len(seeds))
         self.make = candidate.part("memory.sampler")
         self.sampler = self.make(ring=self.ring, seeds=seeds)
         self.rows_per_seed = self.ring.is_start.size // len(seeds)
@@ -156,38 +186,50 @@ def sampler(candidate: Candidate) -> None:
     require_close(weight, weights, f"weights {text}")
 
 
-def make_memory(candidate: Candidate, capacity: int) -> Any:
+def make_memory(candidate: Candidate, capacity: int, stack: int) -> Any:
     """Return the memory, with this capacity if `capacity` is one of its keys."""
     node = dict(candidate.node("memory"))
     if "capacity" in node:
         node["capacity"] = capacity
-    return candidate.make(node)(gamma=GAMMA, spec=SPEC, seeds=SEEDS, num_envs=NUM_ENVS, device=CPU)
+    return candidate.make(node)(gamma=GAMMA, spec=spec_of(stack), seeds=SEEDS, num_envs=NUM_ENVS, device=CPU)
 
 
 def memory(candidate: Candidate) -> None:
-    """Check the batches of the whole memory against the episodes that it stores."""
-    span = make_memory(candidate, 10_000).reader.span
-    whole = make_memory(candidate, capacity_for(span))
+    """Check the batches of the whole memory, of single frames and of the configuration's stacks."""
+    for stack in sorted({1, candidate.spec.obs.stack}):
+        check_memory(candidate, stack)
+
+
+def check_memory(candidate: Candidate, stack: int) -> None:
+    """Check batches of stacks of frames against the episodes that the memory stores."""
+    span = make_memory(candidate, 10_000, stack).reader.span
+    whole = make_memory(candidate, capacity_for(span, stack), stack)
     episodes = FakeEpisodes(SEEDS)
     for count, step in enumerate(episodes.rows, 1):
         whole.push(step)
         if count * NUM_ENVS < whole.least_stored or count % 5:
             continue
         sample = whole.sample(SIZE)
-        check_batch(sample.batch, episodes, span)
+        check_batch(sample.batch, episodes, span, stack)
         whole.update_priorities(sample.row, np.ones((len(SEEDS), SIZE), np.float32))
 
 
-def check_batch(batch: Batch, episodes: FakeEpisodes, span: int) -> None:
+def check_batch(batch: Batch, episodes: FakeEpisodes, span: int, stack: int) -> None:
     for name, field in zip(batch._fields, batch, strict=True):
         require(isinstance(field, torch.Tensor), f"{name} of a batch is {type(field)}; it should be a tensor")
-        shape = SPEC.obs.shape if name in ("obs", "next_obs") else ()
+        shape = spec_of(stack).obs.stacked_shape if name in ("obs", "next_obs") else ()
         require_shape(f"{name} of a batch", field, (len(SEEDS), SIZE, *shape))
     obs, action, reward, discount, next_obs = (field.numpy() for field in batch)
+    obs, next_obs = (frames.reshape(*action.shape, stack, -1) for frames in (obs, next_obs))
     for k, b in np.ndindex(action.shape):
-        t, at = episodes.index.get(tuple(obs[k, b].tolist()), (0, None))
+        t, at = episodes.index.get(tuple(obs[k, b, -1].tolist()), (0, None))
         if at is None or at[0] != k:
             raise Failure(f"a sample of seed {SEEDS[k]} is no step of this seed")
         taken = episodes.rows[t].action[at]
         require(action[k, b] == taken, f"a sample has action {action[k, b]}; {taken} was taken")
-        episodes.check(obs[k, b], reward[k, b].item(), discount[k, b].item(), next_obs[k, b], span)
+        numbers = reward[k, b].item(), discount[k, b].item()
+        steps = episodes.check(obs[k, b, -1], *numbers, next_obs[k, b, -1], span)
+        text = "the observations before the newest one in a stack are not those of its episode, or zeros"
+        require_equal(obs[k, b], episodes.frames(t, at, stack), f"obs of a sample: {text}")
+        before = episodes.frames(t + steps - 1, at, stack)
+        require_equal(next_obs[k, b, :-1], before[1:], f"next_obs of a sample: {text}")

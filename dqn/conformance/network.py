@@ -1,5 +1,6 @@
 """Checks of the network and its parts: shapes, and what the outputs [K, B, ...] depend on."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, NamedTuple, get_args
@@ -11,6 +12,7 @@ from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
 from dqn.conformance.assertions import (
     Failure,
+    difference,
     require,
     require_close,
     require_equal,
@@ -18,10 +20,12 @@ from dqn.conformance.assertions import (
     require_shape,
 )
 from dqn.conformance.candidate import CPU, SEEDS, Candidate, make_rng, normal, observations, perturb
-from dqn.network import HeadFactory, make_torso
-from dqn.types import Role
+from dqn.network import HeadFactory, make_torso, reads_images
+from dqn.types import ObsSpec, Role
 
 SIZE = 5
+BESIDE = 3
+"""Numbers beside an image."""
 ROLES: tuple[Role | None, ...] = (None, *get_args(Role))
 
 
@@ -120,19 +124,38 @@ def check_overwriting(module: Any) -> None:
         raise Failure(why) from None
 
 
-def torso_of(candidate: Candidate, seeds: Sequence[int]) -> Any:
+def torso_of(candidate: Candidate, seeds: Sequence[int], obs: ObsSpec | None = None) -> Any:
+    """Return the torso of some seeds, for the environment's observations or others."""
     return make_torso(
         candidate.part("network.torso"),
-        obs=candidate.spec.obs,
+        obs=obs or candidate.spec.obs,
         layer=candidate.part("network.layer"),
         generators=parameter_generators(seeds),
     )
 
 
 def torso(candidate: Candidate) -> None:
-    shape = (torso_of(candidate, SEEDS).out_features,)
-    inputs = random_inputs(*candidate.spec.obs.encoded_shape)
-    examine_stack(Stack(lambda seeds: torso_of(candidate, seeds), *inputs, shape))
+    """Check the torso; one that reads images also with further numbers beside them."""
+    obs = candidate.spec.obs
+    examine_torso(candidate, obs)
+    if obs.image is not None and reads_images(candidate.part("network.torso")):
+        size = math.prod(obs.image.shape) + BESIDE
+        beside = obs._replace(shape=(size,), image=obs.image._replace(rest=BESIDE))
+        stack = examine_torso(candidate, beside)
+        others = stack.inputs.clone()
+        others[..., -1] += 1
+        one, other = (stack.output(stack.make(SEEDS), inputs, None) for inputs in (stack.inputs, others))
+        text = "the features do not depend on the last of the vector_size numbers behind an image"
+        require(difference(one, other) > 0, text)
+
+
+def examine_torso(candidate: Candidate, obs: ObsSpec) -> Stack:
+    """Check the torso for some observations; return what was checked."""
+    shape = (torso_of(candidate, SEEDS, obs).out_features,)
+    inputs = random_inputs(*obs.encoded_shape)
+    stack = Stack(lambda seeds: torso_of(candidate, seeds, obs), *inputs, shape)
+    examine_stack(stack)
+    return stack
 
 
 def examine_behind_torso(

@@ -19,6 +19,9 @@ from dqn.types import Array, Floats
 TOLERANCE = 1e-4
 """Greatest allowed difference from the policy's values, relative to the largest one if that is above 1."""
 
+BATCH = 100
+"""Observations that are compared at once; convolutions of many take much memory."""
+
 Run = Callable[[Array], Floats]
 
 
@@ -71,10 +74,10 @@ def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
 
 
 def compare(run: Run, policy: GreedyPolicy, obs: Array) -> float:
-    """Return the greatest difference from the policy's values, for one observation and for all at once."""
-    expected = policy.policy.q_values(obs[np.newaxis])[0]
-    values = np.concatenate((run(obs[:1]), run(obs)))
-    difference = float(np.abs(values - np.concatenate((expected[:1], expected))).max())
+    """Return the greatest difference from the policy's values, for one observation and for batches."""
+    batches = [obs[:1], *(obs[i : i + BATCH] for i in range(0, len(obs), BATCH))]
+    expected = np.concatenate([policy.policy.q_values(batch[np.newaxis])[0] for batch in batches])
+    difference = float(np.abs(np.concatenate(list(map(run, batches))) - expected).max())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise UserError(f"the exported values differ from the policy's by {difference:.2g}")
     return difference

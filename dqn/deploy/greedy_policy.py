@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory, close, encoder
+from dqn.env import Env, EnvFactory, close, encoder, stacked
 from dqn.env.spec import bounds, numbers_of
 from dqn.errors import printable
 from dqn.process import preserve_settings
@@ -40,13 +40,13 @@ class GreedyPolicy:
     ) -> None:
         self.policy, self.seed, self.iteration, self.selected = policy, seed, iteration, selected
         self.obs = factory.spec.obs
-        self._factory, self._actor = factory, policy.actor()
+        self._factory = factory
         with preserve_settings():
-            env = self.make_env()
+            env = factory.make_wrapped(training=False)
             close(env, factory.id)
-        self.observation_space: Space = env.observation_space
+        self.observation_space: Space = stacked(env, self.obs.stack).observation_space
         self.action_space = cast(spaces.Discrete, env.action_space)
-        self._encode_one, _ = encoder(self.observation_space, scale_bytes=factory.scale_bytes)
+        self._encode_one, _ = encoder(env.observation_space, scale_bytes=factory.scale_bytes)
         self._actions = np.arange(policy.num_actions) + self.action_space.start
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -69,13 +69,14 @@ class GreedyPolicy:
     def make_env(self, **kwargs: Any) -> Env:
         """Return an environment like the one of training, whose observations and actions are the policy's.
 
-        It has the wrappers in `env.wrappers`, without those in `env.training_wrappers`.
+        It has the wrappers in `env.wrappers`, without those in `env.training_wrappers`. Where the network
+        reads several frames, its observations are the latest ones, the newest last.
 
         Args:
             kwargs: further arguments of gymnasium.make, such as render_mode="human"; they replace the run's.
         """
         factory = replace(self._factory, kwargs={**self._factory.kwargs, **kwargs})
-        return factory.make_wrapped(training=False)
+        return stacked(factory.make_wrapped(training=False), self.obs.stack)
 
     def __call__(self, obs: Any) -> int | Integers:
         """Return the action with the highest value: an int for one observation, [B] for a batch.
@@ -87,9 +88,8 @@ class GreedyPolicy:
         Raises:
             ValueError: `obs` is neither an observation of the environment nor a batch.
         """
-        rows, is_batch = split(self.observation_space, obs)
-        best: Integers = self._actions[self._actor.act(self._encode(rows)[np.newaxis])[0]]
-        return best if is_batch else int(best[0])
+        best: Integers = self._actions[self.q_values(obs).argmax(-1)]
+        return best if best.ndim else int(best)
 
     def q_values(self, obs: Any) -> Floats:
         """Return the action values, [A] for one observation and [B, A] for a batch, in the actions' order.
@@ -100,7 +100,7 @@ class GreedyPolicy:
         Raises:
             ValueError: `obs` is neither.
         """
-        rows, is_batch = split(self.observation_space, obs)
+        rows, is_batch = self._split(obs)
         values: Floats = self.policy.q_values(self._encode(rows)[np.newaxis])[0]
         return values if is_batch else np.asarray(values[0])
 
@@ -113,12 +113,24 @@ class GreedyPolicy:
         Raises:
             ValueError: `obs` is neither.
         """
-        return self._encode(split(self.observation_space, obs)[0])
+        return self._encode(self._split(obs)[0])
+
+    def _split(self, obs: Any) -> tuple[Any, bool]:
+        try:
+            return split(self.observation_space, obs)
+        except ValueError as error:
+            if self.obs.stack == 1:
+                raise
+            frames = f"the policy reads the latest {self.obs.stack} observations together"
+            raise ValueError(f"{error}; {frames}, as those of make_env() are") from None
 
     def _encode(self, rows: Any) -> Array:
-        encoded = np.empty((len(rows), *self.obs.shape), self.obs.dtype)
+        encoded = np.empty((len(rows), *self.obs.stacked_shape), self.obs.dtype)
+        frames = encoded.reshape(len(rows), self.obs.stack, *self.obs.shape)
         for i, row in enumerate(rows):
-            encoded[i] = self._encode_one(row)
+            for t in range(self.obs.stack):
+                frame = take(self.observation_space, row, t) if self.obs.stack > 1 else row
+                frames[i, t] = self._encode_one(frame)
         return encoded
 
 

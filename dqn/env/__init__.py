@@ -1,9 +1,11 @@
 """Environments: made from their keys, described, and stepped together as arrays [K, E, ...]."""
 
-from dqn.env.encoding import adapt, encoder
+from dqn.env.encoding import adapt, encoder, stacked
 from dqn.env.guard import Guard, close
 from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
+from dqn.env.one_hot import OneHotGrid
+from dqn.env.spec import image_of, images_in
 from dqn.env.vector import Environments, Step
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "Environments",
     "Guard",
     "MakeEnv",
+    "OneHotGrid",
     "Step",
     "Wrapper",
     "adapt",
@@ -21,4 +24,7 @@ __all__ = [
     "given",
     "given_now",
     "id_of",
+    "image_of",
+    "images_in",
+    "stacked",
 ]

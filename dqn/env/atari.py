@@ -1,7 +1,7 @@
 """Games of the Atari 2600 as networks read them, registered as Atari/GAME-v0 for each game of ale-py."""
 
 from functools import cache
-from math import inf
+from sys import maxsize
 from typing import Any
 
 import gymnasium
@@ -22,7 +22,7 @@ FRAMES_PER_SECOND = 60
 """Frames of the console."""
 
 
-class Atari(gymnasium.Env[Array, int]):
+class Atari(gymnasium.Env[Array, Any]):
     """A game of the Atari 2600. Observations are [size, size, 1], or 3 channels in colour, in bytes.
 
     Each shows the larger of the last two frames in every pixel, because games draw some objects in every
@@ -62,12 +62,12 @@ class Atari(gymnasium.Env[Array, int]):
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._ale = ale = ale_py.ALEInterface()
         ale.setFloat("repeat_action_probability", sticky)
-        self._rom, self._is_loaded = roms.get_rom_path(game), False
+        self._game, self._is_loaded = game, False
         minimal, full, screen_size = facts(game)
         self._actions = full if full_action_space else minimal
         self._frame_skip, self._noop_max = frame_skip, noop_max
         self._fires = fire_on_reset and ale_py.Action.FIRE in minimal
-        self._max_frames = self._frames_left = inf if max_frames is None else max_frames
+        self._max_frames = self._frames_left = maxsize if max_frames is None else max_frames
         self._lives = 0
         self._copy_screen = ale.getScreenGrayscale if grayscale else ale.getScreenRGB
         self._frames = np.zeros((3, *screen_size, *(() if grayscale else (3,))), np.uint8)
@@ -113,7 +113,7 @@ class Atari(gymnasium.Env[Array, int]):
         lost, self._lives = lives < self._lives and not over, lives
         return obs, float(reward), over, not over and self._frames_left <= 0, self._info(life_lost=lost)
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Any:
         return None if self.render_mode is None else self._ale.getScreenRGB()
 
     def _load(self, seed: int | None) -> None:
@@ -121,7 +121,7 @@ class Atari(gymnasium.Env[Array, int]):
         own, emulator = np.random.SeedSequence(seed).generate_state(2)
         self._np_random, self._np_random_seed = seeding.np_random(int(own))
         self._ale.setInt("random_seed", int(emulator.astype(np.int32)))
-        self._ale.loadROM(self._rom)
+        load(self._ale, self._game)
         self._is_loaded = True
 
     def _start(self) -> None:
@@ -144,6 +144,12 @@ class Atari(gymnasium.Env[Array, int]):
         return {"lives": self._lives, "life_lost": life_lost, "frames": self._ale.getEpisodeFrameNumber()}
 
 
+def load(ale: ale_py.ALEInterface, game: str) -> None:
+    path = roms.get_rom_path(game)
+    assert path is not None
+    ale.loadROM(path)
+
+
 @cache
 def facts(game: str) -> tuple[list[ale_py.Action], list[ale_py.Action], tuple[int, int]]:
     """Return the actions that have an effect in a game, all actions, and the height and width of the screen.
@@ -151,10 +157,10 @@ def facts(game: str) -> tuple[list[ale_py.Action], list[ale_py.Action], tuple[in
     They are kept, because loading a game takes a tenth of a second.
     """
     ale = ale_py.ALEInterface()
-    ale.loadROM(roms.get_rom_path(game))
+    load(ale, game)
     return ale.getMinimalActionSet(), ale.getLegalActionSet(), ale.getScreenDims()
 
 
 for _game in roms.get_all_rom_ids():
     _name = _game.title().replace("_", "")
-    gymnasium.register(f"Atari/{_name}-v0", Atari, kwargs={"game": _game})
+    gymnasium.register(f"Atari/{_name}-v0", f"{__name__}:Atari", kwargs={"game": _game})

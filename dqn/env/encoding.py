@@ -1,11 +1,14 @@
 """Observations as networks read them: composite ones are flattened, discrete ones counted from 0."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.wrappers import FrameStackObservation, TransformAction, TransformObservation
+from gymnasium.wrappers.utils import create_zero_array
 
 from dqn.env.spec import becomes_numbers, images_in, parts_of, spans_bytes
 from dqn.types import Array, Floats
@@ -16,11 +19,25 @@ def adapt(env: gymnasium.Env[Any, Any], *, scale_bytes: bool) -> gymnasium.Env[A
     space, actions = env.observation_space, env.action_space
     encode, encoded = encoder(space, scale_bytes=scale_bytes)
     if encoded is not space:
-        env = gymnasium.wrappers.TransformObservation(env, encode, encoded)
+        env = TransformObservation(env, encode, encoded)
     if isinstance(actions, spaces.Discrete) and actions.start != 0:
         first, count = int(actions.start), int(actions.n)
-        env = gymnasium.wrappers.TransformAction(env, lambda action: action + first, spaces.Discrete(count))
+        env = TransformAction(env, lambda action: action + first, spaces.Discrete(count))
     return env
+
+
+def stacked(env: gymnasium.Env[Any, Any], stack: int) -> gymnasium.Env[Any, Any]:
+    """Return an environment whose observations are the latest `stack` of an episode, the newest last."""
+    if stack == 1:
+        return env
+    own = TransformObservation(env, deepcopy, env.observation_space)  # many environments change theirs
+    return FrameStackObservation(own, stack, padding_type="zero")
+
+
+def zero_of(space: spaces.Space[Any], *, scale_bytes: bool) -> Array:
+    """Return the encoded observation that `stacked` adds before the first of an episode."""
+    encode, _ = encoder(space, scale_bytes=scale_bytes)
+    return np.asarray(encode(create_zero_array(space)))
 
 
 def encoder(space: spaces.Space[Any], *, scale_bytes: bool) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:

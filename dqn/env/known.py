@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.registration import parse_env_id
+from gymnasium.envs.registration import load_env_creator, parse_env_id
 
 from dqn.errors import WrongValue, install
 
@@ -77,5 +77,7 @@ def own_class(id: str, module: str | None) -> tuple[type[Any], Mapping[str, Any]
     with suppress(ImportError, gymnasium.error.DependencyNotInstalled):  # making the environment reports it
         importlib.import_module(module)
     known = gymnasium.registry.get(id)
-    made_by = known.entry_point if known else None
-    return (made_by, known.kwargs) if isinstance(made_by, type) and made_by.__module__ == module else None
+    if known is None or not str(known.entry_point).startswith(f"{module}:"):
+        return None
+    made_by: Any = load_env_creator(str(known.entry_point))
+    return made_by, known.kwargs

@@ -11,7 +11,7 @@ import gymnasium
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
-from dqn.env.encoding import adapt
+from dqn.env.encoding import adapt, zero_of
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
 from dqn.env.known import missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
@@ -121,6 +121,25 @@ class EnvFactory:
         """
         return _INSPECTED.get(by_value(self)) or self.inspect()
 
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        """Return the observations of a new wrapped environment, before they are encoded."""
+        with process_settings():
+            env = self.make_wrapped(training=False)
+            close(env, self.id)
+        return env.observation_space
+
+    def first_info(self) -> Mapping[str, Any]:
+        """Return the info that the first step of a new environment gives."""
+        with process_settings():
+            env = self.make(training=True)
+            try:
+                env.reset(seed=0)
+                *_, info = env.step(0)
+            finally:
+                close(env, self.id)
+        return info if isinstance(info, Mapping) else {}
+
     def inspect(self) -> EnvSpec:
         """Return the spec of a new environment, and try each of its wrappers for one step."""
         with process_settings():
@@ -140,7 +159,7 @@ class EnvFactory:
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
             self._check_spaces(env)
-            image = image_of(env.observation_space, self.channels)
+            space = env.observation_space
             env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
@@ -150,8 +169,11 @@ class EnvFactory:
                 self.id,
                 scale_bytes=self.scale_bytes,
                 stack=self.frame_stack,
-                image=image,
+                image=image_of(space, self.channels),
             )
+            if self.frame_stack > 1:
+                padding = zero_of(space, scale_bytes=self.scale_bytes).astype(obs.dtype)
+                obs = obs._replace(padding_bytes=padding.tobytes() if padding.any() else b"")
             return EnvSpec(obs, int(actions.n), time_limit(env))
         finally:
             close(env, self.id)

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn.types import Array, Bools, Probability
+from dqn.types import Bools, Probability
 
 GAMES = ("asterix", "breakout", "freeway", "seaquest", "space_invaders")
 ACTIONS = 6
@@ -44,7 +44,7 @@ def game_class(game: str) -> Any:
     return module.Env
 
 
-class MinAtar(gymnasium.Env[Bools, int]):
+class MinAtar(gymnasium.Env[Any, Any]):
     """A game of MinAtar. Observations are [10, 10, channels], True where a channel's object is.
 
     It equals MinAtar's own environment of the same seed, except that an episode's first action is never
@@ -93,7 +93,7 @@ class MinAtar(gymnasium.Env[Bools, int]):
         reward, terminated = self._game.act(self._last)
         return self._game.state(), float(reward), bool(terminated), False, {}
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Any:
         """Return the grid in colours; of several objects in a cell, that of the first channel is drawn."""
         if self.render_mode is None:
             return None
@@ -103,4 +103,4 @@ class MinAtar(gymnasium.Env[Bools, int]):
 
 
 for _game in GAMES:
-    gymnasium.register(f"MinAtar/{_game}-v1", MinAtar, kwargs={"game": _game})
+    gymnasium.register(f"MinAtar/{_game}-v1", f"{__name__}:MinAtar", kwargs={"game": _game})

@@ -4,10 +4,15 @@ from dqn.memory.n_step import NStep
 from dqn.memory.prioritized import Prioritized
 from dqn.memory.protocols import MakeReader, MakeSampler, Reader, Sampler, Transitions
 from dqn.memory.replay import ReplayMemory
-from dqn.memory.ring import Ring
+from dqn.memory.ring import CLOSING, CONTINUES, LOST, TERMINATED, TRUNCATED, Ring
 from dqn.memory.uniform import Uniform
 
 __all__ = [
+    "CLOSING",
+    "CONTINUES",
+    "LOST",
+    "TERMINATED",
+    "TRUNCATED",
     "MakeReader",
     "MakeSampler",
     "NStep",

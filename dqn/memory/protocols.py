@@ -23,7 +23,10 @@ class Reader(Protocol):
         """Return the largest number of transitions in a sample, n of n-step returns."""
 
     def __call__(self, ring: Ring, start: Integers) -> Transitions:
-        """Return the samples that start at the rows `start` [K, B]."""
+        """Return the samples that start at the rows `start` [K, B].
+
+        A sample ends where `ring.end` is not CONTINUES. Its discount is 0 if that is TERMINATED or LOST.
+        """
 
 
 class Sampler(Protocol):

@@ -38,7 +38,7 @@ class Ring:
     def __init__(self, *, capacity: int, span: int, num_seeds: int, num_envs: int, spec: EnvSpec) -> None:
         self.num_seeds, self.num_envs, self.span = num_seeds, num_envs, span
         self.num_actions, self.num_categories = spec.num_actions, spec.obs.num_categories
-        self.stack = spec.obs.stack
+        self.stack, self.padding = spec.obs.stack, spec.obs.padding
         self.rows = capacity // num_envs
         columns = num_seeds * num_envs
         total = columns * self.rows
@@ -149,11 +149,11 @@ class Ring:
         return places, exists
 
     def latest(self, row: Integers, count: int) -> Array:
-        """Return the latest frames [*, count, ...] at `row` [*], zeros before the first of the episode."""
+        """Return the latest frames [*, count, ...] at `row` [*], padding before the first of the episode."""
         places, exists = self.frames(row, count)
         frames = self.obs.take(places, axis=0)
         if not exists.all():
-            frames[~exists] = 0
+            frames[~exists] = self.padding
         return frames
 
     def observations(self, row: Integers) -> Array:

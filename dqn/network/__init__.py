@@ -2,6 +2,7 @@
 
 from dqn.network.conv import Conv
 from dqn.network.heads import CategoricalHead, ExpectedHead, HeadFactory, ImplicitQuantileHead, QuantileHead
+from dqn.network.impala import Impala
 from dqn.network.layers import Linear, Noisy
 from dqn.network.module import StackedModule
 from dqn.network.parameters import Flat, flatten
@@ -17,7 +18,7 @@ from dqn.network.protocols import (
     Streams,
     Torso,
 )
-from dqn.network.qnetwork import QNetwork, make_torso
+from dqn.network.qnetwork import QNetwork, make_torso, reads_images
 from dqn.network.streams import DuelingStreams, SingleStream
 from dqn.network.torsos import MLP
 
@@ -31,6 +32,7 @@ __all__ = [
     "Generators",
     "Head",
     "HeadFactory",
+    "Impala",
     "ImplicitQuantileHead",
     "Linear",
     "MakeHead",
@@ -48,4 +50,5 @@ __all__ = [
     "Torso",
     "flatten",
     "make_torso",
+    "reads_images",
 ]

@@ -201,6 +201,8 @@ def too_large(index: int, size: Sequence[int], image: Sequence[int]) -> str:
     should = f"should be at most {min(size)}: convolution {index + 1} reads {height} x {width} pixels"
     if index:
         should += f" of the image's {image[1]} x {image[2]}"
+    if image[0] > min(image[1:]):
+        should += f" in {image[0]} channels (env.channels says which axis they are)"
     return f"{should}; {KEY}.padding=same pads them, network/torso=minatar is for small images"
 
 

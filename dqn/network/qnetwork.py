@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -19,8 +20,7 @@ class QNetwork(nn.Module):
     Args:
         obs_low: numbers of an observation that are scaled to -1; None: observations are not scaled.
         obs_high: numbers of an observation that are scaled to 1, linearly also beyond.
-        obs_scale: factor of the observation's numbers, or of those of its image if it has further ones; auto:
-            that of the environment's observations.
+        obs_scale: factor of the observation's numbers; auto: that of the environment's observations.
         torso: makes the torso.
         streams: makes the streams of the head.
         head: makes the head.
@@ -99,7 +99,7 @@ class QNetwork(nn.Module):
             return self.scaled(self.planes(obs, image))
         split = math.prod(image.shape)
         planes = self.planes(torch.unflatten(obs[..., :split], -1, image.shape), image)
-        return torch.cat((self.scaled(planes).flatten(2), obs[..., split:].float().flatten(2)), -1)
+        return self.scaled(torch.cat((planes.flatten(2), obs[..., split:].flatten(2)), -1))
 
     def planes(self, obs: Tensor, image: Image) -> Tensor:
         """Return images [K, B, (stack,) *shape] as [K, B, stack * C, H, W], contiguous."""
@@ -122,12 +122,17 @@ class QNetwork(nn.Module):
 def make_torso(make: MakeTorso, *, obs: ObsSpec, layer: MakeLayer, generators: Generators) -> Torso:
     """Return a torso for observations; one that takes `vector_size` reads further numbers beside an image."""
     given: dict[str, Any] = {"in_shape": obs.encoded_shape}
-    if "vector_size" in inspect.signature(make).parameters:
+    if reads_images(make):
         given["vector_size"] = 0
         if obs.image is not None and obs.image.rest:
             channels, *size = obs.image.planes
             given = {"in_shape": (obs.stack * channels, *size), "vector_size": obs.stack * obs.image.rest}
     return make(layer=layer, generators=generators, **given)
+
+
+def reads_images(make: Callable[..., Any]) -> bool:
+    """Return whether a torso reads the image of an observation as such, and the further numbers beside it."""
+    return "vector_size" in inspect.signature(make).parameters
 
 
 def scale_of(given: float | Literal["auto"], obs: ObsSpec, *, has_range: bool) -> float:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from dqn.atari_scores import players_of
 from dqn.errors import one_line
 from dqn.report.analysis import MAX_LINES, Analysis, Pair
 from dqn.report.formatting import short_name, to_number
@@ -71,7 +72,8 @@ def escape_markdown(text: str) -> str:
 
 
 def scores_table(analysis: Analysis) -> Table:
-    """Return the scores of each setting."""
+    """Return the scores of each setting, also as human-normalised scores in games where they are known."""
+    players = players_of(analysis.task.settings[0].config.get("env.id", ""))
     rows = []
     for i, score in enumerate(analysis.scores):
         seeds = score.setting.seeds.values()
@@ -83,10 +85,14 @@ def scores_table(analysis: Analysis) -> Table:
             numbers = [f"{found.mean():.1f}", f"{np.median(found):.1f}"]
             numbers += [f"{found.min():.1f} to {found.max():.1f}"]
         cells = [str(i + 1), score.setting.label, finished, *intervals, *numbers]
+        if players is not None:
+            main = score.iqm.get(analysis.kind)
+            cells.append(interval_text(main and Estimate(*map(players.normalized, main)), ".3f"))
         rows.append([*cells, duration(score.cpu_seconds)])
     header = ["", "setting", "seeds finished", "evaluation return [95 %]"]
     header += [f"training return, last {RECENT_EPISODES} [95 %]", f"{analysis.kind}: mean", "median"]
-    return Table([*header, "lowest to highest", "CPU time"], rows, {0, *range(3, 9)})
+    header += ["lowest to highest", *(["human-normalised [95 %]"] if players else []), "CPU time"]
+    return Table(header, rows, {0, *range(3, len(header))})
 
 
 def interval_text(found: Estimate | None, form: str = ".1f") -> str:

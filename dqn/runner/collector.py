@@ -33,7 +33,7 @@ class Collector:
     | terminates              | True           | False         | True  | it waits; the tick restarts it    |
     | reaches the time limit  | False          | True          | True  | it waits; the tick restarts it    |
     | ends the iteration      | False          | True          | False | the next `start` replaces it      |
-    | loses a life            | False          | False         | False | it goes on; row.life_lost is True |
+    | loses a life            | False          | False         | False | it continues; row.life_lost: True |
 
     On the steps clock every step is a tick, so the restart follows at once. On the episodes clock the
     environment is paused until the episodes of all others have ended too.

@@ -16,11 +16,17 @@ from dqn.value import Expected, Quantile
 
 SILU = ["network.streams.hidden_sizes=[5]", "network.streams.activation=silu"]
 MODULE = ["network/torso=module", "network.torso.module={_target_: modules.Conv, channels: 3, width: 7}"]
+CONV = [
+    *("network/torso=minatar", "network.torso.channels=[3,5]", "network.torso.hidden_sizes=[7]"),
+    *("network.torso.kernel_sizes=[3,2]", "network.torso.strides=[2,1]"),
+]
+SAME = ["network.torso.padding=same", "network.torso.initializer=xavier"]
+IMPALA = ["network/torso=impala", "network.torso.channels=[3]", "network.torso.hidden_sizes=[5]"]
 
 
-def make(overrides: list[str], seeds: range, env: tuple[int, int]) -> Agent:
+def make(overrides: list[str], seeds: range, env: tuple[int, ...]) -> Agent:
     config = config_of(overrides)
-    spec = EnvSpec(ObsSpec(env[:1], np.dtype(np.float32), 0, 1.0), env[1], None)
+    spec = EnvSpec(ObsSpec(env[:-1], np.dtype(np.float32), 0, 1.0), env[-1], None)
     network, agent = (make_part(config[key]) for key in ("network", "agent"))
     made: Agent = agent(
         **{"network": network, "planned_updates": 0, "spec": spec, "seeds": seeds, "num_envs": 1},
@@ -29,13 +35,13 @@ def make(overrides: list[str], seeds: range, env: tuple[int, int]) -> Agent:
     return made
 
 
-def stacked_sample(shape: tuple[int, int], env: tuple[int, int]) -> list[np.ndarray]:
+def stacked_sample(shape: tuple[int, int], env: tuple[int, ...]) -> list[np.ndarray]:
     """Return the fields of a batch [K, B, ...], and weights."""
     rng = np.random.default_rng(0)
-    sizes = [(*shape, env[0]), shape, (*shape, env[0]), shape]
+    sizes = [(*shape, *env[:-1]), shape, (*shape, *env[:-1]), shape]
     first, reward, following, weight = (rng.standard_normal(size, np.float32) for size in sizes)
     discount = rng.choice(np.float32([0, 0.97]), shape)
-    return [first, rng.integers(env[1], size=shape), reward, discount, following, np.abs(weight)]
+    return [first, rng.integers(env[-1], size=shape), reward, discount, following, np.abs(weight)]
 
 
 def update(agent: Agent, fields: list[np.ndarray], seeds: slice) -> list[np.ndarray]:
@@ -68,10 +74,16 @@ def update(agent: Agent, fields: list[np.ndarray], seeds: slice) -> list[np.ndar
         (["agent=dueling", "network.torso.activation=silu", *SILU], [9], (3, 7), (2, 5)),
         (["agent=dqn", *MODULE], [], (3, 5), (3, 2)),
         (["agent=rainbow", *MODULE], [], (4, 33), (1, 3)),
+        (["agent=dqn", *CONV], [], (3, 5), (1, 7, 9, 3)),
+        (["agent=c51", *CONV, *SAME], [], (2, 33), (3, 7, 5, 3)),
+        (["agent=dueling", *CONV, "network.torso.activation=silu"], [], (3, 7), (2, 7, 7, 2)),
+        (["agent=rainbow", *CONV], [], (4, 15), (7, 9, 3)),
+        (["agent=iqn", "network/layer=noisy", *CONV, *SAME], [], (2, 1), (3, 5, 5, 3)),
+        (["agent=dqn", *IMPALA], [], (3, 7), (3, 5, 7, 3)),
     ],
 )
 def test_updates_and_values(overrides, widths, shape, env):
-    """For K seeds and batches of B, in environments with that many numbers per observation and actions."""
+    """For K seeds and batches of B, in environments with that shape of observations and number of actions."""
     sizes = [f"network.torso.hidden_sizes={widths}".replace(" ", "")] if widths else []
     words = [*overrides, *sizes]
     fields = stacked_sample(shape, env)
@@ -82,17 +94,24 @@ def test_updates_and_values(overrides, widths, shape, env):
             np.testing.assert_array_equal(ours[0], theirs[k])
 
 
-@pytest.mark.parametrize("torso", [["network.torso.activation=tanh"], MODULE], ids=["tanh", "module"])
-def test_acting_in_torch(torso):
+@pytest.mark.parametrize(
+    ("overrides", "env"),
+    [
+        (["network.torso.hidden_sizes=[30,30]", "network.torso.activation=tanh"], (6, 3)),
+        (MODULE, (6, 3)),
+        ([*CONV, "network.torso.activation=tanh"], (3, 7, 5, 3)),
+    ],
+    ids=["tanh", "module", "convolutions"],
+)
+def test_acting_in_torch(overrides, env):
     """Networks that NumPy cannot compute act alone as in a stack too."""
-    overrides, env, rng = ["network.torso.hidden_sizes=[30,30]"], (6, 3), np.random.default_rng(0)
-    overrides = torso if torso is MODULE else [*overrides, *torso]
+    rng = np.random.default_rng(0)
     stack, *alone = (
         make(overrides, seeds, env) for seeds in (range(5), *(range(k, k + 1) for k in range(5)))
     )
     for batch in (1, 2, 3, 5):
         for _ in range(20):
-            obs = rng.standard_normal((5, batch, env[0]), np.float32)
+            obs = rng.standard_normal((5, batch, *env[:-1]), np.float32)
             values = stack.policy.q_values(obs)
             for k, one in enumerate(alone):
                 np.testing.assert_array_equal(one.policy.q_values(obs[k : k + 1]), values[k : k + 1])

@@ -123,6 +123,12 @@ def test_auto_compiles_where_that_repays():
     assert make(["agent=dqn"], compiles="auto", updates=enough + 1).compiles
 
 
+def test_auto_never_compiles_for_large_images_on_a_cpu():
+    small, large = (ObsSpec((size, size), np.dtype(np.uint8), 0, 1.0, stack=4) for size in (32, 33))
+    given = [(small, "cpu"), (large, "cpu"), (large, "cuda")]
+    assert [compiled.repays(10**9, 1, obs, torch.device(name)) for obs, name in given] == [True, False, True]
+
+
 def test_the_decision_stays_when_a_run_is_resumed():
     first = make(["agent=dqn"], compiles="auto", updates=10**9)
     second = make(["agent=dqn"], compiles="auto", updates=0)

@@ -22,7 +22,7 @@ from dqn.storage.flatten import leaves
 GROUPS = [key.replace(".", "/") for key in (*MAKERS, *OBJECTS) if (CONF / key.replace(".", "/")).is_dir()]
 ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")
 OTHERS = [env for env in options("env") if env != "document"]
-PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster"}
+PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster", "atari_dopamine/shared"}
 """Files of conf/experiment that recipes include."""
 
 
@@ -38,7 +38,7 @@ def recipe_lists() -> list[str]:
     for option in recipes("experiment"):
         folder, _, name = option.rpartition("/")
         if folder == "revisiting" and name in options("experiment/revisiting/agents"):
-            lists += [f"[revisiting/{env},{option}]" for env in ENVS]
+            lists += [f"[revisiting/{env},{option}]" for env in ENVS] + [f"[minatar_revisiting,{option}]"]
         elif folder == "cleanrl" and name in ENVS:
             lists += [f"[cleanrl/{agent},{option}]" for agent in ("dqn", "c51")]
         elif option == "presets/all":
@@ -59,17 +59,25 @@ GIVEN_BY_USERS = {
 
 
 def examples(overrides: list[str]) -> list[str]:
-    """Return the overrides with an example of what their option of `env` leaves to the user."""
-    added = [given for env, given in GIVEN_BY_USERS.items() if f"env={env}" in overrides]
+    """Return the overrides with an example of what their option of `env` or recipe leaves to the user."""
+    first = overrides[0].replace("[", "")
+    added = [
+        given for env, given in GIVEN_BY_USERS.items() if re.match(rf"env={env}$|\+experiment={env}", first)
+    ]
     return [*overrides, *added]
+
+
+def of_recipe(recipe: str) -> list[str]:
+    """Return the overrides of a recipe, with an example of what it leaves to the user."""
+    return examples([f"+experiment={recipe}"])
 
 
 EVERY = [examples([f"{group}={option}"]) for group in GROUPS for option in options(group)]
 EVERY[EVERY.index(["network/torso=module"])].append("network.torso.module={_target_: torch.nn.Flatten}")
 IMAGES = ["env.id=dqn/Chain-v0", "env.module=dqn.conformance.chain", "+env.kwargs={shape: [48, 48, 1]}"]
-for torso in ("der", "minatar", "minigrid", "nature"):
+for torso in ("der", "impala", "minatar", "minigrid", "nature"):
     EVERY[EVERY.index([f"network/torso={torso}"])] += IMAGES
-EVERY += [[f"+experiment={recipe}"] for recipe in RECIPES]
+EVERY += map(of_recipe, RECIPES)
 EVERY += [
     ["env.id=Acrobot-v1"],
     *(examples([f"env={env}", "runner=episodes"]) for env in OTHERS),
@@ -88,7 +96,7 @@ TARGETS = sorted(set[str]().union(*map(ours, FILES)))
 
 
 def test_recipes():
-    assert len(RECIPES) == 42
+    assert len(RECIPES) == 59
     assert {"[revisiting/lunarlander,revisiting/iqn]", "[cleanrl/c51,cleanrl/acrobot]"} <= set(RECIPES)
 
 
@@ -192,7 +200,7 @@ def test_no_default_value_outside_conf(target):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_set_only_keys_that_exist(recipe):
     """A value for a key that no group has would be an addition that nothing reads."""
-    assert check(config_of([f"+experiment={recipe}"])).problems == []
+    assert check(config_of(of_recipe(recipe))).problems == []
 
 
 TUNED = {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity", "network.torso.hidden_sizes"}
@@ -208,13 +216,17 @@ TUNED |= {"runner.target_tau", "runner.updates_per_train"}
 """Keys of the all-round recipe that may get other values."""
 
 
+CHOSEN = {"override /env": "env.id", "override /network/torso": "network.torso.hidden_sizes"}
+"""Keys whose values an option has that a recipe chooses; a recipe on `env=base` fails without an id."""
+
+
 def keys_of(recipe: str) -> set[str]:
     """Return the keys that a recipe sets, with those of the recipes that it starts from."""
     content = yaml.safe_load((CONF / f"{recipe}.yaml").read_text())
-    included = [
-        entry for entry in content.pop("defaults", []) if isinstance(entry, str) and entry != "_self_"
-    ]
+    defaults = content.pop("defaults", [])
+    included = [entry for entry in defaults if isinstance(entry, str) and entry != "_self_"]
     keys = {re.sub(r"\[\d+\]$", "", key) for key, _ in leaves(content)}
+    keys |= {CHOSEN[key] for entry in defaults if isinstance(entry, dict) for key in entry.keys() & CHOSEN}
     return keys.union(*(keys_of(entry.lstrip("/")) for entry in included))
 
 
@@ -230,7 +242,7 @@ def test_recipes_do_not_depend_on_the_all_round_values(recipe):
 
 
 def test_names_of_recipes():
-    names = {recipe: config_of([f"+experiment={recipe}"])["name"] for recipe in RECIPES}
+    names = {recipe: config_of(of_recipe(recipe))["name"] for recipe in RECIPES}
     assert names["[revisiting/acrobot,revisiting/iqn]"] == "revisiting_acrobot_iqn"
     assert names["cleanrl/c51"] == "cleanrl_cartpole_c51"
     assert names["[cleanrl/dqn,cleanrl/acrobot]"] == "cleanrl_acrobot_dqn"

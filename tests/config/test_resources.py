@@ -48,6 +48,7 @@ TOO_LARGE = [
     ),
     (["agent=dueling", "network.streams.hidden_sizes=[100000,100000]"], ["network.streams.hidden_sizes"]),
     (["agent=c51", "network.head.num_atoms=1000000000"], ["network.head.num_atoms"]),
+    (["env=catch", "env.frame_stack=100000", "memory.capacity=200000"], ["env.frame_stack"]),
 ]
 
 
@@ -98,6 +99,62 @@ def test_parts_are_measured_exactly():
         assert count_parameters(json.dumps(network), spec) == count
     states = spec._replace(obs=ObsSpec((), np.dtype(np.uint64), 10**12, 1.0))
     assert count_parameters(json.dumps(network), states) == (10**12 + 1) * 3000 + 3001 * 5 + 6 * 2
+
+
+def test_batches_and_environments_have_stacks():
+    """A sample's frames are counted, its stacks as the network reads them, and the frames of actors."""
+    overrides = ["env=catch", "env.frame_stack=4"]
+    spec = env_factory(config_of(overrides)["env"]).spec
+
+    def need(*more: str) -> float:
+        return memory_bytes(config_of([*overrides, *more]), spec, learns=True)
+
+    batches = need("runner.batch_size=33") - need("runner.batch_size=32")
+    assert batches == 5 * 100 + 2 * 4 * 400
+    environments = need("env.num_envs=101") - need("env.num_envs=100")
+    assert environments == resources.ENVIRONMENT["sync"] + 4 * 100
+
+
+LONG = ["runner=steps", "runner.total_steps=100000000", "runner.iteration_length=100000"]
+DISK = [
+    # overrides, the largest capacity that fits on a disk of 2 MB, and what is needed
+    (["network.torso.hidden_sizes=[16]", "memory.capacity=200000"], 124_886, "3.2 MB"),  # 16 bytes each
+    (["env=catch", "memory.capacity=10000000"], 1_826_896, "10.2 MB"),  # 100 bytes, of which 1 may remain
+]
+
+
+def let_disk_have(monkeypatch, megabytes: int) -> None:
+    usage = SimpleNamespace(total=10**9 if megabytes else 0, free=megabytes * 10**6)
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda path: usage)
+
+
+@pytest.mark.parametrize(("overrides", "fits", "needed"), DISK, ids=["floats", "frames"])
+def test_a_checkpoint_that_the_disk_is_too_small_for(tmp_path, monkeypatch, overrides, fits, needed):
+    config, folder = config_of([*LONG, *overrides]), tmp_path / "new" / "run"
+    let_disk_have(monkeypatch, 2)
+    (problem,) = check(config, folder=folder).problems
+    text = f"{overrides[-1]}: should be at most {fits}: the checkpoint needs at least {needed}"
+    assert str(problem) == f"{text}, the disk of {folder} has 2.0 MB free"
+    assert not folder.parent.exists()
+    assert check(config).problems == check(config, learns=False, folder=folder).problems == []
+    short = {**config, "runner": config["runner"] | {"total_steps": 100_000}}
+    assert check(short, folder=folder).problems == [], "the memory does not fill"
+    let_disk_have(monkeypatch, 0)
+    assert check(config, folder=folder).problems == [], "the size of the disk is not known"
+    let_disk_have(monkeypatch, 2)
+    (folder / "checkpoint").mkdir(parents=True)
+    (folder / "checkpoint" / "rows-1.rows").write_bytes(bytes(9 * 10**6))
+    assert check(config, folder=folder).problems == [], "the files there are replaced"
+
+
+def test_frames_that_might_not_shrink_are_a_warning(tmp_path, monkeypatch):
+    config = config_of([*LONG, "env=catch", "memory.capacity=1000000"])
+    text = f"1000000: the checkpoint needs up to 100.2 MB if its frames do not shrink, the disk of {tmp_path}"
+    for megabytes, warned in ((100, 1), (101, 0)):
+        let_disk_have(monkeypatch, megabytes)
+        report = check(config, folder=tmp_path)
+        assert report.problems == []
+        assert sum(text in warning for warning in report.warnings) == warned
 
 
 def test_shared_memory_counts_once():

@@ -70,12 +70,12 @@ def test_some_conform_as_a_whole(overrides):
 
 
 def test_images():
-    """The chain's observations have the shape of the environment's images."""
-    findings = examined(
-        "env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=bytes", names=["network.torso", "learning"]
-    )
-    assert wrong(findings) == []
-    assert findings["learning"].state == "ok"
+    """The chain's observations are stacks of images of the environment's shape."""
+    env = ["env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=mixed", "env.frame_stack=2"]
+    torso = ["network/torso=minatar", "network.torso.channels=[4]", "network.torso.hidden_sizes=[16]"]
+    names = ["network.torso", "network", "acting", "memory", "learning"]
+    findings = examined(*env, *torso, names=names)
+    assert [finding.state for finding in findings.values()] == ["ok"] * len(names), findings
 
 
 FAULTS = [
@@ -110,6 +110,8 @@ FAULTS = [
     ("memory.sampler", "ForgetfulSampler", "memory.sampler", "state_dict"),
     ("memory.reader", "NoTermination", "memory.reader", "with its termination has discount 0.9"),
     ("memory.reader", "NextEpisode", "memory.reader", "none of its episode's next 1"),
+    ("memory.reader", "LivesIgnored", "memory.reader", "with a lost life has discount 0.9; it should be 0"),
+    ("memory", "Unpadded", "memory", "obs of a sample: the observations before the newest one in a stack"),
     ("memory", "LateAction", "memory", "was taken"),
     ("agent.optimizer", "AllSeeds", "agent.optimizer", "elementwise"),
     ("agent.optimizer", "ForgetfulOptimizer", "agent.optimizer", "state_dict"),
@@ -123,7 +125,7 @@ def test_a_planted_fault_is_found(key, fault, name, text, monkeypatch):
     """Only the right check fails; checks that need the faulty part are skipped."""
     monkeypatch.setattr(learning, "LEARNING_RATES", (2e-3,))
     overrides = [*SMALL, "agent.lr=2e-3", f"{key}._target_=faults.{fault}"]
-    overrides += ["schedule=constant"] * (key == "schedule")
+    overrides += ["schedule=constant"] * (key == "schedule") + ["env.frame_stack=3"] * (fault == "Unpadded")
     findings = examined(*overrides, names=[*checks_for(key), name])
     failed = [finding for finding in findings.values() if finding.state == "FAILED"]
     assert name in [finding.name for finding in failed], list(map(str, findings.values()))
@@ -131,6 +133,13 @@ def test_a_planted_fault_is_found(key, fault, name, text, monkeypatch):
     if findings[name].part:
         assert findings[name].part in (f"faults.{fault}", "dqn.agent.Agent")
     assert len(failed) == 1, list(map(str, failed))
+
+
+def test_a_torso_that_reads_the_image_alone_is_found():
+    env = ["env.module=envs", "env.id=Spaces-v0", "+env.kwargs.name=mixed"]
+    torso = ["network/torso=minatar", "network.torso._target_=faults.ImageAlone"]
+    finding = examined(*env, *torso, names=["network.torso"])["network.torso"]
+    assert "do not depend on the last of the vector_size numbers behind an image" in finding.detail
 
 
 def test_every_kind_of_part_has_a_fault():

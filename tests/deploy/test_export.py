@@ -20,8 +20,9 @@ FILES = [
     ("bytes", ".pt2"),
     ("dict", ".pt2"),
     ("module", ".pt2"),
+    ("stacks", ".pt2"),
     pytest.param("discrete", ".onnx", marks=needs_extra),
-    pytest.param("bytes", ".onnx", marks=needs_extra),
+    pytest.param("stacks", ".onnx", marks=needs_extra),
 ]
 """A dict becomes numbers before the network, which both formats get alike; ONNX takes long to write."""
 MODULE = ["network/torso=module", "network.torso.module={_target_: modules.Conv, channels: 2, width: 8}"]
@@ -35,6 +36,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("discrete", "bytes", "dict"):
         dqn.train([*WORDS, f"+env.kwargs.name={name}", f"hydra.run.dir={folder / name}"])
+    words = [*WORDS, "env.frame_stack=3", "+env.kwargs.name=bytes"]
+    dqn.train([*words, f"hydra.run.dir={folder / 'stacks'}"])
     words = [word for word in WORDS if not word.startswith("network.torso")]
     dqn.train([*words, *MODULE, "+env.kwargs.name=bytes", f"hydra.run.dir={folder / 'module'}"])
     return folder
@@ -56,6 +59,9 @@ def test_file_is_the_policy(folder, tmp_path, name, suffix):
     assert result.code == 0, result.text
     difference = float(result.text.split("on 1,000 observations of Spaces-v0: ")[1])
     assert difference < 1e-6
+    text = "observations [B, 3, 4, 4, 1] of uint8 to action values [B, 3], by the network of seed 1"
+    assert (text in result.text) == (name == "stacks")
+    assert ("each is the latest 3 of an episode, the newest last" in result.text) == (name == "stacks")
     assert list(tree(tmp_path)) == [file.name]
     policies = [dqn.load(folder / name, seed=seed, trust=["envs", "modules"]) for seed in (0, 1)]
     space = policies[0].observation_space

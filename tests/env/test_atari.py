@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from envs import make_environments
+from helpers import make_runner
 
 pytest.importorskip("ale_py")
 pytest.importorskip("cv2")
@@ -14,6 +15,8 @@ import ale_py
 from gymnasium.wrappers import AtariPreprocessing
 
 import dqn.env.atari  # noqa: F401, registers the games
+from dqn.memory.n_step import NStep
+from dqn.memory.ring import CLOSING, CONTINUES, LOST, TRUNCATED
 
 gymnasium.register_envs(ale_py)
 
@@ -137,7 +140,11 @@ def test_in_processes_as_in_one():
     observations = []
     for vectorization in ("sync", "async"):
         environments = make_environments(
-            "Atari/Breakout-v0", module="dqn.env.atari", kwargs=kwargs, vectorization=vectorization
+            "Atari/Breakout-v0",
+            module="dqn.env.atari",
+            kwargs=kwargs,
+            vectorization=vectorization,
+            seeds=[4],
         )
         steps = [environments.reset(0)]
         for action in (1, 2, 3, 0):
@@ -146,3 +153,22 @@ def test_in_processes_as_in_one():
         environments.close()
         observations.append(np.array(steps))
     np.testing.assert_array_equal(*observations)
+
+
+def test_a_lost_life_terminates_what_is_learned_but_not_the_game(tmp_path):
+    words = [
+        *("env=atari", "env.game=Breakout", "env.kwargs.size=8", "env.kwargs.sticky=0", "seed=1"),
+        *("env.life_loss_is_terminal=true", "network.torso.hidden_sizes=[4]", "memory/reader=one_step"),
+        *("runner.total_steps=200", "runner.iteration_length=200", "runner.learning_starts=200"),
+        *("runner.eval_episodes=0", "memory.capacity=1000", "schedule=constant", "schedule.value=1"),
+    ]
+    runner = make_runner(tmp_path, words)
+    runner.run()
+    ring = runner.memory.ring
+    ends = ring.end[: ring.filled[0]]
+    lost = np.flatnonzero(ends == LOST)
+    assert len(lost) > 1
+    assert ends[ends != CONTINUES].tolist() == [LOST] * len(lost) + [TRUNCATED, CLOSING]
+    assert ring.episodes.tolist() == [1]
+    discount = NStep(n_step=1, gamma=0.99)(ring, np.arange(200)[None]).discount[0]
+    assert np.flatnonzero(discount == 0).tolist() == lost.tolist()

@@ -9,7 +9,7 @@ pytest.importorskip("minigrid")
 from minigrid.core.constants import OBJECT_TO_IDX
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
-from dqn.env.minigrid import OneHot
+from dqn.env import OneHotGrid
 
 COUNTS = {0: 11, 1: 6, 2: 4}
 
@@ -21,7 +21,7 @@ def test_each_code_becomes_planes_of_which_one_is_set(view, size):
     def make():
         return view(gymnasium.make("MiniGrid-DoorKey-5x5-v0"))
 
-    codes, planes = make(), OneHot(make())
+    codes, planes = make(), OneHotGrid(make())
     assert planes.observation_space.shape == (size, size, 21)
     steps = [(one.reset(seed=3)[0], other.reset(seed=3)[0]) for one, other in [(codes, planes)]]
     steps += [
@@ -41,4 +41,4 @@ def test_each_code_becomes_planes_of_which_one_is_set(view, size):
 
 def test_other_observations_are_refused():
     with pytest.raises(ValueError, match="should have MiniGrid's observations, not Box"):
-        OneHot(gymnasium.make("CartPole-v1"))
+        OneHotGrid(gymnasium.make("CartPole-v1"))

@@ -224,7 +224,7 @@ def test_the_network_learns_from_the_stacks_that_it_acted_on(ticks):
         seen.append(obs.copy())
         return obs[..., -1, :2] * 1.0  # the action depends on the observation
 
-    actor = Actor(q_values=q_values, num_actions=2, stack=3, exploration=None, noise=None)
+    actor = Actor(q_values=q_values, num_actions=2, stack=3, padding=0, exploration=None, noise=None)
     collector = Collector(env=env, actor=actor, ticks=ticks)
     lost = 0
     for iteration in range(2):

@@ -1,5 +1,6 @@
 """Convolutional torsos, against torch's own convolutions for each seed."""
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -9,11 +10,13 @@ import torch
 from heads import HEADS, NOISY, generators
 from torch import Tensor, nn
 
-from dqn.agent.numpy_forward import numpy_forward
+from dqn.agent import Policy, numpy_functions
+from dqn.agent.numpy_forward import TorchForward, forward_pass, numpy_forward
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.errors import WrongValue
-from dqn.network import Conv, DuelingStreams, Linear, QNetwork, SingleStream, flatten
+from dqn.network import Conv, DuelingStreams, Impala, Linear, QNetwork, SingleStream, flatten
 from dqn.network.conv import Convolution, convolve, same_padding
+from dqn.network.impala import max_pool
 from dqn.types import EnvSpec, Image, ObsSpec
 
 SETTINGS: dict[str, Any] = {
@@ -32,7 +35,7 @@ def torso_of(*, in_shape=(2, 9, 8), vector_size=0, num_seeds=2, layer=Linear, **
 def network_of(obs: ObsSpec, *, head="expected", streams=SingleStream, layer=Linear, **changes) -> QNetwork:
     return QNetwork(
         **{"obs_low": None, "obs_high": None, "obs_scale": changes.pop("obs_scale", "auto")},
-        torso=partial(Conv, **SETTINGS | changes),
+        torso=changes.get("torso") or partial(Conv, **SETTINGS | changes),
         streams=partial(streams, hidden_sizes=[5], activation="relu"),
         **{"head": HEADS[head], "layer": layer, "spec": EnvSpec(obs, 3, None), "generators": generators()},
     )
@@ -172,7 +175,6 @@ def image_spec(shape, *, dtype=np.uint8, scale=1 / 255, stack=1, last=True, rest
 @pytest.mark.parametrize("stack", [1, 3])
 @pytest.mark.parametrize("last", [True, False])
 def test_images_are_read_with_their_channels_first(stack, last):
-    """Each pixel's number tells its frame, row, column and channel."""
     shape = (6, 5, 2) if last else (2, 6, 5)
     spec = image_spec(shape, stack=stack, last=last, scale=0.5)
     network, sizes = network_of(spec), (2, 4, stack, *shape)
@@ -188,7 +190,7 @@ def test_images_are_read_with_their_channels_first(stack, last):
 @pytest.mark.parametrize("stack", [1, 2])
 @pytest.mark.parametrize("shape", [(6, 5, 2), (6, 5)])
 def test_images_with_further_numbers_are_flat(stack, shape):
-    """The images of all frames come first, scaled; the further numbers stay as they are."""
+    """The images of all frames come first."""
     size, channels = int(np.prod(shape)), 2 if len(shape) == 3 else 1
     spec = image_spec(shape, dtype=np.float32, scale=0.5, stack=stack, rest=3, size=(size + 3,))
     network = network_of(spec)
@@ -198,8 +200,17 @@ def test_images_with_further_numbers_are_flat(stack, shape):
     planes = encoded[..., : stack * size].reshape(2, 4, stack, channels, 6, 5)
     whole = obs[..., :size].reshape(2, 4, stack, 6, 5, channels).movedim(-1, 3)
     assert torch.equal(planes, whole / 2)
-    assert torch.equal(encoded[..., stack * size :], obs[..., size:].flatten(2))
+    assert torch.equal(encoded[..., stack * size :], obs[..., size:].flatten(2) / 2)
     assert network.torso.vector_size == 3 * stack
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_a_matrix_of_bytes_is_read_as_one_channel(stack):
+    spec = image_spec((6, 5), stack=stack, last=False, scale=1.0)
+    obs = torch.randint(256, (2, 4, *spec.stacked_shape), dtype=torch.uint8)
+    encoded = network_of(spec).encode(obs)
+    assert encoded.shape == (2, 4, *spec.encoded_shape)
+    assert torch.equal(encoded.flatten(), obs.float().flatten())
 
 
 def test_scaling_leaves_observations_as_they_are():
@@ -236,3 +247,96 @@ def test_acting_in_numpy_equals_torch(head, layer):
         np.testing.assert_allclose(forward(obs), steady, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(forward(obs, ours), varying, rtol=1e-4, atol=1e-4)
         flat.value.add_(0.1 * numbers(*flat.value.shape))
+
+
+IMPALA = partial(Impala, channels=[3, 4], initializer="torch", hidden_sizes=[6])
+
+
+def impala_of(*, in_shape=(2, 9, 8), num_seeds=2, blocks=2, vector_size=0, width=1) -> Impala:
+    given = {"in_shape": in_shape, "vector_size": vector_size, "generators": generators(num_seeds)}
+    return IMPALA(width=width, blocks=blocks, layer=Linear, **given)
+
+
+def test_max_pool_by_hand():
+    """A window at the end of an even side holds two pixels, one at each end of an odd side as well."""
+    x = torch.tensor([[3.0, -1, -2, -4], [-5, -6, -7, -8], [-9, -1, -9, -9]]).reshape(1, 1, 1, 3, 4)
+    for pooled in (max_pool(x, 3, 2), numpy_functions.max_pool(x.numpy(), 3, 2)):
+        assert pooled.shape == (1, 1, 1, 2, 2)
+        assert pooled.flatten().tolist() == [3, -2, -1, -7]
+
+
+def test_impala_is_the_network_of_the_paper():
+    """For one seed by torch's functions, with the parameters in the order of the layers."""
+    torso, x = impala_of(), numbers(2, 3, 2, 9, 8)
+    y, functions = torso.forward(x, None), nn.functional
+    for k in range(2):
+        leaves = [leaf[k] for leaf in torso.parameters()]
+        pairs = iter(zip(leaves[::2], leaves[1::2], strict=True))
+        image = x[k]
+        for _ in range(2):
+            image = functions.conv2d(image, *next(pairs), padding=1)
+            ends = [end for size in (image.shape[3], image.shape[2]) for end in same_padding(size, 3, 2)]
+            image = functions.max_pool2d(functions.pad(image, ends, value=-torch.inf), 3, 2)
+            for _ in range(2):
+                inner = functions.conv2d(functions.relu(image), *next(pairs), padding=1)
+                image = image + functions.conv2d(functions.relu(inner), *next(pairs), padding=1)
+        weight, bias = next(pairs)
+        torch.testing.assert_close(y[k], functions.relu(functions.relu(image).flatten(1) @ weight + bias))
+    assert len(leaves) == 2 * (2 * 5 + 1)
+
+
+def test_the_sizes_of_impala():
+    torso = impala_of(in_shape=(4, 84, 84), num_seeds=1, blocks=1, vector_size=7)
+    assert torso.dense.layers[0].in_features == 4 * 21 * 21 + 7  # twice halved
+    wide = impala_of(width=2)
+    assert [stack.first.weight.shape[1] for stack in wide.stacks] == [6, 8]
+    assert impala_of(blocks=0, in_shape=(1, 1)).forward(torch.ones(2, 3, 1, 1), None).shape == (2, 3, 6)
+
+
+def test_impala_acts_in_numpy():
+    spec = image_spec((9, 8, 2), stack=2)
+    network = network_of(spec, torso=partial(IMPALA, width=1, blocks=2))
+    flatten(network, CPU)
+    forward = numpy_forward(network, is_random=False)
+    assert forward is not None
+    obs = np.random.default_rng(0).integers(256, size=(2, 3, *spec.stacked_shape)).astype(np.uint8)
+    with torch.no_grad():
+        np.testing.assert_allclose(forward(obs), network(torch.from_numpy(obs)).mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_many_large_observations_are_read_by_torch(monkeypatch):
+    """By the numbers of one seed's observations, so regardless of the number of seeds."""
+    spec, obs = image_spec((9, 8, 2)), np.zeros((2, 3, 9, 8, 2), np.uint8)
+    network = network_of(spec)
+    forward = forward_pass(network, CPU, is_random=False)
+    monkeypatch.setattr(TorchForward, "__call__", lambda *given: "torch")
+    for most, expected in ((3 * 144, False), (3 * 144 - 1, True)):
+        monkeypatch.setattr("dqn.agent.numpy_forward.MOST_NUMBERS", most)
+        assert isinstance(forward(obs), str) is expected
+
+
+def test_a_policy_of_stacked_images_acts():
+    spec = EnvSpec(image_spec((9, 8, 2), stack=3), 3, None)
+    policy = Policy(
+        network=lambda **given: network_of(given["spec"].obs), spec=spec, seeds=[0, 1], device=CPU
+    )
+    actor = policy.actor()
+    assert actor.act(np.zeros((2, 4, 9, 8, 2), np.uint8)).shape == (2, 4)
+
+
+def test_a_seeds_convolutions_do_not_depend_on_other_seeds():
+    """The gradients of conv2d alone fail where a seed's images or outputs begin at unaligned addresses."""
+    for rows, channels, size, outputs, kernel in itertools.product((1, 3, 7), (1, 3), (5, 7), (1, 3), (1, 3)):
+        given = {"in_channels": channels, "out_channels": outputs, "kernel_size": kernel, "stride": 1}
+        given |= {"padding": "same", "initializer": "torch"}
+        stack, alone = (Convolution(**given, generators=each) for each in (generators(3), generators(3)[2:]))
+        x, slope = numbers(3, rows, channels, size, size), numbers(3, rows, outputs, size, size, seed=1)
+        results = []
+        for each, part in ((stack, slice(None)), (alone, slice(2, None))):
+            flatten(each, CPU)
+            image = x[part].clone().requires_grad_()
+            y = each.forward(image)
+            leaves = [image, each.weight, each.bias]
+            results.append([y, *torch.autograd.grad((y * slope[part].clone()).sum(), leaves)])
+        for whole, one in zip(*results, strict=True):
+            assert torch.equal(whole[2], one[0]), (rows, channels, size, outputs, kernel)

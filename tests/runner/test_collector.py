@@ -49,6 +49,7 @@ def make(lengths: list[list[int]], ticks) -> tuple[Collector, Script]:
         q_values=lambda obs, noise: np.zeros((*obs.shape[:2], 2)),
         num_actions=2,
         stack=1,
+        padding=0,
         exploration=None,
         noise=None,
     )

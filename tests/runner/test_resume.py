@@ -204,6 +204,14 @@ def test_other_arithmetic(tmp_path, straight, other):
     same(run(tmp_path, words), straight(*words))
 
 
+def test_stacked_frames(tmp_path, straight):
+    """No stack is in a checkpoint; the memory has wrapped around."""
+    words = [*STEPS, *ONE, "env.num_envs=2", "env.frame_stack=3", "memory.capacity=100"]
+    for name in ("act", "before the manifest"):
+        assert run_and_stop(tmp_path, words, STOPS[name])
+    same(run(tmp_path, words), straight(*words))
+
+
 @pytest.mark.parametrize("words", [STEPS + MANY, EPISODES + ONE], ids=["steps", "episodes"])
 @pytest.mark.parametrize("max_weight", ["batch", "buffer"])
 def test_prioritized_replay(tmp_path, straight, words, max_weight):

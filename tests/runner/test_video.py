@@ -57,18 +57,21 @@ def test_videos_leave_training_alone(tmp_path, ffmpeg):
     assert about["fps"] == 50, "as the environment says"
 
 
-def test_the_episode_is_greedy_and_whole(tmp_path, ffmpeg):
+@pytest.mark.parametrize("stack", [1, 3])
+def test_the_episode_is_greedy_and_whole(tmp_path, ffmpeg, stack):
     """It is the one that the first seed's policy plays from the stream of the video."""
-    runner = make_runner(tmp_path, [*WORDS, "runner.video_period=3"])
+    runner = make_runner(tmp_path, [*WORDS, f"env.frame_stack={stack}", "runner.video_period=3"])
     runner.run()
     total = runner.camera.film(tmp_path / "x.mp4", runner.agent.policy, 3)
     env = runner.camera._factory.make(training=False)
     obs, _ = env.reset(seed=integer(5, "video", 3))
-    actor = runner.agent.policy.actor()
+    frames = [np.zeros_like(obs)] * stack
     steps, ended = 0, False
     while not ended:
-        action = actor.act(np.stack([obs, -obs])[:, None].astype(np.float32))[0, 0]
-        obs, _, terminated, truncated, _ = env.step(int(action))
+        frames.append(obs)
+        read = np.stack(frames[-stack:]) if stack > 1 else obs
+        values = runner.agent.policy.q_values(np.stack([read, -read])[:, None].astype(np.float32))
+        obs, _, terminated, truncated, _ = env.step(int(values[0, 0].argmax()))
         steps, ended = steps + 1, terminated or truncated
     env.close()
     assert total == steps

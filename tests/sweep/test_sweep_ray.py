@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,6 +26,8 @@ pytest.importorskip("ray", reason="needs the extra `ray`")
 SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=ray", *TINY_STEPS]
 OVERRIDES = ["hydra.sweeper.report=false", "hydra/launcher=ray", "seed=0,1"]
 MARK = "DQN_TEST_RAY"
+RAYS_OWN = re.compile(r"/ray/(core/src|dashboard|_private)/")
+"""In the commands of Ray's processes that run none of a sweep's code."""
 HAS_PROC = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 
 
@@ -42,7 +44,11 @@ def ray(monkeypatch, tmp_path, interruptible) -> Iterator[None]:
         for name, value in (variables | {MARK: mark, "PYTHONPATH": str(TESTS)}).items():
             monkeypatch.setenv(name, value)
         yield
-        wait_until(lambda: not left(mark), 120)  # Ray's agents may look for a killed head for a minute
+        for pid in left(mark):
+            if RAYS_OWN.search(command_of(pid)):  # its agents may look for a killed head for a minute
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not left(mark), 20)
 
 
 def left(mark: str) -> list[int]:
@@ -56,6 +62,13 @@ def left(mark: str) -> list[int]:
         if f"{MARK}={mark}".encode() in variables:
             found.append(int(path.parent.name))
     return found
+
+
+def command_of(pid: int) -> str:
+    """Return the command of a process; nothing if it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
 
 
 def job_of(folder: Path) -> int:
