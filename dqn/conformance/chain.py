@@ -35,15 +35,19 @@ class Chain(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self.state = int(self.np_random.integers(self.STATES))
-        return self.patterns[self.state], {}
+        return self.observation(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         right = (self.np_random.random() < self.SUCCESS) == bool(action)
         next_state = self.state + (1 if right else -1)
         if next_state in (-1, self.STATES):
-            return self.patterns[self.state], self.RIGHT if right else self.LEFT, True, False, {}
+            return self.observation(), self.RIGHT if right else self.LEFT, True, False, {}
         self.state = next_state
-        return self.patterns[self.state], 0.0, False, False, {}
+        return self.observation(), 0.0, False, False, {}
+
+    def observation(self) -> Any:
+        """Return the observation of the state, a new array."""
+        return self.patterns[self.state].copy()
 
     @classmethod
     def optimal_values(cls, gamma: float) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from dqn.memory.segments import Segments
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
 
 RECENT = 10_000
-"""Rows of each environment whose returns are computed; so many take a fifth of a second."""
+"""Rows of each environment whose returns are computed, which takes a fifth of a second."""
 
 
 class ReplayMemory:

@@ -96,7 +96,7 @@ TARGETS = sorted(set[str]().union(*map(ours, FILES)))
 
 
 def test_recipes():
-    assert len(RECIPES) == 58
+    assert len(RECIPES) == 59
     assert {"[revisiting/lunarlander,revisiting/iqn]", "[cleanrl/c51,cleanrl/acrobot]"} <= set(RECIPES)
 
 

@@ -1,5 +1,6 @@
 """Convolutional torsos, against torch's own convolutions for each seed."""
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -321,3 +322,21 @@ def test_a_policy_of_stacked_images_acts():
     )
     actor = policy.actor()
     assert actor.act(np.zeros((2, 4, 9, 8, 2), np.uint8)).shape == (2, 4)
+
+
+def test_a_seeds_convolutions_do_not_depend_on_other_seeds():
+    """The gradients of conv2d alone fail where a seed's images or outputs begin at unaligned addresses."""
+    for rows, channels, size, outputs, kernel in itertools.product((1, 3, 7), (1, 3), (5, 7), (1, 3), (1, 3)):
+        given = {"in_channels": channels, "out_channels": outputs, "kernel_size": kernel, "stride": 1}
+        given |= {"padding": "same", "initializer": "torch"}
+        stack, alone = (Convolution(**given, generators=each) for each in (generators(3), generators(3)[2:]))
+        x, slope = numbers(3, rows, channels, size, size), numbers(3, rows, outputs, size, size, seed=1)
+        results = []
+        for each, part in ((stack, slice(None)), (alone, slice(2, None))):
+            flatten(each, CPU)
+            image = x[part].clone().requires_grad_()
+            y = each.forward(image)
+            leaves = [image, each.weight, each.bias]
+            results.append([y, *torch.autograd.grad((y * slope[part].clone()).sum(), leaves)])
+        for whole, one in zip(*results, strict=True):
+            assert torch.equal(whole[2], one[0]), (rows, channels, size, outputs, kernel)
