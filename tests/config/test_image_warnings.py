@@ -54,7 +54,7 @@ WARNINGS = {
 
 
 def checked(shape: str, words: str) -> Any:
-    id = ["env.id=Screen-v0", "env.module=test_images", f"+env.kwargs.shape={shape}"]
+    id = ["env.id=Screen-v0", "env.module=test_image_warnings", f"+env.kwargs.shape={shape}"]
     return check(config_of([*id, *words.split()]))
 
 
