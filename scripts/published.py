@@ -4,11 +4,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dqn.atari_scores import players_of
 from dqn.stats import Estimate
 
 FILE = Path(__file__).with_suffix(".yaml")
@@ -47,18 +48,51 @@ class Table(Data):
 
     about: str
     source: str
-    score: Literal["training", "evaluation"]
+    score: Literal["training", "evaluation", "iteration"]
+    iteration: int | None = None
+    """Environment steps over whose episodes the score "iteration" averages."""
     runs: Annotated[int, Field(ge=0)]
     """Independent runs averaged in each number."""
+    human_normalized_iqm: dict[str, float] = {}
+    """The interquartile mean over the runs of all games, by agent."""
     rows: list[Row]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_games(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Return a table of games as a table of rows."""
+        table = dict(table)
+        if (games := table.pop("games", None)) is not None:
+            at, agents = table.pop("at"), table.pop("agents")
+            table["rows"] = [
+                row_of_game(game, run, steps, *number)
+                for game, by_agent in games.items()
+                for agent, numbers in by_agent.items()
+                for run in agents[agent]
+                for steps, number in zip(at, numbers, strict=True)
+            ]
+        return table
+
+
+def row_of_game(
+    game: str, run: dict[str, Any], steps: int, value: float, spread: float | None = None
+) -> dict[str, Any]:
+    """Return the row of a game of Atari; `run` has the agent, and the overrides or the reason without."""
+    chosen = [f"env.game={game}"]
+    overrides = {"overrides": [*run["overrides"], *chosen]} if "overrides" in run else {}
+    return {"env": f"Atari/{game}-v0", "steps": steps, "value": value, "spread": spread} | run | overrides
 
 
 class Published(Data):
     """All published numbers."""
 
     ranges: dict[str, tuple[float, float]]
-    """Lowest and highest return of each environment."""
+    """Lowest and highest return of each environment, except the games of Atari 100k."""
     tables: dict[str, Table]
+
+    def range_of(self, env: str) -> tuple[float, float]:
+        """Return the lowest and the highest return of an environment, or those of random play and a human."""
+        return players_of(env) or self.ranges[env]
 
 
 def read_published() -> Published:

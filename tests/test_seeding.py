@@ -62,7 +62,8 @@ def test_no_global_generators():
     module as the torso, which initialises itself from them.
     """
     word = re.compile(
-        r"np\.random\.(?!Generator|SeedSequence|PCG64)|\bimport random\b|manual_seed\(|torch\.rand"
+        r"np\.random\.(?!Generator|SeedSequence|PCG64|RandomState)"
+        r"|\bimport random\b|manual_seed\(|torch\.rand"
     )
     package = Path(dqn.__file__).parent
     found = [

@@ -36,8 +36,9 @@ ROOM = 2**23
 def description(value: Any) -> str | None:
     """Return a text that equal values have in every process; None if `value` contains anything custom.
 
-    A value may be a number, a text, a tensor (described by its layout), a collection, or a class or object of
-    this package (described with all attributes). What a custom part computes may depend on anything else.
+    A value may be a number, a text, bytes, a tensor (described by its layout), a collection, or a class or
+    object of this package (described with all attributes). What a custom part computes may depend on anything
+    else.
     """
     try:
         return describe(value)
@@ -47,7 +48,7 @@ def description(value: Any) -> str | None:
 
 def describe(value: Any) -> str:
     """Return the description of a value, or raise TypeError."""
-    if value is None or isinstance(value, bool | int | float | str | np.dtype | torch.dtype):
+    if value is None or isinstance(value, bool | int | float | str | bytes | np.dtype | torch.dtype):
         return repr(value)
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {value.stride()} {value.dtype} {value.device}"

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -97,8 +98,10 @@ def size(count: float) -> str:
 def free_disk(folder: Path) -> int:
     """Return the free bytes of the disk of a folder, which may be missing, and those of its checkpoint."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    files = (folder / "checkpoint").glob("*")
-    return shutil.disk_usage(there).free + sum(path.stat().st_size for path in files)
+    usage, files = shutil.disk_usage(there), (folder / "checkpoint").glob("*")
+    if usage.total == 0:  # a file system that does not know its size
+        return sys.maxsize
+    return usage.free + sum(path.lstat().st_size for path in files)
 
 
 def causes(

@@ -11,6 +11,7 @@ import torch
 from dqn.agent.compile_cache import obstacle
 from dqn.config.build import Config, RunConfig, make_camera
 from dqn.config.compose import mistakes
+from dqn.config.images import image_warnings
 from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
@@ -27,11 +28,14 @@ from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(
-    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes)\b"
+    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes|frame_stack|channels)\b"
 )
 """The keys that make a single environment."""
 
 RUNNING_STATISTICS = ("gymnasium.wrappers.NormalizeObservation", "gymnasium.wrappers.NormalizeReward")
+
+LONG_EPISODE = 10_000
+"""Steps that few episodes exceed; higher limits, such as those of Atari, only end games that never end."""
 
 MOST_LENGTHS = 10_000
 """Most iteration lengths that are tried to find one that divides a total."""
@@ -100,6 +104,9 @@ class Contradictions:
             check_one()
         if self.spec is not None and not self._wrong:
             try:
+                self.warnings += image_warnings(
+                    self.get("network.torso"), env_factory(self.get("env")), self.spec.obs
+                )
                 for key, should in shortages(self.config, self.spec, learns=learns, folder=folder):
                     self.add(key, should)
                 if learns and folder is not None and (text := disk_warning(self.config, self.spec, folder)):
@@ -136,6 +143,11 @@ class Contradictions:
                         f"{wrapper}: its statistics restart in every iteration and evaluation"
                     )
         self.time_limits(spec.time_limit)
+        if self.get("env.life_loss_is_terminal") and "life_lost" not in factory.first_info():
+            should = f'should be false: the steps of {factory.id} report no info["life_lost"]'
+            game = factory.id.removeprefix("ALE/").split("-")[0]
+            advice = f"; those of env=atari env.game={game} do" if factory.id.startswith("ALE/") else ""
+            self.add("env.life_loss_is_terminal", f"{should}{advice}")
 
     def arguments(self, env: Config) -> None:
         """Check env.kwargs if the environment is one of this package."""
@@ -155,11 +167,15 @@ class Contradictions:
                 f"{self.get('env.id')} has no time limit, so an episode may never end; {advice}"
             )
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs")
-        if self.number("runner.total_steps") and length and envs and length // envs < (limit or 0):
+        is_steps = self.number("runner.total_steps") and length and envs
+        if is_steps and length // envs < min(limit or 0, LONG_EPISODE):
             self.warnings.append(
                 f"runner.iteration_length={length} cuts every episode after {length // envs} steps,"
                 f" before the environment's time limit of {limit}"
             )
+        if is_steps and (self.number("env.frame_stack") or 1) > length // envs:
+            steps = f"the {length // envs} steps of an environment in runner.iteration_length={length}"
+            self.add("env.frame_stack", f"should be at most {steps}")
 
     def observations(self, obs: ObsSpec) -> None:
         keys = ("network.obs_low", "network.obs_high", "network.obs_scale")
@@ -238,8 +254,12 @@ class Contradictions:
         name = self.get("device")
         if self.get("agent.precision") != "bfloat16" or name is None or absence(name):
             return
-        if problem := bfloat16_obstacle(find_device(name)):
+        device = find_device(name)
+        if problem := bfloat16_obstacle(device):
             self.add("agent.precision", f"should be float32: {problem}")
+        elif device.type == "cpu":
+            slow = "bfloat16 takes several times as long as float32 on most CPUs; it is made for GPUs"
+            self.warnings.append(f"agent.precision=bfloat16: {slow}")
 
     def optimizer(self) -> None:
         """Make an optimizer: only its own code knows which numbers it accepts."""

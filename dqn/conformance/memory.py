@@ -24,7 +24,7 @@ ROWS = 40
 class FakeEpisodes:
     """Episodes in NUM_ENVS environments of each seed; those of a seed do not depend on the other seeds.
 
-    In some steps a life is lost, after which an episode goes on unless it ends in the same step.
+    In some steps a life is lost, after which an episode continues unless it ends in the same step.
 
     Attributes:
         rows: all environments' steps, in the form that memory takes.

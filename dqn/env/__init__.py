@@ -5,6 +5,7 @@ from dqn.env.guard import Guard, close
 from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
 from dqn.env.one_hot import OneHotGrid
+from dqn.env.spec import image_of, images_in
 from dqn.env.vector import Environments, Step
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "given",
     "given_now",
     "id_of",
+    "image_of",
+    "images_in",
     "stacked",
 ]

@@ -9,9 +9,12 @@ from torch import Tensor
 
 from dqn.devices import to_device
 from dqn.memory.protocols import MakeReader, MakeSampler, Sampler
-from dqn.memory.ring import Ring
+from dqn.memory.ring import CLOSING, CONTINUES, Ring
 from dqn.memory.segments import Segments
 from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
+
+RECENT = 10_000
+"""Rows of each environment whose returns are computed, which takes a fifth of a second."""
 
 
 class ReplayMemory:
@@ -108,10 +111,21 @@ class ReplayMemory:
         age = np.maximum((np.stack(spread) - oldest) % ring.rows, ring.stack - 1)
         return ring.observations(firsts[:, None] * ring.rows + (oldest + age) % ring.rows)
 
-    def reward_range(self) -> tuple[float, float]:
-        """Return the least and the greatest stored reward."""
-        reward = self.ring.reward
-        return float(reward.min()), float(reward.max())
+    def return_range(self, gamma: float) -> tuple[float, float]:
+        """Return the least and the greatest discounted sum of rewards from a recent row to its episode's end.
+
+        The sums of episodes that have not ended, or that a limit ended, lack the rewards after that.
+        """
+        ring = self.ring
+        row = ring.newest
+        total, low, high = np.zeros(len(row)), 0.0, 0.0
+        for _ in range(min(RECENT, int(ring.filled.max()) - 1)):
+            row = ring.before(row, 1)
+            end = ring.end.take(row)
+            following = np.where(end == CONTINUES, gamma * total, 0.0)
+            total = np.where(end == CLOSING, 0.0, following + ring.reward.take(row))
+            low, high = min(low, total.min()), max(high, total.max())
+        return float(low), float(high)
 
     @property
     def rows(self) -> Segments:

@@ -201,6 +201,8 @@ def too_large(index: int, size: Sequence[int], image: Sequence[int]) -> str:
     should = f"should be at most {min(size)}: convolution {index + 1} reads {height} x {width} pixels"
     if index:
         should += f" of the image's {image[1]} x {image[2]}"
+    if image[0] > min(image[1:]):
+        should += f" in {image[0]} channels (env.channels says which axis they are)"
     return f"{should}; {KEY}.padding=same pads them, network/torso=minatar is for small images"
 
 
@@ -211,8 +213,10 @@ def image_shape(in_shape: Sequence[int], torso: str) -> tuple[int, int, int]:
         WrongValue: the observations are no images.
     """
     if len(in_shape) not in (2, 3):
-        should = f"needs images, and the observations have the shape {tuple(in_shape)}"
-        raise WrongValue(f"{KEY}._target_", f"dqn.network.{torso}", f"{should}; type network/torso=mlp")
+        should = f"needs images, and the observations have the shape {tuple(in_shape)}; type "
+        stack = f"env.frame_stack={in_shape[0]} in place of a wrapper that stacks images"
+        advice = stack if len(in_shape) == 4 else "network/torso=mlp"
+        raise WrongValue(f"{KEY}._target_", f"dqn.network.{torso}", should + advice)
     channels, height, width = in_shape if len(in_shape) == 3 else (1, *in_shape)
     return channels, height, width
 

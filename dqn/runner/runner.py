@@ -102,7 +102,7 @@ class Runner:
                 self.train()
                 self.iteration += 1
                 if self.iteration == 1:
-                    warn_of_returns_beyond_support(self.agent, self.memory, self.env.spec.time_limit)
+                    warn_of_returns_beyond_support(self.agent, self.memory)
                 self.end_iteration()
                 self.save()
             if self.tick == restored_at or not self.is_due(self.clock.eval_period):

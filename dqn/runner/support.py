@@ -1,4 +1,4 @@
-"""A warning about rewards whose returns the network's head cannot represent."""
+"""A warning about returns that the network's head cannot represent."""
 
 import logging
 
@@ -13,21 +13,22 @@ log = logging.getLogger(__name__)
 
 
 @float32_by_default()
-def warn_of_returns_beyond_support(agent: Agent, memory: ReplayMemory, time_limit: int | None) -> None:
-    """Warn if the stored rewards may give returns beyond the limits of the head, such as C51's support.
+def warn_of_returns_beyond_support(agent: Agent, memory: ReplayMemory) -> None:
+    """Warn if returns in memory are beyond the limits of the head, such as C51's support.
+
+    The bound that follows from the greatest reward alone would be far off where rewards are rare: with
+    Atari's clipped ones it is 100, and supports of -10 to 10 are usual.
 
     Args:
         agent: has the discount and the limits.
         memory: has the rewards.
-        time_limit: steps after which an episode is truncated; None: without a limit.
     """
-    steps = 1 / (1 - agent.gamma) if agent.gamma < 1 else float(time_limit or "inf")
     obs = to_device(torch.from_numpy(memory.observations(1)), agent.policy.device)
     low, high = agent.online(obs).limits()
-    least, most = memory.reward_range()
-    if least * steps < low or most * steps > high:
+    least, most = memory.return_range(agent.gamma)
+    if least < low or most > high:
         log.warning(
-            "rewards from %g to %g at agent.gamma=%g may give returns from %g to %g; the support of"
-            " network.head holds %g to %g",
-            *(least, most, agent.gamma, min(0.0, least * steps), max(0.0, most * steps), low, high),
+            "the rewards so far give returns from %.3g to %.3g at agent.gamma=%g; the support of network.head"
+            " holds %g to %g; env.reward_scale makes them smaller",
+            *(least, most, agent.gamma, low, high),
         )

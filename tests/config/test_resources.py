@@ -124,7 +124,7 @@ DISK = [
 
 
 def let_disk_have(monkeypatch, megabytes: int) -> None:
-    usage = SimpleNamespace(free=megabytes * 10**6)
+    usage = SimpleNamespace(total=10**9 if megabytes else 0, free=megabytes * 10**6)
     monkeypatch.setattr(resources.shutil, "disk_usage", lambda path: usage)
 
 
@@ -139,6 +139,9 @@ def test_a_checkpoint_that_the_disk_is_too_small_for(tmp_path, monkeypatch, over
     assert check(config).problems == check(config, learns=False, folder=folder).problems == []
     short = {**config, "runner": config["runner"] | {"total_steps": 100_000}}
     assert check(short, folder=folder).problems == [], "the memory does not fill"
+    let_disk_have(monkeypatch, 0)
+    assert check(config, folder=folder).problems == [], "the size of the disk is not known"
+    let_disk_have(monkeypatch, 2)
     (folder / "checkpoint").mkdir(parents=True)
     (folder / "checkpoint" / "rows-1.rows").write_bytes(bytes(9 * 10**6))
     assert check(config, folder=folder).problems == [], "the files there are replaced"

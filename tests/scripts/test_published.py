@@ -12,12 +12,21 @@ from published import FILE, Published, Row, compare, published_interval, read_pu
 from pydantic import ValidationError
 from sweeps import base, make_run
 
-from dqn.stats import Estimate
+from dqn.atari_scores import players_of
+from dqn.stats import Estimate, interquartile_mean
 
 PUBLISHED = read_published()
-ROWS = [(name, row) for name, table in PUBLISHED.tables.items() for row in table.rows]
-REPEATED = sorted({(" ".join(row.overrides), row.env, row.steps) for _, row in ROWS if row.overrides})
 reproduce = load_script("reproduce")
+ROWS = [(table, row) for table in PUBLISHED.tables.values() for row in table.rows]
+SETTINGS = {
+    " ".join(settings): (table.score, row.env, row.steps)
+    for table in PUBLISHED.tables.values()
+    for row in {row.overrides[0]: row for row in table.rows if row.overrides}.values()
+    for settings in reproduce.settings_of([row], table).values()
+}
+"""The run of one row of each recipe; the games differ in env.game alone."""
+REPEATED = [(name, *SETTINGS[name]) for name in SETTINGS if "runner.total_steps=" not in name]
+"""Those whose length is the recipe's; the others give it as an override."""
 
 
 @pytest.mark.parametrize(
@@ -51,18 +60,82 @@ def test_the_interval_of_a_published_number():
     assert published_interval(500.0, spread=None, runs=1, scores=[500.0, 500.0]) == (500, 500, 500)
 
 
-@pytest.mark.parametrize(("overrides", "env", "steps"), REPEATED, ids=[name for name, _, _ in REPEATED])
-def test_a_run_has_the_environment_and_the_steps_of_its_row(overrides, env, steps):
+@pytest.mark.parametrize(("overrides", "score", "env", "steps"), sorted(REPEATED), ids=str)
+def test_a_run_has_the_environment_and_the_steps_of_its_row(overrides, score, env, steps):
     config = config_of(overrides.split())
     assert (config["env"]["id"], config["runner"]["total_steps"]) == (env, steps)
-    assert config["runner"]["eval_episodes"] == 100
-    assert config["runner"]["eval_epsilon"] == 0
+    if score == "evaluation":
+        assert config["runner"]["eval_episodes"] == 100
+        assert config["runner"]["eval_epsilon"] == (0.001 if env.startswith("Atari/") else 0)
 
 
 def test_every_environment_has_a_range_that_its_results_are_in():
-    for name, row in ROWS:
-        low, high = PUBLISHED.ranges[row.env]
-        assert name == "own" or low <= row.value <= high
+    for _, row in ROWS:
+        if row.value is not None and not row.env.startswith("Atari/"):  # the human's scores can be surpassed
+            low, high = PUBLISHED.range_of(row.env)
+            assert low <= row.value <= high
+    assert PUBLISHED.range_of("Atari/Pong-v0") == (-20.7, 14.6)
+    assert all(PUBLISHED.range_of(row.env) for _, row in ROWS if row.value is not None)
+
+
+def test_a_table_of_games():
+    table = PUBLISHED.tables["atari_dopamine"]
+    row = next(row for row in table.rows if (row.agent, row.env) == ("QR-DQN", "Atari/Breakout-v0"))
+    breakout = [one for one in table.rows if one.overrides == row.overrides]
+    assert [(one.steps, one.value, one.spread) for one in breakout[:2]] == [
+        (250_000, 4.5, 0.1),
+        (500_000, 18.7, 0.6),
+    ]
+    name = "+experiment=atari_dopamine/qrdqn env.game=Breakout"
+    settings = reproduce.settings_of(breakout[:2], table)
+    assert settings == {name: [*name.split(), "runner.total_steps=500000"]}
+    scores = [row for row in PUBLISHED.tables["atari_100k"].rows if row.agent == "SPR"]
+    assert len(scores) == 26
+    mean = statistics.fmean(players_of(row.env).normalized(row.value) for row in scores)
+    assert mean == pytest.approx(0.616, abs=5e-4), "as published"
+
+
+def test_the_score_of_an_iteration_is_that_of_its_training_episodes(tmp_path):
+    table = PUBLISHED.tables["atari_dopamine"]
+    first, second, third = [row for row in table.rows if row.overrides == table.rows[0].overrides][:3]
+    config = base("num_seeds=2", "runner.total_steps=500000")
+    config["env"]["id"] = first.env
+    overrides = [*first.overrides, "num_seeds=2"]
+    run = make_run(tmp_path / "run", config, overrides=overrides, level=-20.0, reached=1.0)
+    returns = [json.loads(line) for line in (run / "seed=0" / "metrics.jsonl").read_text().splitlines()]
+    expected = [
+        statistics.fmean(line["train/return"] for line in returns if low < line["step"] <= low + 250_000)
+        for low in (0, 250_000)
+    ]
+    assert [reproduce.scores_of(run, row, table)[0] for row in (first, second)] == pytest.approx(expected)
+    assert reproduce.scores_of(run, third, table) == {}, "the run has not got that far"
+    runs = reproduce.runs_of([first, second, third], [tmp_path])
+    assert runs == {" ".join(first.overrides): [run]}
+    lines = list(reproduce.lines_of([first, second, third], table, runs, PUBLISHED))
+    assert [line.count("—") for line in lines[-3:]] == [0, 0, 6]
+
+
+def test_the_scores_of_all_games_are_pooled(tmp_path):
+    table = PUBLISHED.tables["atari_100k"]
+    rows = [
+        row for row in table.rows if row.env in ("Atari/Pong-v0", "Atari/Boxing-v0") and row.agent == "DER"
+    ]
+    runs = {}
+    for row in rows:
+        config = base("num_seeds=2")
+        config["env"]["id"] = row.env
+        level = players_of(row.env).human
+        runs[" ".join(row.overrides)] = [make_run(tmp_path / row.env, config, level=level)]
+    lines = list(reproduce.lines_of(rows, table, runs, PUBLISHED))
+    (ours,) = [line for line in lines if line.startswith("- ours, DER: ")]
+    scores = [
+        players_of(row.env).normalized(score)
+        for row in rows
+        for score in reproduce.all_scores(row, table, runs[" ".join(row.overrides)])
+    ]
+    assert f"{interquartile_mean(scores):.3f} [" in ours
+    assert ours.endswith("over 2 games")
+    assert "- published, SPR: 0.337 over 26 games" in lines
 
 
 def test_a_published_number_has_a_recipe_or_a_reason():
@@ -81,7 +154,7 @@ def test_the_printed_table(tmp_path):
     row = next(row for row in table.rows if row.agent == "dqn.py" and row.env == "Acrobot-v1")
     run = make_run(tmp_path / "run", base("env=acrobot", "num_seeds=3"), level=-90.0, episodes=120)
     runs = {"+experiment=[cleanrl/dqn,cleanrl/acrobot]": run}
-    lines = list(reproduce.lines_of([row], table, runs, PUBLISHED.ranges))
+    lines = list(reproduce.lines_of([row], table, {name: [one] for name, one in runs.items()}, PUBLISHED))
     scores = []
     for path in sorted(run.glob("seed=*/metrics.jsonl")):
         returns = [json.loads(line)["train/return"] for line in path.read_text().splitlines()]
@@ -89,7 +162,8 @@ def test_the_printed_table(tmp_path):
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert cells[:4] == ["Acrobot-v1", "dqn.py", "`+experiment=[cleanrl/dqn,cleanrl/acrobot]`", "500,000"]
     assert cells[4].startswith(f"{statistics.fmean(scores):.1f} [")
-    assert cells[6:] == [f"{min(scores):.1f} to {max(scores):.1f}", "-91.5 ± 7.2, 3 runs", "better"]
+    assert cells[6:9] == [f"{min(scores):.1f} to {max(scores):.1f}", "-91.5 ± 7.2, 3 runs", "better"]
+    assert cells[9:] == ["—", "0.01"], "90 CPU seconds of three seeds"
 
 
 def test_rows_without_a_recipe_are_listed_with_the_reason(monkeypatch, capsys):
@@ -118,13 +192,14 @@ def test_mistakes(arguments, message, monkeypatch, capsys):
 
 
 @pytest.mark.process
-def test_a_finished_run_is_only_read_and_a_failure_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "SEEDS", 2)
+def test_a_finished_run_is_only_read_and_a_failure_is_reported(tmp_path):
     overrides = ["runner.total_episodes=2", "runner.iteration_length=2", "runner.eval_episodes=3"]
-    (run,) = reproduce.train_all([overrides], tmp_path, 1)
+    (run,) = reproduce.train_all([overrides], tmp_path, 1, 2)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    assert len(reproduce.final_scores(run)) == len(reproduce.training_scores(run)) == 2
-    assert reproduce.train_all([overrides], tmp_path, 1) == [run]
+    for name in ("cleanrl", "zoo"):
+        table = PUBLISHED.tables[name]
+        assert len(reproduce.scores_of(run, table.rows[0], table)) == 2
+    assert reproduce.train_all([overrides], tmp_path, 1, 2) == [run]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     with pytest.raises(SystemExit, match=r"agent\.lr=-1"):
-        reproduce.train_all([["agent.lr=-1"]], tmp_path / "bad", 1)
+        reproduce.train_all([["agent.lr=-1"]], tmp_path / "bad", 1, 2)
