@@ -84,7 +84,8 @@ def max_pool(x: Floats, size: int, stride: int) -> Floats:
     """Return `dqn.network.impala.max_pool` of images."""
     patches = windows(padded(x, size, stride, -np.inf), size, stride)
     pixels = itertools.product(range(size), repeat=2)
-    return reduce(np.maximum, [patches[..., i, j, :, :] for i, j in pixels])
+    largest: Floats = reduce(np.maximum, [patches[..., i, j, :, :] for i, j in pixels])
+    return largest
 
 
 def padded(x: Floats, kernel: int, stride: int, value: float) -> Floats:

@@ -154,7 +154,7 @@ class Conv(nn.Module):
                 raise WrongValue(f"{KEY}.{key}", values, should)
         self.image_shape, self.vector_size = image_shape(in_shape, "Conv"), vector_size
         counts = [self.image_shape[0], *(scaled(count, width) for count in channels)]
-        size = self.image_shape[1:]
+        size: tuple[int, ...] = self.image_shape[1:]
         self.convolutions = nn.ModuleList()
         for i, (kernel, stride) in enumerate(zip(kernel_sizes, strides, strict=True)):
             shrunk = tuple(output_size(one, kernel, stride, padding) for one in size)
