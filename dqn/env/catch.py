@@ -14,11 +14,7 @@ PIXELS = 16
 """Side of a cell in a rendered frame."""
 
 
-<<<<<<< .merge_file_BkTvqc
-class Catch(gymnasium.Env[Any, Any]):
-=======
 class Catch(gymnasium.Env[Array, Any]):
->>>>>>> .merge_file_ehWSu4
     """A ball falls one row per step from a random column; the paddle in the last row should catch it.
 
     The actions are left, stay and right; the paddle starts in the middle. An episode of SIZE - 1 steps ends
@@ -64,8 +60,4 @@ class Catch(gymnasium.Env[Array, Any]):
         return board
 
 
-<<<<<<< .merge_file_BkTvqc
-gymnasium.register("Catch-v0", "dqn.env.catch:Catch")
-=======
 gymnasium.register("Catch-v0", f"{__name__}:Catch")
->>>>>>> .merge_file_ehWSu4
