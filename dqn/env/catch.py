@@ -14,7 +14,7 @@ PIXELS = 16
 """Side of a cell in a rendered frame."""
 
 
-class Catch(gymnasium.Env[Any, Any]):
+class Catch(gymnasium.Env[Array, Any]):
     """A ball falls one row per step from a random column; the paddle in the last row should catch it.
 
     The actions are left, stay and right; the paddle starts in the middle. An episode of SIZE - 1 steps ends
@@ -60,4 +60,4 @@ class Catch(gymnasium.Env[Any, Any]):
         return board
 
 
-gymnasium.register("Catch-v0", "dqn.env.catch:Catch")
+gymnasium.register("Catch-v0", f"{__name__}:Catch")
