@@ -34,7 +34,7 @@ ATARI = [
     *("runner.target_period=1000", "runner.target_tau=1.0", "runner.eval_episodes=0", "agent.lr=1e-4"),
     *("memory=uniform", "schedule=constant_hundredth", "agent.gamma=0.99"),
 ]
-"""The settings that both libraries share; epsilon is that of most of their runs."""
+"""Overrides for the settings that both libraries share; epsilon is that of most of their runs."""
 SETTINGS = {
     "CleanRL": ["network.head.huber_delta=null", "memory.capacity=1000000"],
     "stable-baselines3": ["agent.max_grad_norm=10", "memory.capacity=100000"],
