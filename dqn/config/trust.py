@@ -60,7 +60,8 @@ def shipped_targets() -> frozenset[str]:
 @cache
 def named_by_environments(key: Literal["_target_", "module"]) -> frozenset[str]:
     """Return the classes of environments, or the packages to import, that the options of `env` name."""
-    nodes = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / "env").glob("*.yaml")]
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / "env").glob("*.yaml")]
+    nodes = [file.get("env", file) for file in files]  # of the package _global_, or of `env`
     return frozenset(node[key] for node in nodes if node.get(key) is not None)
 
 
