@@ -178,8 +178,10 @@ def test_bfloat16_where_a_device_has_it(monkeypatch, name, capability, should):
     monkeypatch.setattr("dqn.config.validate.absence", lambda name: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Model")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    problems = check(config_of([*FINISHED, f"device={name}", "agent.precision=bfloat16"])).problems
-    assert [one.should for one in problems if one.key == "agent.precision"] == ([should] if should else [])
+    checked = check(config_of([*FINISHED, f"device={name}", "agent.precision=bfloat16"]))
+    found = [one.should for one in checked.problems if one.key == "agent.precision"]
+    assert found == ([should] if should else [])
+    assert any("it is made for GPUs" in warning for warning in checked.warnings) == (name == "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are fewer than two CUDA devices")

@@ -254,8 +254,12 @@ class Contradictions:
         name = self.get("device")
         if self.get("agent.precision") != "bfloat16" or name is None or absence(name):
             return
-        if problem := bfloat16_obstacle(find_device(name)):
+        device = find_device(name)
+        if problem := bfloat16_obstacle(device):
             self.add("agent.precision", f"should be float32: {problem}")
+        elif device.type == "cpu":
+            slow = "bfloat16 takes several times as long as float32 on most CPUs; it is made for GPUs"
+            self.warnings.append(f"agent.precision=bfloat16: {slow}")
 
     def optimizer(self) -> None:
         """Make an optimizer: only its own code knows which numbers it accepts."""

@@ -1,7 +1,7 @@
 """Lower bounds of our costs, and plain PyTorch code for the same work."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gymnasium
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.subjects import Call
-from dqn.types import Array, Batch
+from dqn.types import Array, Batch, ObsSpec
 
 
 def module(sizes: Sequence[int]) -> nn.Sequential:
@@ -18,9 +18,43 @@ def module(sizes: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def plain_update(sizes: Sequence[int], batch: Batch, lr: float, max_grad_norm: float) -> Call:
-    """Return an update in plain PyTorch, for the first seed of a batch."""
-    online, target = module(sizes), module(sizes)
+class ImageModule(nn.Module):
+    """A plain convolutional network with one hidden layer, which reads observations [B, ...].
+
+    Args:
+        obs: format of an observation.
+        convolutions: outputs, size of the kernels and stride of each convolution.
+        hidden_size: units of the hidden layer.
+        num_actions: outputs.
+    """
+
+    def __init__(
+        self,
+        obs: ObsSpec,
+        convolutions: Sequence[tuple[int, int, int]],
+        hidden_size: int,
+        num_actions: int,
+    ) -> None:
+        super().__init__()
+        self.scale, self.channels_last = obs.scale, len(obs.shape) == 3
+        count = obs.encoded_shape[0]
+        layers: list[nn.Module] = []
+        for following, kernel, stride in convolutions:
+            layers += [nn.Conv2d(count, following, kernel, stride), nn.ReLU()]
+            count = following
+        layers.append(nn.Flatten())
+        features = nn.Sequential(*layers)(torch.zeros(1, *obs.encoded_shape)).shape[1]
+        self.layers = nn.Sequential(*layers, *module([features, hidden_size, num_actions]))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        x = obs.permute(0, 3, 1, 2) if self.channels_last else obs
+        values: Tensor = self.layers(x.float() if self.scale == 1 else x.float() * self.scale)
+        return values
+
+
+def plain_update(make: Callable[[], nn.Module], batch: Batch, lr: float, max_grad_norm: float) -> Call:
+    """Return an update in plain PyTorch of what `make` makes, for the first seed of a batch."""
+    online, target = make().to(batch.obs.device), make().to(batch.obs.device)
     optimizer = torch.optim.Adam(online.parameters(), lr=lr)
     obs, action, reward, discount, next_obs = (tensor[0] for tensor in batch)
 

@@ -85,7 +85,7 @@ def update(at: Measuring) -> list[Line]:
     """An update with a given sample, beside plain PyTorch and its matrix products."""
     agent, work, count = at.runner.agent, at.work, at.num_seeds
     sample = at.runner.memory.sample(work.batch_size)
-    plain = limits.plain_update(at.sizes, sample.batch, work.lr, work.max_grad_norm)
+    plain = limits.plain_update(partial(limits.module, at.sizes), sample.batch, work.lr, work.max_grad_norm)
     products = limits.products(at.sizes, work.batch_size, count)
     most = 1.9 if work.name == LIGHT.name and count == STACK else None
     return at.lines(

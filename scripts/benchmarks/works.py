@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
+from dqn.types import EnvSpec, Image, ObsSpec
+
 LONGEST_ITERATION = 10_000
 """Environment steps between our checkpoints; the other libraries write none."""
 
@@ -110,6 +114,31 @@ HEAVY = Work(
     steps=20_000,
     lr=5e-4,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """A convolutional network of plain DQN, and the environment that it is for."""
+
+    name: str
+    """Option of our torsos."""
+    spec: EnvSpec
+    convolutions: Sequence[tuple[int, int, int]]
+    """Outputs, size of the kernels and stride of each convolution."""
+    hidden_size: int
+    """Units of the fully connected layer."""
+    parts: Sequence[str] = ()
+    """Further overrides of ours."""
+    lr: float = 1e-4
+
+    def overrides(self) -> list[str]:
+        """Return our overrides for this network."""
+        chosen = ["env=base", "env.id=Any-v0", f"network/torso={self.name}", *PLAIN]
+        return [*chosen, f"agent.lr={self.lr}", *self.parts]
+
+
+FRAMES = EnvSpec(ObsSpec((84, 84), np.dtype(np.uint8), 0, 1 / 255, 4, Image((84, 84), True, 0)), 6, None)
+CELLS = EnvSpec(ObsSpec((10, 10, 4), np.dtype(np.bool_), 0, 1.0, 1, Image((10, 10, 4), True, 0)), 3, None)
 PLAIN = ("agent=dqn", "agent/lr_schedule=constant", "network/streams=single", "network/layer=linear")
 MINATAR = Work(
     name="minatar",
@@ -125,5 +154,14 @@ MINATAR = Work(
     target_period=1_000,
     lr=2.5e-4,
 )
+NATURE = Net(name="nature", spec=FRAMES, convolutions=[(32, 8, 4), (64, 4, 2), (64, 3, 1)], hidden_size=512)
+DER = Net(
+    name="der",
+    spec=FRAMES,
+    convolutions=[(32, 5, 5), (64, 5, 5)],
+    hidden_size=256,
+    parts=["network.streams.hidden_sizes=[256]"],
+)
+MINATAR_NET = Net(name="minatar", spec=CELLS, convolutions=[(16, 3, 1)], hidden_size=128)
 START = replace(LIGHT, name="start", steps=200, learning_starts=200)
 """A run whose only update is at its last step."""

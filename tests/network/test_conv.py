@@ -14,7 +14,7 @@ from dqn.agent import Policy, numpy_functions
 from dqn.agent.numpy_forward import TorchForward, forward_pass, numpy_forward
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.errors import WrongValue
-from dqn.network import Conv, DuelingStreams, Impala, Linear, QNetwork, SingleStream, flatten
+from dqn.network import Conv, DuelingStreams, Impala, Linear, QNetwork, SingleStream, conv, flatten
 from dqn.network.conv import Convolution, convolve, same_padding
 from dqn.network.impala import max_pool
 from dqn.types import EnvSpec, Image, ObsSpec
@@ -340,3 +340,30 @@ def test_a_seeds_convolutions_do_not_depend_on_other_seeds():
             results.append([y, *torch.autograd.grad((y * slope[part].clone()).sum(), leaves)])
         for whole, one in zip(*results, strict=True):
             assert torch.equal(whole[2], one[0]), (rows, channels, size, outputs, kernel)
+
+
+@pytest.mark.parametrize(("shape", "small"), [((16, 4, 3, 3), True), ((32, 4, 8, 8), False)])
+def test_small_images_are_computed_by_columns(shape, small, monkeypatch):
+    """Values and gradients are those of conv2d, and bit for bit those of a seed alone."""
+    calls = []
+    by_columns = conv.by_columns
+    monkeypatch.setattr(conv, "by_columns", lambda *given: calls.append(1) or by_columns(*given))
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(2, *shape, generator=generator), torch.randn(2, shape[0], generator=generator)
+    x = torch.randn(2, 5, 4, 10, 10, generator=generator)
+    given = [each.requires_grad_() for each in (x, weight, bias)]
+    made = conv.convolve(*given, 1, "valid")
+    towards = torch.randn(made.shape, generator=generator)
+    expected = torch.stack([torch.nn.functional.conv2d(x[k], weight[k], bias[k]) for k in range(2)])
+    for ours, theirs in zip(
+        (made, *torch.autograd.grad(made, given, towards)),
+        (expected, *torch.autograd.grad(expected, given, towards)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert bool(calls) == small
+    alone = [each[1:].detach().clone().requires_grad_() for each in given]
+    again = conv.convolve(*alone, 1, "valid")
+    both = torch.autograd.grad(conv.convolve(*given, 1, "valid"), given, towards)
+    for mine, stacked in zip(torch.autograd.grad(again, alone, towards[1:]), both, strict=True):
+        assert torch.equal(mine[0], stacked[1])

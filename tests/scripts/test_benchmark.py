@@ -5,11 +5,12 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 from commands import load_script
 from helpers import ROOT
 
 sys.path.append(str(ROOT / "scripts"))
-from benchmarks import environments, processes, table, whole, works
+from benchmarks import environments, limits, pixels, processes, subjects, table, whole, works
 
 LINE = table.Line(
     work="work", beside="them", ours=[1.0, 3.0, 2.0], theirs=[4.0, 4.0, 4.0], unit="s CPU", most=0.5
@@ -58,10 +59,34 @@ def test_results_are_written_and_summarized(tmp_path):
     assert parts[0].count("| other, beside them |") == 1
 
 
-@pytest.mark.parametrize("work", [works.LIGHT, works.HEAVY, works.START, works.LIGHT.lasting(2_000)])
+@pytest.mark.parametrize(
+    "work", [works.LIGHT, works.HEAVY, works.START, works.MINATAR, works.LIGHT.lasting(2_000)]
+)
 def test_updates_are_counted_as_the_loop_makes_them(work):
     steps = range(1, work.steps + 1)
     assert work.updates == sum(n % work.train_period == 0 and n >= work.learning_starts for n in steps)
+
+
+@pytest.mark.parametrize("net", pixels.NETS, ids=lambda net: net.name)
+def test_both_sides_have_the_same_network(net):
+    ours = subjects.learner(net.overrides(), net.spec, [0], torch.device("cpu")).online
+    obs = net.spec.obs
+    theirs = limits.ImageModule(obs, net.convolutions, net.hidden_size, net.spec.num_actions)
+    sizes = [sorted(leaf.numel() for leaf in network.parameters()) for network in (ours, theirs)]
+    assert sizes[0] == sizes[1]
+    given = torch.zeros(2, *obs.stacked_shape, dtype=torch.bool)
+    assert theirs(given).shape == ours(given[None]).mean()[0].shape
+
+
+def test_updates_on_the_cpu_stand_for_those_on_a_gpu(capsys):
+    setting = whole.Setting(repeats=1, quick=True, overrides=[], cache=None, results=None, peers=[])
+    cpu = torch.device("cpu")
+    (line,) = pixels.updates(works.MINATAR_NET, 2, {"": []}, setting, cpu, most=2.0)
+    assert line.work == "update of minatar, K = 2, batch 32, per seed"
+    assert line.met is not None
+    assert "updates/s" in capsys.readouterr().out
+    found = pixels.alone_or_stacked(works.MINATAR_NET, 2, [], cpu)
+    assert found == "a seed alone equals that seed in a stack of 2"
 
 
 @pytest.mark.process
