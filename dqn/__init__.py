@@ -113,7 +113,7 @@ def evaluate(
     run: str | os.PathLike[str],
     *,
     episodes: int = 100,
-    epsilon: float = 0.0,
+    epsilon: float | None = None,
     stream: int = 0,
     policy: Literal["last", "best"] = "last",
     video: str | os.PathLike[str] | None = None,
@@ -127,7 +127,7 @@ def evaluate(
     Args:
         run: the run folder, as in `load`.
         episodes: episodes per seed.
-        epsilon: the probability of a random action.
+        epsilon: the probability of a random action; None: runner.eval_epsilon of the run.
         stream: selects the episodes; the same number gives the same ones.
         policy: "last", or "best" for each seed's highest periodic evaluation, which is biased upwards.
         video: an .mp4 file for a greedy episode of the first seed; None: no video.

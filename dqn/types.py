@@ -42,9 +42,12 @@ class Image(NamedTuple):
     def planes(self) -> tuple[int, int, int]:
         """Return (channels, height, width)."""
         if len(self.shape) == 2:
-            return (1, *self.shape)
-        *size, channels = self.shape if self.channels_last else (*self.shape[1:], self.shape[0])
-        return (channels, *size)
+            channels, height, width = (1, *self.shape)
+        elif self.channels_last:
+            height, width, channels = self.shape
+        else:
+            channels, height, width = self.shape
+        return channels, height, width
 
 
 class ObsSpec(NamedTuple):

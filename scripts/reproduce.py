@@ -101,12 +101,12 @@ def scores_of(run: Path, row: Row, table: Table) -> dict[int, float]:
 
 def iteration_scores(run: Path, steps: int, length: int) -> dict[int, float]:
     """Return each seed's mean return of the training episodes in the `length` steps up to `steps`."""
-    reached = read_status(run).get("progress", {}).get("tick", 0)
+    progress = read_status(run).get("progress")
     means = {}
     for seed in seeds_of(RunFolder(run).read_config()):
         lines = metrics.read_lines(run, seed)
         ended = [line for line in lines if "train/return" in line and steps - length < line["step"] <= steps]
-        if ended and reached >= steps:
+        if ended and progress and progress["tick"] >= steps:
             means[seed] = fmean(line["train/return"] for line in ended)
     return means
 

@@ -36,7 +36,7 @@ def record_on(device: torch.device) -> Record:
 
     def record(function: Callable[[], Results]) -> tuple[Results, Callable[[], None]]:
         with torch.cuda.device(device):
-            stream = torch.cuda.Stream()
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UPS):

@@ -75,7 +75,7 @@ def convolve(x: Floats, weight: Floats, bias: Floats, stride: int, padding: Padd
     patches = windows(x, kernel, stride)  # [K, B, in, kernel, kernel, H', W']
     outer, area, size = patches.shape[:2], math.prod(patches.shape[2:5]), patches.shape[5:]
     columns = patches.reshape(*outer, area, -1)
-    products = np.matmul(weight.reshape(len(weight), 1, -1, area), columns)
+    products: Floats = np.matmul(weight.reshape(len(weight), 1, -1, area), columns)
     products += bias[:, np.newaxis, :, np.newaxis]
     return products.reshape(*outer, -1, *size)
 
@@ -84,7 +84,8 @@ def max_pool(x: Floats, size: int, stride: int) -> Floats:
     """Return `dqn.network.impala.max_pool` of images."""
     patches = windows(padded(x, size, stride, -np.inf), size, stride)
     pixels = itertools.product(range(size), repeat=2)
-    return reduce(np.maximum, [patches[..., i, j, :, :] for i, j in pixels])
+    largest: Floats = reduce(np.maximum, [patches[..., i, j, :, :] for i, j in pixels])
+    return largest
 
 
 def padded(x: Floats, kernel: int, stride: int, value: float) -> Floats:

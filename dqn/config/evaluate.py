@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,8 @@ def evaluate_run(run: Path, options: EvaluateOptions, trust: Sequence[str]) -> E
         UserError: the folder has no valid run, or lacks the policies.
     """
     config, folder = read_run(run, trust)
+    if options.epsilon is None:
+        options = replace(options, epsilon=config["runner"]["eval_epsilon"])
     camera = make_camera(config)
     if options.video is not None:
         camera.check()

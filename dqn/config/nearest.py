@@ -34,7 +34,7 @@ ELSEWHERE = {
     "double": "ddqn double_q",
     "dueling_double": "d3qn dueling_ddqn dueling_double_dqn double_dueling",
     "dqn": "vanilla vanilla_dqn nature",
-    "module": "cnn conv convolutional",
+    "nature": "cnn conv convolutional",
     "n_step": "nstep multi_step multistep",
 }
 """Names here, and the names of the same things in other libraries."""

@@ -27,8 +27,8 @@ class EvaluateOptions:
 
     episodes: PositiveInt = 100
     """Episodes per seed."""
-    epsilon: Probability = 0.0
-    """Probability of a random action."""
+    epsilon: Probability | None = None
+    """Probability of a random action; None: runner.eval_epsilon of the run."""
     stream: NonNegativeInt = 0
     """Number that selects the episodes."""
     policy: Literal["last", "best"] = "last"

@@ -37,6 +37,9 @@ WRAPPERS = frozenset(
 )
 """Gymnasium's wrappers that a run may name: none of them writes files, opens windows or imports packages."""
 
+VIEWS = frozenset({"minigrid.wrappers.FullyObsWrapper", "minigrid.wrappers.ViewSizeWrapper"})
+"""MiniGrid's wrappers that a run may name, for the same reason."""
+
 WRAPPER = re.compile(r"env\.(training_)?wrappers\[\d+\]\._target_")
 """The keys that may name them."""
 
@@ -125,7 +128,7 @@ def check_target(folder: RunFolder, path: str, value: Any, trust: Sequence[str])
     if value in shipped_targets():
         if value in named_by_environments("_target_") and path != ENVIRONMENTS:
             raise refuse(folder, path, value, f"allowed only as {ENVIRONMENTS}")
-    elif value in WRAPPERS and WRAPPER.fullmatch(path):
+    elif value in WRAPPERS | VIEWS and WRAPPER.fullmatch(path):
         return
     elif not trusted(value, trust):
         raise refuse(folder, path, value, f"no part of dqn {__version__}; {advice(value)}")
@@ -172,7 +175,7 @@ def own_packages(config: dict[str, Any]) -> list[str]:
     targets = [value for _, key, value in entries(config) if key == "_target_"]
     env = config.get("env", {})
     imported = [env.get("module"), str(env.get("id")).rpartition(":")[0]]
-    known = shipped_targets() | WRAPPERS | named_by_environments("module")
+    known = shipped_targets() | WRAPPERS | VIEWS | named_by_environments("module")
     names = [name for name in (*targets, *imported) if name and name not in known]
     return sorted(set(map(package, names)))
 

@@ -14,7 +14,7 @@ PIXELS = 16
 """Side of a cell in a rendered frame."""
 
 
-class Catch(gymnasium.Env[Array, int]):
+class Catch(gymnasium.Env[Array, Any]):
     """A ball falls one row per step from a random column; the paddle in the last row should catch it.
 
     The actions are left, stay and right; the paddle starts in the middle. An episode of SIZE - 1 steps ends
@@ -48,7 +48,7 @@ class Catch(gymnasium.Env[Array, int]):
         reward = (1.0 if self._paddle == self._column else -1.0) if terminated else 0.0
         return self._board(), reward, terminated, False, {}
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Any:
         if self.render_mode is None:
             return None
         return (255 * self._board()).repeat(PIXELS, 0).repeat(PIXELS, 1).repeat(3, 2)
@@ -60,4 +60,4 @@ class Catch(gymnasium.Env[Array, int]):
         return board
 
 
-gymnasium.register("Catch-v0", Catch)
+gymnasium.register("Catch-v0", f"{__name__}:Catch")

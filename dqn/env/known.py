@@ -13,7 +13,7 @@ from gymnasium.envs.registration import load_env_creator, parse_env_id
 from dqn.errors import WrongValue, install
 
 EXTRAS = ("box2d", "atari", "minatar", "minigrid")
-"""Extras for environments, each named as in the modules that need it."""
+"""Extras for environments; the module that needs one has its name."""
 
 OPTIONS = (
     (r"(?:ALE|Atari)/(\w+)-v\d+", "env=atari env.game={0}"),

@@ -13,7 +13,7 @@ from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.encoding import adapt, zero_of
 from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
-from dqn.env.known import missing_package, unregistered
+from dqn.env.known import EXTRAS, missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
 from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
 from dqn.errors import WrongValue, one_line
@@ -101,6 +101,8 @@ class EnvFactory:
                 raise WrongValue("env.id", id, GIVE_AGAIN) from None
             raise unregistered(id, module, self.game, error) from None
         except ModuleNotFoundError as error:
+            if module in EXTRAS:
+                raise missing_package(id, module, error) from None
             own = module is not None and f"{module}.".startswith(f"{error.name}.")
             key, value = ("env.module", module) if own else ("env.id", id)
             raise WrongValue(key, value, f"no such package can be imported ({error})") from None

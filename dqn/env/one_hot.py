@@ -44,4 +44,5 @@ class OneHotGrid(gymnasium.ObservationWrapper[Array, int, dict[str, Any]]):
         self.observation_space = spaces.Box(0, 1, (*shape[:2], len(self._codes)), np.uint8)
 
     def observation(self, observation: dict[str, Any]) -> Array:
-        return np.equal(observation["image"][..., self._codes], self._values).view(np.uint8)
+        hot: Array = observation["image"][..., self._codes] == self._values
+        return hot.view(np.uint8)

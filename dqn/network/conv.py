@@ -192,7 +192,7 @@ class Conv(nn.Module):
                 raise WrongValue(f"{KEY}.{key}", values, should)
         self.image_shape, self.vector_size = image_shape(in_shape, "Conv"), vector_size
         counts = [self.image_shape[0], *(scaled(count, width) for count in channels)]
-        size = self.image_shape[1:]
+        size: tuple[int, ...] = self.image_shape[1:]
         self.convolutions = nn.ModuleList()
         for i, (kernel, stride) in enumerate(zip(kernel_sizes, strides, strict=True)):
             shrunk = tuple(output_size(one, kernel, stride, padding) for one in size)
@@ -251,8 +251,10 @@ def image_shape(in_shape: Sequence[int], torso: str) -> tuple[int, int, int]:
         WrongValue: the observations are no images.
     """
     if len(in_shape) not in (2, 3):
-        should = f"needs images, and the observations have the shape {tuple(in_shape)}"
-        raise WrongValue(f"{KEY}._target_", f"dqn.network.{torso}", f"{should}; type network/torso=mlp")
+        should = f"needs images, and the observations have the shape {tuple(in_shape)}; type "
+        stack = f"env.frame_stack={in_shape[0]} in place of a wrapper that stacks images"
+        advice = stack if len(in_shape) == 4 else "network/torso=mlp"
+        raise WrongValue(f"{KEY}._target_", f"dqn.network.{torso}", should + advice)
     channels, height, width = in_shape if len(in_shape) == 3 else (1, *in_shape)
     return channels, height, width
 

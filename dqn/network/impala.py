@@ -28,7 +28,7 @@ def max_pool(x: Tensor, size: int, stride: int) -> Tensor:
     low = [same_padding(length, size, stride)[0] for length in x.shape[-2:]]
     # ceil_mode leaves out the pixels behind the image that same_padding would add
     pooled = nn.functional.max_pool2d(x.flatten(0, 1), size, stride, low, ceil_mode=True)
-    return pooled.unflatten(0, x.shape[:2])
+    return torch.unflatten(pooled, 0, x.shape[:2])
 
 
 fx.wrap("max_pool")  # its padding depends on the shape, which a trace lacks
@@ -105,23 +105,37 @@ class Stack(nn.Module):
         generators: Generators,
     ) -> None:
         super().__init__()
-        first, *others = (
-            Convolution(
-                in_channels=in_channels if i == 0 else out_channels,
-                out_channels=out_channels,
-                kernel_size=3,
-                stride=1,
-                padding="same",
-                initializer=initializer,
-                generators=generators,
-            )
-            for i in range(1 + 2 * blocks)
-        )
-        self.first = first
-        self.pairs = nn.ModuleList(map(nn.ModuleList, zip(others[::2], others[1::2], strict=True)))
+        self.first = convolution(in_channels, out_channels, initializer, generators)
+        self.blocks = nn.ModuleList(Block(out_channels, initializer, generators) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
         x = max_pool(self.first.forward(x), POOL_SIZE, POOL_STRIDE)
-        for first, second in self.pairs:
-            x = x + second.forward(torch.relu_(first.forward(torch.relu(x))))
+        for block in self.blocks:
+            x = block.forward(x)
         return x
+
+
+class Block(nn.Module):
+    """The sum of images and of two convolutions of them, in the images' shape [K, B, C, H, W]."""
+
+    def __init__(self, channels: int, initializer: Initializer, generators: Generators) -> None:
+        super().__init__()
+        self.first, self.second = (convolution(channels, channels, initializer, generators) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second.forward(torch.relu_(self.first.forward(torch.relu(x))))
+
+
+def convolution(
+    in_channels: int, out_channels: int, initializer: Initializer, generators: Generators
+) -> Convolution:
+    """Return a convolution with kernels of 3 x 3 pixels that keeps the height and width of images."""
+    return Convolution(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel_size=3,
+        stride=1,
+        padding="same",
+        initializer=initializer,
+        generators=generators,
+    )

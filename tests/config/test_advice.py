@@ -42,7 +42,7 @@ ANSWERS = {
     "memory=per": "type memory=prioritized; there are ",
     "network/head=iqn": "type network/head=implicit_quantile; there are ",
     "network=noisy": "type network/layer=noisy; there is only mlp",
-    "network=cnn": "type network/torso=module; there is only mlp",
+    "network=cnn": "type network/torso=nature; there is only mlp",
     "agent=adamw": "type agent/optimizer=adamw; there are ",
     "env=CartPole-v1": "type env=cartpole",
     "env=lunar": "type env=lunarlander; there are ",

@@ -174,6 +174,25 @@ VALUES = [
         "env=frozenlake network.obs_low=[0] network.obs_high=[15]",
         {"network.obs_high=[15.0]": "numeric observations"},
     ),
+    ("network.obs_scale=0", {"network.obs_scale=0": "greater than 0"}),
+    ("env=frozenlake network.obs_scale=2", {"network.obs_scale=2.0": "auto for discrete observations"}),
+    (
+        "network.obs_scale=2 network.obs_low=[0,0,0,0] network.obs_high=[1,1,1,1]",
+        {"network.obs_scale=2.0": "auto, because network.obs_low and network.obs_high"},
+    ),
+    # torsos that do not fit the observations
+    (
+        "network/torso=nature",
+        {"network.torso._target_=dqn.network.Conv": "images, and the observations have the shape (4,)"},
+    ),
+    (
+        "env=catch network/torso=nature",
+        {"network.torso.kernel_sizes[1]=4": "at most 1: convolution 2 reads 1 x 1 pixels"},
+    ),
+    (
+        "env=catch network/torso=minatar network.torso.strides=[]",
+        {"network.torso.strides=[]": "one number for each of"},
+    ),
     # interpolations
     ("agent.lr=${nosuch} seed=???", {"agent.lr=${nosuch}": "'nosuch' not found", "seed=???": "be given"}),
 ]

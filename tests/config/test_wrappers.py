@@ -236,6 +236,9 @@ def test_packages_that_a_run_needs():
     assert trusting(config_of([overrides])) == " --trust wrapped"
     assert trusting(config_of([f"env.wrappers=[{STACK}]", f"env.training_wrappers=[{CLIP}]"])) == ""
     assert trusting(config_of(["env=catch"])) == ""
+    views = "{_target_: minigrid.wrappers.FullyObsWrapper}, {_target_: dqn.env.OneHotGrid}"
+    words = ["env=minigrid", "env.id=MiniGrid-Empty-8x8-v0", f"env.wrappers=[{views}]"]
+    assert trusting(config_of(words)) == ""
 
 
 def test_wrappers_that_a_run_may_name_are_gymnasiums():

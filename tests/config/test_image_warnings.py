@@ -54,7 +54,7 @@ WARNINGS = {
 
 
 def checked(shape: str, words: str) -> Any:
-    id = ["env.id=Screen-v0", "env.module=test_images", f"+env.kwargs.shape={shape}"]
+    id = ["env.id=Screen-v0", "env.module=test_image_warnings", f"+env.kwargs.shape={shape}"]
     return check(config_of([*id, *words.split()]))
 
 
@@ -77,6 +77,11 @@ PROBLEMS = [
         "[3,96,96]",
         "network/torso=nature env.channels=last",
         r"reads 3 x 96 pixels in 96 channels \(env\.channels says",
+    ),
+    (
+        "[4,40,40,3]",
+        "network/torso=nature",
+        r"needs images, .* \(4, 40, 40, 3\); type env\.frame_stack=4 in pl",
     ),
     ("[10,10,4]", "env.frame_stack=0", r"env\.frame_stack=0: should be greater than 0"),
     ("[9,9,4]", "env.frame_stack=20000", r"env\.frame_stack=20000: should be at most the 10000 steps of"),
