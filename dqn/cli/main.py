@@ -154,7 +154,8 @@ def evaluate() -> None:
     """Run `python scripts/evaluate.py RUN [episodes=100]`."""
     arguments = run_arguments(
         "evaluate",
-        "episodes=100 (per seed), epsilon=EPSILON (else runner.eval_epsilon), stream=0 (another number selects other episodes),"
+        "episodes=100 (per seed), epsilon=EPSILON (else runner.eval_epsilon),"
+        " stream=0 (another number selects other episodes),"
         " policy=last (or best: of each seed's highest periodic evaluation), video=FILE.mp4",
     )
     with plain_errors(logging.INFO):

@@ -48,7 +48,10 @@ TOO_LARGE = [
     ),
     (["agent=dueling", "network.streams.hidden_sizes=[100000,100000]"], ["network.streams.hidden_sizes"]),
     (["agent=c51", "network.head.num_atoms=1000000000"], ["network.head.num_atoms"]),
-    (["env=catch", "env.frame_stack=100000", "memory.capacity=200000"], ["env.frame_stack"]),
+    (
+        ["env=catch", "network/torso=mlp", "env.frame_stack=100000", "memory.capacity=200000"],
+        ["env.frame_stack"],
+    ),
 ]
 
 
@@ -103,7 +106,7 @@ def test_parts_are_measured_exactly():
 
 def test_batches_and_environments_have_stacks():
     """A sample's frames are counted, its stacks as the network reads them, and the frames of actors."""
-    overrides = ["env=catch", "env.frame_stack=4"]
+    overrides = ["env=catch", "network/torso=mlp", "env.frame_stack=4"]
     spec = env_factory(config_of(overrides)["env"]).spec
 
     def need(*more: str) -> float:
@@ -119,7 +122,11 @@ LONG = ["runner=steps", "runner.total_steps=100000000", "runner.iteration_length
 DISK = [
     # overrides, the largest capacity that fits on a disk of 2 MB, and what is needed
     (["network.torso.hidden_sizes=[16]", "memory.capacity=200000"], 124_886, "3.2 MB"),  # 16 bytes each
-    (["env=catch", "memory.capacity=10000000"], 1_826_896, "10.2 MB"),  # 100 bytes, of which 1 may remain
+    (
+        ["env=catch", "network/torso=mlp", "memory.capacity=10000000"],
+        1_826_896,
+        "10.2 MB",
+    ),  # 100 bytes, of which 1 may remain
 ]
 
 
@@ -148,7 +155,7 @@ def test_a_checkpoint_that_the_disk_is_too_small_for(tmp_path, monkeypatch, over
 
 
 def test_frames_that_might_not_shrink_are_a_warning(tmp_path, monkeypatch):
-    config = config_of([*LONG, "env=catch", "memory.capacity=1000000"])
+    config = config_of([*LONG, "env=catch", "network/torso=mlp", "memory.capacity=1000000"])
     text = f"1000000: the checkpoint needs up to 100.2 MB if its frames do not shrink, the disk of {tmp_path}"
     for megabytes, warned in ((100, 1), (101, 0)):
         let_disk_have(monkeypatch, megabytes)

@@ -157,10 +157,16 @@ def test_in_processes_as_in_one():
 
 def test_a_lost_life_terminates_what_is_learned_but_not_the_game(tmp_path):
     words = [
-        *("env=atari", "env.game=Breakout", "env.kwargs.size=8", "env.kwargs.sticky=0", "seed=1"),
+        *("env=atari", "env.game=Breakout", "env.kwargs.size=8", "env.kwargs.sticky=0", "network/torso=mlp"),
         *("env.life_loss_is_terminal=true", "network.torso.hidden_sizes=[4]", "memory/reader=one_step"),
         *("runner.total_steps=200", "runner.iteration_length=200", "runner.learning_starts=200"),
-        *("runner.eval_episodes=0", "memory.capacity=1000", "schedule=constant", "schedule.value=1"),
+        *(
+            "runner.eval_episodes=0",
+            "memory.capacity=1000",
+            "schedule=constant",
+            "schedule.value=1",
+            "seed=1",
+        ),
     ]
     runner = make_runner(tmp_path, words)
     runner.run()
