@@ -137,8 +137,8 @@ def evaluate_run(run: Path, options: EvaluateOptions, trust: Sequence[str]) -> E
         UserError: the folder has no valid run, or lacks the policies.
     """
     config, folder = read_run(run, trust)
-    if options.epsilon is None:
-        options = replace(options, epsilon=config["runner"]["eval_epsilon"])
+    epsilon = config["runner"]["eval_epsilon"] if options.epsilon is None else options.epsilon
+    options = replace(options, epsilon=epsilon)
     camera = make_camera(config)
     if options.video is not None:
         camera.check()
@@ -151,7 +151,7 @@ def evaluate_run(run: Path, options: EvaluateOptions, trust: Sequence[str]) -> E
         make_env=make_environments(config["env"]),
         seeds=seeds,
         episodes=options.episodes,
-        epsilon=options.epsilon,
+        epsilon=epsilon,
         num_envs=config["runner"]["eval_num_envs"],
         max_steps=config["runner"]["eval_max_steps"],
         role="evaluation",
