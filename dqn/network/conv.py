@@ -43,8 +43,9 @@ def output_size(size: int, kernel: int, stride: int, padding: Padding) -> int:
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: Padding) -> Tensor:
     """Return the images [K, B, out, H', W'] that each seed's kernels make of its images [K, B, in, H, W].
 
-    Each seed has its own call of conv2d: a grouped convolution and torch.func.vmap are slower on CPUs and
-    round differently beside other seeds, and `weight[k]` would have a gradient of the size of all seeds.
+    On the CPU small images have one product for all seeds. Otherwise each seed has its own call of conv2d: a
+    grouped convolution and torch.func.vmap are slower on CPUs and round differently beside other seeds, and
+    `weight[k]` would have a gradient of the size of all seeds.
 
     Args:
         x: the images.
