@@ -97,10 +97,14 @@ def sort_runs(runs: Sequence[RunRecord]) -> list[Task]:
         by_task[entries].setdefault(frozenset(config.items()), Setting(config=config)).add(run)
     found = {entries: list(settings.values()) for entries, settings in by_task.items()}
     ids = [settings[0].config.get("env.id", "?") for settings in found.values()]
+    shared = {
+        id: set.intersection(*(set(e) for e, i in zip(found, ids, strict=True) if i == id)) for id in ids
+    }
     names = folder_names(dict.fromkeys(run.folder for run in runs))
     tasks = []
     for (entries, settings), id in zip(found.items(), ids, strict=True):
-        name = id if ids.count(id) == 1 else shorten(", ".join(entries), LABEL_LENGTH)
+        own = ", ".join(entry for entry in entries if entry not in shared[id])
+        name = f"{id} ({shorten(own, LABEL_LENGTH)})" if own else id
         tasks.append(make_task(name, settings, names))
     return sorted(tasks, key=lambda task: task.name)
 

@@ -574,6 +574,13 @@ def run_record(path: str, config: dict[str, str], overrides: list[str]) -> RunRe
     return RunRecord(path=path, config=config, overrides=typed(overrides, config), **empty)
 
 
+def test_tasks_of_one_environment_are_named_after_what_differs():
+    kwargs = {"env.id": "A-v0", "env.kwargs.ramping": "true", "env.kwargs.sticky": "0.1"}
+    configs = [kwargs, kwargs | {"env.kwargs.sticky": "0"}, {"env.id": "B-v0"}]
+    tasks = sort_runs([run_record(f"runs/{i}", config, []) for i, config in enumerate(configs)])
+    assert [t.name for t in tasks] == ["A-v0 (env.kwargs.sticky=0)", "A-v0 (env.kwargs.sticky=0.1)", "B-v0"]
+
+
 LABELS = {
     "an option": ([["agent=n_step"], ["agent=rainbow"]], ["agent=n_step", "agent=rainbow"]),
     "what was not typed": ([[], ["agent=double"]], ["default", "agent=double"]),
