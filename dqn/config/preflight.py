@@ -114,7 +114,8 @@ def resolved(cfg: DictConfig) -> Config:
     for key, value in leaves(raw):
         try:
             if value == "???":
-                problems.append(f"{key}=???: should be given")
+                form = "" if "[" in key else f" as {key}=VALUE"
+                problems.append(f"{key}=???: should be given{form}")
             elif isinstance(value, str) and "${" in value:
                 OmegaConf.select(cfg, key)
         except OmegaConfBaseException as error:
