@@ -19,7 +19,7 @@ from dqn.config.resources import disk_warning, shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
 from dqn.devices import absence, bfloat16_obstacle, find_device
-from dqn.env.known import own_class
+from dqn.env.known import no_lives, own_class, unused_game
 from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
 from dqn.memory.ring import least_rows
@@ -117,6 +117,9 @@ class Contradictions:
     def environment(self) -> None:
         if any(key == "env" or MAKES_ENVIRONMENT.match(key) for key in self._wrong):
             return
+        if should := unused_game(self.get("env")):
+            self.add("env.game", should)
+            return
         self.arguments(self.get("env"))
         if any(problem.key.startswith("env.kwargs") for problem in self.problems):
             return
@@ -144,10 +147,7 @@ class Contradictions:
                     )
         self.time_limits(spec.time_limit)
         if self.get("env.life_loss_is_terminal") and "life_lost" not in factory.first_info():
-            should = f'should be false: the steps of {factory.id} report no info["life_lost"]'
-            game = factory.id.removeprefix("ALE/").split("-")[0]
-            advice = f"; those of env=atari env.game={game} do" if factory.id.startswith("ALE/") else ""
-            self.add("env.life_loss_is_terminal", f"{should}{advice}")
+            self.add("env.life_loss_is_terminal", no_lives(factory.id))
 
     def arguments(self, env: Config) -> None:
         """Check env.kwargs if the environment is one of this package."""

@@ -55,6 +55,21 @@ def no_such_game(game: str | None, games: Sequence[str]) -> str:
     return f"no such game; there are {', '.join(games)}"
 
 
+def unused_game(env: Mapping[str, Any]) -> str | None:
+    """Return what is wrong if `game` of the node `env` is a part of no other value there."""
+    game, others = env.get("game"), {key: value for key, value in env.items() if key != "game"}
+    if game is None or str(game) in str(others):
+        return None
+    should = f"should be null: env.id={env['id']} is not made of it"
+    return f"{should}; env=atari and env=minatar choose an environment by its game"
+
+
+def no_lives(id: str) -> str:
+    """Return what is wrong with learning from lost lives that the steps of an environment do not report."""
+    should = f'should be false: the first step of {id} reports no info["life_lost"]'
+    return f"{should}; {advice(id) if id.startswith('ALE/') else 'each has to, as true or false'}"
+
+
 def letters(name: str) -> str:
     """Return a name in small letters, without anything but letters and digits."""
     return re.sub(r"[\W_]", "", name).lower()

@@ -89,7 +89,7 @@ PROBLEMS = [
     (
         "[9,9,4]",
         "env.life_loss_is_terminal=true",
-        r'should be false: the steps of Screen-v0 report no info\["life_lost"\]',
+        r'should be false: the first step of Screen-v0 reports no info\["life_lost"\]; each has to',
     ),
 ]
 

@@ -105,6 +105,11 @@ VALUES = [
     ),
     ("env=minatar", {"env.game=null": "given as env.game=NAME, one of asterix, breakout, freeway, seaquest"}),
     ("env=minatar env.game=braekout", {"env.game=braekout": "no such game; did you mean breakout?"}),
+    ("env=minigrid", {"env.id=???": "should be given as env.id=VALUE"}),
+    (
+        "env=cartpole env.game=Pong",
+        {"env.game=Pong": "null: env.id=CartPole-v1 is not made of it; env=atari"},
+    ),
     (
         "env=minatar env.game=breakout env.kwargs.sticky=2 +env.kwargs.ramping=false",
         {"env.kwargs.sticky=2": "less than or equal to 1", "env.kwargs.ramping=false": "no such key"},
