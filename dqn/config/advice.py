@@ -94,6 +94,9 @@ class Advisor:
         if text.startswith("In ") and "Could not override" in text:
             order = "a recipe that changes another one comes after it in a list, +experiment=[FIRST,SECOND]"
             return f"{line}: {reason.rstrip('.')}; {order}"
+        group = override.key_or_group
+        if f"Could not find '{group}/{override.value()}'" in text:  # such as env=minatar/breakout
+            return f"{line}: should be one of {', '.join(self.names(group, in_folders=True))}"
         option = in_shell(line.lstrip("+")) if override.is_add() else "one option"
         signs = {
             "already at": f"the key exists already; type {in_shell(line[1:])} to change its value",
@@ -143,6 +146,11 @@ class Advisor:
 
     def is_group(self, key: str) -> bool:
         return any(option.group == key.replace(".", "/") for option in self.parts)
+
+    def brings(self, override: Override, error: Exception) -> bool:
+        """Return whether an override fails only because an option with its key is not chosen."""
+        keys = (own.name for one in self.parts for own in one.own_keys)
+        return "Could not override" in str(error) and override.key_or_group in keys
 
     def typed(self, key: str, value: str, *, is_composed: bool) -> str:
         """Return an override of a key or group that exists, perhaps in an option that is not chosen."""

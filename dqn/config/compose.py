@@ -130,7 +130,9 @@ def compose_valid(
             problems.append(problem)
         else:
             valid.append(override)
-    config, uncomposable = compose_most([first_value(one, parser) for one in valid], advisor)
+    is_other = len(valid) < len(searchpath) + len(others)
+    firsts = [first_value(one, parser) for one in valid]
+    config, uncomposable = compose_most(firsts, advisor, is_other=is_other)
     is_multirun = multirun or config.hydra.mode == RunMode.MULTIRUN
     ignored = (misplaced(one, is_multirun=is_multirun) for one in valid)
     return config, parsed.with_corrections([*problems, *uncomposable, *filter(None, ignored)])
@@ -152,13 +154,21 @@ def is_available(searchpath: str) -> bool:
     return source(provider="", path=f"{scheme or 'file'}://{path}").available()
 
 
-def compose_most(overrides: list[Override], advisor: Advisor) -> tuple[DictConfig, list[str]]:
-    """Compose as many overrides as possible; return the configuration and the problems of the others."""
+def compose_most(
+    overrides: list[Override], advisor: Advisor, *, is_other: bool
+) -> tuple[DictConfig, list[str]]:
+    """Compose as many overrides as possible; return the configuration and the problems of the others.
+
+    Without an option that was meant, which `is_other` tells of those left out before, the configuration is
+    another one: it says nothing about the keys that other options have.
+    """
     failed: list[tuple[Override, Exception]] = []
     while True:
         try:
             config = load(overrides, advisor.loader)
-            return config, [advisor.explain(override, error, config) for override, error in failed]
+            is_other |= any("Could not find" in str(why) for _, why in failed)
+            told = [(one, why) for one, why in failed if not (is_other and advisor.brings(one, why))]
+            return config, [advisor.explain(override, error, config) for override, error in told]
         except CANNOT_COMPOSE as error:
             culprit = find_culprit(overrides, error, advisor.loader)
             failed.append((culprit, error))

@@ -105,6 +105,11 @@ VALUES = [
     ),
     ("env=minatar", {"env.game=null": "given as env.game=NAME, one of asterix, breakout, freeway, seaquest"}),
     ("env=minatar env.game=braekout", {"env.game=braekout": "no such game; did you mean breakout?"}),
+    (
+        "env=minatar/breakout runner.total_steps=9",
+        {"env=minatar/breakout": "should be one of acrobot, atari"},
+    ),
+    ("+experiment=minatr runner.total_steps=9", {"experiment=minatr": "type +experiment=minatar"}),
     ("env=minigrid", {"env.id=???": "should be given as env.id=VALUE"}),
     (
         "env=cartpole env.game=Pong",
