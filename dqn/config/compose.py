@@ -159,8 +159,12 @@ def compose_most(
 ) -> tuple[DictConfig, list[str]]:
     """Compose as many overrides as possible; return the configuration and the problems of the others.
 
-    Without an option that was meant, which `is_other` tells of those left out before, the configuration is
-    another one: it says nothing about the keys that other options have.
+    Without an option that was meant, the configuration is another one, and lacks keys that are no mistake.
+
+    Args:
+        overrides: all overrides whose options exist.
+        advisor: explains the problems.
+        is_other: whether an override was left out because its option does not exist.
     """
     failed: list[tuple[Override, Exception]] = []
     while True:
