@@ -105,7 +105,7 @@ class Contradictions:
         if self.spec is not None and not self._wrong:
             try:
                 self.warnings += image_warnings(
-                    self.get("network.torso"), env_factory(self.get("env")), self.spec.obs
+                    self.get("network"), env_factory(self.get("env")), self.spec.obs
                 )
                 for key, should in shortages(self.config, self.spec, learns=learns, folder=folder):
                     self.add(key, should)

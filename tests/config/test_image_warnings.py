@@ -16,8 +16,10 @@ class Screen(gymnasium.Env[Any, Any]):
 
     action_space = spaces.Discrete(2)
 
-    def __init__(self, shape: list[int], other: list[int] | None = None, lives: bool = False) -> None:
-        parts = [spaces.Box(0, 255, one, np.uint8) for one in (shape, other) if one]
+    def __init__(
+        self, shape: list[int], other: list[int] | None = None, lives: bool = False, dtype: str = "uint8"
+    ) -> None:
+        parts = [spaces.Box(0, 255, one, np.dtype(dtype).type) for one in (shape, other) if one]
         self.observation_space: spaces.Space[Any] = spaces.Tuple(parts) if other else parts[0]
         self.info = {"life_lost": False} if lives else {}
 
@@ -49,6 +51,12 @@ WARNINGS = {
         "Screen-v0 observes 2 images; network.torso reads the one of shape [12, 12, 1] by convolutions, and"
         " the numbers of [10, 10, 1] like those of a vector",
     ),
+    "floats": (
+        "[10,10,1]",
+        "network/torso=minatar +env.kwargs.dtype=float32",
+        "images of float32 up to 255 are not scaled; network.obs_scale=0.003922 makes them at most 1",
+    ),
+    "scaled": ("[10,10,1]", "network.obs_scale=0.01 +env.kwargs.dtype=float32", None),
     "lives": ("[10,10,1]", "env.life_loss_is_terminal=true +env.kwargs.lives=true", None),
 }
 
