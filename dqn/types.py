@@ -5,6 +5,7 @@ N atoms or quantiles, P parameters, * any leading axes.
 """
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -148,6 +149,14 @@ class Batch(NamedTuple):
     reward: "Tensor"  # [K, B], sum of gamma^i r_i over the n steps
     discount: "Tensor"  # [K, B], gamma^m after m steps; 0 where the episode terminated
     next_obs: "Tensor"  # [K, B, ...]
+
+    def tensors(self) -> "list[Tensor]":
+        """Return the fields that are not None, in order."""
+        return [field for field in self if field is not None]
+
+    def filled(self, tensors: "Iterator[Tensor]") -> "Batch":
+        """Return this batch with the next `tensors` for the fields that are not None."""
+        return Batch(*(None if field is None else next(tensors) for field in self))
 
 
 class Sample(NamedTuple):

@@ -51,7 +51,7 @@ class Tables(Agent):
 
     def __init__(self, backup, *, online, target):
         self.backup = backup
-        self._values = lambda network, obs, rng: network(obs, rng)
+        self._forward = lambda network, obs, rng: network(obs, rng)
         self.online = lambda obs, rng: online[obs]
         self.target = lambda obs, rng: target[obs]
         self.rng = lambda role: None

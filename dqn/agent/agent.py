@@ -1,29 +1,26 @@
 """The agent: acts by its online network and learns from samples, for K seeds in lock step."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from dqn.agent.backup import ActionValues, Backup, target_of
+from dqn.agent.backup import Backup, target_of
 from dqn.agent.compile_cache import description, obstacle
 from dqn.agent.compiled_update import CannotCompile, CompiledGradient, GradientStep, LearningRng, repays
 from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyRng, TorchRng
+from dqn.agent.values import Forward, TransitionValues
 from dqn.network import MakeNetwork, QNetwork
 from dqn.process import float32_by_default
 from dqn.schedule import Schedule
 from dqn.seeding import Uniforms, stream
 from dqn.storage.flatten import leaves
-from dqn.types import Batch, EnvSpec, Positive, Probability, Rng, Sample, Update
-from dqn.value import ReturnDistribution
-
-Values = Callable[[QNetwork, Tensor, Rng], ReturnDistribution]
-"""The return distributions of a network, given observations and an rng."""
+from dqn.types import Batch, EnvSpec, Positive, Probability, Sample, Update
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +74,7 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
-        self._values: Values = QNetwork.mixed if precision == "bfloat16" else QNetwork.__call__
+        self._forward: Forward = QNetwork.mixed if precision == "bfloat16" else QNetwork.__call__
         self.learning_rng = NumpyRng(seeds=seeds, name="learning", role="prediction")
         self.rng = TorchRng(self.learning_rng, device)
         self.actor = self.policy.actor(
@@ -111,7 +108,7 @@ class Agent:
             self.rng,
             tensors=[*constants, self._parameters.gradient],
             described=description(
-                [type(self), *networks, self.backup, self.max_grad_norm, self._values.__name__]
+                [type(self), *networks, self.backup, self.max_grad_norm, self._forward.__name__]
             ),
         )
 
@@ -147,19 +144,19 @@ class Agent:
 
     def losses(self, batch: Batch, rng: LearningRng) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss and priority of each sample [K, B], and the mean value of the taken actions [K]."""
-        prediction = self._values(self.online, batch.obs, rng("prediction")).at(batch.action)
+        online, target = (self.values(network, batch, rng) for network in (self.online, self.target))
+        prediction = online.returns("obs", "prediction").at(batch.action)
         with torch.no_grad():
-            following = self._values(self.target, batch.next_obs, rng("target"))
-            online, target = (self.action_values(network, rng) for network in (self.online, self.target))
+            following = target.returns("next_obs", "target")
             valued = self.backup(batch, following.mean(), online, target)
             goal = target_of(valued, batch, following)
             q = prediction.mean().mean(-1)
             priority = prediction.priority(goal)
         return prediction.loss(goal), priority, q
 
-    def action_values(self, network: QNetwork, rng: LearningRng) -> ActionValues:
-        """Return the network's action values [K, B, A] as a function of observations."""
-        return lambda obs: self._values(network, obs, rng("action")).mean()
+    def values(self, network: QNetwork, batch: Batch, rng: LearningRng) -> TransitionValues:
+        """Return the values of a batch's states by one of the networks."""
+        return TransitionValues(network, batch, rng, self._forward)
 
     def sync_target(self, tau: float) -> None:
         """Move the target network to tau * online + (1 - tau) * target; tau = 1 copies the online network."""

@@ -1,7 +1,7 @@
 """Backups: the value of the next state, as a policy over its actions and a bonus, or as a number."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -9,8 +9,11 @@ from torch import Tensor
 from dqn.types import Batch, NotPositive, Positive, Probability
 from dqn.value import ReturnDistribution
 
-ActionValues = Callable[[Tensor], Tensor]
-"""Maps observations [K, B, ...] to the expected returns of all actions [K, B, A]."""
+End = Literal["obs", "next_obs"]
+"""The observations at one end of the transitions of a batch."""
+
+ActionValues = Callable[[End], Tensor]
+"""Maps an end of the transitions to the expected returns of all actions there [K, B, A]."""
 
 Valued = tuple[Tensor, Tensor | float] | Tensor
 """The value of next states: a policy over actions [K, B, A] and a bonus [K, B], or plain values [K, B]."""
@@ -29,7 +32,7 @@ class Backup(Protocol):
         Args:
             batch: transitions [K, B, ...].
             q_next: the target network's action values at next_obs [K, B, A].
-            online: action values by the online network.
+            online: action values by the online network; online("next_obs") are those of the next states.
             target: action values by the target network.
         """
 
@@ -49,7 +52,7 @@ class Double:
     def __call__(
         self, batch: Batch, q_next: Tensor, online: ActionValues, target: ActionValues
     ) -> tuple[Tensor, Tensor | float]:
-        return greedy(online(batch.next_obs)), 0.0
+        return greedy(online("next_obs")), 0.0
 
 
 class Munchausen:
@@ -78,7 +81,7 @@ class Munchausen:
         log_policy = self._log_policy(q_next)
         policy = log_policy.exp()
         entropy = -(policy * log_policy).sum(-1)
-        taken = self._log_policy(target(batch.obs)).gather(-1, batch.action.unsqueeze(-1)).squeeze(-1)
+        taken = self._log_policy(target("obs")).gather(-1, batch.action.unsqueeze(-1)).squeeze(-1)
         munchausen = (self.temperature * taken).clamp(self.clip, 0)
         return policy, self.alpha * munchausen + batch.discount * self.temperature * entropy
 

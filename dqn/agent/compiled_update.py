@@ -101,7 +101,7 @@ class CompiledGradient:
             raise ValueError(f"the batch is {tuple(weight.shape)}, the first one was {tuple(self._shape)}")
         numbers = [self._draw(*request) for request in self._requests]
         with torch.no_grad():  # the backward pass is in the graph
-            priority, report = self._graph(*batch, weight, *numbers)
+            priority, report = self._graph(*batch.tensors(), weight, *numbers)
         return priority, report
 
     def _draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
@@ -116,12 +116,12 @@ class CompiledGradient:
         samples = self._record(batch, weight)
 
         def flat(*tensors: Tensor) -> tuple[Tensor, Tensor]:
-            *fields, last = tensors[: len(batch) + 1]
-            numbers = iter(tensors[len(batch) + 1 :])
-            return self._gradient(Batch(*fields), last, CallbackRng(lambda kind, shape: next(numbers)))
+            each = iter(tensors)
+            traced = batch.filled(each), next(each)
+            return self._gradient(*traced, CallbackRng(lambda kind, shape: next(each)))
 
         try:
-            return compiled_graph(flat, (*batch, weight, *samples), self._tensors, self._described)
+            return compiled_graph(flat, (*batch.tensors(), weight, *samples), self._tensors, self._described)
         except Exception as error:  # a custom network may do anything, and the compiler may be missing
             cause = root_cause(error)
             problem = obstacle(weight.device) or (

@@ -37,9 +37,9 @@ class Learner:
         """Return the policy [K, B, A] and the bonus [K, B], or the plain values [K, B]."""
         agent = self.agent
         agent.learning_rng.load_state_dict(self._start)
-        q_next = agent.target.forward(batch.next_obs, agent.rng("target")).mean()
+        online, target = (agent.values(network, batch, agent.rng) for network in (agent.online, agent.target))
+        q_next = target.returns("next_obs", "target").mean()
         before = q_next.clone()
-        online, target = (agent.action_values(network, agent.rng) for network in (agent.online, agent.target))
         valued = agent.backup(batch, q_next, online, target)
         text = "the values q_next that it was given were changed; they are the target network's"
         require_equal(before, q_next, text)
