@@ -1,4 +1,4 @@
-"""What a network says of the observations at both ends of a batch's transitions."""
+"""The values of one network at both ends of a batch's transitions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
