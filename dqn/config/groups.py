@@ -11,7 +11,7 @@ from dqn.agent.optimizer import MakeOptimizer
 from dqn.env import Environments
 from dqn.memory import ReplayMemory
 from dqn.memory.protocols import MakeReader, MakeSampler
-from dqn.network import MakeCell
+from dqn.network import MakeCore
 from dqn.network.protocols import MakeHead, MakeLayer, MakeNetwork, MakeStreams, MakeTorso
 from dqn.types import EnvSpec, NetworkSpec
 
@@ -56,8 +56,7 @@ MAKERS: dict[str, Any] = {
     "env": MakeEnvironments,
     "network": MakeNetwork,
     "network.torso": MakeTorso,
-    "network.torso.encoder": MakeTorso,
-    "network.torso.cell": MakeCell,
+    "network.core": MakeCore,
     "network.streams": MakeStreams,
     "network.head": MakeHead,
     "network.layer": MakeLayer,
@@ -82,10 +81,7 @@ GIVEN: dict[str, frozenset[str]] = {
 }
 """Arguments that the program passes to the part of each group; they are not keys."""
 
-OFFERED = {
-    "network.torso": frozenset({"vector_size", "previous_size"}),
-    "network.torso.encoder": frozenset({"vector_size"}),
-}
+OFFERED = {"network.torso": frozenset({"vector_size"})}
 """Arguments that the program passes to the part of a group if it takes them."""
 
 SOURCES = {

@@ -30,6 +30,8 @@ WRAPPER_LISTS = ("env.wrappers", "env.training_wrappers")
 """Keys of lists of parts to which the program passes their first argument."""
 PART_LISTS = (*WRAPPER_LISTS, "callbacks")
 """Keys of all lists of parts."""
+OPTIONAL_PARTS = ("network.core",)
+"""Keys of parts that may be null."""
 PART_DICTS = ("tracker",)
 """Keys of dicts of parts by name; several options of such a group may be chosen."""
 
@@ -86,6 +88,8 @@ def check_keys(
             check_several(value, key, problems)
         elif hints.get(name) is MakeModule:
             check_part(value, key, problems, offered=MODULE_OFFERED)
+        elif key in OPTIONAL_PARTS and value is None:
+            continue
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
         else:

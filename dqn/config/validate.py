@@ -15,6 +15,7 @@ from dqn.config.images import image_warnings
 from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
+from dqn.config.recurrence import capacity_problem, recurrence_problems
 from dqn.config.resources import disk_warning, shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
@@ -22,7 +23,6 @@ from dqn.devices import absence, bfloat16_obstacle, find_device
 from dqn.env.known import no_lives, own_class, unused_game
 from dqn.env.processes import unsendable
 from dqn.errors import UserError, WrongValue
-from dqn.memory.ring import least_rows
 from dqn.network.qnetwork import range_of, scale_of
 from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
@@ -102,6 +102,8 @@ class Contradictions:
             checks += [self.device, self.compiler, self.precision, self.optimizer, self.observers, self.video]
         for check_one in checks:
             check_one()
+        if not any(key.startswith(("network.core", "memory")) for key in self._wrong):
+            self.recurrence()
         if self.spec is not None and not self._wrong:
             try:
                 self.warnings += image_warnings(
@@ -201,16 +203,18 @@ class Contradictions:
             if None not in (number, limit) and not holds(number, limit):
                 instead = self.whole_iterations(key, number, limit) if key in TOTALS else ""
                 self.add(key, f"should be {relation} {other}={limit}{instead}")
-        capacity, n_step = self.number("memory.capacity"), self.number("memory.reader.n_step")
         length, envs = self.number("runner.iteration_length"), self.number("env.num_envs") or 1
-        stack = self.number("env.frame_stack") or 1
-        if capacity and n_step and capacity // envs < least_rows(span=n_step, stack=stack):
-            least = f"(memory.reader.n_step={n_step} + env.frame_stack={stack} + 1) * env.num_envs={envs}"
-            self.add("memory.capacity", f"should be at least {least}")
         if self.number("runner.total_steps") and length and length % envs:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
         if envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
+
+    def recurrence(self) -> None:
+        """Compare a recurrent network with the samples that it learns from."""
+        for key, should in recurrence_problems(self.get):
+            self.add(key, should)
+        if capacity := capacity_problem(self.get):
+            self.add("memory.capacity", capacity)
 
     def whole_iterations(self, key: str, total: int, length: int) -> str:
         """Return the end of a sentence: the nearest total that fits, and a length that fits this one."""

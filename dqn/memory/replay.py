@@ -192,10 +192,10 @@ def check_reader(reader: Reader | Sequences, network: NetworkSpec) -> None:
         WrongValue: it does not.
     """
     if network.carry_size and not isinstance(reader, Sequences):
-        should = "should be sequences, because network.torso is recurrent; type memory/reader=sequences"
+        should = "should be sequences for a recurrent core; type memory/reader=sequences"
         raise WrongValue("memory.reader", type(reader).__name__, should)
     if not network.carry_size and isinstance(reader, Sequences):
-        should = "should be one_step or n_step, because network.torso is not recurrent; network/torso=gru is"
+        should = "should be sequences only with a recurrent core; type network/core=gru"
         raise WrongValue("memory.reader", type(reader).__name__, should)
 
 

@@ -18,8 +18,8 @@ from dqn.network.protocols import (
     Streams,
     Torso,
 )
-from dqn.network.qnetwork import QNetwork, make_torso
-from dqn.network.recurrent import GRU, LSTM, Cell, MakeCell, Recurrent, is_recurrent, reads_images
+from dqn.network.qnetwork import QNetwork, make_torso, reads_images
+from dqn.network.recurrent import GRU, LSTM, Core, MakeCore
 from dqn.network.streams import DuelingStreams, SingleStream
 from dqn.network.torsos import MLP
 
@@ -28,8 +28,8 @@ __all__ = [
     "LSTM",
     "MLP",
     "CategoricalHead",
-    "Cell",
     "Conv",
+    "Core",
     "DuelingStreams",
     "ExpectedHead",
     "Flat",
@@ -39,7 +39,7 @@ __all__ = [
     "Impala",
     "ImplicitQuantileHead",
     "Linear",
-    "MakeCell",
+    "MakeCore",
     "MakeHead",
     "MakeLayer",
     "MakeModule",
@@ -49,13 +49,11 @@ __all__ = [
     "Noisy",
     "QNetwork",
     "QuantileHead",
-    "Recurrent",
     "SingleStream",
     "StackedModule",
     "Streams",
     "Torso",
     "flatten",
-    "is_recurrent",
     "make_torso",
     "reads_images",
 ]

@@ -44,6 +44,7 @@ def make(
             obs_high=None,
             obs_scale="auto",
             sees_action=False,
+            core=None,
             torso=torso,
             streams=STREAMS,
             head=head,

@@ -39,6 +39,7 @@ def network_of(obs: ObsSpec, *, head="expected", streams=SingleStream, layer=Lin
             "obs_high": None,
             "obs_scale": changes.pop("obs_scale", "auto"),
             "sees_action": False,
+            "core": None,
         },
         torso=changes.get("torso") or partial(Conv, **SETTINGS | changes),
         streams=partial(streams, hidden_sizes=[5], activation="relu"),
