@@ -65,7 +65,7 @@ def start(
 
 
 def finish(process: "subprocess.Popen[str]") -> Result:
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate(timeout=240)
     assert "Traceback" not in text, text
     return Result(process.returncode, text)
 
@@ -78,7 +78,7 @@ def run(script: str, *arguments: str, cwd: Path, python: list[str] | None = None
 def answers(script: str, commands: list[list[str]], *, cwd: Path, env: dict[str, str]) -> list[Answer]:
     """Return the answers of a script to several command lines, all in one new process."""
     command = [sys.executable, "-c", ANSWERS, str(SCRIPTS / f"{script}.py"), json.dumps(commands)]
-    text = subprocess.check_output(command, cwd=cwd, env=os.environ | env, text=True, timeout=120)
+    text = subprocess.check_output(command, cwd=cwd, env=os.environ | env, text=True, timeout=240)
     return [Answer(*json.loads(line)) for line in text.splitlines()]
 
 

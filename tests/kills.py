@@ -1,14 +1,15 @@
 """Runs and sweeps for tests to kill, and the results of finished ones."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from commands import SCRIPTS
-from helpers import train_run
-from processes import Process, started
+from helpers import TESTS, train_run
+from processes import Process, started, wait_until
 from records import check_records, read_metrics, stored
 
 from dqn.storage.folder import RunFolder
@@ -19,7 +20,13 @@ TINY = [
     "network.torso.hidden_sizes=[16]",
 ]
 MIDDLE = ["runner.total_steps=2400"]
+SLOW = ["env=document", "env.module=parts", "env.id=Slow-v0"]
+"""For a run that can be killed at leisure after its first checkpoint."""
 LONG = ["runner.total_steps=8000", "runner.iteration_length=200"]
+
+
+WITH_TESTS = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+"""PYTHONPATH of processes that import modules of the tests."""
 
 
 class End(NamedTuple):
@@ -68,6 +75,12 @@ def run_of(folder: Path, prefix: str) -> Path:
 
 def state(path: Path) -> str:
     return RunFolder(path).status().get("state", "")
+
+
+def stopped_in_order(path: Path, times: int) -> bool:
+    """Return whether a run that no process holds has noted that many interruptions: no kill ended it then."""
+    wait_until(lambda: not RunFolder(path).in_use())
+    return (path / "log.txt").read_text().count("interrupted; continue with: ") == times
 
 
 def has_checkpoint(path: Path) -> bool:

@@ -75,12 +75,14 @@ class Deadly(Explosive):
 
 
 class Slow(CartPoleEnv):
-    """CartPole whose steps take the seconds in the file that DQN_TEST_PACE names."""
+    """CartPole whose steps take 0.3 s after a process's first 150, while the file in DQN_TEST_SLOW exists."""
+
+    taken = 0
 
     def step(self, action: int) -> Any:
-        path = Path(os.environ["DQN_TEST_PACE"])
-        if path.exists():
-            time.sleep(float(path.read_text()))
+        Slow.taken += 1
+        if Slow.taken > 150 and Path(os.environ["DQN_TEST_SLOW"]).exists():
+            time.sleep(0.3)
         return super().step(action)
 
 

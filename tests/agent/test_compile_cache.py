@@ -1,8 +1,5 @@
 """The cache of compiled graphs, and the descriptions by which they are found."""
 
-from functools import partial
-from pathlib import Path
-
 import pytest
 import torch
 from faults import BatchBackup, MixedSeeds
@@ -90,36 +87,6 @@ def function_of(written: Tensor, weight: torch.nn.Parameter):
         return loss.detach(), written.norm()
 
     return function
-
-
-def restore(content: bytes, *_, path: Path) -> None:
-    path.write_bytes(content)
-
-
-@pytest.mark.process
-def test_a_later_process_finds_the_library(cache, monkeypatch):
-    """It runs on other tensors, without the compiler, and gives the same; a damaged file is replaced."""
-    results = []
-    for i in range(3):
-        written, weight = torch.zeros(2, 3), torch.nn.Parameter(numbers(1))
-        function = function_of(written, weight)
-        library = graph.compiled_graph(function, (numbers(0),), [weight, written], "this one")
-        with torch.no_grad():
-            weight.copy_(numbers(2))  # read in place
-            ours = [x.clone() for x in (*library(numbers(3)), written)]
-        theirs = [x.clone() for x in (*function(numbers(3)), written)]
-        for one, other in zip(ours, theirs, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-        results.append(ours)
-        (file,) = cache.glob("*.so")
-        content = file.read_bytes()
-        monkeypatch.setattr(graph, "compile_library", None)
-        if i == 1:
-            file.unlink()  # it is in use
-            file.write_bytes(content[:1000])
-            monkeypatch.setattr(graph, "compile_library", partial(restore, content))
-    assert all(torch.equal(*pair) for other in results[1:] for pair in zip(results[0], other, strict=True))
-    assert {path.suffix for path in cache.iterdir()} == {".so", ".lock"}  # and no temporary folder
 
 
 @pytest.mark.parametrize("described", [None, "this one"])

@@ -3,6 +3,8 @@
 import errno
 import os
 import re
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,22 +65,32 @@ def near(ours, theirs) -> None:
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
-        pytest.param(["agent=double", "network/layer=noisy"], marks=pytest.mark.process),
-        pytest.param(["agent=rainbow", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
-        pytest.param(["agent=munchausen", "network/streams=dueling"], marks=pytest.mark.slow),
-        pytest.param(["agent=m_iqn", "network/layer=noisy"], marks=pytest.mark.slow),
-        pytest.param(["agent=qrdqn", "agent/optimizer=rmsprop"], marks=pytest.mark.slow),
+        ["agent=rainbow", "network.torso.layer_norm=true"],
+        ["agent=munchausen", "network/streams=dueling"],
+        ["agent=m_iqn", "network/layer=noisy"],
+        ["agent=qrdqn", "agent/optimizer=rmsprop"],
     ],
     ids=" ".join,
 )
 def test_it_is_the_update_within_rounding(overrides):
-    """Three updates in a row, on the same random numbers: priorities, loss, values, norm and gradients."""
+    within_rounding(overrides)
+
+
+def within_rounding(overrides: list[str]) -> torch.Tensor:
+    """Compare three updates on the same random numbers: priorities, loss, values, norm and gradients.
+
+    Returns:
+        The gradient of the first compiled update.
+    """
     plain, graph = (make(overrides, compiles=compiles) for compiles in (False, True))
+    gradients = []
     for sample in samples(3):
         reports = [agent.update(sample, 0) for agent in (plain, graph)]
+        gradients.append(graph._parameters.gradient.clone())
         for ours, theirs in zip(reports[1], reports[0], strict=True):
             near(ours, theirs)
         near(graph._parameters.gradient.numpy(), plain._parameters.gradient.numpy())
@@ -89,6 +101,34 @@ def test_it_is_the_update_within_rounding(overrides):
         graph.update(samples(1, num_seeds=3)[0], 0)
     assert plain.compiles is False
     assert graph.compiles is True
+    return gradients[0]
+
+
+def restore(content: bytes, *_, path: Path, kept: bool) -> None:
+    assert kept
+    path.write_bytes(content)
+
+
+@pytest.mark.process
+def test_a_later_process_finds_the_library(tmp_path, monkeypatch):
+    """It runs on other tensors, without the compiler, and gives the same; a damaged file is replaced."""
+    overrides = ["agent=double", "network/layer=noisy"]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "first"))
+    expected = within_rounding(overrides)
+    (file,) = compile_cache.cache_folder().glob("*.so")
+    content = file.read_bytes()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "damaged"))  # an open library is not read again
+    damaged = compile_cache.cache_folder() / file.name
+    damaged.parent.mkdir(parents=True)
+    damaged.touch()  # empty, as a power cut may leave it
+    for cache, compiler in (("first", None), ("damaged", partial(restore, content)), ("damaged", None)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+        monkeypatch.setattr(compile_cache, "compile_library", compiler)
+        later = make(overrides, compiles=True)
+        later.update(samples(1)[0], 0)
+        assert torch.equal(later._parameters.gradient, expected)
+    assert damaged.read_bytes() == content
+    assert {path.suffix for path in file.parent.iterdir()} == {".so", ".lock"}  # and no temporary folder
 
 
 @pytest.mark.parametrize(

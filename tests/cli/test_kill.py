@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from commands import SCRIPTS, call
 from helpers import TESTS, train_run
-from kills import End, assert_no_stray_files, end_of, undisturbed
+from kills import SLOW, WITH_TESTS, End, assert_no_stray_files, end_of, undisturbed
 from processes import SEED, alive, children, started, wait_until
 from records import same, stored
 
@@ -46,6 +46,10 @@ CONFIGURATIONS = {
 }
 
 
+TRUST = ["--trust", "parts"]
+"""For a run whose environment is in parts.py."""
+
+
 def train(folder: Path, overrides: list[str]) -> list[object]:
     return [SCRIPTS / "train.py", f"hydra.run.dir={folder}", *overrides]
 
@@ -54,9 +58,9 @@ def resume(folder: Path) -> list[object]:
     return [SCRIPTS / "resume.py", folder]
 
 
-def finish(folder: Path) -> End:
+def finish(folder: Path, *words: str) -> End:
     """Resume a run to its end, in this process, and return its results."""
-    result = call("resume", folder)
+    result = call("resume", folder, *words)
     assert result.code == 0, result.text
     return end_of(folder)
 
@@ -133,14 +137,20 @@ def test_killed(tmp_path, name):
     same(finish(folder), expected)
 
 
-def test_asked_to_stop(tmp_path):
+def test_asked_to_stop(tmp_path, monkeypatch):
     """SIGTERM, then SIGINT; meanwhile no other process may continue the run."""
-    overrides, folder = [*CONFIGURATIONS["steps"], "runner.total_steps=4800"], tmp_path / "stopped"
+    slow, folder = tmp_path / "slow", tmp_path / "stopped"
+    monkeypatch.setenv("DQN_TEST_SLOW", str(slow))
+    monkeypatch.setenv("PYTHONPATH", WITH_TESTS)
+    overrides = [*CONFIGURATIONS["steps"], *SLOW, "runner.iteration_length=100"]
     expected = undisturbed(tmp_path / "undisturbed", overrides)
-    for number, command in ((signal.SIGTERM, train(folder, overrides)), (signal.SIGINT, resume(folder))):
+    slow.touch()
+    commands = (train(folder, overrides), [*resume(folder), *TRUST])
+    for number, command in zip((signal.SIGTERM, signal.SIGINT), commands, strict=True):
+        before = iterations(folder)
         with started(*command) as process:
-            for _ in range(2):  # the checkpoint of the first follows its line
-                process.wait_for("^step ")
+            process.wait_for("^step ")
+            wait_until(lambda before=before: iterations(folder) > before)  # which follows the line
             process.signal(signal.SIGSTOP)  # so that it lives on while we look
             os.waitid(os.P_PID, process.popen.pid, os.WSTOPPED)
             refused_while_in_use(folder, overrides)
@@ -151,8 +161,9 @@ def test_asked_to_stop(tmp_path):
         assert f"scripts/resume.py {folder}" in process.text
         status = json.loads((folder / "status.json").read_text())
         assert status["state"] == "interrupted"
-        assert 0 < iterations(folder) < 30
-    same(finish(folder), expected)
+        assert before < iterations(folder) < 16
+    slow.unlink()
+    same(finish(folder, *TRUST), expected)
 
 
 def refused_while_in_use(folder: Path, overrides: list[str]) -> None:
@@ -161,7 +172,7 @@ def refused_while_in_use(folder: Path, overrides: list[str]) -> None:
     with pytest.raises(UserError, match=f"{folder}: in use"):
         train_run(folder, overrides)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(sys, "argv", ["resume.py", str(folder)])
+        monkeypatch.setattr(sys, "argv", ["resume.py", str(folder), *TRUST])
         with pytest.raises(SystemExit, match=f"{folder}: in use"):
             cli.resume()
     assert files == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -183,7 +194,7 @@ def test_environments_in_processes_end_with_the_run(tmp_path):
         wait_until(are_both_there)
         process.signal(signal.SIGKILL)
         assert process.finish() == -signal.SIGKILL
-    wait_until(lambda: not any(map(alive, workers)) and not RunFolder(folder).in_use(), 10)
+    wait_until(lambda: not any(map(alive, workers)) and not RunFolder(folder).in_use())
     check_torn(folder)
     same(finish(folder), expected)
 

@@ -48,7 +48,7 @@ def test_a_run_whose_output_is_closed(tmp_path):
     process = start("train", *TINY, "runner.iteration_length=1", "hydra.run.dir=run", cwd=tmp_path)
     assert process.stdout.readline().startswith("run folder: ")
     process.stdout.close()  # standard error goes to the same pipe
-    assert process.wait(120) == 0
+    assert process.wait(240) == 0
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
 
 

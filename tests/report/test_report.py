@@ -384,7 +384,7 @@ def test_script(tmp_path):
     """It imports neither torch nor Hydra, and prints the path of the page."""
     make_sweep(tmp_path / "sweep", seeds=2)
     process = start("report", "sweep", cwd=tmp_path, python=["-X", "importtime"])
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate(timeout=240)
     assert process.returncode == 0, text
     assert "6 runs with 6 seeds of 3 settings on CartPole-v1\nsweep/report/report.html" in text
     assert not re.search(r"\| +(torch|hydra|omegaconf|tensorboard|gymnasium)$", text, re.M)
@@ -416,7 +416,7 @@ def load(page: Path, folder: Path) -> tuple[list[str], int, Path]:
     flags += ["--enable-logging=stderr", f"--log-net-log={log}", f"--user-data-dir={folder / 'profile'}"]
     flags += ["--virtual-time-budget=5000", "--window-size=1060,4000", f"--screenshot={picture}"]
     command = [browser(), *flags, page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     initiators = re.findall(r'"initiator":"([^"]*)"', log.read_text())
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return console, sum(name != "not an origin" for name in initiators), picture

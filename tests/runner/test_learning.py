@@ -43,7 +43,7 @@ PRESETS = {
     "m_iqn": [*LONG, *SOFT, *QUANTILES, *FEW],
     "dueling_double": [],
     "prioritized_double": CORRECTED,
-    "rainbow": [*LONG, *SUPPORT, *CORRECTED, *SMALL],
+    "rainbow": [*LONG, *SUPPORT, *CORRECTED, *SMALL, "runner.batch_size=128"],
     "rainbow_iqn": [*LONG, *QUANTILES, *FEW, *CORRECTED, "network.layer.sigma=0.1"],
 }
 

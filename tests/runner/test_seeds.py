@@ -10,9 +10,9 @@ from helpers import TINY_EPISODES, make_runner
 from dqn.runner import Runner
 
 STEPS = [
-    *("runner=steps", "runner.total_steps=3000", "runner.iteration_length=1500", "runner.eval_episodes=3"),
-    *("runner.learning_starts=500", "runner.train_period=8", "runner.batch_size=64"),
-    "runner.target_period=250",
+    *("runner=steps", "runner.total_steps=1560", "runner.iteration_length=780", "runner.eval_episodes=3"),
+    *("runner.learning_starts=300", "runner.train_period=8", "runner.batch_size=64"),
+    "runner.target_period=200",
 ]
 MANY = ["env.num_envs=4", "runner.batch_size=31"]
 ODD = ["runner.batch_size=3", "network.torso.hidden_sizes=[17]", "env.num_envs=3"]

@@ -11,11 +11,21 @@ from pathlib import Path
 
 import pytest
 from commands import tree
-from kills import LONG, MIDDLE, TINY, end_of, has_checkpoint, run_of, state, sweep, undisturbed
+from kills import (
+    MIDDLE,
+    SLOW,
+    TINY,
+    WITH_TESTS,
+    end_of,
+    has_checkpoint,
+    run_of,
+    state,
+    stopped_in_order,
+    sweep,
+    undisturbed,
+)
 from processes import SEED, assert_ended, children, open_files, wait_until
 from records import same
-
-from dqn.storage.folder import RunFolder
 
 pytestmark = [
     pytest.mark.process,
@@ -24,39 +34,45 @@ pytestmark = [
 ]
 
 
-def test_killed_and_continued(tmp_path):
+def test_killed_and_continued(tmp_path, monkeypatch):
     """SIGKILL for a job, then Ctrl-C and SIGKILL for the sweep; a job with an invalid value fails alone."""
-    folder = tmp_path / "sweep"
-    overrides = [*LONG, "seed=0,1", "hydra.sweeper.report=false"]
-    expected = [undisturbed(tmp_path / f"{seed}", [*TINY, *LONG, f"seed={seed}"]) for seed in (0, 1)]
+    folder, slow = tmp_path / "sweep", tmp_path / "slow"
+    monkeypatch.setenv("DQN_TEST_SLOW", str(slow))
+    monkeypatch.setenv("PYTHONPATH", WITH_TESTS)
+    overrides = [*SLOW, "seed=0,1", "hydra.sweeper.report=false"]
+    expected = [undisturbed(tmp_path / f"{seed}", [*TINY, *SLOW, f"seed={seed}"]) for seed in (0, 1)]
+    slow.touch()
     with sweep(folder, *overrides, "agent.lr=5e-4,-1") as process:
         process.wait_for("^started   2 of 2: seed=1,lr=0.0005_")
         first, second = run_of(folder, "seed=0,lr=0.0005"), run_of(folder, "seed=1,lr=0.0005")
         wait_until(lambda: has_checkpoint(second))
         (victim,) = [pid for pid in children(process.popen.pid) if str(second) in open_files(pid)]
         os.kill(victim, signal.SIGKILL)
+        slow.unlink()
         assert process.finish() == 1
     text = process.text
     assert "failed    seed=0,lr=-1: 1 mistake in the configuration: agent.lr=-1: should be" in text
     assert f"failed    {second.name}: killed by SIGKILL; log: {second}/log.txt" in text
     assert text.rstrip().endswith("1 finished, 3 failed")
     assert (state(first), state(second)) == ("finished", "interrupted")
-    assert "step  200 of" in (second / "log.txt").read_text()
+    assert "step 100 of" in (second / "log.txt").read_text()
     before = tree(first)
+    slow.touch()
 
-    for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+    for i, (number, code) in enumerate(((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)), 1):
         with sweep(folder, *overrides) as process:
             process.wait_for(f"^skipped   {re.escape(first.name)}: already finished")
             process.wait_for(rf"^started   1 of 1: {re.escape(second.name)} \(resumed\)")
             jobs = children(process.popen.pid)
-            wait_until(lambda: state(second) == "running")
+            wait_until(lambda i=i: (second / "log.txt").read_text().count("resumed after step ") == i)
             process.signal(number)
             assert process.finish() == code
         assert_ended(jobs)
-        wait_until(lambda: state(second) == "interrupted", 15)  # its last thread holds the lock until it ends
-        assert not RunFolder(second).in_use()
+        assert stopped_in_order(second, i), (second / "log.txt").read_text()
+        assert state(second) == "interrupted"
     assert "Traceback" not in (second / "log.txt").read_text() + process.text
 
+    slow.unlink()
     with sweep(folder, *overrides) as process:
         assert process.finish() == 0, process.text
     assert process.text.rstrip().endswith("1 finished, 1 skipped")

@@ -13,9 +13,20 @@ from uuid import uuid4
 
 import pytest
 from commands import call
-from helpers import TESTS, TINY_STEPS
-from kills import LONG, MIDDLE, TINY, end_of, has_checkpoint, run_of, state, sweep, undisturbed
-from processes import alive, open_files, started, wait_until
+from helpers import TINY_STEPS
+from kills import (
+    LONG,
+    SLOW,
+    TINY,
+    WITH_TESTS,
+    end_of,
+    has_checkpoint,
+    run_of,
+    state,
+    sweep,
+    undisturbed,
+)
+from processes import alive, command_of, open_files, started, wait_until
 from records import same
 
 from dqn.sweep import ray as engine
@@ -26,8 +37,8 @@ pytest.importorskip("ray", reason="needs the extra `ray`")
 SWEEP = ["-m", "hydra.sweep.dir=runs", "hydra.sweeper.report=false", "hydra/launcher=ray", *TINY_STEPS]
 OVERRIDES = ["hydra.sweeper.report=false", "hydra/launcher=ray", "seed=0,1"]
 MARK = "DQN_TEST_RAY"
-RAYS_OWN = re.compile(r"/ray/(core/src|dashboard|_private)/")
-"""In the commands of Ray's processes that run none of a sweep's code."""
+RAYS_OWN = re.compile(r"/ray/(core/src|dashboard|autoscaler|_private)/|^ray::(IDLE|\w+Agent)\b")
+"""In the commands, or the titles, of Ray's processes that run none of a sweep's code."""
 HAS_PROC = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 
 
@@ -41,14 +52,11 @@ def ray(monkeypatch, tmp_path, interruptible) -> Iterator[None]:
         variables["RAY_gcs_rpc_server_reconnect_timeout_s"] = (
             "5"  # of those that a killed head leaves; else 60
         )
-        for name, value in (variables | {MARK: mark, "PYTHONPATH": str(TESTS)}).items():
+        for name, value in (variables | {MARK: mark, "PYTHONPATH": WITH_TESTS}).items():
             monkeypatch.setenv(name, value)
         yield
-        for pid in left(mark):
-            if RAYS_OWN.search(command_of(pid)):  # its agents may look for a killed head for a minute
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not left(mark), 20)
+        wait_until(lambda: not ours(mark), lambda: ours(mark))
+        wait_until(lambda: end_rays_own(mark), lambda: [*map(command_of, left(mark))])
 
 
 def left(mark: str) -> list[int]:
@@ -64,11 +72,23 @@ def left(mark: str) -> list[int]:
     return found
 
 
-def command_of(pid: int) -> str:
-    """Return the command of a process; nothing if it has ended."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    return ""
+def ours(mark: str) -> list[str]:
+    """Return the commands of the processes of a sweep and its jobs, which must end by themselves."""
+    return [command for command in map(command_of, left(mark)) if not RAYS_OWN.search(command)]
+
+
+def end_rays_own(mark: str) -> bool:
+    """Kill what Ray has left, such as the agents of a killed head, which look for it for a minute.
+
+    Returns:
+        Whether none was left.
+    """
+    pids = left(mark)
+    for pid in pids:
+        if RAYS_OWN.search(command_of(pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    return not pids
 
 
 def job_of(folder: Path) -> int:
@@ -81,13 +101,19 @@ def job_of(folder: Path) -> int:
 @pytest.mark.process
 def test_killed_and_continued(ray, tmp_path, monkeypatch):
     """Jobs raise, then a job and the sweep are killed by SIGKILL; continued, they equal undisturbed runs."""
-    pace = tmp_path / "pace"
-    monkeypatch.setenv("DQN_TEST_PACE", str(pace))
-    one = [*MIDDLE, "env.module=parts", "network.head.huber_delta=null", "env.reward_scale=1.0"]
-    slow = [*one, "env.id=Slow-v0"]
-    expected = [undisturbed(tmp_path / f"{i}", [*TINY, *slow, f"seed={i}"]) for i in (0, 1)]
-    pace.write_text("0.03")
-    with sweep(Path("runs"), *OVERRIDES, *one, "env.id=Slow-v0,Explosive-v0") as process:
+    slow = tmp_path / "slow"
+    monkeypatch.setenv("DQN_TEST_SLOW", str(slow))
+    one = ["network.head.huber_delta=null", "env.reward_scale=1.0"]
+    expected = [undisturbed(tmp_path / f"{i}", [*TINY, *one, *SLOW, f"seed={i}"]) for i in (0, 1)]
+    slow.touch()
+    both = [
+        *one,
+        "env=document",
+        "env.module=parts",
+        "env.id=Slow-v0,Explosive-v0",
+        "hydra.launcher.num_cpus=0.5",
+    ]
+    with sweep(Path("runs"), *OVERRIDES, *both) as process:
         process.wait_for("^started   4 of 4")
         wait_until(lambda: sum(map(has_checkpoint, Path("runs").glob("*id=Slow*"))) == 2)
         first, second = (run_of(tmp_path / "runs", f"seed={i},id=Slow-v0") for i in (0, 1))
@@ -100,10 +126,10 @@ def test_killed_and_continued(ray, tmp_path, monkeypatch):
     raised = re.findall(r"^failed    seed=.,id=Explosive.* in update 1;", process.text, re.MULTILINE)
     assert len(raised) == 2
     assert f"failed    {second.name}: killed by SIGKILL; log: runs/{second.name}/log.txt" in process.text
-    wait_until(lambda: state(first) == "interrupted", 15)  # no process holds its lock
-    pace.unlink()
+    wait_until(lambda: state(first) == "interrupted")  # no process holds its lock
+    slow.unlink()
 
-    with sweep(Path("runs"), *OVERRIDES, *slow) as process:
+    with sweep(Path("runs"), *OVERRIDES, *one, *SLOW) as process:
         assert process.finish() == 0, process.text
         assert process.text.count("(resumed)") == 2
     assert process.text.rstrip().endswith("2 finished")
@@ -216,8 +242,8 @@ MISTAKES = {
 @pytest.mark.parametrize("override", MISTAKES)
 def test_mistakes(override, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if "127.0.0.9" in override:  # the others do not wait for an answer
-        monkeypatch.setattr(engine, "ANSWER_SECONDS", 3)
+    silent = "127.0.0.9" in override  # others need no answer, but the time to find that out
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", 3 if silent else 120)
     result = call("train", *SWEEP, override)
     assert result.code == 1
     assert re.search(MISTAKES[override], result.text, re.MULTILINE)

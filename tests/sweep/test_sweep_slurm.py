@@ -4,8 +4,9 @@ import re
 import sys
 
 import pytest
-from commands import call, run
+from commands import call
 from helpers import TINY_STEPS
+from kills import WITH_TESTS
 
 from dqn.config.launch import status_of
 from dqn.storage.folder import RunFolder
@@ -17,19 +18,23 @@ LOCAL = "hydra.launcher.executor=local"
 
 
 @pytest.mark.process
-def test_local_executor(tmp_path):
+def test_local_executor(tmp_path, monkeypatch):
     """A killed job affects no other; the same command skips the finished one."""
-    pytest.importorskip("submitit", reason="needs the extra `slurm`")
+    submitit = pytest.importorskip("submitit", reason="needs the extra `slurm`")
+    monkeypatch.setattr(submitit.Job, "_results_timeout_s", 1)  # else 15 seconds for a killed job's result
+    monkeypatch.setenv("PYTHONPATH", WITH_TESTS)
+    monkeypatch.chdir(tmp_path)
     overrides = [*SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1,Deadly-v0"]
-    result = run("train", *overrides, cwd=tmp_path)
+    result = call("train", *overrides)
     assert result.code == 1
     assert re.search(r"^finished  id=CartPole-v1_\w+: ", result.text, re.MULTILINE)
     assert re.search(r"^failed    id=Deadly-v0_\w+: .*; log: runs/id=Deadly", result.text, re.MULTILINE)
     assert result.text.rstrip().endswith("1 finished, 1 failed")
     (log,) = (tmp_path / "runs").glob("id=CartPole*/log.txt")
     assert "finished: mean" in log.read_text()
-    again = run("train", *SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1", cwd=tmp_path)
+    again = call("train", *SWEEP, LOCAL, "env.module=parts", "env.id=CartPole-v1")
     assert again.code == 0
+    assert "Traceback" not in result.text + again.text
     assert again.text.rstrip().endswith("1 skipped")
 
 
