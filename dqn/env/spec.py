@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
-from dqn.errors import WrongValue
+from dqn.errors import WrongValue, brief
 from dqn.types import Array, Image, ObsSpec
 
 Channels = Literal["auto", "first", "last"]
@@ -35,7 +35,7 @@ def obs_spec(
         return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0, stack, image)
     if not isinstance(space, spaces.Box) or space.dtype is None:
         should = "supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these"
-        raise WrongValue("env.id", id, f"its observations are {space}; {should}{advice_on(space, id)}")
+        raise WrongValue("env.id", id, f"its observations are {brief(space)}; {should}{advice_on(space, id)}")
     scale = 1 / 255 if scale_bytes and spans_bytes(space) else 1.0
     return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale, stack, image)
 
