@@ -119,16 +119,20 @@ def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
 
 
 def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
-    """Return the steps after which an episode is truncated at the latest, None if there is no limit."""
-    limits: list[int] = []
+    """Return the steps after which an episode is truncated at the latest, None if there is no limit.
+
+    An environment with a limit inside has it as `max_steps`, as those of MiniGrid do.
+    """
+    inside = getattr(env.unwrapped, "max_steps", None)
+    limits = [inside] if isinstance(inside, int) and inside > 0 else []
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, TimeLimit) and layer.spec and layer.spec.max_episode_steps is not None:
             limits.append(layer.spec.max_episode_steps)
         layer = layer.env
-    if limits or env.spec is None:
-        return min(limits, default=None)
-    return env.spec.max_episode_steps
+    if not limits and env.spec is not None:
+        return env.spec.max_episode_steps
+    return min(limits, default=None)
 
 
 def bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:
