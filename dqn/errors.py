@@ -10,6 +10,8 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -46,6 +48,10 @@ TRACEBACK_ENTRIES = 8
 """Calls of a traceback of custom code that are logged, the last ones."""
 MOST_CHARACTERS = 2000
 """Characters displayed of one text that a file or another package gives."""
+LONGEST_VALUE = 200
+"""Characters of a value or a space in an error."""
+FEW_NUMBERS = 12
+"""Numbers of an array that are all displayed."""
 
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -80,8 +86,8 @@ def root_cause(error: BaseException) -> BaseException:
 
 def log_traceback(error: BaseException) -> None:
     """Log the last calls of an error's traceback."""
-    lines = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
-    log.error("%s", printable("".join(lines).rstrip()))
+    *calls, cause = traceback.format_exception(error, limit=-TRACEBACK_ENTRIES)
+    log.error("%s", printable("".join(calls) + shorten(cause.rstrip(), MOST_CHARACTERS)))
 
 
 def failure(what: str, error: BaseException) -> UserError:
@@ -102,6 +108,17 @@ def failure(what: str, error: BaseException) -> UserError:
 def shorten(text: str, most: int) -> str:
     """Return a text cut to at most `most` characters, of which the last one is then "…"."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def brief(value: object) -> str:
+    """Return a value as printable text of at most LONGEST_VALUE characters; of an array a few numbers."""
+    with np.printoptions(threshold=FEW_NUMBERS, edgeitems=2):
+        return shorten(one_line(repr(value)), LONGEST_VALUE)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless the number is 1."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def exit_reason(code: int | None) -> str:

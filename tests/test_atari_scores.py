@@ -1,6 +1,7 @@
 """Human-normalised scores: by hand, in evaluations and in reports."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_an_evaluation_has_the_score_of_its_mean():
     assert unknown.human_normalized is None
     assert "human_normalized" not in unknown.content()
     assert "human" not in str(unknown)
+
+
+def test_an_evaluation_counts_its_episodes():
+    few = replace(evaluation("CartPole-v1"), options=EvaluateOptions(episodes=1), returns={0: [10.0]})
+    assert str(few).startswith("1 episode of CartPole-v1 after iteration 1")
+    assert "CartPole-v1, 1 episode per seed: seed 0: 10.00" in repr(few)
+    assert str(evaluation("CartPole-v1")).startswith("4 episodes of ")
 
 
 def test_a_report_has_the_scores_and_their_intervals(tmp_path):

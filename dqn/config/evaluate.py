@@ -20,7 +20,7 @@ from dqn.config.options import EvaluateOptions
 from dqn.config.read import read_run
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.deploy.load import load_policies
-from dqn.errors import WrongValue, one_line, printable
+from dqn.errors import WrongValue, counted, one_line, printable
 from dqn.process import configure_process
 from dqn.runner.evaluator import Evaluator
 from dqn.runner.video import Camera
@@ -81,12 +81,13 @@ class Evaluation:
 
     def __repr__(self) -> str:
         means = ", ".join(f"seed {seed}: {mean:.2f}" for seed, mean in self.seed_means.items())
-        return printable(f"<Evaluation on {self.env}, {self.options.episodes} episodes per seed: {means}>")
+        episodes = counted(self.options.episodes, "episode")
+        return printable(f"<Evaluation on {self.env}, {episodes} per seed: {means}>")
 
     def __str__(self) -> str:
         options, returns = self.options, self._all()
         lines = [
-            f"{returns.size} episodes of {self.env} after iteration"
+            f"{counted(returns.size, 'episode')} of {self.env} after iteration"
             f" {', '.join(map(str, sorted(set(self.iterations.values()))))}, epsilon {options.epsilon}:",
             *([f"  {self.selected}"] if self.selected else []),
             f"  mean {returns.mean():.2f}, standard deviation {returns.std():.2f},"

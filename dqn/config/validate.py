@@ -242,6 +242,12 @@ class Contradictions:
                 )
             if duration and duration > total:
                 self.warnings.append(f"{schedule} does not reach agent.lr_schedule.end")
+            falls, end = self.number("schedule.duration"), self.number("schedule.end")
+            if falls and falls > total and end not in (None, self.number("schedule.start")):
+                self.warnings.append(
+                    f"schedule.duration={falls} is longer than {key}={total}: epsilon does not reach"
+                    f" schedule.end={end}"
+                )
 
     def device(self) -> None:
         if (device := self.get("device")) and (should := absence(device)):

@@ -68,6 +68,8 @@ class Atari(gymnasium.Env[Array, Any]):
         self._frame_skip, self._noop_max = frame_skip, noop_max
         self._fires = fire_on_reset and ale_py.Action.FIRE in minimal
         self._max_frames = self._frames_left = maxsize if max_frames is None else max_frames
+        self.max_steps = None if max_frames is None else -(-max_frames // frame_skip)
+        """Steps after which an episode is truncated at the latest."""
         self._lives = 0
         self._copy_screen = ale.getScreenGrayscale if grayscale else ale.getScreenRGB
         self._frames = np.zeros((3, *screen_size, *(() if grayscale else (3,))), np.uint8)
@@ -96,7 +98,7 @@ class Atari(gymnasium.Env[Array, Any]):
     def step(self, action: int) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         ale, held, reward = self._ale, self._actions[action], 0
         last, before, both = self._frames
-        count = min(self._frame_skip, self._frames_left)
+        count = max(1, min(self._frame_skip, self._frames_left))  # no-ops may have used up all frames
         if count == 1:
             before[...] = last
         for number in range(1, count + 1):

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.env.spec import bounds, numbers_of
-from dqn.errors import EnvFailed, log_traceback, one_line, printable, shorten
+from dqn.errors import EnvFailed, brief, log_traceback, one_line, printable, shorten
 from dqn.types import Array
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ LARGEST = float(np.finfo(np.float32).max)
 """Greatest number that networks, and memory unless its numbers are float16, can hold."""
 ROUNDING = 1e-6
 """Allowed excess over the bounds of floats, absolute and relative."""
-LONGEST_VALUE = 200
-"""Characters of a value or a space in an error."""
+LONGEST_CAUSE = 500
+"""Characters of an error in the environment's own code, whose traceback is logged."""
 
 STEP = ("observation", "reward", "terminated", "truncated", "info")
 NUMBER_TYPES = frozenset((float, int, np.float64, np.float32))
@@ -112,7 +112,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if isinstance(error, KeyboardInterrupt) or from_signal_handler(error):
             return error
         log_traceback(error)
-        return self._failed(one_line(error))
+        return self._failed(shorten(one_line(error), LONGEST_CAUSE))
 
     def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:
         declared = f"; observation_space is {brief(self.env.observation_space)}"
@@ -139,11 +139,6 @@ def from_signal_handler(error: BaseException) -> bool:
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers}
     return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
-
-
-def brief(value: Any) -> str:
-    """Return a value as printable text of at most LONGEST_VALUE characters."""
-    return shorten(one_line(repr(value)), LONGEST_VALUE)
 
 
 def is_number(value: Any) -> bool:

@@ -12,11 +12,11 @@ from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
 
 from dqn.env.encoding import adapt, zero_of
-from dqn.env.guard import Guard, brief, close, comparison, from_signal_handler
+from dqn.env.guard import Guard, close, comparison, from_signal_handler
 from dqn.env.known import EXTRAS, missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
 from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
-from dqn.errors import WrongValue, one_line
+from dqn.errors import WrongValue, brief, one_line
 from dqn.types import EnvSpec
 
 Env = gymnasium.Env[Any, Any]
@@ -189,7 +189,7 @@ class EnvFactory:
                 raise WrongValue("env.id", self.id, should)
         space = env.observation_space
         if becomes_numbers(space) and spaces.flatdim(space) == 0:
-            raise WrongValue("env.id", self.id, f"its observations are {space}, which hold no numbers")
+            raise WrongValue("env.id", self.id, f"its observations are {brief(space)}, which hold no numbers")
 
     def _layers(self, *, training: bool) -> Iterator[tuple[str, Wrapper]]:
         """Yield each wrapper with its key, the innermost first."""
@@ -255,7 +255,7 @@ def try_one_step(env: Env) -> None:
     compare = comparison(env.observation_space, exact_bounds=True)
     for one in (obs, next_obs):
         if problem := compare(one):
-            raise ValueError(f"an observation {problem}, observation_space is {env.observation_space}")
+            raise ValueError(f"an observation {problem}, observation_space is {brief(env.observation_space)}")
 
 
 def spaces_of(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:

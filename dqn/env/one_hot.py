@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dqn.errors import brief
 from dqn.types import Array
 
 CODES = 3
@@ -39,7 +40,7 @@ class OneHotGrid(gymnasium.ObservationWrapper[Array, int, dict[str, Any]]):
         image = space.get("image") if isinstance(space, spaces.Dict) else None
         shape = (image.shape if image else None) or ()
         if len(shape) != 3 or shape[-1] != CODES:
-            raise ValueError(f"it should have MiniGrid's observations, not {space}")
+            raise ValueError(f"it should have MiniGrid's observations, not {brief(space)}")
         self._codes, self._values = planes()
         self.observation_space = spaces.Box(0, 1, (*shape[:2], len(self._codes)), np.uint8)
 

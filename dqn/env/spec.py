@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 
-from dqn.errors import WrongValue
+from dqn.errors import WrongValue, brief
 from dqn.types import Array, Image, ObsSpec
 
 Channels = Literal["auto", "first", "last"]
@@ -35,7 +35,7 @@ def obs_spec(
         return ObsSpec(space.shape or (1,), np.dtype(np.int8), 0, 1.0, stack, image)
     if not isinstance(space, spaces.Box) or space.dtype is None:
         should = "supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these"
-        raise WrongValue("env.id", id, f"its observations are {space}; {should}{advice_on(space, id)}")
+        raise WrongValue("env.id", id, f"its observations are {brief(space)}; {should}{advice_on(space, id)}")
     scale = 1 / 255 if scale_bytes and spans_bytes(space) else 1.0
     return ObsSpec(space.shape or (1,), stored_dtype(space), 0, scale, stack, image)
 
@@ -119,16 +119,20 @@ def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
 
 
 def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
-    """Return the steps after which an episode is truncated at the latest, None if there is no limit."""
-    limits: list[int] = []
+    """Return the steps after which an episode is truncated at the latest, None if there is no limit.
+
+    An environment with a limit inside has it as `max_steps`, as those of MiniGrid do.
+    """
+    inside = getattr(env.unwrapped, "max_steps", None)
+    limits = [inside] if isinstance(inside, int) and inside > 0 else []
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, TimeLimit) and layer.spec and layer.spec.max_episode_steps is not None:
             limits.append(layer.spec.max_episode_steps)
         layer = layer.env
-    if limits or env.spec is None:
-        return min(limits, default=None)
-    return env.spec.max_episode_steps
+    if not limits and env.spec is not None:
+        return env.spec.max_episode_steps
+    return min(limits, default=None)
 
 
 def bounds(space: spaces.Space[Any]) -> tuple[Any, Any]:

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dqn.errors import one_line
+from dqn.errors import counted, one_line
 from dqn.report.analysis import MAX_CHARTED, Analysis
-from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
 from dqn.report.settings import Setting
 from dqn.report.tables import seeds_text

@@ -19,10 +19,6 @@ def short_name(text: str) -> str:
     return name if dot and all(part.isidentifier() for part in (*module.split("."), name)) else text
 
 
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def to_number(text: str) -> float:
     """Return the number that a text is; NaN if it is none."""
     try:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dqn.errors import counted
 from dqn.report import tables
 from dqn.report.analysis import CROWDED, EFFECTS, MAX_CHARTED, MAX_LINES, Analysis
-from dqn.report.formatting import counted
 from dqn.report.read import RunRecord
 from dqn.report.settings import ABSENT, Task
 from dqn.report.tables import Table, escape_markdown

@@ -22,8 +22,6 @@ from dqn.storage.flatten import leaves
 GROUPS = [key.replace(".", "/") for key in (*MAKERS, *OBJECTS) if (CONF / key.replace(".", "/")).is_dir()]
 ENVS = ("cartpole", "acrobot", "mountaincar", "lunarlander")
 OTHERS = [env for env in options("env") if env != "document"]
-PIECES = {"cleanrl/shared", "revisiting/shared", "revisiting/faster", "atari_dopamine/shared"}
-"""Files of conf/experiment that recipes include."""
 
 
 def recipes(group: str) -> list[str]:
@@ -43,7 +41,7 @@ def recipe_lists() -> list[str]:
             lists += [f"[cleanrl/{agent},{option}]" for agent in ("dqn", "c51")]
         elif option == "presets/all":
             lists += [f"[{one},{option}]" for one in ("presets/cartpole", "presets/acrobot")]
-        elif option not in PIECES and folder.count("/") == 0:
+        elif folder.count("/") == 0:  # further down are parts, which no list of recipes names
             lists.append(option)
     return lists
 
@@ -242,8 +240,12 @@ def test_recipes_do_not_depend_on_the_all_round_values(recipe):
     assert TUNED - keys_of(f"experiment/{recipe}") == set()
 
 
-def test_names_of_recipes():
-    names = {recipe: config_of(of_recipe(recipe))["name"] for recipe in RECIPES}
+def test_names_of_recipes_and_that_epsilon_falls_within_them():
+    configs = {recipe: config_of(of_recipe(recipe)) for recipe in RECIPES}
+    names = {recipe: config["name"] for recipe, config in configs.items()}
+    for recipe, config in configs.items():
+        total = config["runner"].get("total_steps") or config["runner"]["total_episodes"]
+        assert config["schedule"].get("duration", 0) <= total, recipe
     assert names["[revisiting/acrobot,revisiting/iqn]"] == "revisiting_acrobot_iqn"
     assert names["cleanrl/c51"] == "cleanrl_cartpole_c51"
     assert names["[cleanrl/dqn,cleanrl/acrobot]"] == "cleanrl_acrobot_dqn"
@@ -287,6 +289,11 @@ def test_names_of_recipes():
             "does not reach agent.lr_schedule.end",
         ),
         (["env=base", "env.id=CliffWalking-v1", "runner=episodes"], "CliffWalking-v1 has no time limit"),
+        (
+            ["runner=steps", "runner.total_steps=40000"],
+            "schedule.duration=50000 is longer than runner.total_steps=40000: epsilon does not reach"
+            " schedule.end=0.05",
+        ),
     ],
 )
 def test_warnings(overrides, warning):

@@ -15,6 +15,7 @@ import ale_py
 from gymnasium.wrappers import AtariPreprocessing
 
 import dqn.env.atari  # noqa: F401, registers the games
+from dqn.env.spec import time_limit
 from dqn.memory.n_step import NStep
 from dqn.memory.ring import CLOSING, CONTINUES, LOST, TRUNCATED
 
@@ -68,6 +69,17 @@ def test_the_last_observation_of_a_cut_game_shows_its_last_two_frames():
         last, before = screens[max_frames - 1], screens[max_frames - 2]
         assert (last != before).any()
         np.testing.assert_array_equal(obs, frames._shrink(np.maximum(last, before)))
+
+
+def test_a_game_whose_frames_all_pass_in_no_ops_is_cut_at_its_first_step():
+    env = make(noop_max=30, max_frames=1)
+    assert env.reset(seed=0)[1]["frames"] > 1
+    assert env.step(0)[2:4] == (False, True)
+
+
+@pytest.mark.parametrize(("max_frames", "steps"), [(None, None), (9, 3), (108000, 27000)])
+def test_time_limit_in_steps(max_frames, steps):
+    assert time_limit(make(max_frames=max_frames)) == steps
 
 
 @pytest.mark.parametrize(("game", "actions"), [("Breakout", 4), ("Pong", 6), ("Freeway", 3)])

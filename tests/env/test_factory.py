@@ -16,7 +16,7 @@ from wrapped import Late, Longer, nothing, plus, times
 from dqn.env import EnvFactory, Guard
 from dqn.env.encoding import encoder
 from dqn.env.make import Wrapper
-from dqn.env.spec import obs_spec
+from dqn.env.spec import obs_spec, time_limit
 from dqn.errors import WrongValue
 
 
@@ -78,6 +78,24 @@ def test_time_limit_is_the_shortest(limits, kwargs, expected):
     wrappers = [partial(TimeLimit, max_episode_steps=limit) for limit in limits]
     assert factory(*wrappers, **kwargs).spec.time_limit == expected
     assert factory(training=tuple(wrappers), **kwargs).spec.time_limit == expected
+
+
+class LimitInside(gymnasium.Env):
+    """Has its own time limit, as the environments of MiniGrid and Atari do."""
+
+    observation_space = action_space = spaces.Discrete(2)
+    max_steps = 30
+
+
+gymnasium.register("LimitInside-v0", LimitInside)
+
+
+@pytest.mark.parametrize(("limits", "expected"), [([], 30), ([20], 20), ([40], 30)])
+def test_a_time_limit_inside_the_environment_counts(limits, expected):
+    env = gymnasium.make("LimitInside-v0", disable_env_checker=True)
+    for limit in limits:
+        env = TimeLimit(env, max_episode_steps=limit)
+    assert time_limit(env) == expected
 
 
 def test_spec_is_that_of_the_wrapped_environment():

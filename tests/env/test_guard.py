@@ -171,6 +171,14 @@ def test_a_large_observation_is_cut():
     assert str(error.value).isprintable()
 
 
+def test_a_large_array_in_an_error_is_cut(caplog):
+    with pytest.raises(EnvFailed) as error:
+        play(Gives(FLOATS, [0, 0], raises=AssertionError(np.arange(900))))
+    assert "0 1 2 3" in str(error.value)
+    assert len(str(error.value)) < 600
+    assert len(caplog.text) < 4000
+
+
 ERRORS = [
     (FileNotFoundError(2, "No such file", "prices\x1b.csv"), r"FileNotFoundError: [Errno 2] No such file: "),
     (SystemExit(0), "SystemExit: 0"),
