@@ -6,6 +6,7 @@ from dqn.memory.protocols import MakeReader, MakeSampler, Reader, Sampler, Trans
 from dqn.memory.replay import ReplayMemory
 from dqn.memory.ring import CLOSING, CONTINUES, LOST, TERMINATED, TRUNCATED, Ring
 from dqn.memory.uniform import Uniform
+from dqn.memory.window_priority import window_priority
 
 __all__ = [
     "CLOSING",
@@ -23,4 +24,5 @@ __all__ = [
     "Sampler",
     "Transitions",
     "Uniform",
+    "window_priority",
 ]
