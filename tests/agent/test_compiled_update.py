@@ -66,8 +66,13 @@ def near(ours, theirs) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        pytest.param(["agent=double", "network/layer=noisy"], marks=pytest.mark.process),
-        pytest.param(["agent=rainbow", "network.torso.layer_norm=true"], marks=pytest.mark.slow),
+        pytest.param(
+            ["agent=double", "network/layer=noisy", "network.head.rescale=1e-3"], marks=pytest.mark.process
+        ),
+        pytest.param(
+            ["agent=rainbow", "network.torso.layer_norm=true", "network.head.rescale=1e-3"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(["agent=munchausen", "network/streams=dueling"], marks=pytest.mark.slow),
         pytest.param(["agent=m_iqn", "network/layer=noisy"], marks=pytest.mark.slow),
         pytest.param(["agent=qrdqn", "agent/optimizer=rmsprop"], marks=pytest.mark.slow),
