@@ -9,7 +9,7 @@ from dqn.conformance.assertions import Failure, require, require_close, require_
 from dqn.conformance.candidate import CPU, SEEDS, Candidate
 from dqn.memory import Ring
 from dqn.seeding import stream
-from dqn.types import Batch, EnvSpec, Floats, Integers, ObsSpec, Row
+from dqn.types import FEED_FORWARD, Batch, EnvSpec, Floats, Integers, ObsSpec, Row
 
 SPEC = EnvSpec(ObsSpec((3,), np.dtype(np.float32), 0, 1.0), 3, None)
 """Spec of the episodes; an observation consists of the seed, the environment and the step."""
@@ -191,7 +191,8 @@ def make_memory(candidate: Candidate, capacity: int, stack: int) -> Any:
     node = dict(candidate.node("memory"))
     if "capacity" in node:
         node["capacity"] = capacity
-    return candidate.make(node)(gamma=GAMMA, spec=spec_of(stack), seeds=SEEDS, num_envs=NUM_ENVS, device=CPU)
+    common = {"spec": spec_of(stack), "seeds": SEEDS, "num_envs": NUM_ENVS, "device": CPU}
+    return candidate.make(node)(gamma=GAMMA, network=FEED_FORWARD, **common)
 
 
 def memory(candidate: Candidate) -> None:
@@ -215,11 +216,12 @@ def check_memory(candidate: Candidate, stack: int) -> None:
 
 
 def check_batch(batch: Batch, episodes: FakeEpisodes, span: int, stack: int) -> None:
-    for name, field in zip(batch._fields, batch, strict=True):
+    fields = {name: field for name, field in batch._asdict().items() if field is not None}
+    for name, field in fields.items():
         require(isinstance(field, torch.Tensor), f"{name} of a batch is {type(field)}; it should be a tensor")
         shape = spec_of(stack).obs.stacked_shape if name in ("obs", "next_obs") else ()
         require_shape(f"{name} of a batch", field, (len(SEEDS), SIZE, *shape))
-    obs, action, reward, discount, next_obs = (field.numpy() for field in batch)
+    obs, action, reward, discount, next_obs = (field.numpy() for field in fields.values())
     obs, next_obs = (frames.reshape(*action.shape, stack, -1) for frames in (obs, next_obs))
     for k, b in np.ndindex(action.shape):
         t, at = episodes.index.get(tuple(obs[k, b, -1].tolist()), (0, None))

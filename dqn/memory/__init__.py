@@ -5,6 +5,7 @@ from dqn.memory.prioritized import Prioritized
 from dqn.memory.protocols import MakeReader, MakeSampler, Reader, Sampler, Transitions
 from dqn.memory.replay import ReplayMemory
 from dqn.memory.ring import CLOSING, CONTINUES, LOST, TERMINATED, TRUNCATED, Ring
+from dqn.memory.sequences import Sequences
 from dqn.memory.uniform import Uniform
 from dqn.memory.window_priority import window_priority
 
@@ -22,6 +23,7 @@ __all__ = [
     "ReplayMemory",
     "Ring",
     "Sampler",
+    "Sequences",
     "Transitions",
     "Uniform",
     "window_priority",

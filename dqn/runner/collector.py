@@ -82,12 +82,23 @@ class Collector:
         obs, active = self._obs, self._active
         action = self.actor.act(obs, epsilon, self._playing)
         step = self.env.step(action)
+        self.actor.acted(action, step.reward)
         self._obs = step.next_obs
         self._waiting |= step.ended
         ticks = self._ticks(self._waiting)
         is_last = ticks == left
         truncated = active & ~step.terminated if is_last else step.truncated
-        row = Row(obs, action, step.reward, step.next_obs, step.terminated, truncated, step.life_lost, active)
+        row = Row(
+            obs,
+            action,
+            step.reward,
+            step.next_obs,
+            step.terminated,
+            truncated,
+            step.life_lost,
+            active,
+            self.actor.carry,
+        )
         if ticks:
             if not is_last and np.count_nonzero(self._waiting):
                 self._restart(self._waiting)
