@@ -1,6 +1,11 @@
 """Return distributions: how a head represents the return of each action.
 
 Every method works on trailing axes with any leading ones (*), so that it reads as if for one seed.
+
+With value rescaling, the numbers that a network gives and learns are h(return), for the h of `rescaled`;
+Pohlen et al. (2018), section 3.2. A distribution then holds those numbers, and its loss and its priority
+compare them. All that goes in or comes out of it is in the units of the rewards as before: the means, the
+limits, the reward and the return of `shift`, and the returns that `mix` averages.
 """
 
 import math
@@ -38,22 +43,27 @@ class ReturnDistribution(Protocol):
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected return alone: `value` is [*, A], or [*] for one action each."""
+    """The expected return alone: `value` is [*, A], or [*] for one action each, rescaled by `rescale`.
+
+    With rescaling it learns the return whose h is the mean of h: less than the mean of positive returns that
+    vary by chance, the same if nothing does.
+    """
 
     value: Tensor
     huber_delta: float | None
+    rescale: float | None = None
 
     def mean(self) -> Tensor:
-        return self.value
+        return restored(self.value, self.rescale)
 
     def at(self, action: Tensor) -> Self:
         return replace(self, value=self.value.gather(-1, action.unsqueeze(-1)).squeeze(-1))
 
     def mix(self, policy: Tensor) -> Self:
-        return replace(self, value=(policy * self.value).sum(-1))
+        return replace(self, value=rescaled((policy * self.mean()).sum(-1), self.rescale))
 
     def shift(self, reward: Tensor, discount: Tensor) -> Self:
-        return replace(self, value=reward + discount * self.value)
+        return replace(self, value=rescaled(reward + discount * self.mean(), self.rescale))
 
     def loss(self, target: Self) -> Tensor:
         """Return the Huber loss, or the squared error if `huber_delta` is None.
@@ -80,10 +90,13 @@ class Categorical:
     """Probabilities of fixed returns: C51. Bellemare et al. (2017).
 
     `log_probs` is [*, A, N], or [*, N] for one action each; `support` [N] holds the returns, evenly spaced.
+    With `rescale` they are evenly spaced once rescaled, and nothing else changes: the projection keeps the
+    mean of the returns themselves, and the loss compares probabilities.
     """
 
     log_probs: Tensor
     support: Tensor
+    rescale: float | None = None
 
     def mean(self) -> Tensor:
         return (self.log_probs.exp() * self.support).sum(-1)
@@ -98,7 +111,7 @@ class Categorical:
     def shift(self, reward: Tensor, discount: Tensor) -> Self:
         """Return the shifted distribution on the same support. Bellemare et al. (2017), algorithm 1."""
         shifted = reward.unsqueeze(-1) + discount.unsqueeze(-1) * self.support
-        probs = project(shifted, self.log_probs.exp(), self.support)
+        probs = project(shifted, self.log_probs.exp(), self.support, self.rescale)
         return replace(self, log_probs=probs.log())
 
     def loss(self, target: Self) -> Tensor:
@@ -118,26 +131,30 @@ class Quantile:
     """Quantiles of the return: QR-DQN, Dabney et al. (2018a), and IQN, Dabney et al. (2018b).
 
     `value` is [*, A, N], or [*, N] for one action each, at the fractions `tau` [N] or [*, N]. `q` [*, A], if
-    given, is the expected return, estimated at other fractions.
+    given, is the expected return, estimated at other fractions. With `rescale`, `value` is rescaled; as h is
+    increasing, these are the quantiles of h(return).
     """
 
     value: Tensor
     tau: Tensor
     huber_delta: float | None
     q: Tensor | None = None
+    rescale: float | None = None
 
     def mean(self) -> Tensor:
-        return self.value.mean(-1) if self.q is None else self.q
+        return restored(self.value, self.rescale).mean(-1) if self.q is None else self.q
 
     def at(self, action: Tensor) -> Self:
         return replace(self, value=taken(self.value, action), q=None)
 
     def mix(self, policy: Tensor) -> Self:
         """Return the quantiles averaged over actions. Vieillard et al. (2020), appendix B.3."""
-        return replace(self, value=(policy.unsqueeze(-1) * self.value).sum(-2), q=None)
+        mixed = (policy.unsqueeze(-1) * restored(self.value, self.rescale)).sum(-2)
+        return replace(self, value=rescaled(mixed, self.rescale), q=None)
 
     def shift(self, reward: Tensor, discount: Tensor) -> Self:
-        return replace(self, value=reward.unsqueeze(-1) + discount.unsqueeze(-1) * self.value)
+        shifted = reward.unsqueeze(-1) + discount.unsqueeze(-1) * restored(self.value, self.rescale)
+        return replace(self, value=rescaled(shifted, self.rescale))
 
     def loss(self, target: Self) -> Tensor:
         """Return the quantile Huber loss, or the quantile loss if `huber_delta` is None.
@@ -158,8 +175,8 @@ class Quantile:
         return (weight * distance).mean(-1).sum(-1)
 
     def priority(self, target: Self) -> Tensor:
-        """Return the absolute TD error of the expected returns."""
-        return (target.mean() - self.mean()).abs()
+        """Return the absolute TD error of the expected returns, both rescaled."""
+        return (rescaled(target.mean(), self.rescale) - rescaled(self.mean(), self.rescale)).abs()
 
     def limits(self) -> tuple[float, float]:
         return -math.inf, math.inf
@@ -183,19 +200,45 @@ def taken(values: Tensor, action: Tensor) -> Tensor:
     return values.gather(-2, index).squeeze(-2)
 
 
-def project(atoms: Tensor, probs: Tensor, support: Tensor) -> Tensor:
+def rescaled(x: Tensor, eps: float | None) -> Tensor:
+    """Return h(x) = sign(x) (sqrt(|x| + 1) - 1) + eps x of returns; x itself if `eps` is None.
+
+    Pohlen et al. (2018), section 3.2. The difference is written as a quotient, because it cancels at small x.
+    """
+    if eps is None:
+        return x
+    return x / (torch.sqrt(torch.abs(x) + 1) + 1) + eps * x
+
+
+def restored(y: Tensor, eps: float | None) -> Tensor:
+    """Return the returns x with h(x) = y, of `rescaled`; y itself if `eps` is None.
+
+    With s = sign(x) (sqrt(|x| + 1) - 1), x is s (|s| + 2), and s solves eps s (|s| + 2) + s = y. The usual
+    solution cancels at small y; this is the same one with the other half of the quadratic formula.
+    """
+    if eps is None:
+        return y
+    linear = 1 + 2 * eps
+    s = 2 * y / (torch.sqrt(4 * eps * torch.abs(y) + linear**2) + linear)
+    return s * (torch.abs(s) + 2)
+
+
+def project(atoms: Tensor, probs: Tensor, support: Tensor, eps: float | None = None) -> Tensor:
     """Return the probabilities `probs` [*, M] at `atoms` [*, M], projected onto `support` as [*, N].
 
     Each atom's mass is split between its two neighbours on the support, more to the nearer one; an atom
     beyond an end counts as that end. So the total mass is kept and, for atoms within the support, the mean
-    too. Bellemare et al. (2017), algorithm 1.
+    too. Bellemare et al. (2017), algorithm 1. With `eps`, the support is evenly spaced once rescaled.
     """
     last = support.shape[-1] - 1
-    low, high = support[0], support[-1]
-    position = ((atoms - low) / (high - low) * last).clamp(0, last)  # [*, M], in atoms
+    low, high = rescaled(support[0], eps), rescaled(support[-1], eps)
+    position = ((rescaled(atoms, eps) - low) / (high - low) * last).clamp(0, last)  # [*, M], in atoms
     below = position.floor().clamp(max=last - 1)
     share = position - below  # of the upper neighbour
     index = below.long()
+    if eps is not None:  # nearness of the returns themselves keeps their mean
+        lower, upper = support[index], support[index + 1]
+        share = ((atoms - lower) / (upper - lower)).clamp(0, 1)
     projected = torch.zeros(*probs.shape[:-1], last + 1, dtype=probs.dtype, device=probs.device)
     projected.scatter_add_(-1, index, probs * (1 - share))
     return projected.scatter_add_(-1, index + 1, probs * share)

@@ -20,9 +20,9 @@ from dqn.network import (
 from dqn.types import EnvSpec, ObsSpec
 
 HEADS = {
-    "expected": partial(ExpectedHead, huber_delta=1.0),
-    "categorical": partial(CategoricalHead, num_atoms=7, v_min=-2.0, v_max=4.0),
-    "quantile": partial(QuantileHead, num_quantiles=5, huber_delta=1.0),
+    "expected": partial(ExpectedHead, huber_delta=1.0, rescale=None),
+    "categorical": partial(CategoricalHead, num_atoms=7, v_min=-2.0, v_max=4.0, rescale=None),
+    "quantile": partial(QuantileHead, num_quantiles=5, huber_delta=1.0, rescale=None),
     "implicit_quantile": partial(
         ImplicitQuantileHead,
         num_samples=6,
@@ -30,6 +30,7 @@ HEADS = {
         num_action_samples=8,
         num_cosines=9,
         huber_delta=1.0,
+        rescale=None,
     ),
 }
 NOISY = partial(Noisy, sigma=0.5)

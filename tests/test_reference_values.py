@@ -236,11 +236,9 @@ def test_new_row_gets_the_largest_priority_so_far():
     agree(share(rows), outputs["probability"], 2e-5)
 
 
-@pytest.mark.parametrize("n", [1, 3, 6])
-def test_n_step(n):
-    """Reward sum, discount and last state of each start, with both kinds of end inside the window."""
-    inputs, outputs = case(f"n-step, n {n}")
-    length = len(inputs.reward)
+def n_step(inputs: SimpleNamespace) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Return reward sum, discount and step whose next observation is the last state, of each start [T]."""
+    n, length = inputs.n, len(inputs.reward)
     ring = Ring(capacity=100, span=n, num_seeds=1, num_envs=1, spec=SPEC)
     columns = {
         "obs": torch.arange(length, dtype=torch.float32),
@@ -258,15 +256,39 @@ def test_n_step(n):
     starts = np.flatnonzero(ring.is_start)
     assert ring.obs[starts].tolist() == list(range(length))
     reward, discount, following = NStep(n_step=n, gamma=inputs.gamma)(ring, starts[None])
-    agree(torch.tensor(reward[0]), outputs["reward_sum"])
-    agree(torch.tensor(discount[0]), outputs["discount"])
-    step = np.array(outputs["bootstrap_step"])
-    live = step >= 0
-    assert ring.obs[following[0]][live].tolist() == columns["next_obs"].numpy()[step[live]].tolist()
-    value = dict(zip(columns["next_obs"].tolist(), inputs.value_next, strict=True))
-    returns = reward[0] + discount[0] * np.array([value[state] for state in ring.obs[following[0]].tolist()])
+    states = columns["next_obs"].tolist()
+    return reward[0], discount[0], [states.index(state) for state in ring.obs[following[0]].tolist()]
+
+
+@pytest.mark.parametrize("n", [1, 3, 6])
+def test_n_step(n):
+    """Reward sum, discount and last state of each start, with both kinds of end inside the window."""
+    inputs, outputs = case(f"n-step, n {n}")
+    reward, discount, step = n_step(inputs)
+    agree(torch.tensor(reward), outputs["reward_sum"])
+    agree(torch.tensor(discount), outputs["discount"])
+    theirs = outputs["bootstrap_step"]
+    assert [ours if their >= 0 else -1 for ours, their in zip(step, theirs, strict=True)] == theirs
+    returns = reward + discount * inputs.value_next.numpy()[step]
     for name in (f"n-step, n {n}", f"n-step again, n {n}"):
         agree(torch.tensor(returns), CASES[name]["outputs"]["return"], 3e-6)
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+@pytest.mark.parametrize(("backup", "name"), [(Greedy(), "td_error"), (Double(), "td_error_double")])
+def test_rescaled_n_step(backup, name, n):
+    """The rescaled target of n rewards in the hundreds: its error is the priority, the loss its square."""
+    inputs, outputs = case(f"rescaled n-step, n {n}", torch.float32)
+    reward, discount, step = n_step(inputs)
+    inputs.reward, inputs.discount = torch.tensor(reward), torch.tensor(discount)
+    q, online, target = (
+        Expected(values, None, rescale=1e-3)
+        for values in (inputs.q, inputs.q_next_online[step], inputs.q_next_target[step])
+    )
+    tables = Tables(backup, online={"obs": q, "next_obs": online}, target={"next_obs": target})
+    loss, priority = tables.losses_of(inputs)
+    agree(priority, np.abs(outputs[name]).tolist())
+    agree(loss, np.square(outputs[name]).tolist())
 
 
 def test_dueling_of_values():
@@ -291,7 +313,7 @@ def dueling(name, kind, **arguments):
         make_layer=Linear,
         generators=[torch.Generator()],
     )
-    head = kind(**arguments, huber_delta=1.0, make=make)
+    head = kind(**arguments, huber_delta=1.0, rescale=None, make=make)
     identity = torch.eye(features)
     with torch.no_grad():
         for stream, weight in (

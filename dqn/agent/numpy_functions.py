@@ -131,7 +131,10 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.cat: np.concatenate,
     conv.convolve: convolve,
     impala.max_pool: max_pool,
-    **{same: same for same in (operator.mul, operator.add, operator.sub, operator.getitem, getattr)},
+    **{
+        same: same
+        for same in (operator.mul, operator.truediv, operator.add, operator.sub, operator.getitem, getattr)
+    },
     "mul": operator.mul,
     "add": operator.add,
     "add_": operator.iadd,

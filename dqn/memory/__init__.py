@@ -7,6 +7,7 @@ from dqn.memory.replay import ReplayMemory
 from dqn.memory.ring import CLOSING, CONTINUES, LOST, TERMINATED, TRUNCATED, Ring
 from dqn.memory.sequences import Sequences
 from dqn.memory.uniform import Uniform
+from dqn.memory.window_priority import window_priority
 
 __all__ = [
     "CLOSING",
@@ -25,4 +26,5 @@ __all__ = [
     "Sequences",
     "Transitions",
     "Uniform",
+    "window_priority",
 ]

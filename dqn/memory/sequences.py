@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dqn.memory.ring import CLOSING, CONTINUES, HAS_FUTURE, LOST, Ring
+from dqn.memory.window_priority import window_priority
 from dqn.memory.windows import Windows
-from dqn.types import Array, Bools, Floats, Integers, NonNegativeInt, PositiveInt, Probability
+from dqn.types import Bools, Floats, Integers, NonNegativeInt, PositiveInt, Probability
 
 
 class Steps(NamedTuple):
@@ -125,14 +126,3 @@ def last_valid(valid: Bools) -> Integers:
     count = valid.sum(1, keepdims=True)
     step: Integers = np.minimum(np.arange(valid.shape[1] + 1)[:, None], count)
     return step
-
-
-def window_priority(error: Array, valid: Bools, eta: float) -> Floats:
-    """Return eta * max + (1 - eta) * mean of the errors of each window's valid steps.
-
-    Kapturowski et al. (2019), section 2.3. Both arguments are [K, T, B], the result is [K, B].
-    """
-    counted = np.where(valid, error, 0.0)
-    mean = counted.sum(1) / valid.sum(1)
-    priority: Floats = eta * counted.max(1) + (1 - eta) * mean
-    return priority

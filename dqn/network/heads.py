@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dqn.network.protocols import Generators, MakeLayer, MakeStreams, Streams
 from dqn.types import AtLeastTwo, Finite, Positive, PositiveInt, Rng
-from dqn.value import Categorical, Expected, Quantile
+from dqn.value import Categorical, Expected, Quantile, rescaled, restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +53,17 @@ class ExpectedHead(nn.Module):
 
     Args:
         huber_delta: error from which the loss is linear; None: the loss is squared.
+        rescale: eps of value rescaling, see `dqn.value`; None: the network gives the returns themselves.
         make: makes the streams.
     """
 
-    def __init__(self, *, huber_delta: Positive | None, make: HeadFactory) -> None:
+    def __init__(self, *, huber_delta: Positive | None, rescale: Positive | None, make: HeadFactory) -> None:
         super().__init__()
-        self.huber_delta = huber_delta
+        self.huber_delta, self.rescale = huber_delta, rescale
         self.streams = make.streams(num_atoms=1)
 
     def forward(self, features: Tensor, rng: Rng | None) -> Expected:
-        return Expected(self.streams.forward(features, rng).squeeze(-1), self.huber_delta)
+        return Expected(self.streams.forward(features, rng).squeeze(-1), self.huber_delta, self.rescale)
 
 
 class CategoricalHead(nn.Module):
@@ -74,19 +75,29 @@ class CategoricalHead(nn.Module):
         num_atoms: N.
         v_min: return of the first atom; the others follow at equal distances.
         v_max: return of the last atom.
+        rescale: eps of value rescaling: the atoms are at equal distances once rescaled; None: as they are.
         make: makes the streams.
     """
 
-    def __init__(self, *, num_atoms: AtLeastTwo, v_min: Finite, v_max: Finite, make: HeadFactory) -> None:
+    def __init__(
+        self,
+        *,
+        num_atoms: AtLeastTwo,
+        v_min: Finite,
+        v_max: Finite,
+        rescale: Positive | None,
+        make: HeadFactory,
+    ) -> None:
         super().__init__()
-        self.register_buffer("returns", torch.linspace(v_min, v_max, num_atoms))
+        self.rescale = rescale
+        self.register_buffer("returns", spaced(v_min, v_max, num_atoms, rescale))
         self.streams = make.streams(num_atoms=num_atoms)
 
     returns: Tensor
 
     def forward(self, features: Tensor, rng: Rng | None) -> Categorical:
         logits = self.streams.forward(features, rng)
-        return Categorical(torch.log_softmax(logits, -1), self.returns)
+        return Categorical(torch.log_softmax(logits, -1), self.returns, self.rescale)
 
 
 class QuantileHead(nn.Module):
@@ -98,21 +109,28 @@ class QuantileHead(nn.Module):
         num_quantiles: N.
         huber_delta: error from which the quantile loss is linear; None: it is linear throughout. The loss is
             that of Dabney et al. (2018b), eq. 3; see `Quantile.loss`.
+        rescale: as in ExpectedHead.
         make: makes the streams.
     """
 
     def __init__(
-        self, *, num_quantiles: PositiveInt, huber_delta: Positive | None, make: HeadFactory
+        self,
+        *,
+        num_quantiles: PositiveInt,
+        huber_delta: Positive | None,
+        rescale: Positive | None,
+        make: HeadFactory,
     ) -> None:
         super().__init__()
-        self.huber_delta = huber_delta
+        self.huber_delta, self.rescale = huber_delta, rescale
         self.register_buffer("tau", midpoints(num_quantiles))
         self.streams = make.streams(num_atoms=num_quantiles)
 
     tau: Tensor
 
     def forward(self, features: Tensor, rng: Rng | None) -> Quantile:
-        return Quantile(self.streams.forward(features, rng), self.tau, self.huber_delta)
+        value = self.streams.forward(features, rng)
+        return Quantile(value, self.tau, self.huber_delta, rescale=self.rescale)
 
 
 class ImplicitQuantileHead(nn.Module):
@@ -128,6 +146,7 @@ class ImplicitQuantileHead(nn.Module):
             has fractions separate from those of its target, as in eq. 3.
         num_cosines: cosines i of the embedding.
         huber_delta: as in QuantileHead.
+        rescale: as in ExpectedHead.
         make: makes the streams and the layer of the embedding.
     """
 
@@ -139,10 +158,11 @@ class ImplicitQuantileHead(nn.Module):
         num_action_samples: PositiveInt,
         num_cosines: PositiveInt,
         huber_delta: Positive | None,
+        rescale: Positive | None,
         make: HeadFactory,
     ) -> None:
         super().__init__()
-        self.huber_delta = huber_delta
+        self.huber_delta, self.rescale = huber_delta, rescale
         self.num_target_samples = num_target_samples
         self.counts = {
             "prediction": num_samples,
@@ -166,12 +186,21 @@ class ImplicitQuantileHead(nn.Module):
         each = (embedded * features.unsqueeze(2)).flatten(1, 2)  # [K, B * N, in_features]
         value = torch.unflatten(self.streams.forward(each, rng).squeeze(-1), 1, (-1, count)).transpose(2, 3)
         if rng is None or rng.role != "target":
-            return Quantile(value, tau, self.huber_delta)  # [K, B, A, N]
+            return Quantile(value, tau, self.huber_delta, rescale=self.rescale)  # [K, B, A, N]
         valued = self.num_target_samples
-        q = value[..., valued:].mean(-1)
-        return Quantile(value[..., :valued], tau[..., :valued], self.huber_delta, q)
+        q = restored(value[..., valued:], self.rescale).mean(-1)
+        return Quantile(value[..., :valued], tau[..., :valued], self.huber_delta, q, self.rescale)
 
 
 def midpoints(count: int) -> Tensor:
     """Return the midpoints of `count` equal parts of [0, 1]."""
     return (torch.arange(count) + 0.5) / count
+
+
+def spaced(low: float, high: float, count: int, rescale: float | None) -> Tensor:
+    """Return `count` returns from `low` to `high`, at equal distances once rescaled."""
+    if rescale is None:
+        return torch.linspace(low, high, count)
+    first, last = rescaled(torch.tensor((low, high), dtype=torch.float64), rescale)
+    even = torch.linspace(float(first), float(last), count, dtype=torch.float64)
+    return restored(even, rescale).float()  # float64 before, so that the ends are `low` and `high`

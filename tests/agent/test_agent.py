@@ -35,7 +35,7 @@ def make(
 ) -> Agent:
     torso, head = (
         partial(MLP, hidden_sizes=[8], activation="relu", layer_norm=False),
-        partial(ExpectedHead, huber_delta=1.0),
+        partial(ExpectedHead, huber_delta=1.0, rescale=None),
     )
     return Agent(
         network=partial(

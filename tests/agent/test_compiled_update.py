@@ -69,7 +69,7 @@ def near(ours, theirs) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["agent=rainbow", "network.torso.layer_norm=true"],
+        ["agent=rainbow", "network.torso.layer_norm=true", "network.head.rescale=1e-3"],
         ["agent=munchausen", "network/streams=dueling"],
         ["agent=m_iqn", "network/layer=noisy"],
         ["agent=qrdqn", "agent/optimizer=rmsprop"],

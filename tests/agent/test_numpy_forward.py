@@ -96,7 +96,8 @@ def test_a_range_of_observations_equals_torch():
 def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     """With an rng and without; a value of parameters alone, such as the embedding, follows them."""
     streams = partial(DuelingStreams if more else SingleStream, hidden_sizes=[5] * more, activation="relu")
-    parts = {"sizes": [6], "layer_norm": more, "streams": streams, "head": HEADS[name], "layer": layer}
+    parts = {"sizes": [6], "layer_norm": more, "streams": streams, "layer": layer}
+    parts["head"] = partial(HEADS[name], rescale=1e-2 if more else None)
     network = make_network(SPECS["numbers"], **parts)
     flat = flatten(network, torch.device("cpu"))
     forward = numpy_forward(network, is_random=True)

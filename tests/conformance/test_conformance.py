@@ -58,7 +58,7 @@ def test_every_preset_conforms_as_a_whole(option):
     [
         ["agent=dqn", "env=frozenlake"],
         ["network/streams=dueling", "network/layer=noisy", "memory=prioritized", "memory/reader=n_step"],
-        ["network/head=categorical", "agent/backup=munchausen"],
+        ["network/head=categorical", "network.head.rescale=1e-3", "agent/backup=munchausen"],
     ],
     ids=" ".join,
 )

@@ -36,7 +36,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for name in ("discrete", "bytes", "dict"):
         dqn.train([*WORDS, f"+env.kwargs.name={name}", f"hydra.run.dir={folder / name}"])
-    words = [*WORDS, "env.frame_stack=3", "+env.kwargs.name=bytes"]
+    words = [*WORDS, "env.frame_stack=3", "network.head.rescale=1e-3", "+env.kwargs.name=bytes"]
     dqn.train([*words, f"hydra.run.dir={folder / 'stacks'}"])
     words = [word for word in WORDS if not word.startswith("network.torso")]
     dqn.train([*words, *MODULE, "+env.kwargs.name=bytes", f"hydra.run.dir={folder / 'module'}"])

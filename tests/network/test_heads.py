@@ -116,8 +116,9 @@ def test_implicit_quantiles_are_the_papers():
     assert torch.equal(out.tau, tau)
 
 
-def test_implicit_quantiles_choose_by_other_fractions_than_they_value():
-    head = make("implicit_quantile")
+@pytest.mark.parametrize("rescale", [None, 1.0])
+def test_implicit_quantiles_choose_by_other_fractions_than_they_value(rescale):
+    head = HEADS["implicit_quantile"](rescale=rescale, make=factory())
     tau = torch.rand(2, 5, 12, generator=torch.Generator().manual_seed(1))
     target = head(FEATURES, Given("target", tau))
     assert torch.equal(target.tau, tau[..., :4])

@@ -7,7 +7,7 @@ The tests read only the numbers. To make them again, in an environment of its ow
     python tests/reference_values/make.py
 
 (Acme's other requirements, Reverb and Launchpad, have no builds for current Pythons; its losses need none.)
-Nothing of this project is imported here. Inputs are drawn from one seeded generator and rounded before any
+Nothing of this project is imported here. Inputs are drawn from seeded generators and rounded before any
 library sees them, so that the file holds exactly what was computed with. Shape letters are the project's:
 B batch, A actions, N atoms or quantiles.
 """
@@ -491,6 +491,50 @@ def noisy() -> None:
     )
 
 
+def rescaled() -> None:
+    length, gamma = 12, 0.95
+    random = np.random.default_rng(21)
+
+    def numbers(*shape: int, scale: float) -> np.ndarray:
+        return np.round(scale * random.standard_normal(shape), 3)
+
+    reward = numbers(length, scale=100.0)
+    reward[[1, 6]] = 0.004, -0.001
+    terminated = np.zeros(length, int)
+    terminated[[3, 8]] = 1
+    q, target, online = (numbers(length, 3, scale=15.0) for _ in range(3))
+    action = random.integers(3, size=length)
+    inputs = {
+        "q": q,
+        "action": action,
+        "reward": reward,
+        "terminated": terminated,
+        "truncated": np.eye(length, dtype=int)[-1],
+        "gamma": gamma,
+        "q_next_target": target,
+        "q_next_online": online,
+    }
+    for n in (1, 3, 5):
+        outputs = {
+            name: rlax.transformed_n_step_q_learning(
+                *map(jnp.asarray, (q, action, target, chooser.argmax(-1), reward)),
+                jnp.asarray(gamma * (1 - terminated)),
+                n,
+                tx_pair=rlax.SIGNED_HYPERBOLIC_PAIR,
+            )
+            for name, chooser in {"td_error": target, "td_error_double": online}.items()
+        }
+        record(
+            f"rescaled n-step, n {n}",
+            "rlax",
+            "transformed_n_step_q_learning",
+            """Value rescaling with eps = 1e-3. Successive steps: q is before each, the others after it. The
+            last step bootstraps. td_error is target minus prediction, both rescaled.""",
+            inputs={**inputs, "n": n},
+            outputs=outputs,
+        )
+
+
 def plain(value: Any) -> Any:
     """Return nested lists of numbers, rounded to twelve significant digits."""
     if isinstance(value, list):
@@ -503,7 +547,7 @@ def plain(value: Any) -> Any:
 def main() -> None:
     for make in (
         *(q_learning, projection, categorical, quantile, implicit_quantile, munchausen),
-        *(prioritized, n_step, dueling, noisy),
+        *(prioritized, n_step, dueling, noisy, rescaled),
     ):
         make()
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}

@@ -52,7 +52,7 @@ class LogCoshHead(ExpectedHead):
     """One value per action, with the loss log cosh: [K, B, in_features] to LogCosh [K, B, A]."""
 
     def __init__(self, *, make: HeadFactory) -> None:
-        super().__init__(huber_delta=None, make=make)
+        super().__init__(huber_delta=None, rescale=None, make=make)
 
     def forward(self, features: Tensor, rng: Rng | None) -> LogCosh:
         return LogCosh(super().forward(features, rng).value, huber_delta=None)
