@@ -101,6 +101,8 @@ class EnvSpec(NamedTuple):
     num_actions: int
     time_limit: int | None
     """Steps after which an episode is truncated; None: without a limit."""
+    has_mask: bool = False
+    """True if a mask says of each state which of its actions are valid."""
 
 
 class Row(NamedTuple):
@@ -118,6 +120,10 @@ class Row(NamedTuple):
     """True where the step cost a life after which the episode continues, but what is learned terminates."""
     active: Bools
     """False where the environment waits for others; such a column is not stored."""
+    mask: Bools | None = None
+    """Valid actions at obs [K, E, A]; None if all always are."""
+    next_mask: Bools | None = None
+    """Valid actions at next_obs [K, E, A]."""
 
 
 Role = Literal["prediction", "target", "action", "acting"]
@@ -149,6 +155,8 @@ class Batch(NamedTuple):
     reward: "Tensor"  # [K, B], sum of gamma^i r_i over the n steps
     discount: "Tensor"  # [K, B], gamma^m after m steps; 0 where the episode terminated
     next_obs: "Tensor"  # [K, B, ...]
+    mask: "Tensor | None" = None  # [K, B, A], bool: valid actions at obs; None if all always are
+    next_mask: "Tensor | None" = None  # [K, B, A], valid actions at next_obs
 
     def tensors(self) -> "list[Tensor]":
         """Return the fields that are not None, in order."""
@@ -156,7 +164,8 @@ class Batch(NamedTuple):
 
     def filled(self, tensors: "Iterator[Tensor]") -> "Batch":
         """Return this batch with the next `tensors` for the fields that are not None."""
-        return Batch(*(None if field is None else next(tensors) for field in self))
+        fields: Iterator[Any] = (None if field is None else next(tensors) for field in self)
+        return Batch(*fields)
 
 
 class Sample(NamedTuple):

@@ -23,6 +23,7 @@ ENV: dict[str, Any] = {
     "scale_bytes": True,
     "frame_stack": 1,
     "channels": "auto",
+    "action_mask": None,
     "num_envs": 2,
     "vectorization": "sync",
     "reward_scale": 1.0,

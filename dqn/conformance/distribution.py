@@ -66,7 +66,8 @@ def check_shift(whole: Any, batch: Batch) -> None:
 def check_errors(network: Any, other: Any, batch: Batch) -> None:
     """Check shape and range of `loss` and `priority`, and that each sample's depends on this sample only."""
     whole = errors(network, other, batch)
-    alone = [errors(network, other, Batch(*(field[:, [b]] for field in batch))) for b in range(SIZE)]
+    each = (batch.filled(field[:, [b]] for field in batch.tensors()) for b in range(SIZE))
+    alone = [errors(network, other, one) for one in each]
     for name, error in whole.items():
         require_shape(name, error, batch.action.shape, ": [K, B], one per sample")
         require_finite(name, error)

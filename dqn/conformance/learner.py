@@ -76,8 +76,8 @@ def backup(candidate: Candidate) -> None:
         "when the other seed did": 0,
     }
     for change, keep in kept.items():
-        mixed = Batch(*(field.clone() for field in others))
-        for field, original in zip(mixed, batch, strict=True):
+        mixed = others.filled(field.clone() for field in others.tensors())
+        for field, original in zip(mixed.tensors(), batch.tensors(), strict=True):
             field[keep] = original[keep]
         after = learner.backup(mixed)
         for name, numbers in valued.items():

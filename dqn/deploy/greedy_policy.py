@@ -46,7 +46,9 @@ class GreedyPolicy:
             close(env, factory.id)
         self.observation_space: Space = stacked(env, self.obs.stack).observation_space
         self.action_space = cast(spaces.Discrete, env.action_space)
-        self._encode_one, _ = encoder(env.observation_space, scale_bytes=factory.scale_bytes)
+        self._encode_one, _ = encoder(
+            env.observation_space, scale_bytes=factory.scale_bytes, action_mask=factory.action_mask
+        )
         self._actions = np.arange(policy.num_actions) + self.action_space.start
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -81,6 +81,8 @@ class ReplayMemory:
             reward=self._tensor(reward),
             discount=self._tensor(discount),
             next_obs=next_obs,
+            mask=self._mask(start),
+            next_mask=self._mask(following),
         )
         return Sample(batch, self._tensor(weight), start)
 
@@ -91,6 +93,11 @@ class ReplayMemory:
             frames = self._tensor(ring.latest(following, ring.stack + 1))
             return frames[:, :, :-1], frames[:, :, 1:]
         return self._tensor(ring.observations(start)), self._tensor(ring.observations(following))
+
+    def _mask(self, row: Integers) -> Tensor | None:
+        """Return the valid actions at rows [K, B, A]; None if all always are."""
+        mask = self.ring.mask
+        return None if mask is None else self._tensor(mask.take(row, axis=0))
 
     def _tensor(self, array: Array) -> Tensor:
         return to_device(torch.from_numpy(array), self.device)

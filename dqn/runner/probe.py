@@ -7,14 +7,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from dqn.env import Environments
+from dqn.env import Environments, valid_action
 from dqn.process import preserve_settings
 from dqn.seeding import integer
 from dqn.types import Array
 
 STEPS = 8
 """Steps that are compared at most."""
-NAMES = ("observation", "reward", "terminated", "truncated")
+NAMES = ("observation", "reward", "terminated", "truncated", "action mask")
 
 
 def ignored_seed(env: Environments, seed: int) -> str | None:
@@ -38,11 +38,17 @@ def play(env: Environments, seed: int) -> list[tuple[Array, ...]]:
     np.random.random()  # noqa: NPY002
     torch.rand(())
     column, one = env.columns(1), np.ones(1, np.bool_)
+
+    def masks() -> Array:
+        """Return the valid actions [1, A]."""
+        return np.ones((1, env.spec.num_actions), np.bool_) if column.mask is None else column.mask.copy()
+
     try:
-        results: list[tuple[Array, ...]] = [(column.reset(one, [seed]).copy(), one, one, one)]
+        results: list[tuple[Array, ...]] = [(column.reset(one, [seed]).copy(), one, one, one, masks())]
         for t in range(STEPS):
-            obs, reward, terminated, truncated = column.step(np.array([t % env.spec.num_actions]))
-            results.append((obs.copy(), reward, terminated, truncated))
+            action = valid_action(masks()[0], t % env.spec.num_actions)
+            obs, reward, terminated, truncated = column.step(np.array([action]))
+            results.append((obs.copy(), reward, terminated, truncated, masks()))
             if terminated | truncated:
                 break
     finally:
