@@ -5,7 +5,7 @@ N atoms or quantiles, P parameters, * any leading axes.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -120,6 +120,8 @@ class Row(NamedTuple):
     """True where the step cost a life after which the episode continues, but what is learned terminates."""
     active: Bools
     """False where the environment waits for others; such a column is not stored."""
+    carry: Floats | None = None
+    """The recurrent network's carry before the step [K, E, carry_size]; None unless memory stores it."""
     mask: Bools | None = None
     """Valid actions at obs [K, E, A]; None if all always are."""
     next_mask: Bools | None = None
@@ -147,25 +149,57 @@ class Rng(Protocol):
         """Return numbers in [0, 1), [K, *shape]."""
 
 
+class Window(NamedTuple):
+    """The parts of a batch that windows of successive steps add, for recurrent networks.
+
+    A window learns from T transitions of an episode; the observations of its burn-in come before them. Its
+    transitions are those of the batch [K, T * B], step by step.
+    """
+
+    following: "Tensor"  # [K, T * B], int64, index of each next observation among T + 1 steps of B windows
+    share: "Tensor"  # [K, T * B], weight in the mean over steps: 0 for those after the episode's end
+    exists: "Tensor | None"  # [K, burn_in, B], 0 for steps before the episode's first; None without burn-in
+    carry: "Tensor | None"  # [K, B, carry_size], stored when the first step was played; None: zeros
+    previous: "Tensor | None"  # [K, burn_in + T + 1, B, A + 1], previous action one-hot, and its reward
+
+
 class Batch(NamedTuple):
     """A sample of transitions for every seed."""
 
-    obs: "Tensor"  # [K, B, ...]
+    obs: "Tensor"  # [K, B, ...]; of windows [K, burn_in + T + 1, B, ...], every step once
     action: "Tensor"  # [K, B], int64
     reward: "Tensor"  # [K, B], sum of gamma^i r_i over the n steps
     discount: "Tensor"  # [K, B], gamma^m after m steps; 0 where the episode terminated
-    next_obs: "Tensor"  # [K, B, ...]
+    next_obs: "Tensor | None"  # [K, B, ...]; None for windows, whose `obs` has them
     mask: "Tensor | None" = None  # [K, B, A], bool: valid actions at obs; None if all always are
     next_mask: "Tensor | None" = None  # [K, B, A], valid actions at next_obs
+    window: Window | None = None
 
     def tensors(self) -> "list[Tensor]":
-        """Return the fields that are not None, in order."""
-        return [field for field in self if field is not None]
+        """Return all tensors, in order."""
+        own = (*self[:-1], *(self.window or ()))
+        return [field for field in own if field is not None]
 
-    def filled(self, tensors: "Iterator[Tensor]") -> "Batch":
-        """Return this batch with the next `tensors` for the fields that are not None."""
-        fields: Iterator[Any] = (None if field is None else next(tensors) for field in self)
-        return Batch(*fields)
+    def filled(self, tensors: "Iterable[Tensor]") -> "Batch":
+        """Return this batch with other tensors, in the order of `tensors()`."""
+        each = iter(tensors)
+
+        def fill(fields: Iterable[Any]) -> list[Any]:
+            return [None if field is None else next(each) for field in fields]
+
+        return Batch(*fill(self[:-1]), *[self.window and Window(*fill(self.window))])
+
+
+class NetworkSpec(NamedTuple):
+    """The facts about a network that memory needs."""
+
+    carry_size: int
+    """Numbers that a recurrent network remembers of an episode; 0: the network is not recurrent."""
+    sees_action: bool
+    """Whether it reads the previous action and reward."""
+
+
+FEED_FORWARD = NetworkSpec(carry_size=0, sees_action=False)
 
 
 class Sample(NamedTuple):
@@ -198,7 +232,7 @@ class Episode(NamedTuple):
 class Update(NamedTuple):
     """The results of one update, for each seed."""
 
-    priority: Floats  # [K, B], size of each prediction's error
+    priority: Floats  # [K, B], size of each prediction's error; of windows [K, T * B]
     loss: Floats  # [K], mean over the batch
     q: Floats  # [K], mean value of the taken actions
     grad_norm: Floats  # [K], Euclidean norm before clipping

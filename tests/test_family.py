@@ -98,7 +98,9 @@ def train(words: tuple[str, ...]) -> None:
     agent = instantiate(config["agent"], _convert_="all")(
         network=instantiate(config["network"], _convert_="all"), planned_updates=0, **common
     )
-    memory = instantiate(config["memory"], _convert_="all")(gamma=agent.gamma, **common)
+    memory = instantiate(config["memory"], _convert_="all")(
+        gamma=agent.gamma, network=agent.policy.network_spec, **common
+    )
     fill(memory, num_seeds)
     for tick in range(2):
         sample = memory.sample(32)

@@ -17,7 +17,7 @@ from dqn.agent import Agent
 from dqn.agent.backup import Double, Greedy, Munchausen
 from dqn.memory import NStep, Prioritized, ReplayMemory, Ring
 from dqn.network import DuelingStreams, ExpectedHead, HeadFactory, Linear, Noisy, QuantileHead
-from dqn.types import Batch, EnvSpec, ObsSpec, Row
+from dqn.types import FEED_FORWARD, Batch, EnvSpec, ObsSpec, Row
 from dqn.value import Categorical, Expected, Quantile
 
 CASES = json.loads((TESTS / "reference_values" / "values.json").read_text())["cases"]
@@ -51,7 +51,7 @@ class Tables(Agent):
 
     def __init__(self, backup, *, online, target):
         self.backup = backup
-        self._forward = lambda network, obs, rng: network(obs, rng)
+        self._precision = "float32"
         self.online = lambda obs, rng: online[obs]
         self.target = lambda obs, rng: target[obs]
         self.rng = lambda role: None
@@ -177,6 +177,7 @@ def prioritized(inputs: SimpleNamespace, beta: float, max_weight: str) -> Replay
         seeds=[0],
         num_envs=1,
         device=torch.device("cpu"),
+        network=FEED_FORWARD,
     )
     for i in range(len(inputs.priority)):
         add(memory, i)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dqn.agent.recall import Recall
 from dqn.agent.rng import NumpyRng
 from dqn.seeding import Uniforms
 from dqn.types import Array, Bools, Floats, Integers
@@ -14,7 +15,8 @@ class Actor:
     """Acts epsilon-greedily in E environments of each of K seeds; `Policy.actor` makes it.
 
     Args:
-        q_values: maps observations [K, E, ...] and an rng to action values [K, E, A].
+        q_values: maps observations [K, E, ...] and an rng to action values [K, E, A]; a `Recall` remembers
+            the earlier ones of each episode.
         num_actions: A.
         stack: frames that the network reads together; it keeps the earlier ones of each environment.
         padding: the frame before the first of an episode in a stack.
@@ -42,7 +44,19 @@ class Actor:
 
     def start(self, where: Bools) -> None:
         """Take the next frames of the environments `where` [K, E] as the first of their episodes."""
+        if isinstance(self.q_values, Recall):
+            self.q_values.start(where)
         self._starting = where if self._starting is None else self._starting | where
+
+    @property
+    def carry(self) -> Floats | None:
+        """Return a recurrent network's carry before the latest step [K, E, C], None for another network."""
+        return self.q_values.before if isinstance(self.q_values, Recall) else None
+
+    def acted(self, action: Integers, reward: Floats) -> None:
+        """Take note of the actions of the latest step and of their rewards, both [K, E]."""
+        if isinstance(self.q_values, Recall):
+            self.q_values.acted(action, reward)
 
     def _stacked(self, frame: Array) -> Array:
         """Return the latest frames of each environment [K, E, stack, ...], padding before its episode."""
@@ -92,8 +106,8 @@ class Actor:
         if count == 0:
             return self._greedy(obs, mask)
         random = chosen(uniforms[..., 1], self.num_actions, mask)
-        if count == explores.size and self.noise is None:  # noise is drawn regardless of other seeds
-            return random
+        if count == explores.size and self.noise is None and not isinstance(self.q_values, Recall):
+            return random  # but noise is drawn regardless of other seeds, and a recurrent network remembers
         return np.where(explores, random, self._greedy(obs, mask))
 
     def _greedy(self, obs: Array, mask: Bools | None) -> Integers:

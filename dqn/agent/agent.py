@@ -14,7 +14,7 @@ from dqn.agent.compiled_update import CannotCompile, CompiledGradient, GradientS
 from dqn.agent.optimizer import MakeOptimizer
 from dqn.agent.policy import Policy, State, copy_leaves
 from dqn.agent.rng import NumpyRng, TorchRng
-from dqn.agent.values import Forward, TransitionValues
+from dqn.agent.values import TransitionValues
 from dqn.network import MakeNetwork, QNetwork
 from dqn.process import float32_by_default
 from dqn.schedule import Schedule
@@ -74,7 +74,7 @@ class Agent:
         self.gamma = gamma
         self.lr, self.lr_schedule = lr, lr_schedule
         self.max_grad_norm = max_grad_norm
-        self._forward: Forward = QNetwork.mixed if precision == "bfloat16" else QNetwork.__call__
+        self._precision = precision
         self.learning_rng = NumpyRng(seeds=seeds, name="learning", role="prediction")
         self.rng = TorchRng(self.learning_rng, device)
         self.actor = self.policy.actor(
@@ -107,9 +107,7 @@ class Agent:
             self.gradient,
             self.rng,
             tensors=[*constants, self._parameters.gradient],
-            described=description(
-                [type(self), *networks, self.backup, self.max_grad_norm, self._forward.__name__]
-            ),
+            described=description([type(self), *networks, self.backup, self.max_grad_norm, self._precision]),
         )
 
     @float32_by_default()
@@ -134,7 +132,7 @@ class Agent:
             The priorities [K, B], and [3, K]: loss, mean value of the taken actions, norm of the gradient.
         """
         losses, priority, q = self.losses(batch, rng)
-        loss = (losses * weight).mean(-1)
+        loss = (of_samples(losses, batch) * weight).mean(-1)
         gradient = self._parameters.set_gradient(torch.autograd.grad(loss.sum(), self._parameters.leaves))
         norm = torch.linalg.vector_norm(gradient, dim=1)
         if self.max_grad_norm is not None:
@@ -143,7 +141,7 @@ class Agent:
         return priority, torch.stack((loss.detach(), q, norm))
 
     def losses(self, batch: Batch, rng: LearningRng) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss and priority of each sample [K, B], and the mean value of the taken actions [K]."""
+        """Return loss and priority of each transition [K, B], and the mean value of the taken actions [K]."""
         online, target = (self.values(network, batch, rng) for network in (self.online, self.target))
         prediction = online.returns("obs", "prediction").at(batch.action)
         with torch.no_grad():
@@ -151,13 +149,13 @@ class Agent:
             q_next = target.valid(following.mean(), "next_obs")
             valued = self.backup(batch, q_next, online, target)
             goal = target_of(valued, batch, following)
-            q = prediction.mean().mean(-1)
+            q = of_samples(prediction.mean(), batch).mean(-1)
             priority = prediction.priority(goal)
         return prediction.loss(goal), priority, q
 
     def values(self, network: QNetwork, batch: Batch, rng: LearningRng) -> TransitionValues:
         """Return the values of a batch's states by one of the networks."""
-        return TransitionValues(network, batch, rng, self._forward)
+        return TransitionValues(network, batch, rng, self._precision == "bfloat16")
 
     def sync_target(self, tau: float) -> None:
         """Move the target network to tau * online + (1 - tau) * target; tau = 1 copies the online network."""
@@ -193,3 +191,14 @@ class Agent:
         shapes = {tuple(leaf.shape) for _, leaf in leaves(state) if isinstance(leaf, Tensor)}
         if settings[0] != settings[1] or not shapes <= {(), (1,), tuple(self._parameters.value.shape)}:
             raise ValueError("the optimizer has other settings or parameters")
+
+
+def of_samples(numbers: Tensor, batch: Batch) -> Tensor:
+    """Return numbers of transitions [K, B], of windows [K, T * B], as one for each sample [K, B].
+
+    That of a window is such that the mean over windows is the mean over all of their valid steps.
+    """
+    if batch.window is None:
+        return numbers
+    count = batch.window.following.shape[1] // batch.obs.shape[2]
+    return torch.unflatten(numbers * batch.window.share, 1, (count, -1)).mean(1)

@@ -2,21 +2,22 @@
 
 import operator
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from dqn.agent.numpy_functions import FUNCTIONS, METHODS
+from dqn.agent.recall import ForwardPass
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.devices import to_device
 from dqn.network import QNetwork
 from dqn.process import float32_by_default
-from dqn.types import Array, Floats
+from dqn.types import Array
 
 MOST_NUMBERS = 200_000
 """Numbers in the observations of one seed up to which acting is faster in NumPy than in torch.
@@ -26,27 +27,23 @@ seed count, so that a seed's values do not depend on the seeds beside it.
 """
 
 
-class ForwardPass(Protocol):
-    """Action values of observations, in NumPy arrays."""
-
-    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
-        """Return action values [K, E, A] of observations [K, E, ...]; without rng nothing is random."""
-        ...
-
-
 class TorchForward:
     """The forward pass of a network in torch, on its device."""
 
     def __init__(self, network: QNetwork, device: torch.device) -> None:
-        self._network, self._device = network, device
+        self._module, self._device = module_of(network), device
 
     @torch.inference_mode()
-    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
-        numbers = None if rng is None else TorchRng(rng, self._device)
+    def __call__(self, obs: Array, rng: NumpyRng | None = None, memory: Sequence[Array] = ()) -> Any:
         with float32_by_default():
-            given = to_device(torch.from_numpy(obs), self._device)
-            values: Tensor = self._network(given, numbers).mean()
-        return values.cpu().numpy()
+            given = [to_device(torch.from_numpy(array), self._device) for array in (obs, *memory)]
+            if rng is None:
+                outputs = self._module.forward(*given)
+            else:
+                outputs = self._module.random(*given, TorchRng(rng, self._device))
+        if isinstance(outputs, Tensor):
+            return outputs.cpu().numpy()
+        return tuple(output.cpu().numpy() for output in outputs)
 
 
 class NumpyForward:
@@ -61,14 +58,41 @@ class NumpyForward:
     """
 
     def __init__(self, network: QNetwork, *, is_random: bool) -> None:
-        values = ActionValues(network)
-        self._steady = translated(values, "forward")
-        self._random = translated(values, "random") if is_random else None
+        module = module_of(network)
+        self._steady = translated(module, "forward")
+        self._random = translated(module, "random") if is_random else None
 
-    def __call__(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+    def __call__(self, obs: Array, rng: NumpyRng | None = None, memory: Sequence[Array] = ()) -> Any:
         if rng is None or self._random is None:
-            return self._steady(obs)
-        return self._random(obs, rng)
+            return self._steady(obs, *memory)
+        return self._random(obs, *memory, rng)
+
+
+def module_of(network: QNetwork) -> Any:
+    """Return the module that computes what acting needs of a network."""
+    return Steps(network) if network.carry_size else ActionValues(network)
+
+
+class Steps(nn.Module):
+    """One step of a recurrent network: its action values [K, B, A] and the carry after it [K, B, C]."""
+
+    def __init__(self, network: QNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, obs: Tensor, carry: Tensor, previous: Tensor) -> tuple[Tensor, Tensor]:
+        returns, carry = self.network.step(obs, carry, previous)
+        return returns.mean(), carry
+
+    def random(self, obs: Tensor, carry: Tensor, previous: Tensor, rng: Any) -> tuple[Tensor, Tensor]:
+        """Return the same for acting; `rng` may be a proxy."""
+        returns, carry = self.network.step(obs, carry, previous, acting(rng))
+        return returns.mean(), carry
+
+
+def acting(rng: Any) -> Any:
+    """Return an rng for acting that draws from another, which may be a proxy without a role."""
+    return SimpleNamespace(role="acting", normal=rng.normal, uniform=rng.uniform)
 
 
 class ActionValues(nn.Module):
@@ -82,9 +106,8 @@ class ActionValues(nn.Module):
         return self.network.forward(obs).mean()
 
     def random(self, obs: Tensor, rng: Any) -> Tensor:
-        """Return the values for acting; `rng` may be a proxy of one, which cannot be asked for its role."""
-        acting: Any = SimpleNamespace(role="acting", normal=rng.normal, uniform=rng.uniform)
-        return self.network.forward(obs, acting).mean()
+        """Return the values for acting; `rng` may be a proxy."""
+        return self.network.forward(obs, acting(rng)).mean()
 
 
 TRACING = threading.Lock()
@@ -134,8 +157,8 @@ def forward_pass(network: QNetwork, device: torch.device, *, is_random: bool) ->
     if in_numpy is None:
         return in_torch
 
-    def forward(obs: Array, rng: NumpyRng | None = None) -> Floats:
-        return (in_numpy if obs[0].size <= MOST_NUMBERS else in_torch)(obs, rng)
+    def forward(obs: Array, rng: NumpyRng | None = None, memory: Sequence[Array] = ()) -> Any:
+        return (in_numpy if obs[0].size <= MOST_NUMBERS else in_torch)(obs, rng, memory)
 
     return forward
 
@@ -160,15 +183,18 @@ def agrees(forward: NumpyForward, network: QNetwork, *, is_random: bool) -> bool
     """Return whether NumPy and torch give the same values of two zero observations, up to rounding."""
     num_seeds = next(network.parameters()).shape[0]
     obs = np.zeros((num_seeds, 2, *network.obs.stacked_shape), network.obs.dtype)
+    sizes = network.memory_sizes if network.carry_size else ()
+    memory = [np.full((num_seeds, 2, size), 0.5, np.float32) for size in sizes]
     reference = TorchForward(network, torch.device("cpu"))
     rngs = [NumpyRng(seeds=range(num_seeds), name="trial", role="acting") for _ in range(2)]
-    pairs = [(forward(obs), reference(obs))]
+    pairs = [(forward(obs, None, memory), reference(obs, None, memory))]
     if is_random:
-        pairs.append((forward(obs, rngs[0]), reference(obs, rngs[1])))
-    return all(np.allclose(ours, theirs, atol=1e-5) for ours, theirs in pairs)
+        pairs.append((forward(obs, rngs[0], memory), reference(obs, rngs[1], memory)))
+    each = (arrays for pair in pairs for arrays in (zip(*pair, strict=True) if memory else [pair]))
+    return all(np.allclose(ours, theirs, atol=1e-5) for ours, theirs in each)
 
 
-def translated(module: nn.Module, method: str) -> Callable[..., Floats]:
+def translated(module: nn.Module, method: str) -> Callable[..., Any]:
     """Return a method of a module, translated to NumPy.
 
     Raises:

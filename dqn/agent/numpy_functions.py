@@ -55,6 +55,12 @@ def relu_(x: Any) -> Any:
     return np.maximum(x, 0, out=x)
 
 
+def sigmoid(x: Floats) -> Floats:
+    """Return 1 / (1 + exp(-x)), without the overflow of exp."""
+    half: Floats = np.tanh(x * np.float32(0.5))
+    return half * np.float32(0.5) + np.float32(0.5)
+
+
 def mean(x: Any, axis: int, keep: bool = False) -> Any:
     return x.mean(axis, keepdims=keep)
 
@@ -114,6 +120,8 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.relu_: relu_,
     torch.log_softmax: log_softmax,
     torch.cos: np.cos,
+    torch.sigmoid: sigmoid,
+    torch.tanh: np.tanh,
     torch.sign: np.sign,
     torch.sqrt: np.sqrt,
     torch.abs: np.abs,

@@ -1,6 +1,6 @@
 """The policy: a Q-network of K seeds, all that acting and evaluation need."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,13 +8,14 @@ import torch
 from torch import nn
 
 from dqn.agent.actor import Actor
-from dqn.agent.numpy_forward import ForwardPass, forward_pass
+from dqn.agent.numpy_forward import forward_pass
+from dqn.agent.recall import ForwardPass, Recall
 from dqn.agent.rng import NumpyRng, uses_rng
 from dqn.network import MakeNetwork, flatten
 from dqn.process import float32_by_default
 from dqn.seeding import Uniforms, integer
 from dqn.state import check_formats
-from dqn.types import EnvSpec
+from dqn.types import Array, EnvSpec, Floats, NetworkSpec
 
 State = dict[str, Any]
 
@@ -39,14 +40,30 @@ class Policy:
         self.parameters = flatten(self.network, device)
         self.num_actions, self.obs = spec.num_actions, spec.obs
         self.device = device
+        self.network_spec = NetworkSpec(self.network.carry_size, self.network.previous_size > 0)
         self.is_random = uses_rng(self.network, device)
         """Whether the network uses the rng that it is given."""
-        self.q_values: ForwardPass = forward_pass(self.network, device, is_random=self.is_random)
+        self.is_recurrent = self.network.carry_size > 0
+        """Whether the network remembers earlier observations of an episode."""
+        self.forward: ForwardPass = forward_pass(self.network, device, is_random=self.is_random)
+        self.q_values: Callable[..., Floats] = self._first_values if self.is_recurrent else self.forward
+        """Action values [K, E, A] of observations [K, E, ...] and an rng.
+
+        A recurrent network takes the observations for the first of their episodes.
+        """
+
+    def _first_values(self, obs: Array, rng: NumpyRng | None = None) -> Floats:
+        return self.recall()(obs, rng)
+
+    def recall(self) -> Recall:
+        """Return action values that remember, for a recurrent network."""
+        carry_size, previous_size = self.network.memory_sizes
+        return Recall(self.forward, carry_size=carry_size, previous_size=previous_size)
 
     def actor(self, *, exploration: Uniforms | None = None, noise: NumpyRng | None = None) -> Actor:
         """Return an actor that follows this policy; without `exploration` it is greedy."""
         return Actor(
-            q_values=self.q_values,
+            q_values=self.recall() if self.is_recurrent else self.q_values,
             num_actions=self.num_actions,
             stack=self.obs.stack,
             padding=self.obs.padding,

@@ -90,5 +90,10 @@ def uses_rng(network: QNetwork, device: torch.device) -> bool:
     num_seeds = next(network.parameters()).shape[0]
     probe = Probe(num_seeds, device)
     obs = np.zeros((num_seeds, 1, *network.obs.stacked_shape), network.obs.dtype)
-    network(to_device(torch.from_numpy(obs), device), probe)
+    given = to_device(torch.from_numpy(obs), device)
+    if network.carry_size:
+        carry, previous = (torch.zeros(num_seeds, 1, n, device=device) for n in network.memory_sizes)
+        network.step(given, carry, previous, probe)
+    else:
+        network(given, probe)
     return probe.is_used

@@ -1,7 +1,6 @@
 """The values of one network at both ends of a batch's transitions."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -9,25 +8,47 @@ from torch import Tensor
 from dqn.agent.backup import End
 from dqn.agent.compiled_update import LearningRng
 from dqn.network import QNetwork
-from dqn.types import Batch, Rng, Role
+from dqn.types import Batch, Rng, Role, Window
 from dqn.value import ReturnDistribution
 
-Forward = Callable[[QNetwork, Tensor, Rng], ReturnDistribution]
-"""The return distributions of a network, given observations and an rng."""
 
-
-@dataclass(frozen=True)
+@dataclass
 class TransitionValues:
-    """The values of a batch's states by one network; called, it is the backups' `ActionValues`."""
+    """The values of a batch's states by one network; called, it is the backups' `ActionValues`.
+
+    Args:
+        network: the network. A recurrent one plays each window once, for both ends.
+        batch: the transitions.
+        rng: random numbers by role.
+        is_mixed: whether the products of the torso are in bfloat16.
+    """
 
     network: QNetwork
     batch: Batch
     rng: LearningRng
-    forward: Forward
+    is_mixed: bool
+    _features: Tensor | None = field(default=None, init=False)
 
     def returns(self, end: End, role: Role) -> ReturnDistribution:
         """Return the distributions of all actions at one end of the transitions [K, B, A]."""
-        return self.forward(self.network, getattr(self.batch, end), self.rng(role))
+        rng = self.rng(role)
+        if self.batch.window is not None:
+            return self.network.head.forward(self._features_at(end, self.batch.window, rng), rng)
+        forward = self.network.mixed if self.is_mixed else self.network
+        returns: ReturnDistribution = forward(getattr(self.batch, end), rng)
+        return returns
+
+    def _features_at(self, end: End, window: Window, rng: Rng) -> Tensor:
+        """Return the features of one end of the steps of windows [K, T * B, F]."""
+        if self._features is None:
+            obs = self.batch.obs
+            with torch.autocast(obs.device.type, torch.bfloat16, enabled=self.is_mixed):
+                features = self.network.unroll(obs, window, rng)
+            self._features = features.float().flatten(1, 2)
+        if end == "obs":
+            return self._features[:, : window.following.shape[1]]
+        index = window.following.unsqueeze(-1).expand(-1, -1, self._features.shape[-1])
+        return self._features.gather(1, index)
 
     def __call__(self, end: End) -> Tensor:
         """Return the expected returns [K, B, A], for the choice of an action, -inf for invalid ones."""

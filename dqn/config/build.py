@@ -105,7 +105,7 @@ def build(config: Config, folder: RunFolder, callbacks: Mapping[str, Callback] |
         clock=clock,
         env=environments,
         agent=learner,
-        memory=run.memory(gamma=learner.gamma, **common),
+        memory=run.memory(gamma=learner.gamma, network=learner.policy.network_spec, **common),
         epsilon=run.schedule,
         evaluator=evaluator,
         counters=Counters(seeds=seeds, num_envs=environments.num_envs),

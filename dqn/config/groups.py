@@ -11,8 +11,9 @@ from dqn.agent.optimizer import MakeOptimizer
 from dqn.env import Environments
 from dqn.memory import ReplayMemory
 from dqn.memory.protocols import MakeReader, MakeSampler
+from dqn.network import MakeCell
 from dqn.network.protocols import MakeHead, MakeLayer, MakeNetwork, MakeStreams, MakeTorso
-from dqn.types import EnvSpec
+from dqn.types import EnvSpec, NetworkSpec
 
 
 class MakeEnvironments(Protocol):
@@ -25,7 +26,14 @@ class MakeMemory(Protocol):
     """Makes the memory of all seeds."""
 
     def __call__(
-        self, *, gamma: float, spec: EnvSpec, seeds: Sequence[int], num_envs: int, device: torch.device
+        self,
+        *,
+        gamma: float,
+        spec: EnvSpec,
+        seeds: Sequence[int],
+        num_envs: int,
+        device: torch.device,
+        network: NetworkSpec,
     ) -> ReplayMemory: ...
 
 
@@ -48,6 +56,8 @@ MAKERS: dict[str, Any] = {
     "env": MakeEnvironments,
     "network": MakeNetwork,
     "network.torso": MakeTorso,
+    "network.torso.encoder": MakeTorso,
+    "network.torso.cell": MakeCell,
     "network.streams": MakeStreams,
     "network.head": MakeHead,
     "network.layer": MakeLayer,
@@ -72,7 +82,10 @@ GIVEN: dict[str, frozenset[str]] = {
 }
 """Arguments that the program passes to the part of each group; they are not keys."""
 
-OFFERED = {"network.torso": frozenset({"vector_size"})}
+OFFERED = {
+    "network.torso": frozenset({"vector_size", "previous_size"}),
+    "network.torso.encoder": frozenset({"vector_size"}),
+}
 """Arguments that the program passes to the part of a group if it takes them."""
 
 SOURCES = {

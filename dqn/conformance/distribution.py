@@ -66,8 +66,9 @@ def check_shift(whole: Any, batch: Batch) -> None:
 def check_errors(network: Any, other: Any, batch: Batch) -> None:
     """Check shape and range of `loss` and `priority`, and that each sample's depends on this sample only."""
     whole = errors(network, other, batch)
-    each = (batch.filled(field[:, [b]] for field in batch.tensors()) for b in range(SIZE))
-    alone = [errors(network, other, one) for one in each]
+    alone = [
+        errors(network, other, batch.filled(each[:, [b]] for each in batch.tensors())) for b in range(SIZE)
+    ]
     for name, error in whole.items():
         require_shape(name, error, batch.action.shape, ": [K, B], one per sample")
         require_finite(name, error)

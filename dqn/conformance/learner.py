@@ -76,9 +76,9 @@ def backup(candidate: Candidate) -> None:
         "when the other seed did": 0,
     }
     for change, keep in kept.items():
-        mixed = others.filled(field.clone() for field in others.tensors())
-        for field, original in zip(mixed.tensors(), batch.tensors(), strict=True):
-            field[keep] = original[keep]
+        mixed = others.filled(each.clone() for each in others.tensors())
+        for each, original in zip(mixed.tensors(), batch.tensors(), strict=True):
+            each[keep] = original[keep]
         after = learner.backup(mixed)
         for name, numbers in valued.items():
             text = f"the {name} of a sample changed {change}; it should not"

@@ -9,7 +9,7 @@ from dqn.conformance.assertions import Failure, require, require_close, require_
 from dqn.conformance.candidate import CPU, SEEDS, Candidate
 from dqn.memory import Ring
 from dqn.seeding import stream
-from dqn.types import Batch, EnvSpec, Floats, Integers, ObsSpec, Row
+from dqn.types import FEED_FORWARD, Batch, EnvSpec, Floats, Integers, ObsSpec, Row
 
 SPEC = EnvSpec(ObsSpec((3,), np.dtype(np.float32), 0, 1.0), 3, None)
 """Spec of the episodes; an observation consists of the seed, the environment and the step."""
@@ -193,7 +193,8 @@ def make_memory(candidate: Candidate, capacity: int, stack: int) -> Any:
     node = dict(candidate.node("memory"))
     if "capacity" in node:
         node["capacity"] = capacity
-    return candidate.make(node)(gamma=GAMMA, spec=spec_of(stack), seeds=SEEDS, num_envs=NUM_ENVS, device=CPU)
+    common = {"spec": spec_of(stack), "seeds": SEEDS, "num_envs": NUM_ENVS, "device": CPU}
+    return candidate.make(node)(gamma=GAMMA, network=FEED_FORWARD, **common)
 
 
 def memory(candidate: Candidate) -> None:

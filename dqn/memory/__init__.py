@@ -5,6 +5,7 @@ from dqn.memory.prioritized import Prioritized
 from dqn.memory.protocols import MakeReader, MakeSampler, Reader, Sampler, Transitions
 from dqn.memory.replay import ReplayMemory
 from dqn.memory.ring import CLOSING, CONTINUES, LOST, TERMINATED, TRUNCATED, Ring
+from dqn.memory.sequences import Sequences
 from dqn.memory.uniform import Uniform
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ReplayMemory",
     "Ring",
     "Sampler",
+    "Sequences",
     "Transitions",
     "Uniform",
 ]

@@ -3,11 +3,8 @@
 import numpy as np
 
 from dqn.memory.protocols import Transitions
-from dqn.memory.ring import CLOSING, CONTINUES, LOST, TERMINATED, Ring
+from dqn.memory.ring import CONTINUES, HAS_FUTURE, Ring
 from dqn.types import Floats, Integers, PositiveInt
-
-HAS_FUTURE = np.array([end not in (TERMINATED, LOST) for end in range(CLOSING + 1)], np.float64)
-"""For each `end` of a row, 1 where the value of the next observation counts."""
 
 
 class NStep:

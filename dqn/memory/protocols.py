@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from dqn.memory.ring import Ring
+from dqn.memory.sequences import Sequences
 from dqn.types import Floats, Integers
 
 
@@ -48,7 +49,7 @@ class Sampler(Protocol):
 
 
 class MakeReader(Protocol):
-    def __call__(self, *, gamma: float) -> Reader:
+    def __call__(self, *, gamma: float) -> "Reader | Sequences":
         """Return a reader for the discount `gamma` of one step."""
 
 

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from dqn.devices import to_device
-from dqn.memory.protocols import MakeReader, MakeSampler, Sampler
+from dqn.errors import WrongValue
+from dqn.memory.protocols import MakeReader, MakeSampler, Reader, Sampler
 from dqn.memory.ring import CLOSING, CONTINUES, Ring
 from dqn.memory.segments import Segments
-from dqn.types import Array, Batch, EnvSpec, Floats, Integers, PositiveInt, Row, Sample
+from dqn.memory.sequences import Sequences
+from dqn.types import Array, Batch, EnvSpec, Floats, Integers, NetworkSpec, PositiveInt, Row, Sample, Window
 
 RECENT = 10_000
 """Rows of each environment whose returns are computed, which takes a fifth of a second."""
@@ -29,6 +31,10 @@ class ReplayMemory:
         seeds: the K seeds.
         num_envs: environments per seed, E.
         device: device of the batches.
+        network: what the network needs of its batches.
+
+    Raises:
+        WrongValue: the reader does not read what the network needs.
     """
 
     def __init__(
@@ -42,10 +48,18 @@ class ReplayMemory:
         seeds: Sequence[int],
         num_envs: int,
         device: torch.device,
+        network: NetworkSpec,
     ) -> None:
-        self.reader = reader(gamma=gamma)
+        self.reader, self.network = reader(gamma=gamma), network
+        check_reader(self.reader, network)
+        windows = self.reader.windows(network.carry_size) if isinstance(self.reader, Sequences) else None
         ring = Ring(
-            capacity=capacity, span=self.reader.span, num_seeds=len(seeds), num_envs=num_envs, spec=spec
+            capacity=capacity,
+            span=self.reader.span,
+            num_seeds=len(seeds),
+            num_envs=num_envs,
+            spec=spec,
+            windows=windows,
         )
         self.sampler = sampler(ring=ring, seeds=seeds)
         self.device = device
@@ -70,9 +84,11 @@ class ReplayMemory:
         self._pending.append(row)
 
     def sample(self, batch_size: int) -> Sample:
-        """Return `batch_size` transitions of each seed, with replacement."""
+        """Return `batch_size` transitions, or windows, of each seed, with replacement."""
         ring = self.ring
         start, weight = self.sampler.sample(batch_size)
+        if isinstance(self.reader, Sequences):
+            return Sample(self._windows(self.reader, start), self._tensor(weight), start)
         reward, discount, following = self.reader(ring, start)
         obs, next_obs = self._observations(start, following)
         batch = Batch(
@@ -94,6 +110,36 @@ class ReplayMemory:
             return frames[:, :, :-1], frames[:, :, 1:]
         return self._tensor(ring.observations(start)), self._tensor(ring.observations(following))
 
+    def _windows(self, reader: Sequences, start: Integers) -> Batch:
+        """Return the batch of the windows that start at the rows `start` [K, B]."""
+        ring, tensor = self.ring, self._tensor
+        steps = reader(ring, start)
+        burn_in, batch_size = reader.burn_in, start.shape[1]
+        learned = steps.rows[:, burn_in:]
+        following = np.take_along_axis(learned, steps.following, 1)
+
+        def flat(array: Array) -> Tensor:
+            return tensor(array.reshape(len(array), -1))
+
+        share = steps.valid / steps.valid.mean((1, 2), keepdims=True)
+        window = Window(
+            following=flat(steps.following * batch_size + np.arange(batch_size)),
+            share=flat(share.astype(np.float32)),
+            exists=tensor(steps.exists.astype(np.float32)) if burn_in else None,
+            carry=None if steps.carry is None else tensor(steps.carry),
+            previous=tensor(reader.previous(ring, steps.rows)) if self.network.sees_action else None,
+        )
+        return Batch(
+            obs=tensor(ring.observations(steps.rows)),
+            action=flat(ring.action.take(learned[:, :-1]).astype(np.int64)),
+            reward=flat(steps.reward),
+            discount=flat(steps.discount),
+            next_obs=None,
+            mask=self._mask(learned[:, :-1].reshape(len(start), -1)),
+            next_mask=self._mask(following.reshape(len(start), -1)),
+            window=window,
+        )
+
     def _mask(self, row: Integers) -> Tensor | None:
         """Return the valid actions at rows [K, B, A]; None if all always are."""
         mask = self.ring.mask
@@ -103,7 +149,9 @@ class ReplayMemory:
         return to_device(torch.from_numpy(array), self.device)
 
     def update_priorities(self, row: Integers, priority: Floats) -> None:
-        """Set the priorities of a sample's rows, both [K, B]."""
+        """Set the priorities of a sample's rows [K, B] by its errors [K, B], of windows [K, T * B]."""
+        if isinstance(self.reader, Sequences):
+            priority = self.reader.priority(self.ring, row, priority)
         self.sampler.update(row, priority)
 
     def observations(self, count: int) -> Array:
@@ -146,6 +194,20 @@ class ReplayMemory:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.ring.load_state_dict(state["ring"])
         self.sampler.load_state_dict(state["sampler"])
+
+
+def check_reader(reader: Reader | Sequences, network: NetworkSpec) -> None:
+    """Check that a reader reads what a network needs.
+
+    Raises:
+        WrongValue: it does not.
+    """
+    if network.carry_size and not isinstance(reader, Sequences):
+        should = "should be sequences, because network.torso is recurrent; type memory/reader=sequences"
+        raise WrongValue("memory.reader", type(reader).__name__, should)
+    if not network.carry_size and isinstance(reader, Sequences):
+        should = "should be one_step or n_step, because network.torso is not recurrent; network/torso=gru is"
+        raise WrongValue("memory.reader", type(reader).__name__, should)
 
 
 class PendingRows:

@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from dqn.memory.windows import Windows
 from dqn.state import assign
 from dqn.types import Array, Bools, EnvSpec, Integers, Row
 
 CONTINUES, TRUNCATED, TERMINATED, LOST, CLOSING = range(5)
 """Values of `end`: the episode continues or ended there, or a life was lost, which terminates only what is
 learned; a CLOSING row only holds a last observation."""
+
+HAS_FUTURE = np.array([end not in (TERMINATED, LOST) for end in range(CLOSING + 1)], np.float64)
+"""For each `end` of a row, 1 where the value of the next observation counts."""
 
 STORED_ONCE = ("obs", "action", "reward", "end")
 """Arrays whose rows never change until they are overwritten; so does `mask`, if the ring has one."""
@@ -27,16 +31,29 @@ class Ring:
     `is_start` marks the rows where a sample may start: those with `span` stored steps of their episode, or
     life, from there on, or fewer if it has ended. Rows whose earlier frames have been overwritten are none.
 
+    Samples that are windows of an episode, for recurrent networks, start at its first row and at every
+    `period` rows from `burn_in` on. They extend across lost lives, since the network's memory does, too.
+
     Args:
         capacity: rows per seed; each environment has capacity // num_envs of them.
         span: largest number of transitions in a sample.
+        windows: how windows lie in an episode; None: samples are not windows.
         num_seeds: K.
         num_envs: E.
         spec: shape and type of an observation, number of actions.
     """
 
-    def __init__(self, *, capacity: int, span: int, num_seeds: int, num_envs: int, spec: EnvSpec) -> None:
-        self.num_seeds, self.num_envs, self.span = num_seeds, num_envs, span
+    def __init__(
+        self,
+        *,
+        capacity: int,
+        span: int,
+        num_seeds: int,
+        num_envs: int,
+        spec: EnvSpec,
+        windows: Windows | None = None,
+    ) -> None:
+        self.num_seeds, self.num_envs, self.span, self.windows = num_seeds, num_envs, span, windows
         self.num_actions, self.num_categories = spec.num_actions, spec.obs.num_categories
         self.stack, self.padding = spec.obs.stack, spec.obs.padding
         self.rows = capacity // num_envs
@@ -59,6 +76,9 @@ class Ring:
         self.most_filled = np.zeros((num_seeds, 1), np.int64)
         """Rows in use in each seed's fullest column [K, 1]."""
         self._first = np.arange(columns) * self.rows
+        self.carries = None if windows is None else windows.carries(columns, self.rows)
+        """The carries that are stored for windows; None: windows start with zeros."""
+        self._context = context_rows(spec.obs.stack, windows)
 
     def push(self, steps: Sequence[Row]) -> list[Integers]:
         """Store successive steps of all active columns, and a closing row wherever an episode ended.
@@ -69,12 +89,10 @@ class Ring:
         Returns:
             All rows that became starts or no longer are, possibly more than once.
         """
-        fields: list[Any] = [
-            None if arrays[0] is None else joined(arrays) for arrays in zip(*steps, strict=True)
-        ]
+        fields: Any = (None if arrays[0] is None else joined(arrays) for arrays in zip(*steps, strict=True))
         row = Row(*fields)
         active, closes = row.active, row.terminated | row.truncated
-        ended = closes | row.life_lost
+        ended = closes if self.windows else closes | row.life_lost
         any_ended = np.count_nonzero(ended) > 0
         transitions = self.stored + active.cumsum(0)  # [T, K * E], as below: counts after each step
         episodes, starts = self.episodes[None], self.episode_start[None]
@@ -83,6 +101,8 @@ class Ring:
             episodes = episodes + closes.cumsum(0)
             starts = np.maximum.accumulate(np.vstack((starts, np.where(ended, transitions, 0))))
             position = transitions + (episodes - closes - 1)
+        if self.carries is not None:
+            self.carries.push(row.carry, transitions - starts[: len(transitions)] - 1, position, active)
         position %= self.rows
         everywhere = np.count_nonzero(active) == active.size
 
@@ -100,10 +120,10 @@ class Ring:
         self.action[at], self.reward[at], self.end[at] = chosen(row.action), chosen(row.reward), CONTINUES
         self.is_start[at] = self.is_start[following] = False
         length = chosen(transitions - starts[: len(transitions)])
-        started = [at if self.span == 1 else self.before(at, self.span - 1)[length >= self.span]]
+        started = [at if self.span == 1 else self.before(at, self.span - 1)[self._starts(length - self.span)]]
+        self.end[at[chosen(row.life_lost)]] = LOST
         if any_ended:
             where, closed = chosen(ended), chosen(closes)
-            self.end[at[where]] = LOST
             is_terminal = row.terminated | row.life_lost
             self.end[at[closed]] = np.where(is_terminal[closes], TERMINATED, TRUNCATED)
             self.end[following[closed]] = CLOSING
@@ -113,28 +133,33 @@ class Ring:
         self.stored, self.episodes, self.episode_start = transitions[-1], episodes[-1], starts[-1]
         self._count()
         changed = [at, following, *started]
-        if self.stack > 1:
-            changed.append(self._without_frames())
+        if self._context:
+            changed.append(self._without_context())
             self.is_start[changed[-1]] = False
         return changed
 
     @property
     def longest_push(self) -> int:
         """Return the largest number of steps of a `push` that overwrites none of the rows it needs."""
-        return max(1, (self.rows - least_rows(span=self.span, stack=self.stack)) // 2 + 1)
+        least = least_rows(span=self.span, stack=self.stack, windows=self.windows)
+        return max(1, (self.rows - least) // 2 + 1)
 
     def _last_starts(self, at: Integers, length: Integers) -> list[Integers]:
         """Return the rows that become starts because an episode or a life ended at the rows `at`."""
-        return [self.before(at, back)[back < length] for back in range(self.span - 1)]
+        return [self.before(at, back)[self._starts(length - 1 - back)] for back in range(self.span - 1)]
+
+    def _starts(self, distance: Integers) -> Bools:
+        """Return where a sample may start, given the distances from the first row of the episode or life."""
+        return distance >= 0 if self.windows is None else self.windows.start(distance)
 
     def _count(self) -> None:
         self.filled = np.minimum(self.written, self.rows)
         self.most_filled = self.filled.reshape(self.num_seeds, -1).max(-1, keepdims=True)
 
-    def _without_frames(self) -> Integers:
-        """Return the rows, stack - 1 of each column, some of whose earlier frames have been overwritten."""
+    def _without_context(self) -> Integers:
+        """Return the oldest rows of each column: some of the rows that their samples need are overwritten."""
         newest = self.newest
-        rows = self._first[:, None] + (newest[:, None] + np.arange(1, self.stack)) % self.rows
+        rows = self._first[:, None] + (newest[:, None] + np.arange(1, self._context + 1)) % self.rows
         return rows.reshape(-1)
 
     @property
@@ -205,12 +230,16 @@ class Ring:
     def state_dict(self) -> dict[str, Any]:
         """Return the counters and `is_start`, packed into bits; `Segments` stores the rows."""
         state: dict[str, Any] = {name: getattr(self, name).copy() for name in COUNTERS}
+        if self.carries is not None:
+            state["carries"] = self.carries.stored.copy()
         return state | {"is_start": np.packbits(self.is_start)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in COUNTERS:
             assign(getattr(self, name), state[name], least=0)
         self._count()
+        if self.carries is not None:
+            assign(self.carries.stored, state["carries"])
         packed = np.packbits(self.is_start)
         assign(packed, state["is_start"])
         self.is_start[:] = np.unpackbits(packed)[: self.is_start.size]
@@ -233,13 +262,20 @@ class Ring:
             raise ValueError("it has observations beyond the environment's")
 
 
-def least_rows(*, span: int, stack: int) -> int:
+def context_rows(stack: int, windows: Windows | None) -> int:
+    """Return the rows before a start that its sample needs, if the episode has them."""
+    return (
+        stack - 1 + (0 if windows is None else windows.burn_in + 1)
+    )  # the previous action is one row earlier
+
+
+def least_rows(*, span: int, stack: int, windows: Windows | None = None) -> int:
     """Return the rows of a column that never lacks a start, wherever episodes end.
 
-    They are the last start of an episode with its earlier frames, the closing row, span - 1 steps of the next
-    episode, and the row after them.
+    They are the last start of an episode with the rows that it needs before it, and those up to the end; the
+    closing row, span - 1 steps of the next episode, and the row after them.
     """
-    return span + stack + 1
+    return span + 2 + context_rows(stack, windows) + (0 if windows is None else windows.period - 1)
 
 
 def joined(arrays: Sequence[Array]) -> Array:

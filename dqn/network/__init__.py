@@ -18,13 +18,17 @@ from dqn.network.protocols import (
     Streams,
     Torso,
 )
-from dqn.network.qnetwork import QNetwork, make_torso, reads_images
+from dqn.network.qnetwork import QNetwork, make_torso
+from dqn.network.recurrent import GRU, LSTM, Cell, MakeCell, Recurrent, is_recurrent, reads_images
 from dqn.network.streams import DuelingStreams, SingleStream
 from dqn.network.torsos import MLP
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "MLP",
     "CategoricalHead",
+    "Cell",
     "Conv",
     "DuelingStreams",
     "ExpectedHead",
@@ -35,6 +39,7 @@ __all__ = [
     "Impala",
     "ImplicitQuantileHead",
     "Linear",
+    "MakeCell",
     "MakeHead",
     "MakeLayer",
     "MakeModule",
@@ -44,11 +49,13 @@ __all__ = [
     "Noisy",
     "QNetwork",
     "QuantileHead",
+    "Recurrent",
     "SingleStream",
     "StackedModule",
     "Streams",
     "Torso",
     "flatten",
+    "is_recurrent",
     "make_torso",
     "reads_images",
 ]

@@ -82,6 +82,7 @@ class Collector:
         obs, mask, active = self._obs, self._mask, self._active
         action = self.actor.act(obs, epsilon, self._playing, mask)
         step = self.env.step(action)
+        self.actor.acted(action, step.reward)
         self._obs, self._mask = step.next_obs, step.next_mask
         self._waiting |= step.ended
         ticks = self._ticks(self._waiting)
@@ -96,6 +97,7 @@ class Collector:
             truncated=truncated,
             life_lost=step.life_lost,
             active=active,
+            carry=self.actor.carry,
             mask=mask,
             next_mask=step.next_mask,
         )

@@ -23,7 +23,7 @@ from dqn.memory.ring import STORED_ONCE
 from dqn.schedule import Constant
 from dqn.storage.checkpoint import Checkpoint, TorchPart, digest
 from dqn.system import resident
-from dqn.types import Array, EnvSpec, Row
+from dqn.types import FEED_FORWARD, Array, EnvSpec, Row
 
 GAME = "Breakout"
 STACK, BATCH = 4, 32
@@ -145,6 +145,7 @@ def make_memory(size: int, spec: EnvSpec) -> ReplayMemory:
         seeds=[0],
         num_envs=1,
         device=torch.device("cpu"),
+        network=FEED_FORWARD,
     )
 
 

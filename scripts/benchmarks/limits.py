@@ -56,7 +56,7 @@ def plain_update(make: Callable[[], nn.Module], batch: Batch, lr: float, max_gra
     """Return an update in plain PyTorch of what `make` makes, for the first seed of a batch."""
     online, target = make().to(batch.obs.device), make().to(batch.obs.device)
     optimizer = torch.optim.Adam(online.parameters(), lr=lr)
-    obs, action, reward, discount, next_obs = (tensor[0] for tensor in batch.tensors())
+    obs, action, reward, discount, next_obs = (each[0] for each in batch.tensors())
 
     def update() -> float:
         with torch.no_grad():

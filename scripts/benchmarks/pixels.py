@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +130,8 @@ def sample_of(net: Net, seeds: Sequence[int], device: torch.device) -> Sample:
         )
         action = random.integers(net.spec.num_actions, size=BATCH_SIZE)
         parts.append((obs, action, *random.random((2, BATCH_SIZE), np.float32), next_obs))
-    batch = Batch(*(torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*parts, strict=True)))
+    each: Any = (torch.from_numpy(np.stack(arrays)).to(device) for arrays in zip(*parts, strict=True))
+    batch = Batch(*each)
     return Sample(batch, torch.ones_like(batch.reward), np.zeros(batch.action.shape, np.int64))
 
 

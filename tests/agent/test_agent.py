@@ -43,6 +43,7 @@ def make(
             obs_low=None,
             obs_high=None,
             obs_scale="auto",
+            sees_action=False,
             torso=torso,
             streams=STREAMS,
             head=head,
@@ -198,7 +199,11 @@ def test_bfloat16_is_near_float32():
     """Its numbers have 8 bits: 1/256; those of a seed alone are the same, and what is kept is float32."""
     plain, mixed, alone = make(), make(precision="bfloat16"), make(precision="bfloat16", seeds=(0,))
     whole = batch()
-    for agent, sample in ((plain, whole), (mixed, whole), (alone, Batch(*(each[:1] for each in whole)))):
+    for agent, sample in (
+        (plain, whole),
+        (mixed, whole),
+        (alone, whole.filled(each[:1] for each in whole.tensors())),
+    ):
         agent.update(sampled(sample), 0)
     gradient = plain._parameters.gradient
     error = (mixed._parameters.gradient - gradient).abs().max() / gradient.abs().max()

@@ -269,7 +269,8 @@ def test_a_graph_on_a_gpu():
     plain, graph = (make(["agent=rainbow"], compiles=c, device=device) for c in (False, True))
     for sample in samples(3):
         there = sample._replace(
-            batch=Batch(*(each.to(device) for each in sample.batch)), weight=sample.weight.to(device)
+            batch=sample.batch.filled(each.to(device) for each in sample.batch.tensors()),
+            weight=sample.weight.to(device),
         )
         ours, theirs = (agent.update(there, 0) for agent in (graph, plain))
         for mine, other in zip(ours, theirs, strict=True):

@@ -77,6 +77,12 @@ EVERY[EVERY.index(["network/torso=module"])].append("network.torso.module={_targ
 IMAGES = ["env.id=dqn/Chain-v0", "env.module=dqn.conformance.chain", "+env.kwargs={shape: [48, 48, 1]}"]
 for torso in ("der", "impala", "minatar", "minigrid", "nature"):
     EVERY[EVERY.index([f"network/torso={torso}"])] += IMAGES
+for encoder in options("network/torso/encoder"):
+    EVERY[EVERY.index([f"network/torso/encoder={encoder}"])] += ["network/torso=gru", *IMAGES]
+EVERY[EVERY.index(["network/torso/encoder=module", "network/torso=gru", *IMAGES])].append(
+    "network.torso.encoder.module={_target_: torch.nn.Flatten}"
+)
+EVERY[EVERY.index(["memory/reader=sequences"])].append("network/torso=gru")
 EVERY += map(of_recipe, RECIPES)
 EVERY += [
     ["env.id=Acrobot-v1"],

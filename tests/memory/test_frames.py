@@ -18,7 +18,7 @@ from dqn.memory import NStep, ReplayMemory, Ring, Uniform
 from dqn.memory.ring import least_rows
 from dqn.runner.clock import whole_rounds
 from dqn.runner.collector import Collector
-from dqn.types import EnvSpec, Integers, ObsSpec, Row
+from dqn.types import FEED_FORWARD, EnvSpec, Integers, ObsSpec, Row
 
 GAMMA = 0.9
 
@@ -115,8 +115,11 @@ class Play:
         action, reward = random.integers(0, 5, shape), random.random(shape, np.float32)
         following = np.where(active, self.frame + self.frame.size, self.frame)
         obs, next_obs = (np.stack((each, -each), -1).astype(np.int32) for each in (self.frame, following))
-        masks = map(mask_of, (self.frame, following)) if self.memory.ring.mask is not None else ()
-        self.memory.push(Row(obs, action, reward, next_obs, terminated, truncated, lost, active, *masks))
+        masks = mask_of(self.frame), mask_of(following)
+        masks = (
+            dict(zip(("mask", "next_mask"), masks, strict=True)) if self.memory.ring.mask is not None else {}
+        )
+        self.memory.push(Row(obs, action, reward, next_obs, terminated, truncated, lost, active, **masks))
         ended = terminated | truncated
         for k, e in np.argwhere(active):
             terminal = bool(terminated[k, e] | lost[k, e])
@@ -143,6 +146,7 @@ def made(case: int) -> tuple[Play, int]:
         seeds=range(num_seeds),
         num_envs=num_envs,
         device=torch.device("cpu"),
+        network=FEED_FORWARD,
     )
     columns = [
         [Column(stack=stack, n_step=n_step, rows=rows) for _ in range(num_envs)] for _ in range(num_seeds)
@@ -181,7 +185,7 @@ def check(memory: ReplayMemory, columns: list[list[Column]], rows: int) -> None:
 
 def compare(sample: Any, k: int, expected: list[tuple[Any, ...]]) -> None:
     obs, action, total, discount, next_obs = (np.array(field) for field in zip(*expected, strict=True))
-    batch = [field[k].numpy() for field in sample.batch.tensors()]
+    batch = [each[k].numpy() for each in sample.batch.tensors()]
     for frames, stacks in ((batch[0], obs), (batch[4], next_obs)):
         both = np.stack((stacks, -stacks), -1).reshape(frames.shape)
         np.testing.assert_array_equal(frames, both)
@@ -227,6 +231,7 @@ def test_the_network_learns_from_the_stacks_that_it_acted_on(ticks):
         seeds=[0, 1],
         num_envs=2,
         device=torch.device("cpu"),
+        network=FEED_FORWARD,
     )
     acted: list[list[Any]] = [[] for _ in range(4)]
     seen: list[Any] = []

@@ -22,7 +22,7 @@ from dqn.memory import NStep, Prioritized, ReplayMemory
 from dqn.memory.segments import Segments
 from dqn.schedule import Constant
 from dqn.storage.checkpoint import Checkpoint, TorchPart
-from dqn.types import EnvSpec, ObsSpec, Row
+from dqn.types import FEED_FORWARD, EnvSpec, ObsSpec, Row
 
 SHAPE = (2, 1)
 """Seeds and environments."""
@@ -44,6 +44,7 @@ def make() -> ReplayMemory:
         seeds=range(SHAPE[0]),
         num_envs=SHAPE[1],
         device=torch.device("cpu"),
+        network=FEED_FORWARD,
     )
 
 

@@ -13,7 +13,7 @@ from records import pass_on
 from dqn.memory import NStep, ReplayMemory, Ring, Uniform
 from dqn.memory.ring import CLOSING
 from dqn.runner import Runner
-from dqn.types import EnvSpec, ObsSpec, Row
+from dqn.types import FEED_FORWARD, EnvSpec, ObsSpec, Row
 
 GAMMA = 0.9
 
@@ -239,6 +239,7 @@ def test_state_survives_a_round_trip(tmp_path):
             seeds=[1],
             num_envs=1,
             device=torch.device("cpu"),
+            network=FEED_FORWARD,
         )
 
     first, second = memory(), memory()
@@ -249,7 +250,7 @@ def test_state_survives_a_round_trip(tmp_path):
     for obs in range(47, 60):
         for one in (first, second):
             push(one.ring, obs, truncated=obs % 4 == 0)
-        for ours, theirs in zip(first.sample(8).batch, second.sample(8).batch, strict=True):
+        for ours, theirs in zip(*(one.sample(8).batch.tensors() for one in (first, second)), strict=True):
             assert torch.equal(ours, theirs)
     assert np.array_equal(first.ring.is_start, second.ring.is_start)
 

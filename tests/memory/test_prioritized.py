@@ -14,7 +14,7 @@ from dqn.errors import UserError
 from dqn.memory import NStep, Prioritized, ReplayMemory, Uniform
 from dqn.memory.sum_tree import Tree
 from dqn.schedule import Constant, Linear
-from dqn.types import EnvSpec, Integers, ObsSpec, Row
+from dqn.types import FEED_FORWARD, EnvSpec, Integers, ObsSpec, Row
 
 SPEC = EnvSpec(ObsSpec((), np.dtype(np.float32), 0, 1.0), 2, None)
 
@@ -32,6 +32,7 @@ def memory(
         seeds=seeds,
         num_envs=num_envs,
         device=torch.device("cpu"),
+        network=FEED_FORWARD,
     )
 
 

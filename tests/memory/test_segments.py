@@ -15,7 +15,7 @@ import dqn.memory.segments
 from dqn.errors import UserError
 from dqn.memory import NStep, ReplayMemory, Uniform
 from dqn.storage.checkpoint import Checkpoint, TorchPart
-from dqn.types import EnvSpec, ObsSpec, Row
+from dqn.types import FEED_FORWARD, EnvSpec, ObsSpec, Row
 
 FLOATS = ObsSpec((3,), np.dtype(np.float32), 0, 1.0)
 FRAMES = ObsSpec((6, 6), np.dtype(np.uint8), 0, 1 / 255)
@@ -33,6 +33,7 @@ def make(obs: ObsSpec = FLOATS, capacity: int = 100) -> ReplayMemory:
         seeds=range(SHAPE[0]),
         num_envs=SHAPE[1],
         device=torch.device("cpu"),
+        network=FEED_FORWARD,
     )
 
 

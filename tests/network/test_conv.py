@@ -34,7 +34,12 @@ def torso_of(*, in_shape=(2, 9, 8), vector_size=0, num_seeds=2, layer=Linear, **
 
 def network_of(obs: ObsSpec, *, head="expected", streams=SingleStream, layer=Linear, **changes) -> QNetwork:
     return QNetwork(
-        **{"obs_low": None, "obs_high": None, "obs_scale": changes.pop("obs_scale", "auto")},
+        **{
+            "obs_low": None,
+            "obs_high": None,
+            "obs_scale": changes.pop("obs_scale", "auto"),
+            "sees_action": False,
+        },
         torso=changes.get("torso") or partial(Conv, **SETTINGS | changes),
         streams=partial(streams, hidden_sizes=[5], activation="relu"),
         **{"head": HEADS[head], "layer": layer, "spec": EnvSpec(obs, 3, None), "generators": generators()},

@@ -77,7 +77,7 @@ def test_acting_stays_in_torch():
     """NumPy's twin cannot follow an ordinary module."""
     torso = partial(StackedModule, module=lambda in_shape: modules.Flat(4, "none"))
     parts = {"torso": torso, "streams": SINGLE, "head": HEADS["expected"], "layer": Linear}
-    network = partial(QNetwork, obs_low=None, obs_high=None, obs_scale="auto", **parts)
+    network = partial(QNetwork, obs_low=None, obs_high=None, obs_scale="auto", sees_action=False, **parts)
     spec = EnvSpec(ObsSpec((2, 2), np.dtype(np.uint8), 0, 1 / 255), 3, None)
     policy = Policy(network=network, spec=spec, seeds=SEEDS, device=torch.device("cpu"))
     assert isinstance(policy.q_values, TorchForward)
