@@ -4,7 +4,7 @@ from dqn.env.encoding import adapt, encoder, stacked
 from dqn.env.guard import Guard, close
 from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
-from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem, valid_action, valid_actions
+from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem, valid_action
 from dqn.env.one_hot import OneHotGrid
 from dqn.env.spec import image_of, images_in
 from dqn.env.vector import Environments, Step
@@ -33,5 +33,4 @@ __all__ = [
     "mask_problem",
     "stacked",
     "valid_action",
-    "valid_actions",
 ]

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem, valid_actions
+from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem
 from dqn.env.spec import bounds, numbers_of
 from dqn.errors import EnvFailed, log_traceback, one_line, printable, shorten
 from dqn.types import Array
@@ -122,12 +122,10 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if is_last and (mask is None or not np.any(mask)):
             return {**rest, MASK: np.ones(count, np.bool_)}
         if mask is None:
-            raise self._failed(f"the info has no {MASK}, which env.action_mask={source} takes from there")
-        problem = mask_problem(mask, count)
-        valid = None if problem else valid_actions(mask)
-        if valid is None or not valid.any():
-            raise self._wrong(MASK, mask, problem or "allows no action, but the episode has not terminated")
-        return {**rest, MASK: valid}
+            raise self._failed(f"its info has no {MASK}, which env.action_mask={source} needs at every step")
+        if problem := mask_problem(mask, count):
+            raise self._wrong(MASK, mask, problem)
+        return {**rest, MASK: np.array(mask, np.bool_)}
 
     def _other_form(self, what: str, given: Any, names: tuple[str, ...]) -> EnvFailed:
         should = f"should be a tuple of {', '.join(names)}, as environments of Gymnasium give it"

@@ -7,7 +7,6 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.env.spec import numbers_of
-from dqn.types import Bools
 
 MaskSource = Literal["info", "obs"]
 """Where an environment gives masks: its info, or its observation, which is then a Dict."""
@@ -42,17 +41,14 @@ def given_mask(source: MaskSource, obs: Any, info: Any) -> Any:
     return place.get(MASK) if isinstance(place, Mapping) else None
 
 
-def mask_problem(mask: Any, num_actions: int) -> str | None:
-    """Return what is wrong with a mask that may forbid every action; None if nothing is."""
+def mask_problem(mask: Any, *shape: int) -> str | None:
+    """Return what is wrong with masks [*shape]; None if nothing is."""
     array = numbers_of(mask)
-    if array is None or array.shape != (num_actions,):
-        return f"should have one number for each of the {num_actions} actions"
-    return None if ((array == 0) | (array == 1)).all() else "should have zeros and ones, or booleans"
-
-
-def valid_actions(mask: Any) -> Bools:
-    """Return a checked mask as a new array of booleans."""
-    return np.array(mask, np.bool_)
+    if array is None or array.shape != shape:
+        return f"should be zeros and ones of the shape {shape}, whose last axis is that of the actions"
+    if not ((array == 0) | (array == 1)).all():
+        return "should be zeros and ones, or booleans"
+    return None if array.any(-1).all() else "allows no action; at least one should be valid"
 
 
 def valid_action(mask: Any, number: int) -> int:

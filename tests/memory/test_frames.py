@@ -115,10 +115,9 @@ class Play:
         action, reward = random.integers(0, 5, shape), random.random(shape, np.float32)
         following = np.where(active, self.frame + self.frame.size, self.frame)
         obs, next_obs = (np.stack((each, -each), -1).astype(np.int32) for each in (self.frame, following))
-        masks = mask_of(self.frame), mask_of(following)
-        masks = (
-            dict(zip(("mask", "next_mask"), masks, strict=True)) if self.memory.ring.mask is not None else {}
-        )
+        masks = {}
+        if self.memory.ring.mask is not None:
+            masks = {"mask": mask_of(self.frame), "next_mask": mask_of(following)}
         self.memory.push(Row(obs, action, reward, next_obs, terminated, truncated, lost, active, **masks))
         ended = terminated | truncated
         for k, e in np.argwhere(active):
