@@ -12,7 +12,6 @@ import torch
 from dqn.agent import Actor, Double, Greedy, Munchausen
 from dqn.agent.backup import target_of
 from dqn.agent.values import TransitionValues
-from dqn.seeding import Uniforms, stream
 from dqn.types import Batch
 from dqn.value import Categorical, Expected, Quantile
 
@@ -110,7 +109,7 @@ def test_no_invalid_action_is_taken():
     q = random.integers(3, size=(1, STEPS, ACTIONS)).astype(np.float32)
     q[0, ::5], q[0, 1::5] = np.nan, -np.inf
     for epsilon in (0.0, 0.5, 1.0):
-        exploration = Uniforms([stream(0, "test")], (STEPS, 2))
+        exploration: Any = SimpleNamespace(next=lambda playing: random.random((1, STEPS, 2)))
         actor = Actor(
             q_values=lambda obs, rng: q,
             num_actions=ACTIONS,
