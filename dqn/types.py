@@ -101,6 +101,8 @@ class EnvSpec(NamedTuple):
     num_actions: int
     time_limit: int | None
     """Steps after which an episode is truncated; None: without a limit."""
+    has_mask: bool = False
+    """True if a mask says of each state which of its actions are valid."""
 
 
 class Row(NamedTuple):
@@ -120,6 +122,10 @@ class Row(NamedTuple):
     """False where the environment waits for others; such a column is not stored."""
     carry: Floats | None = None
     """The recurrent network's carry before the step [K, E, carry_size]; None unless memory stores it."""
+    mask: Bools | None = None
+    """Valid actions at obs [K, E, A]; None if all always are."""
+    next_mask: Bools | None = None
+    """Valid actions at next_obs [K, E, A]."""
 
 
 Role = Literal["prediction", "target", "action", "acting"]
@@ -165,6 +171,8 @@ class Batch(NamedTuple):
     reward: "Tensor"  # [K, B], sum of gamma^i r_i over the n steps
     discount: "Tensor"  # [K, B], gamma^m after m steps; 0 where the episode terminated
     next_obs: "Tensor | None"  # [K, B, ...]; None for windows, whose `obs` has them
+    mask: "Tensor | None" = None  # [K, B, A], bool: valid actions at obs; None if all always are
+    next_mask: "Tensor | None" = None  # [K, B, A], valid actions at next_obs
     window: Window | None = None
 
     def tensors(self) -> "list[Tensor]":

@@ -23,6 +23,7 @@ ENV: dict[str, Any] = {
     "scale_bytes": True,
     "frame_stack": 1,
     "channels": "auto",
+    "action_mask": None,
     "num_envs": 2,
     "vectorization": "sync",
     "reward_scale": 1.0,
@@ -190,6 +191,51 @@ class Direction(gymnasium.Env):
         return frame
 
 
+class Masked(gymnasium.Env):
+    """Random walks of up to 9 steps with random masks, which no action may violate; half of them terminate.
+
+    Args:
+        observes: give the mask in Dict observations rather than in infos.
+        start: number of the first action.
+        wrong: give this value instead of the mask from the third step on.
+    """
+
+    ACTIONS = 4
+
+    def __init__(self, observes: bool = False, start: int = 0, wrong: Any = ...) -> None:
+        position = spaces.Box(-9, 9, (2,), np.float32)
+        parts = {"position": position, "action_mask": spaces.MultiBinary(self.ACTIONS)}
+        self.observation_space: spaces.Space[Any] = spaces.Dict(parts) if observes else position
+        self.action_space = spaces.Discrete(self.ACTIONS, start=start)
+        self.observes, self.start, self.wrong = observes, start, wrong
+        self.mask = np.zeros(self.ACTIONS, np.int8)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, Any]:
+        super().reset(seed=seed)
+        self.t, self.position = 0, np.zeros(2, np.float32)
+        self.length, self.terminates = int(self.np_random.integers(2, 10)), self.np_random.random() < 0.5
+        return self.result()
+
+    def result(self) -> tuple[Any, dict[str, Any]]:
+        self.mask[:] = self.np_random.random(self.ACTIONS) < 0.4  # the same array, as some environments give
+        self.mask[self.np_random.integers(self.ACTIONS)] = 1
+        mask = self.mask if self.t < 3 or self.wrong is ... else self.wrong
+        if self.observes:
+            return {"position": self.position.copy(), "action_mask": mask}, {}
+        return self.position.copy(), {} if mask is None else {"action_mask": mask}
+
+    def step(self, action: int) -> Any:
+        assert self.mask[action - self.start], f"{action} is invalid: {self.mask}"
+        self.t += 1
+        self.position[action % 2] += 1 if action < 2 else -1
+        ended = self.t == self.length
+        obs, info = self.result()
+        if ended and self.terminates:
+            self.mask[:] = 0  # no action is left
+        return obs, float(self.position[0]), ended and self.terminates, ended and not self.terminates, info
+
+
+gymnasium.register("Masked-v0", Masked)
 gymnasium.register("Recorder-v0", Recorder)
 gymnasium.register("Counting-v0", Counting)
 gymnasium.register("Chain-v0", Chain, max_episode_steps=100)

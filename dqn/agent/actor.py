@@ -71,7 +71,13 @@ class Actor:
         frames[:, :, -1] = frame
         return frames
 
-    def act(self, obs: Array, epsilon: float = 0.0, playing: Bools | None = None) -> Integers:
+    def act(
+        self,
+        obs: Array,
+        epsilon: float = 0.0,
+        playing: Bools | None = None,
+        mask: Bools | None = None,
+    ) -> Integers:
         """Return actions [K, E]: uniformly random with probability epsilon, otherwise the first of the best.
 
         Args:
@@ -79,6 +85,7 @@ class Actor:
             epsilon: probability of a random action.
             playing: whether any environment of a seed is running [K]; a seed that waits draws no random
                 numbers. None: all are running.
+            mask: the valid actions [K, E, A], at least one of each environment; None: all are valid.
 
         Raises:
             ValueError: epsilon is positive, but the actor is greedy.
@@ -92,20 +99,19 @@ class Actor:
         if self.exploration is None:
             if epsilon > 0:
                 raise ValueError(f"epsilon is {epsilon}, but the actor is greedy: make it with `exploration`")
-            return self._greedy(obs)
+            return self._greedy(obs, mask)
         uniforms: Floats = self.exploration.next(playing)
         explores = uniforms[..., 0] < epsilon
         count = np.count_nonzero(explores)
         if count == 0:
-            return self._greedy(obs)
-        random: Integers = (uniforms[..., 1] * self.num_actions).astype(np.int64)
+            return self._greedy(obs, mask)
+        random = chosen(uniforms[..., 1], self.num_actions, mask)
         if count == explores.size and self.noise is None and not isinstance(self.q_values, Recall):
             return random  # but noise is drawn regardless of other seeds, and a recurrent network remembers
-        return np.where(explores, random, self._greedy(obs))
+        return np.where(explores, random, self._greedy(obs, mask))
 
-    def _greedy(self, obs: Array) -> Integers:
-        best: Integers = self.q_values(obs, self.noise).argmax(-1)
-        return best
+    def _greedy(self, obs: Array, mask: Bools | None) -> Integers:
+        return best(self.q_values(obs, self.noise), mask)
 
     def state_dict(self) -> dict[str, Any]:
         parts = {"exploration": self.exploration, "noise": self.noise}
@@ -121,3 +127,20 @@ class Actor:
             self.exploration.load_state_dict(state["exploration"])
         if self.noise is not None:
             self.noise.load_state_dict(state["noise"])
+
+
+def best(q: Floats, mask: Bools | None) -> Integers:
+    """Return the first valid action of the largest value in q [*, A]; without a mask all are valid."""
+    if mask is not None:  # no value of a valid action is as low as -inf, not even after learning diverged
+        q = np.where(mask, np.maximum(q, np.finfo(q.dtype).min), -np.inf)
+    first: Integers = q.argmax(-1)
+    return first
+
+
+def chosen(uniforms: Floats, num_actions: int, mask: Bools | None) -> Integers:
+    """Return an action for each number in [0, 1) [*], uniform among all or among the valid ones [*, A]."""
+    if mask is None:
+        return (uniforms * num_actions).astype(np.int64)
+    number = (uniforms * mask.sum(-1)).astype(np.int64)
+    action: Integers = (mask.cumsum(-1) > number[..., np.newaxis]).argmax(-1)
+    return action

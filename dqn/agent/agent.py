@@ -146,7 +146,8 @@ class Agent:
         prediction = online.returns("obs", "prediction").at(batch.action)
         with torch.no_grad():
             following = target.returns("next_obs", "target")
-            valued = self.backup(batch, following.mean(), online, target)
+            q_next = target.valid(following.mean(), "next_obs")
+            valued = self.backup(batch, q_next, online, target)
             goal = target_of(valued, batch, following)
             q = of_samples(prediction.mean(), batch).mean(-1)
             priority = prediction.priority(goal)

@@ -13,7 +13,10 @@ End = Literal["obs", "next_obs"]
 """The observations at one end of the transitions of a batch."""
 
 ActionValues = Callable[[End], Tensor]
-"""Maps an end of the transitions to the expected returns of all actions there [K, B, A]."""
+"""Maps an end of the transitions to the expected returns of all actions there [K, B, A].
+
+Those of invalid actions are -inf; at least one action is valid.
+"""
 
 Valued = tuple[Tensor, Tensor | float] | Tensor
 """The value of next states: a policy over actions [K, B, A] and a bonus [K, B], or plain values [K, B]."""
@@ -31,7 +34,8 @@ class Backup(Protocol):
 
         Args:
             batch: transitions [K, B, ...].
-            q_next: the target network's action values at next_obs [K, B, A].
+            q_next: the target network's action values at next_obs [K, B, A], -inf for invalid actions, which
+                should get the weight 0.
             online: action values by the online network; online("next_obs") are those of the next states.
             target: action values by the target network.
         """
@@ -80,7 +84,7 @@ class Munchausen:
     ) -> tuple[Tensor, Tensor | float]:
         log_policy = self._log_policy(q_next)
         policy = log_policy.exp()
-        entropy = -(policy * log_policy).sum(-1)
+        entropy = -(policy * log_policy.clamp_min(torch.finfo(torch.float32).min)).sum(-1)  # 0 log 0 = 0
         taken = self._log_policy(target("obs")).gather(-1, batch.action.unsqueeze(-1)).squeeze(-1)
         munchausen = (self.temperature * taken).clamp(self.clip, 0)
         return policy, self.alpha * munchausen + batch.discount * self.temperature * entropy

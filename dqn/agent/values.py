@@ -51,5 +51,10 @@ class TransitionValues:
         return self._features.gather(1, index)
 
     def __call__(self, end: End) -> Tensor:
-        """Return the expected returns of all actions [K, B, A], for the choice of an action."""
-        return self.returns(end, "action").mean()
+        """Return the expected returns [K, B, A], for the choice of an action, -inf for invalid ones."""
+        return self.valid(self.returns(end, "action").mean(), end)
+
+    def valid(self, q: Tensor, end: End) -> Tensor:
+        """Return action values [K, B, A] with -inf for the actions that are invalid at one end."""
+        mask = self.batch.mask if end == "obs" else self.batch.next_mask
+        return q if mask is None else q.masked_fill(~mask, -torch.inf)

@@ -15,7 +15,7 @@ from dqn.env import Environments
 from dqn.runner.clock import whole_rounds
 from dqn.runner.collector import Collector
 from dqn.seeding import Uniforms, stream
-from dqn.types import Array, Floats
+from dqn.types import Array, Bools, Floats
 
 NUM_OBS = 1000
 """Observations to check the file on."""
@@ -30,12 +30,16 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
     config, folder = read_run(path, trust)
     on_cpu = {**config, "device": "cpu"}  # where the file is checked
     policy = load_policy(on_cpu, folder, options.seed, options.policy)
-    obs = play(policy, make_environments(config["env"]))
-    difference = export(policy, file, obs)
+    obs, mask = play(policy, make_environments(config["env"]))
+    difference = export(policy, file, obs, mask)
     shape, stack = ", ".join(map(str, ("B", *policy.obs.stacked_shape))), policy.obs.stack
+    num_actions = policy.policy.num_actions
+    masks = invalid = ""
+    if mask is not None:
+        masks, invalid = f" and masks [B, {num_actions}] of bool", ", -inf for invalid actions"
     lines = [
-        f"{file}: observations [{shape}] of {policy.obs.dtype} to action values"
-        f" [B, {policy.policy.num_actions}], by the network of seed {policy.seed}"
+        f"{file}: observations [{shape}] of {policy.obs.dtype}{masks} to action values"
+        f" [B, {num_actions}]{invalid}, by the network of seed {policy.seed}"
         f" after iteration {policy.iteration}",
         *([f"  each is the latest {stack} of an episode, the newest last"] if stack > 1 else []),
         *([f"  {policy.selected}"] if policy.selected else []),
@@ -45,9 +49,13 @@ def export_run(path: Path, file: Path, options: ExportOptions, trust: Sequence[s
     return "\n".join(lines)
 
 
-def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
-    """Return observations [NUM_OBS, ...], as the network reads them; half of the actions are random."""
+def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> tuple[Array, Bools | None]:
+    """Return observations [NUM_OBS, ...], as the network reads them, and their masks [NUM_OBS, A].
+
+    Half of the actions are random. The masks are None if the environment gives none.
+    """
     seen: list[Array] = []
+    masks: list[Bools] = []
 
     def q_values(obs: Array, noise: NumpyRng | None) -> Floats:
         seen.append(obs[0].copy())
@@ -62,7 +70,9 @@ def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> Array:
     try:
         collector.start(0)
         while len(seen) < NUM_OBS:
-            collector.collect(0.5, NUM_OBS)
-        return np.concatenate(seen)
+            mask = collector.collect(0.5, NUM_OBS).row.mask
+            if mask is not None and len(masks) < len(seen):
+                masks.append(mask[0])
+        return np.concatenate(seen), np.concatenate(masks) if masks else None
     finally:
         env.close()

@@ -141,10 +141,13 @@ def adopt(config: dict[str, Any], folder: RunFolder, overrides: list[str]) -> No
 
 
 def probe(env: "Environments", config: dict[str, Any], folder: RunFolder) -> None:
-    """Record whether the environment follows its seed; warn if it does not."""
-    from dqn.runner.probe import ignored_seed
+    """Record whether the environment follows its seed; warn if it does not, or if its masks are unused."""
+    from dqn.runner.probe import probe as play
 
-    reason = ignored_seed(env, config["seed"])
+    reason, has_unused_mask = play(env, config["seed"])
+    if has_unused_mask:
+        text = "%s gives info['action_mask']; env.action_mask=info takes only the actions that it allows"
+        log.info(text, printable(config["env"]["id"]))
     folder.update_status(reproducible=reason is None, irreproducible_because=reason)
     if reason is not None:
         text = "warning: env.id=%s ignores its seed, so the run cannot be repeated or resumed exactly: %s"

@@ -88,8 +88,6 @@ def check_keys(
             check_several(value, key, problems)
         elif hints.get(name) is MakeModule:
             check_part(value, key, problems, offered=MODULE_OFFERED)
-        elif key in OPTIONAL_PARTS and value is None:
-            continue
         elif key in GIVEN or (isinstance(value, dict) and "_target_" in value):
             check_part(value, key, problems)
         else:
@@ -152,6 +150,8 @@ def check_part(
     node: Any, key: str, problems: list[WrongValue], offered: frozenset[str] = frozenset()
 ) -> None:
     """Check a node that makes an object: its `_target_` and its other keys; `offered` as in `check_keys`."""
+    if node is None and key in OPTIONAL_PARTS:
+        return
     if not isinstance(node, dict) or "_target_" not in node:
         problems.append(WrongValue(key, node, IS_PART if offered else should_be_given(key, node)))
         return

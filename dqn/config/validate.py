@@ -28,7 +28,7 @@ from dqn.storage.flatten import entries
 from dqn.types import EnvSpec, ObsSpec
 
 MAKES_ENVIRONMENT = re.compile(
-    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes|frame_stack|channels)\b"
+    r"env\.(game|id|module|kwargs|max_episode_steps|wrappers|training_wrappers|scale_bytes|frame_stack|channels|action_mask)\b"
 )
 """The keys that make a single environment."""
 

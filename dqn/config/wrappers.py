@@ -2,6 +2,7 @@
 
 import typing
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from types import UnionType
 from typing import Any
@@ -18,8 +19,8 @@ Config = dict[str, Any]
 
 def env_factory(env: Config) -> EnvFactory:
     """Return the factory of single environments of the node `env`; WrongValue if a wrapper is wrong."""
-    keys = ("game", "id", "module", "kwargs", "max_episode_steps", "scale_bytes", "frame_stack", "channels")
-    return EnvFactory(**{key: env[key] for key in keys}, **wrappers_of(env))
+    keys = {field.name for field in fields(EnvFactory)} & env.keys()
+    return EnvFactory(**{key: env[key] for key in keys} | wrappers_of(env))
 
 
 def make_environments(env: Config) -> Callable[..., Environments]:

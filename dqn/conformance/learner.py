@@ -38,7 +38,7 @@ class Learner:
         agent = self.agent
         agent.learning_rng.load_state_dict(self._start)
         online, target = (agent.values(network, batch, agent.rng) for network in (agent.online, agent.target))
-        q_next = target.returns("next_obs", "target").mean()
+        q_next = target.valid(target.returns("next_obs", "target").mean(), "next_obs")
         before = q_next.clone()
         valued = agent.backup(batch, q_next, online, target)
         text = "the values q_next that it was given were changed; they are the target network's"
@@ -83,9 +83,24 @@ def backup(candidate: Candidate) -> None:
         for name, numbers in valued.items():
             text = f"the {name} of a sample changed {change}; it should not"
             require_close(after[name][keep], numbers[keep], text)
+    check_invalid(learner, batch)
     ends = batch._replace(discount=torch.zeros_like(batch.discount))
     text = "where an episode terminated (discount 0), the loss changed with next_obs, whose value is 0"
     require_close(learner.losses(ends._replace(next_obs=others.next_obs)), learner.losses(ends), text)
+
+
+def check_invalid(learner: Learner, batch: Batch) -> None:
+    """Check the backup where every second action is invalid, except those that were taken."""
+    num_actions = learner.agent.policy.num_actions
+    mask = torch.zeros(*batch.action.shape, num_actions, dtype=torch.bool)
+    mask[..., ::2] = True
+    mask.scatter_(-1, batch.action.unsqueeze(-1), True)
+    valued = learner.backup(batch._replace(mask=mask, next_mask=mask))
+    for name, numbers in valued.items():
+        require_finite(f"the {name} where invalid actions have the value -inf", numbers)
+    if "policy" in valued:
+        most = float(valued["policy"].masked_fill(mask, 0).abs().max())
+        require(most == 0, f"an invalid action has the probability {most:.3g}; it should be 0")
 
 
 def gradient(candidate: Candidate) -> None:

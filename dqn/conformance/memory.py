@@ -15,6 +15,8 @@ SPEC = EnvSpec(ObsSpec((3,), np.dtype(np.float32), 0, 1.0), 3, None)
 """Spec of the episodes; an observation consists of the seed, the environment and the step."""
 NUM_ENVS = 2
 STEPS = 150
+FIELDS = ("obs", "action", "reward", "discount", "next_obs")
+"""The fields that every batch has."""
 GAMMA = 0.9
 SIZE = 16
 ROWS = 40
@@ -216,12 +218,12 @@ def check_memory(candidate: Candidate, stack: int) -> None:
 
 
 def check_batch(batch: Batch, episodes: FakeEpisodes, span: int, stack: int) -> None:
-    fields = {name: field for name, field in batch._asdict().items() if field is not None}
-    for name, field in fields.items():
+    for name in FIELDS:
+        field = getattr(batch, name)
         require(isinstance(field, torch.Tensor), f"{name} of a batch is {type(field)}; it should be a tensor")
         shape = spec_of(stack).obs.stacked_shape if name in ("obs", "next_obs") else ()
         require_shape(f"{name} of a batch", field, (len(SEEDS), SIZE, *shape))
-    obs, action, reward, discount, next_obs = (field.numpy() for field in fields.values())
+    obs, action, reward, discount, next_obs = (getattr(batch, name).numpy() for name in FIELDS)
     obs, next_obs = (frames.reshape(*action.shape, stack, -1) for frames in (obs, next_obs))
     for k, b in np.ndindex(action.shape):
         t, at = episodes.index.get(tuple(obs[k, b, -1].tolist()), (0, None))

@@ -3,9 +3,10 @@
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from dqn.agent.numpy_forward import ActionValues
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.errors import UserError, cause_of, install
-from dqn.types import Array, Floats
+from dqn.types import Array, Bools, Floats
 
 TOLERANCE = 1e-4
 """Greatest allowed difference from the policy's values, relative to the largest one if that is above 1."""
@@ -22,11 +23,19 @@ TOLERANCE = 1e-4
 BATCH = 100
 """Observations that are compared at once; convolutions of many take much memory."""
 
-Run = Callable[[Array], Floats]
+Value = TypeVar("Value", Tensor, Array)
+Inputs = Mapping[str, Value]
+"""Observations as "obs" and, where the policy needs them, masks as "mask", in this order."""
+
+Run = Callable[..., Floats]
+"""Computes the action values [B, A] of inputs in their order."""
 
 
 class OneSeed(nn.Module):
-    """The network of one seed, from observations [B, ...] to action values [B, A], without the seed axis."""
+    """The network of one seed, from observations [B, ...] to action values [B, A], without the seed axis.
+
+    Given masks [B, A], the values of invalid actions are -inf.
+    """
 
     def __init__(self, policy: GreedyPolicy) -> None:
         super().__init__()
@@ -35,18 +44,19 @@ class OneSeed(nn.Module):
             leaf.data = leaf.data.cpu().clone()  # a separate tensor, no longer a view of the common buffer
         self.eval()
 
-    def forward(self, obs: Tensor) -> Tensor:
+    def forward(self, obs: Tensor, mask: Tensor | None = None) -> Tensor:
         values: Tensor = self.values(obs.unsqueeze(0)).squeeze(0)
-        return values
+        return values if mask is None else values.masked_fill(~mask, -torch.inf)
 
 
-def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
+def export(policy: GreedyPolicy, file: Path, obs: Array, mask: Bools | None) -> float:
     """Write a file and return the greatest difference between its action values and the policy's.
 
     Args:
         policy: the policy of one seed.
         file: its suffix chooses the format: .onnx, or .pt2 for torch.export.
         obs: observations [B, ...] as the network reads them, on which the file is checked.
+        mask: their valid actions [B, A]; None if the policy needs no masks.
 
     Raises:
         UserError: the suffix is unknown, a package is missing, the file could not be written, the network
@@ -57,8 +67,10 @@ def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
     unchecked = file.with_name(f".{file.stem}.unchecked{file.suffix}")
     try:
         unchecked.touch()  # the error for a folder that is missing or read-only is clearer than torch's
-        run = FORMATS[file.suffix](OneSeed(policy), torch.from_numpy(obs), unchecked)
-        difference = compare(run, policy, obs)
+        inputs = {"obs": obs} if mask is None else {"obs": obs, "mask": mask}
+        examples = {name: torch.from_numpy(array[:2]) for name, array in inputs.items()}
+        run = FORMATS[file.suffix](OneSeed(policy), examples, unchecked)
+        difference = compare(run, policy, inputs)
         unchecked.replace(file)
     except UserError:
         raise
@@ -73,26 +85,35 @@ def export(policy: GreedyPolicy, file: Path, obs: Array) -> float:
     return difference
 
 
-def compare(run: Run, policy: GreedyPolicy, obs: Array) -> float:
+def compare(run: Run, policy: GreedyPolicy, inputs: Inputs[Array]) -> float:
     """Return the greatest difference from the policy's values, for one observation and for batches."""
-    batches = [obs[:1], *(obs[i : i + BATCH] for i in range(0, len(obs), BATCH))]
-    expected = np.concatenate([policy.policy.q_values(batch[np.newaxis])[0] for batch in batches])
-    difference = float(np.abs(np.concatenate(list(map(run, batches))) - expected).max())
+    obs, mask = inputs["obs"], inputs.get("mask")
+    slices = [slice(1), *(slice(i, i + BATCH) for i in range(0, len(obs), BATCH))]
+    given = np.concatenate([run(*(array[part] for array in inputs.values())) for part in slices])
+    expected = np.concatenate([policy.policy.q_values(obs[np.newaxis, part])[0] for part in slices])
+    if mask is not None:
+        valid = np.concatenate([mask[part] for part in slices])
+        if not (given[~valid] == -np.inf).all():
+            raise UserError("the exported values of invalid actions are not -inf")
+        given, expected = given[valid], expected[valid]
+    difference = float(np.abs(given - expected).max())
     if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise UserError(f"the exported values differ from the policy's by {difference:.2g}")
     return difference
 
 
-def write_pt2(network: nn.Module, obs: Tensor, file: Path) -> Run:
+def write_pt2(network: nn.Module, inputs: Inputs[Tensor], file: Path) -> Run:
     """Write a torch.export program; return a function that runs the file."""
     batch = {0: torch.export.Dim("batch")}
-    program = torch.export.export(network, (obs[:2],), dynamic_shapes={"obs": batch})
+    program = torch.export.export(
+        network, tuple(inputs.values()), dynamic_shapes=dict.fromkeys(inputs, batch)
+    )
     torch.export.save(program, file)
     module = torch.export.load(file).module()
-    return lambda obs: module(torch.from_numpy(obs)).numpy(force=True)
+    return lambda *arrays: module(*map(torch.from_numpy, arrays)).numpy(force=True)
 
 
-def write_onnx(network: nn.Module, obs: Tensor, file: Path) -> Run:
+def write_onnx(network: nn.Module, inputs: Inputs[Tensor], file: Path) -> Run:
     """Write an ONNX graph; return a function that runs the file."""
     with quiet():
         import onnxruntime
@@ -100,17 +121,17 @@ def write_onnx(network: nn.Module, obs: Tensor, file: Path) -> Run:
 
         torch.onnx.export(
             network,
-            (obs[:2],),
+            tuple(inputs.values()),
             file,
-            input_names=["obs"],
+            input_names=list(inputs),
             output_names=["q_values"],
-            dynamic_shapes={"obs": {0: "batch"}},
+            dynamic_shapes={name: {0: "batch"} for name in inputs},
             dynamo=True,
             verbose=False,
             external_data=False,
         )
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda obs: session.run(["q_values"], {"obs": obs})[0]
+    return lambda *arrays: session.run(["q_values"], dict(zip(inputs, arrays, strict=True)))[0]
 
 
 @contextmanager
@@ -129,4 +150,7 @@ def quiet() -> Iterator[None]:
             log.setLevel(level)
 
 
-FORMATS: dict[str, Callable[[nn.Module, Tensor, Path], Run]] = {".onnx": write_onnx, ".pt2": write_pt2}
+FORMATS: dict[str, Callable[[nn.Module, Inputs[Tensor], Path], Run]] = {
+    ".onnx": write_onnx,
+    ".pt2": write_pt2,
+}

@@ -9,11 +9,12 @@ import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory, close, encoder, stacked
+from dqn.agent.actor import best
+from dqn.env import MASK, Env, EnvFactory, close, encoder, mask_problem, stacked
 from dqn.env.spec import bounds, numbers_of
 from dqn.errors import printable
 from dqn.process import preserve_settings
-from dqn.types import Array, Floats, Integers
+from dqn.types import Array, Bools, Floats, Integers
 
 Space = spaces.Space[Any]
 
@@ -46,7 +47,9 @@ class GreedyPolicy:
             close(env, factory.id)
         self.observation_space: Space = stacked(env, self.obs.stack).observation_space
         self.action_space = cast(spaces.Discrete, env.action_space)
-        self._encode_one, _ = encoder(env.observation_space, scale_bytes=factory.scale_bytes)
+        self._encode_one, _ = encoder(
+            env.observation_space, scale_bytes=factory.scale_bytes, action_mask=factory.action_mask
+        )
         self._actions = np.arange(policy.num_actions) + self.action_space.start
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,21 +81,44 @@ class GreedyPolicy:
         factory = replace(self._factory, kwargs={**self._factory.kwargs, **kwargs})
         return stacked(factory.make_wrapped(training=False), self.obs.stack)
 
-    def __call__(self, obs: Any) -> int | Integers:
-        """Return the action with the highest value: an int for one observation, [B] for a batch.
+    def __call__(self, obs: Any, mask: Any = None) -> int | Integers:
+        """Return the valid action with the highest value: an int for one observation, [B] for a batch.
 
         Args:
             obs: one observation of the environment, or a batch: an array [B, ...]; for Dict and Tuple spaces
                 their parts as arrays [B, ...], or a list of observations.
+            mask: the valid actions, zeros and ones [A], or [B, A] for a batch. A policy of
+                `env.action_mask=info` needs it, one of `env.action_mask=obs` finds it in `obs`.
 
         Raises:
-            ValueError: `obs` is neither an observation of the environment nor a batch.
+            ValueError: `obs` is neither an observation of the environment nor a batch, or `mask` is wrong.
         """
-        best: Integers = self._actions[self.q_values(obs).argmax(-1)]
-        return best if best.ndim else int(best)
+        rows, is_batch = self._split(obs)
+        values = self.policy.q_values(self._encode(rows)[np.newaxis])[0]
+        first: Integers = self._actions[best(values, self._valid(rows, mask, is_batch=is_batch))]
+        return first if is_batch else int(first[0])
+
+    def _valid(self, rows: Any, mask: Any, *, is_batch: bool) -> Bools | None:
+        """Return the valid actions [B, A] of observations; None if all are."""
+        source, name, shape = self._factory.action_mask, "mask", (len(rows), len(self._actions))
+        if source == "obs":
+            if mask is not None:
+                raise ValueError("mask: should be left out; the observation has it (env.action_mask=obs)")
+            newest = (take(self.observation_space, row, -1) if self.obs.stack > 1 else row for row in rows)
+            name, mask, is_batch = f"obs[{MASK!r}]", [one[MASK] for one in newest], True
+        elif mask is None:
+            if source == "info":
+                should = f"should be given as policy(obs, info[{MASK!r}])"
+                raise ValueError(f"mask: {should}; the policy was trained with env.action_mask=info")
+            return None
+        if problem := mask_problem(mask, *shape[not is_batch :]):
+            raise ValueError(f"{name}: {problem}")
+        return np.array(mask, np.bool_).reshape(shape)
 
     def q_values(self, obs: Any) -> Floats:
         """Return the action values, [A] for one observation and [B, A] for a batch, in the actions' order.
+
+        Those of invalid actions are included; nothing was learned of them.
 
         Args:
             obs: one observation or a batch, as in `__call__`.

@@ -10,14 +10,17 @@ from gymnasium import spaces
 from gymnasium.wrappers import FrameStackObservation, TransformAction, TransformObservation
 from gymnasium.wrappers.utils import create_zero_array
 
+from dqn.env.masks import MaskSource, read_part
 from dqn.env.spec import becomes_numbers, images_in, parts_of, spans_bytes
 from dqn.types import Array, Floats
 
 
-def adapt(env: gymnasium.Env[Any, Any], *, scale_bytes: bool) -> gymnasium.Env[Any, Any]:
+def adapt(
+    env: gymnasium.Env[Any, Any], *, scale_bytes: bool, action_mask: MaskSource | None
+) -> gymnasium.Env[Any, Any]:
     """Return an environment with composite observations flattened and discrete spaces counted from 0."""
     space, actions = env.observation_space, env.action_space
-    encode, encoded = encoder(space, scale_bytes=scale_bytes)
+    encode, encoded = encoder(space, scale_bytes=scale_bytes, action_mask=action_mask)
     if encoded is not space:
         env = TransformObservation(env, encode, encoded)
     if isinstance(actions, spaces.Discrete) and actions.start != 0:
@@ -34,14 +37,30 @@ def stacked(env: gymnasium.Env[Any, Any], stack: int) -> gymnasium.Env[Any, Any]
     return FrameStackObservation(own, stack, padding_type="zero")
 
 
-def zero_of(space: spaces.Space[Any], *, scale_bytes: bool) -> Array:
+def zero_of(space: spaces.Space[Any], *, scale_bytes: bool, action_mask: MaskSource | None) -> Array:
     """Return the encoded observation that `stacked` adds before the first of an episode."""
-    encode, _ = encoder(space, scale_bytes=scale_bytes)
+    encode, _ = encoder(space, scale_bytes=scale_bytes, action_mask=action_mask)
     return np.asarray(encode(create_zero_array(space)))
 
 
-def encoder(space: spaces.Space[Any], *, scale_bytes: bool) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
+def encoder(
+    space: spaces.Space[Any], *, scale_bytes: bool, action_mask: MaskSource | None
+) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
     """Return a function from observations of `space` to stored ones, and the space of the latter.
+
+    A mask among the parts of observations is left out.
+    """
+    if action_mask != "obs":
+        return encoder_of_all(space, scale_bytes=scale_bytes)
+    read, rest = read_part(space)
+    encode, encoded = encoder_of_all(rest, scale_bytes=scale_bytes)
+    return lambda obs: encode(read(obs)), encoded
+
+
+def encoder_of_all(
+    space: spaces.Space[Any], *, scale_bytes: bool
+) -> tuple[Callable[[Any], Any], spaces.Space[Any]]:
+    """Return a function from whole observations of `space` to stored ones, and the space of the latter.
 
     Composite observations become numbers, those of the image first; one that is nothing but an image becomes
     this image. If bytes that span 0 to 255 are only some parts, they are divided by 255 here. If they are all

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem
 from dqn.env.spec import bounds, numbers_of
 from dqn.errors import EnvFailed, brief, log_traceback, one_line, printable, shorten
 from dqn.types import Array
@@ -48,11 +49,19 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         env: the environment with its wrappers.
         id: its name in errors.
         full_steps: number of steps that are compared in full.
+        action_mask: where it gives masks, which the guard's infos then have as booleans; None: nowhere.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], *, id: str, full_steps: int = FULL_STEPS) -> None:
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        *,
+        id: str,
+        full_steps: int = FULL_STEPS,
+        action_mask: MaskSource | None = None,
+    ) -> None:
         super().__init__(env)
-        self._id, self._full_steps = id, full_steps
+        self._id, self._full_steps, self._source = id, full_steps, action_mask
         self._first = comparison(env.observation_space, exact_bounds=True)
         self._later = comparison(env.observation_space, exact_bounds=False)
         self._steps = 0  # of all episodes
@@ -69,7 +78,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         obs, info = given
         if problem := self._first(obs):
             raise self._wrong("observation", obs, problem)
-        return obs, info
+        return obs, info if self._source is None else self._with_mask(self._source, obs, info)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self._steps += 1
@@ -90,6 +99,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
             for name, value in (("terminated", terminated), ("truncated", truncated)):
                 if not is_bool(value):
                     raise self._wrong(name, value, "should be True or False")
+        if self._source is not None:
+            info = self._with_mask(self._source, obs, info, is_last=bool(terminated))
         return obs, reward, terminated, truncated, info
 
     def render(self) -> Any:
@@ -102,6 +113,19 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def close(self) -> None:
         close(self.env, self._id)
+
+    def _with_mask(self, source: MaskSource, obs: Any, info: Any, *, is_last: bool = False) -> dict[str, Any]:
+        """Return an info with the checked mask; in a last state, which has no value, all may be valid."""
+        actions: Any = self.env.action_space
+        count, mask = int(actions.n), given_mask(source, obs, info)
+        rest = info if isinstance(info, Mapping) else {}
+        if is_last and (mask is None or not np.any(mask)):
+            return {**rest, MASK: np.ones(count, np.bool_)}
+        if mask is None:
+            raise self._failed(f"its info has no {MASK}, which env.action_mask={source} needs at every step")
+        if problem := mask_problem(mask, count):
+            raise self._wrong(MASK, mask, problem)
+        return {**rest, MASK: np.array(mask, np.bool_)}
 
     def _other_form(self, what: str, given: Any, names: tuple[str, ...]) -> EnvFailed:
         should = f"should be a tuple of {', '.join(names)}, as environments of Gymnasium give it"

@@ -15,6 +15,7 @@ from dqn.env.encoding import adapt, zero_of
 from dqn.env.guard import Guard, close, comparison, from_signal_handler
 from dqn.env.known import EXTRAS, missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
+from dqn.env.masks import MASK, MaskSource, given_mask, observes_mask, read_part, valid_action
 from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
 from dqn.errors import WrongValue, brief, one_line
 from dqn.types import EnvSpec
@@ -48,6 +49,8 @@ class EnvFactory:
         scale_bytes: whether the network reads bytes that span 0 to 255 divided by 255.
         frame_stack: successive observations that the network reads together.
         channels: where images have their channels; auto: at the end that leaves the more square picture.
+        action_mask: where it gives masks of the valid actions: its info, or a part of its observations; None:
+            all actions are always valid.
         maker: a class or function that Python code gave; `id` is then only its name. None: there is none.
     """
 
@@ -61,6 +64,7 @@ class EnvFactory:
     scale_bytes: bool
     frame_stack: int
     channels: Channels
+    action_mask: MaskSource | None
     maker: MakeEnv | None = field(default_factory=given_now)
 
     def make(self, *, training: bool) -> Env:
@@ -68,14 +72,14 @@ class EnvFactory:
 
         The guard replaces Gymnasium's check that `reset` came before `step`.
         """
-        guard = Guard(self.make_wrapped(training=training), id=self.id)
+        guard = Guard(self.make_wrapped(training=training), id=self.id, action_mask=self.action_mask)
         layer: gymnasium.Wrapper[Any, Any, Any, Any] = guard
         while isinstance(layer.env, gymnasium.Wrapper):
             if type(layer.env) is OrderEnforcing:
                 layer.env = layer.env.env
             else:
                 layer = layer.env
-        return adapt(guard, scale_bytes=self.scale_bytes)
+        return adapt(guard, scale_bytes=self.scale_bytes, action_mask=self.action_mask)
 
     def make_wrapped(self, *, training: bool) -> Env:
         """Return a wrapped environment with the observations and actions that its wrappers give it."""
@@ -125,19 +129,19 @@ class EnvFactory:
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        """Return the observations of a new wrapped environment, before they are encoded."""
+        """Return what the network reads of the observations of a new wrapped environment, not yet encoded."""
         with process_settings():
             env = self.make_wrapped(training=False)
             close(env, self.id)
-        return env.observation_space
+        return self._read_space(env)
 
     def first_info(self) -> Mapping[str, Any]:
         """Return the info that the first step of a new environment gives."""
         with process_settings():
             env = self.make(training=True)
             try:
-                env.reset(seed=0)
-                *_, info = env.step(0)
+                _, info = env.reset(seed=0)
+                *_, info = env.step(valid_action(given_mask("info", None, info), 0))
             finally:
                 close(env, self.id)
         return info if isinstance(info, Mapping) else {}
@@ -156,16 +160,17 @@ class EnvFactory:
             for key, wrapper in self._layers(training=True):
                 inner, env = env, self._wrap(env, key, wrapper)
                 with self._wrapping(key, wrapper):
-                    try_one_step(env)
+                    try_one_step(env, self.action_mask)
                 if key.startswith("env.training_wrappers") and spaces_of(env) != spaces_of(inner):
                     should = "should leave observations and actions as they are; env.wrappers may change them"
                     raise WrongValue(key, as_node(wrapper), should)
             self._check_spaces(env)
-            space = env.observation_space
-            env = adapt(env, scale_bytes=self.scale_bytes)
             actions = env.action_space
             if not isinstance(actions, spaces.Discrete):
                 raise WrongValue("env.id", self.id, f"its actions are {actions}; {NEEDS_DISCRETE}")
+            self._check_mask(env, int(actions.n))
+            whole, space = env.observation_space, self._read_space(env)
+            env = adapt(env, scale_bytes=self.scale_bytes, action_mask=self.action_mask)
             obs = obs_spec(
                 env.observation_space,
                 self.id,
@@ -174,9 +179,10 @@ class EnvFactory:
                 image=image_of(space, self.channels),
             )
             if self.frame_stack > 1:
-                padding = zero_of(space, scale_bytes=self.scale_bytes).astype(obs.dtype)
+                zero = zero_of(whole, scale_bytes=self.scale_bytes, action_mask=self.action_mask)
+                padding = zero.astype(obs.dtype)
                 obs = obs._replace(padding_bytes=padding.tobytes() if padding.any() else b"")
-            return EnvSpec(obs, int(actions.n), time_limit(env))
+            return EnvSpec(obs, int(actions.n), time_limit(env), self.action_mask is not None)
         finally:
             close(env, self.id)
 
@@ -190,6 +196,26 @@ class EnvFactory:
         space = env.observation_space
         if becomes_numbers(space) and spaces.flatdim(space) == 0:
             raise WrongValue("env.id", self.id, f"its observations are {brief(space)}, which hold no numbers")
+
+    def _check_mask(self, env: Env, num_actions: int) -> None:
+        """Raise WrongValue if the environment gives no masks where `action_mask` looks for them."""
+        is_observed = observes_mask(env.observation_space, num_actions)
+        if self.action_mask is None or (self.action_mask == "obs" and is_observed):
+            return
+        _, info = Guard(env, id=self.id).reset(seed=0)
+        is_in_info = given_mask("info", None, info) is not None
+        if self.action_mask == "info" and is_in_info:
+            return
+        found = f"a reset of {self.id} gives no info[{MASK!r}]"
+        if self.action_mask == "obs":
+            part = f"a part {MASK} of {num_actions} numbers and another part"
+            found = f"{self.id} observes {brief(env.observation_space)}, which is no Dict with {part}"
+        should = "info" if is_in_info else "obs" if is_observed else "null"
+        raise WrongValue("env.action_mask", self.action_mask, f"should be {should}: {found}")
+
+    def _read_space(self, env: Env) -> spaces.Space[Any]:
+        """Return the space of what the network reads of observations."""
+        return read_part(env.observation_space)[1] if self.action_mask == "obs" else env.observation_space
 
     def _layers(self, *, training: bool) -> Iterator[tuple[str, Wrapper]]:
         """Yield each wrapper with its key, the innermost first."""
@@ -246,11 +272,14 @@ def life_lost(info: Any) -> bool:
     return isinstance(info, Mapping) and bool(info.get("life_lost"))
 
 
-def try_one_step(env: Env) -> None:
+def try_one_step(env: Env, action_mask: MaskSource | None) -> None:
     """Reset and step an environment; raise ValueError if an observation is not in its space."""
-    obs, _ = env.reset(seed=0)
+    obs, info = env.reset(seed=0)
     env.action_space.seed(0)
     action = env.action_space.sample()
+    if action_mask is not None and isinstance(env.action_space, spaces.Discrete):
+        mask = given_mask(action_mask, obs, info)
+        action = env.action_space.start + valid_action(mask, int(action - env.action_space.start))
     next_obs, *_ = env.step(int(action) if isinstance(env.action_space, spaces.Discrete) else action)
     compare = comparison(env.observation_space, exact_bounds=True)
     for one in (obs, next_obs):

@@ -18,9 +18,10 @@ import numpy as np
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from dqn.env.make import Env, life_lost
+from dqn.env.masks import MASK
 from dqn.errors import EnvFailed, UserError, exit_reason, one_line, printable
 from dqn.system import kill_group, lead_group
-from dqn.types import Array, Bools, Floats, Integers, ObsSpec
+from dqn.types import Array, Bools, EnvSpec, Floats, Integers
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,13 @@ class AsyncColumns:
     Args:
         make: makes an environment.
         count: number of environments.
-        obs: shape and dtype of their observations.
+        spec: their observations and actions.
         id: name of the environment in errors.
         infos: whether the processes send the info of each episode's last step.
     """
 
     def __init__(
-        self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str, infos: bool = False
+        self, make: Callable[[], Env], count: int, spec: EnvSpec, *, id: str, infos: bool = False
     ) -> None:
         self._id = id
         self.infos: list[Any] = [{} for _ in range(count)]
@@ -58,9 +59,12 @@ class AsyncColumns:
             ("truncated", np.bool_),
             ("life_lost", np.bool_),
         ]
-        dtype = np.dtype([("obs", obs.dtype, obs.shape), *ends], align=True)
+        mask = [(MASK, np.bool_, (spec.num_actions,))] if spec.has_mask else []
+        dtype = np.dtype([("obs", spec.obs.dtype, spec.obs.shape), *ends, *mask], align=True)
         shared: Any = multiprocessing.RawArray(c_byte, count * dtype.itemsize)
         self._rows: Array = np.frombuffer(shared, dtype)
+        self.mask: Bools | None = self._rows[MASK] if mask else None
+        """The valid actions of each environment [count, A]; None if all always are."""
         self._awake = np.ones(count, np.bool_)
         self._pipes: list[Connection[Any, Any]] = []
         self._processes: list[multiprocessing.Process] = []
@@ -180,7 +184,8 @@ def serve(
         pipe: brings the requests; None closes the environment.
         others: the parent's ends of the pipes so far, which this process must not keep open.
         shared: memory for a row of `dtype` of each environment.
-        dtype: has the fields obs, reward, terminated, truncated and life_lost.
+        dtype: has the fields obs, reward, terminated, truncated and life_lost, and action_mask where the
+            environment gives masks.
         i: index of the environment and of its row.
         infos: answer the last step of each episode with its info.
     """
@@ -192,7 +197,7 @@ def serve(
     multiprocessing.current_process().daemon = False  # which would forbid the environment to start processes
     threading.Thread(target=end_with_parent, daemon=True).start()
     rows: Array = np.frombuffer(shared, dtype)
-    obs, reward, terminated, truncated, lost = (rows[name] for name in dtype.names or ())
+    obs, reward, terminated, truncated, lost, *masks = (rows[name] for name in dtype.names or ())
     with ExitStack() as stack:
         try:
             env = make()
@@ -201,12 +206,14 @@ def serve(
                 what, value = request
                 answer = None
                 if what == "reset":
-                    obs[i], _ = env.reset(seed=value)
+                    obs[i], info = env.reset(seed=value)
                 else:
                     obs[i], reward[i], terminated[i], truncated[i], info = env.step(value)
                     lost[i] = life_lost(info)
                     if infos and (terminated[i] or truncated[i]):
                         answer = portable(info)
+                for mask in masks:
+                    mask[i] = info[MASK]
                 pipe.send(answer)
             return
         except UserError as error:

@@ -9,11 +9,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from dqn.env.make import Env, EnvFactory, Wrapper, life_lost, process_settings
+from dqn.env.masks import MASK, MaskSource
 from dqn.env.processes import AsyncColumns
 from dqn.env.spec import Channels
 from dqn.errors import WrongValue
 from dqn.seeding import integer
-from dqn.types import Array, Bools, Floats, Integers, ObsSpec, Positive, PositiveInt
+from dqn.types import Array, Bools, EnvSpec, Floats, Integers, Positive, PositiveInt
 
 
 class Step(NamedTuple):
@@ -29,6 +30,8 @@ class Step(NamedTuple):
     """Terminated or truncated."""
     life_lost: Bools
     """A life was lost, which terminates what is learned; False everywhere unless `life_loss_is_terminal`."""
+    next_mask: Bools | None
+    """Valid actions at next_obs [K, E, A]; None if all always are."""
 
 
 class SyncColumns:
@@ -39,15 +42,17 @@ class SyncColumns:
     Args:
         make: makes an environment.
         count: number of environments.
-        obs: shape and dtype of their observations.
+        spec: their observations and actions.
         id: name of the environment in errors.
 
     Raises:
         WrongValue: `make` gave the same environment twice.
     """
 
-    def __init__(self, make: Callable[[], Env], count: int, obs: ObsSpec, *, id: str) -> None:
-        self._obs: Array = np.zeros((count, *obs.shape), obs.dtype)
+    def __init__(self, make: Callable[[], Env], count: int, spec: EnvSpec, *, id: str) -> None:
+        self._obs: Array = np.zeros((count, *spec.obs.shape), spec.obs.dtype)
+        self.mask: Bools | None = np.ones((count, spec.num_actions), np.bool_) if spec.has_mask else None
+        """The valid actions of each environment [count, A]; None if all always are."""
         self._envs: list[Env] = []
         try:
             for _ in range(count):
@@ -66,7 +71,9 @@ class SyncColumns:
         for i in np.flatnonzero(where).tolist():
             self._awake[i] = self._envs[i]
             self.infos[i] = copy(self.infos[i])  # the environment may use the same dict again
-            self._obs[i], _ = self._envs[i].reset(seed=seeds[i] if seeds else None)
+            self._obs[i], info = self._envs[i].reset(seed=seeds[i] if seeds else None)
+            if self.mask is not None:
+                self.mask[i] = info[MASK]
         return self._obs
 
     def pause(self, where: Bools) -> None:
@@ -81,6 +88,9 @@ class SyncColumns:
         action = actions.tolist()
         for i, env in self._awake.items():
             self._obs[i], reward[i], terminated[i], truncated[i], self.infos[i] = env.step(action[i])
+        if self.mask is not None:
+            for i in self._awake:
+                self.mask[i] = self.infos[i][MASK]
         return self._obs, reward, terminated, truncated
 
     def lives_lost(self) -> Bools:
@@ -109,6 +119,7 @@ class Environments:
         scale_bytes: whether the network reads bytes divided by 255, as in EnvFactory.
         frame_stack: successive observations that the network reads together.
         channels: where images have their channels, as in EnvFactory.
+        action_mask: where the environment gives masks of the valid actions, as in EnvFactory.
         num_envs: environments per seed, E.
         vectorization: "sync" steps them one after another, "async" in one process each.
         reward_scale: factor of the rewards used for learning.
@@ -134,6 +145,7 @@ class Environments:
         scale_bytes: bool,
         frame_stack: PositiveInt,
         channels: Channels,
+        action_mask: MaskSource | None,
         num_envs: PositiveInt,
         vectorization: Literal["sync", "async"],
         reward_scale: Positive,
@@ -155,6 +167,7 @@ class Environments:
             scale_bytes=scale_bytes,
             frame_stack=frame_stack,
             channels=channels,
+            action_mask=action_mask,
         )
         self.spec = factory.spec
         self.num_envs = num_envs
@@ -193,8 +206,8 @@ class Environments:
     def columns(self, count: int) -> SyncColumns | AsyncColumns:
         """Return new environments, not yet reset, whose arrays have one axis for all."""
         if self._vectorization == "sync":
-            return SyncColumns(self._make, count, self.spec.obs, id=self._id)
-        return AsyncColumns(self._make, count, self.spec.obs, id=self._id, infos=self.need_infos)
+            return SyncColumns(self._make, count, self.spec, id=self._id)
+        return AsyncColumns(self._make, count, self.spec, id=self._id, infos=self.need_infos)
 
     def step(self, action: Integers) -> Step:
         """Step every environment that is not paused with its action [K, E]."""
@@ -210,7 +223,14 @@ class Environments:
         life_lost = self._no_life_lost
         if self._life_loss_is_terminal:
             life_lost = self._vector.lives_lost().reshape(shape)
-        return Step(self._obs(obs), raw, reward, terminated, ended > terminated, ended, life_lost)
+        next_obs, truncated = self._obs(obs), ended > terminated
+        return Step(next_obs, raw, reward, terminated, truncated, ended, life_lost, self.mask)
+
+    @property
+    def mask(self) -> Bools | None:
+        """Return the present valid actions as a new array [K, E, A]; None if all always are."""
+        mask: Bools | None = self._vector.mask
+        return None if mask is None else mask.reshape(*self._shape, -1).copy()
 
     def info(self, seed_index: int, env_index: int) -> Any:
         """Return the info that an environment gave with the last step of its latest episode."""

@@ -97,6 +97,8 @@ class ReplayMemory:
             reward=self._tensor(reward),
             discount=self._tensor(discount),
             next_obs=next_obs,
+            mask=self._mask(start),
+            next_mask=self._mask(following),
         )
         return Sample(batch, self._tensor(weight), start)
 
@@ -113,6 +115,8 @@ class ReplayMemory:
         ring, tensor = self.ring, self._tensor
         steps = reader(ring, start)
         burn_in, batch_size = reader.burn_in, start.shape[1]
+        learned = steps.rows[:, burn_in:]
+        following = np.take_along_axis(learned, steps.following, 1)
 
         def flat(array: Array) -> Tensor:
             return tensor(array.reshape(len(array), -1))
@@ -127,12 +131,19 @@ class ReplayMemory:
         )
         return Batch(
             obs=tensor(ring.observations(steps.rows)),
-            action=flat(ring.action.take(steps.rows[:, burn_in:-1]).astype(np.int64)),
+            action=flat(ring.action.take(learned[:, :-1]).astype(np.int64)),
             reward=flat(steps.reward),
             discount=flat(steps.discount),
             next_obs=None,
+            mask=self._mask(learned[:, :-1].reshape(len(start), -1)),
+            next_mask=self._mask(following.reshape(len(start), -1)),
             window=window,
         )
+
+    def _mask(self, row: Integers) -> Tensor | None:
+        """Return the valid actions at rows [K, B, A]; None if all always are."""
+        mask = self.ring.mask
+        return None if mask is None else self._tensor(mask.take(row, axis=0))
 
     def _tensor(self, array: Array) -> Tensor:
         return to_device(torch.from_numpy(array), self.device)

@@ -17,7 +17,7 @@ HAS_FUTURE = np.array([end not in (TERMINATED, LOST) for end in range(CLOSING + 
 """For each `end` of a row, 1 where the value of the next observation counts."""
 
 STORED_ONCE = ("obs", "action", "reward", "end")
-"""Arrays whose rows never change until they are overwritten."""
+"""Arrays whose rows never change until they are overwritten; so does `mask`, if the ring has one."""
 COUNTERS = ("stored", "episodes", "episode_start")
 
 
@@ -62,6 +62,7 @@ class Ring:
         self.obs = np.zeros((total, *spec.obs.shape), spec.obs.dtype)
         self.action = np.zeros(total, np.min_scalar_type(spec.num_actions - 1))
         self.reward = np.zeros(total, np.float32)
+        self.mask = np.ones((total, spec.num_actions), np.bool_) if spec.has_mask else None
         self.end = np.full(total, CLOSING, np.uint8)  # no stack of frames extends to rows never written
         self.is_start = np.zeros(total, np.bool_)
         self.stored = np.zeros(columns, np.int64)
@@ -112,6 +113,10 @@ class Ring:
         at = chosen(self._first + position)
         following = self.after(at)
         self.obs[at], self.obs[following] = chosen(row.obs), chosen(row.next_obs)
+        if self.mask is not None:
+            assert row.mask is not None
+            assert row.next_mask is not None
+            self.mask[at], self.mask[following] = chosen(row.mask), chosen(row.next_mask)
         self.action[at], self.reward[at], self.end[at] = chosen(row.action), chosen(row.reward), CONTINUES
         self.is_start[at] = self.is_start[following] = False
         length = chosen(transitions - starts[: len(transitions)])
@@ -207,9 +212,14 @@ class Ring:
         return self.stored + self.episodes
 
     @property
+    def stored_once(self) -> tuple[str, ...]:
+        """Return the names of this ring's arrays whose rows never change until they are overwritten."""
+        return STORED_ONCE if self.mask is None else (*STORED_ONCE, "mask")
+
+    @property
     def bytes_per_row(self) -> int:
-        """Return the size of a row in the arrays STORED_ONCE."""
-        total: int = sum(getattr(self, name).nbytes for name in STORED_ONCE)
+        """Return the size of a row in the arrays `stored_once`."""
+        total: int = sum(getattr(self, name).nbytes for name in self.stored_once)
         return total // self.end.size
 
     def by_column(self, name: str) -> Array:
@@ -241,11 +251,13 @@ class Ring:
             raise ValueError("a seed has no row where a sample starts")
 
     def check_rows(self) -> None:
-        """Raise ValueError if the arrays STORED_ONCE have values that no step has."""
+        """Raise ValueError if the arrays `stored_once` have values that no step has."""
         if self.action.max(initial=0) >= self.num_actions or self.end.max(initial=0) > CLOSING:
             raise ValueError("it has actions beyond the environment's")
         if not np.isfinite(self.reward).all():
             raise ValueError("it has rewards that are not finite")
+        if self.mask is not None and not (self.mask.any(-1).all() and self.mask.view(np.uint8).max() <= 1):
+            raise ValueError("it has masks without a valid action")
         if self.num_categories and not 0 <= self.obs.min() <= self.obs.max() < self.num_categories:
             raise ValueError("it has observations beyond the environment's")
 

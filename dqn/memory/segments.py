@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from dqn.memory.ring import STORED_ONCE, Ring
+from dqn.memory.ring import Ring
 from dqn.types import Array, Integers
 
 SEALED = 2**22
@@ -46,7 +46,7 @@ class Segments:
         self._segments: list[Segment] = []
         # frames shrink faster than a disk writes; floats do not shrink
         self._compresses = ring.obs.dtype.kind in "iub"
-        arrays = {name: ring.by_column(name) for name in STORED_ONCE}
+        arrays = {name: ring.by_column(name) for name in ring.stored_once}
         layout = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
         self._header = json.dumps({"rows": layout, "gzip": self._compresses}).encode() + b"\n"
 
@@ -117,7 +117,7 @@ class Segments:
 
     def _pieces(self, segment: Segment) -> Iterator[Array]:
         """Yield views of the rows as bytes: by array, then by column, each of at most PIECE bytes."""
-        for name in STORED_ONCE:
+        for name in self.ring.stored_once:
             array = self.ring.by_column(name)
             most = max(1, PIECE // max(1, array[0, 0].nbytes))
             for column, start, stop in zip(array, segment.start.tolist(), segment.stop.tolist(), strict=True):

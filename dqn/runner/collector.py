@@ -54,7 +54,7 @@ class Collector:
         self._start_episodes(obs)
 
     def _start_episodes(self, obs: Array) -> None:
-        self._obs = obs
+        self._obs, self._mask = obs, self.env.mask
         self._waiting = np.zeros(obs.shape[:2], bool)
         self._activate(~self._waiting)
 
@@ -79,25 +79,27 @@ class Collector:
             epsilon: the probability of a random action.
             left: ticks until the iteration ends, which truncates every episode.
         """
-        obs, active = self._obs, self._active
-        action = self.actor.act(obs, epsilon, self._playing)
+        obs, mask, active = self._obs, self._mask, self._active
+        action = self.actor.act(obs, epsilon, self._playing, mask)
         step = self.env.step(action)
         self.actor.acted(action, step.reward)
-        self._obs = step.next_obs
+        self._obs, self._mask = step.next_obs, step.next_mask
         self._waiting |= step.ended
         ticks = self._ticks(self._waiting)
         is_last = ticks == left
         truncated = active & ~step.terminated if is_last else step.truncated
         row = Row(
-            obs,
-            action,
-            step.reward,
-            step.next_obs,
-            step.terminated,
-            truncated,
-            step.life_lost,
-            active,
-            self.actor.carry,
+            obs=obs,
+            action=action,
+            reward=step.reward,
+            next_obs=step.next_obs,
+            terminated=step.terminated,
+            truncated=truncated,
+            life_lost=step.life_lost,
+            active=active,
+            carry=self.actor.carry,
+            mask=mask,
+            next_mask=step.next_mask,
         )
         if ticks:
             if not is_last and np.count_nonzero(self._waiting):

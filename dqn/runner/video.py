@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from dqn.agent import Policy
-from dqn.env import Env, EnvFactory
+from dqn.env import MASK, Env, EnvFactory
 from dqn.errors import UserError, install, one_line
 from dqn.process import preserve_settings
 from dqn.seeding import integer
@@ -36,7 +36,7 @@ class Camera:
     def __init__(self, *, factory: EnvFactory, seeds: range, max_steps: int | None) -> None:
         self._seeds, self._max_steps = seeds, max_steps
         self._factory = replace(factory, kwargs={**factory.kwargs, "render_mode": "rgb_array"})
-        self._obs = factory.spec.obs
+        self._obs, self._has_mask = factory.spec.obs, factory.spec.has_mask
 
     def check(self) -> None:
         """Raise UserError, with the package to install, if videos cannot be made."""
@@ -90,13 +90,15 @@ class Camera:
     def _play(self, env: Env, policy: Policy, index: int) -> Iterator[tuple[Array, float]]:
         """Yield each frame of an episode, with the reward of the step before it."""
         spec, actor = self._obs, policy.actor()
-        obs, _ = env.reset(seed=integer(self._seeds[0], "video", index))
+        obs, info = env.reset(seed=integer(self._seeds[0], "video", index))
         yield frame_of(env), 0.0
         ended, steps = False, 0
         while not ended and steps != self._max_steps:
             shaped = np.asarray(obs).reshape(spec.shape).astype(spec.dtype)
             for_all_seeds = np.broadcast_to(shaped, (len(self._seeds), 1, *spec.shape)).copy()
-            obs, reward, terminated, truncated, _ = env.step(int(actor.act(for_all_seeds)[0, 0]))
+            mask = np.tile(info[MASK], (len(self._seeds), 1, 1)) if self._has_mask else None
+            action = int(actor.act(for_all_seeds, mask=mask)[0, 0])
+            obs, reward, terminated, truncated, info = env.step(action)
             ended, steps = terminated or truncated, steps + 1
             yield frame_of(env), float(reward)
         if not ended:

@@ -44,7 +44,7 @@ def make(
     return agent
 
 
-def samples(count: int, num_seeds: int = 2) -> list[Sample]:
+def samples(count: int, num_seeds: int = 2, *, masked: bool = False) -> list[Sample]:
     generator = np.random.default_rng(0)
     shape = (num_seeds, 32)
 
@@ -55,6 +55,9 @@ def samples(count: int, num_seeds: int = 2) -> list[Sample]:
         action = torch.from_numpy(generator.integers(3, size=shape))
         discount = torch.from_numpy(generator.choice(np.float32([0.0, 0.97]), shape))
         batch = Batch(numbers(4), action, numbers(), discount, numbers(4))
+        if masked:
+            mask, next_mask = (numbers(3).scatter(-1, action.unsqueeze(-1), 9) > 0.5 for _ in range(2))
+            batch = batch._replace(mask=mask, next_mask=next_mask)
         return Sample(batch, numbers().abs(), np.zeros(shape, np.int64))
 
     return [sample() for _ in range(count)]
@@ -83,12 +86,14 @@ def test_it_is_the_update_within_rounding(overrides):
 def within_rounding(overrides: list[str]) -> torch.Tensor:
     """Compare three updates on the same random numbers: priorities, loss, values, norm and gradients.
 
+    Those of agent=double have masks.
+
     Returns:
         The gradient of the first compiled update.
     """
     plain, graph = (make(overrides, compiles=compiles) for compiles in (False, True))
     gradients = []
-    for sample in samples(3):
+    for sample in samples(3, masked="agent=double" in overrides):
         reports = [agent.update(sample, 0) for agent in (plain, graph)]
         gradients.append(graph._parameters.gradient.clone())
         for ours, theirs in zip(reports[1], reports[0], strict=True):
@@ -98,7 +103,7 @@ def within_rounding(overrides: list[str]) -> torch.Tensor:
         graph._parameters.value.copy_(plain._parameters.value)  # so differences do not add up
         graph.optimizer.load_state_dict(plain.optimizer.state_dict())
     with pytest.raises(ValueError, match=r"the batch is \(3, 32\), the first one was \(2, 32\)"):
-        graph.update(samples(1, num_seeds=3)[0], 0)
+        graph.update(samples(1, num_seeds=3, masked="agent=double" in overrides)[0], 0)
     assert plain.compiles is False
     assert graph.compiles is True
     return gradients[0]
@@ -125,7 +130,7 @@ def test_a_later_process_finds_the_library(tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
         monkeypatch.setattr(compile_cache, "compile_library", compiler)
         later = make(overrides, compiles=True)
-        later.update(samples(1)[0], 0)
+        later.update(samples(1, masked=True)[0], 0)
         assert torch.equal(later._parameters.gradient, expected)
     assert damaged.read_bytes() == content
     assert {path.suffix for path in file.parent.iterdir()} == {".so", ".lock"}  # and no temporary folder

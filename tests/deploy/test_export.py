@@ -109,16 +109,16 @@ def test_missing_extra(folder, tmp_path, monkeypatch):
     assert tree(tmp_path) == {}
 
 
-def write_wrong(network, obs, file):
+def write_wrong(network, inputs, file):
     file.write_text("wrong")
     return lambda obs: network(torch.from_numpy(obs)).numpy(force=True) + 0.01
 
 
-def write_nan(network, obs, file):
+def write_nan(network, inputs, file):
     return lambda obs: np.full((len(obs), 3), np.nan, np.float32)
 
 
-def write_nothing(network, obs, file):
+def write_nothing(network, inputs, file):
     """Raise as torch does for ONNX: an error in colours, whose first cause says what was wrong."""
     try:
         raise NotImplementedError("\x1b[96mno such operation\x1b[0m\nin a long report")

@@ -171,7 +171,7 @@ def test_bytes_are_divided_in_each_part(name):
     space, obs, dtype, expected = READ[name]
     flat = [51, 255, 1] if name == "image and bit" else spaces.flatten(space, obs)
     for scale_bytes, read in ((True, expected), (False, flat)):
-        encode, encoded = encoder(space, scale_bytes=scale_bytes)
+        encode, encoded = encoder(space, scale_bytes=scale_bytes, action_mask=None)
         spec = obs_spec(encoded, "Any-v0", scale_bytes=scale_bytes, stack=1, image=None)
         assert encoded.contains(encode(obs))
         stored = np.asarray(encode(obs)).astype(spec.dtype)

@@ -59,7 +59,7 @@ def test_no_images(name):
 
 def test_the_only_part_is_stored_as_the_image_itself():
     picture = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
-    encode, encoded = encoder(spaces.Tuple((pixels(4, 3, 2),)), scale_bytes=True)
+    encode, encoded = encoder(spaces.Tuple((pixels(4, 3, 2),)), scale_bytes=True, action_mask=None)
     assert encoded == pixels(4, 3, 2)
     np.testing.assert_array_equal(encode((picture,)), picture)
 

@@ -1,4 +1,7 @@
-"""Frames are stored once: what memory returns is what a memory of whole stacks would, for every row."""
+"""Frames are stored once: what memory returns is what a memory of whole stacks would, for every row.
+
+So are masks, here a function of the frame.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +21,11 @@ from dqn.runner.collector import Collector
 from dqn.types import FEED_FORWARD, EnvSpec, Integers, ObsSpec, Row
 
 GAMMA = 0.9
+
+
+def mask_of(frame: Any) -> Any:
+    """Return the valid ones of five actions at each frame [*, 5]."""
+    return np.arange(1, 6) * np.asarray(frame)[..., None] % 3 != 1
 
 
 class Step(NamedTuple):
@@ -107,7 +115,10 @@ class Play:
         action, reward = random.integers(0, 5, shape), random.random(shape, np.float32)
         following = np.where(active, self.frame + self.frame.size, self.frame)
         obs, next_obs = (np.stack((each, -each), -1).astype(np.int32) for each in (self.frame, following))
-        self.memory.push(Row(obs, action, reward, next_obs, terminated, truncated, lost, active))
+        masks = {}
+        if self.memory.ring.mask is not None:
+            masks = {"mask": mask_of(self.frame), "next_mask": mask_of(following)}
+        self.memory.push(Row(obs, action, reward, next_obs, terminated, truncated, lost, active, **masks))
         ended = terminated | truncated
         for k, e in np.argwhere(active):
             terminal = bool(terminated[k, e] | lost[k, e])
@@ -130,7 +141,7 @@ def made(case: int) -> tuple[Play, int]:
         reader=partial(NStep, n_step=n_step),
         sampler=Everything,
         gamma=GAMMA,
-        spec=EnvSpec(ObsSpec((2,), np.dtype(np.int32), 0, 1.0, stack), 5, None),
+        spec=EnvSpec(ObsSpec((2,), np.dtype(np.int32), 0, 1.0, stack), 5, None, has_mask=case % 3 > 0),
         seeds=range(num_seeds),
         num_envs=num_envs,
         device=torch.device("cpu"),
@@ -180,6 +191,8 @@ def compare(sample: Any, k: int, expected: list[tuple[Any, ...]]) -> None:
     np.testing.assert_array_equal(batch[1], action)
     np.testing.assert_allclose(batch[2], total, rtol=1e-6)
     np.testing.assert_allclose(batch[3], discount, rtol=1e-6)
+    for mask, stacks in zip(batch[5:], (obs, next_obs), strict=False):
+        np.testing.assert_array_equal(mask, mask_of(stacks[:, -1]))
 
 
 class Lives(gymnasium.Env):

@@ -12,7 +12,7 @@ from envs import Counting, make_environments
 from gymnasium import spaces
 from helpers import TINY_STEPS, train_run
 
-from dqn.runner.probe import ignored_seed
+from dqn.runner.probe import probe as play
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
@@ -60,7 +60,7 @@ gymnasium.register("Random-v0", Random)
 
 def probe(id: str = "Random-v0", **kwargs: Any) -> str | None:
     changes = {"vectorization": kwargs.pop("vectorization", "sync")}
-    return ignored_seed(make_environments(id, kwargs=kwargs, **changes), 3)
+    return play(make_environments(id, kwargs=kwargs, **changes), 3).ignored_seed
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])

@@ -190,6 +190,12 @@ def test_an_iteration_of_as_many_steps_as_a_block_of_random_numbers(tmp_path, st
     same(run(tmp_path, words), straight(*words))
 
 
+def test_masks(tmp_path, straight):
+    words = [*STEPS, *MANY, "env.id=Masked-v0", "env.module=envs", "env.action_mask=info"]
+    assert run_and_stop(tmp_path / "run", words, after(Checkpoint, "save", 2))
+    same(run(tmp_path / "run", words), straight(*words))
+
+
 @pytest.mark.process
 def test_compiled_updates(tmp_path, straight):
     words = [*STEPS, *MANY, *COMPILED]
