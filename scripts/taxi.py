@@ -62,7 +62,8 @@ class Taxi:
         for _ in range(LIMIT):
             q = self.reward + np.where(self.ends, 0.0, value[self.following])
             value = q.max(1)
-        return q.argmax(1)
+        action: Integers = q.argmax(1)
+        return action
 
 
 def main() -> None:
