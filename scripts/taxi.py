@@ -62,8 +62,8 @@ class Taxi:
         for _ in range(LIMIT):
             q = self.reward + np.where(self.ends, 0.0, value[self.following])
             value = q.max(1)
-        best: Integers = q.argmax(1)
-        return best
+        action: Integers = q.argmax(1)
+        return action
 
 
 def main() -> None:

@@ -49,6 +49,6 @@ def make_network(
     parts = {"streams": SINGLE, "head": HEADS["expected"], "layer": Linear, **parts}
     parts["torso"] = partial(torso, hidden_sizes=list(sizes), **own)
     ends = {"obs_low": parts.pop("low", None), "obs_high": parts.pop("high", None)}
-    ends |= {"obs_scale": parts.pop("scale", "auto"), "sees_action": False}
+    ends |= {"obs_scale": parts.pop("scale", "auto"), "sees_action": parts.pop("sees_action", False)}
     ends["core"] = parts.pop("core", None)
     return QNetwork(**ends, **parts, spec=EnvSpec(obs, 3, None), generators=generators(num_seeds))

@@ -85,6 +85,7 @@ def contents(runner: Runner) -> dict[str, Any]:
         "target": dict(agent.target.named_parameters()),
         "optimizer": agent.optimizer.state_dict(),
         "ring": {name: x for name, x in vars(memory.ring).items() if isinstance(x, np.ndarray)},
+        "carries": None if memory.ring.carries is None else memory.ring.carries.stored,
         "sampling": [stream.bit_generator.state for stream in memory.sampler.streams],
         "steps": counters.steps,
         "episodes": counters.episodes,

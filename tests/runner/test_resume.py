@@ -42,6 +42,7 @@ EPISODES = [
 ]
 ONE = ["num_seeds=1", "memory.reader.n_step=1"]
 MANY = ["num_seeds=3", "memory.reader.n_step=3", "agent=double"]
+PRIORITIZED_WINDOWS = ["memory=prioritized", "network/core=gru", "memory/reader=sequences"]
 COMPILED = [
     *("agent.compile=true", "num_seeds=2", "runner.batch_size=32", "runner.learning_starts=40"),
     *("network.torso.hidden_sizes=[32]", "agent.max_grad_norm=null"),
@@ -193,6 +194,18 @@ def test_an_iteration_of_as_many_steps_as_a_block_of_random_numbers(tmp_path, st
 def test_masks(tmp_path, straight):
     words = [*STEPS, *MANY, "env.id=Masked-v0", "env.module=envs", "env.action_mask=info"]
     assert run_and_stop(tmp_path / "run", words, after(Checkpoint, "save", 2))
+    same(run(tmp_path / "run", words), straight(*words))
+
+
+def test_recurrent_networks(tmp_path, straight):
+    """No carry of acting is in a checkpoint; the memory, with the stored ones, has wrapped around."""
+    words = [
+        *(*STEPS, *MANY, *PRIORITIZED_WINDOWS, "num_seeds=2", "env.num_envs=2", "memory.capacity=150"),
+        *("network.core.units=5", "network.sees_action=true", "memory.reader.length=6"),
+        *("memory.reader.period=3", "memory.reader.burn_in=4"),
+    ]
+    for name in ("act", "after an update", "save"):
+        assert run_and_stop(tmp_path / "run", words, STOPS[name])
     same(run(tmp_path / "run", words), straight(*words))
 
 
