@@ -10,7 +10,7 @@ from dqn.types import Array, PositiveInt
 
 NORTH, EAST, SOUTH, WEST = range(4)
 SIGNS = {NORTH: (0.0, 1.0, 1.0), SOUTH: (1.0, 1.0, 0.0)}
-"""What is observed at the start, by the right turn."""
+"""The observation at the start, by the right turn."""
 CORRIDOR, JUNCTION = (1.0, 0.0, 1.0), (0.0, 1.0, 0.0)
 GOAL, PENALTY = 4.0, -0.1
 
@@ -37,21 +37,21 @@ class TMaze(gymnasium.Env[Array, Any]):
     ) -> tuple[Array, dict[str, Any]]:
         super().reset(seed=seed)
         self._right = NORTH if self.np_random.integers(2) else SOUTH
-        self._place = 0
+        self._position = 0
         return self._sight(), {}
 
     def step(self, action: int) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         action = int(action)
-        if self._place == self._length and action in SIGNS:
+        if self._position == self._length and action in SIGNS:
             return self._sight(), GOAL if action == self._right else PENALTY, True, False, {}
-        before, move = self._place, (action == EAST) - (action == WEST)
-        self._place = min(max(self._place + move, 0), self._length)
-        return self._sight(), PENALTY if self._place == before else 0.0, False, False, {}
+        before, move = self._position, (action == EAST) - (action == WEST)
+        self._position = min(max(self._position + move, 0), self._length)
+        return self._sight(), PENALTY if self._position == before else 0.0, False, False, {}
 
     def _sight(self) -> Array:
-        """Return the observation of the present place."""
-        inside = JUNCTION if self._place == self._length else CORRIDOR
-        return np.array(SIGNS[self._right] if self._place == 0 else inside, np.float32)
+        """Return the present observation."""
+        inside = JUNCTION if self._position == self._length else CORRIDOR
+        return np.array(SIGNS[self._right] if self._position == 0 else inside, np.float32)
 
 
 gymnasium.register("TMaze-v0", f"{__name__}:TMaze")
