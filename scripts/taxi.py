@@ -8,7 +8,7 @@ forgets the masks, so that they count in acting alone:
 PYTHONPATH=scripts python scripts/train.py +experiment=taxi memory._target_=taxi.ForgetsMasks
 """
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,15 @@ class Taxi:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folder")
+    arguments = parser.parse_args()
     taxi = Taxi()
     print(f"optimum: {taxi.returns(taxi.best()):.3f}")
     states = np.arange(len(taxi.starts))
-    for run in sys.argv[1:]:
+    for run in arguments.runs:
         config = RunFolder(Path(run)).read_config()
         masks = [] if config["env"]["action_mask"] is None else [taxi.masks]
         policies = [dqn.load(run, seed=seed, trust=["taxi"]) for seed in seeds_of(config)]
