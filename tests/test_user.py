@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from commands import SCRIPTS, answers, call, named, tree
@@ -115,6 +116,22 @@ def test_as_a_library(tmp_path):
         dqn.load(run.folder)
     with pytest.raises(ValueError, match="whole numbers in Discrete"):
         policy(0)
+
+
+def test_a_core_learns_and_remembers():
+    overrides = [
+        "env.id=CartPole-v1",
+        "network/core=average",
+        "runner.total_steps=60",
+        "runner.eval_episodes=0",
+    ]
+    overrides += ["runner.iteration_length=60", "runner.learning_starts=20", "runner.train_period=10"]
+    policy = dqn.train(overrides, config_dir=CONF).load()
+    obs = [1.0, 0.0, 0.0, 0.0]
+    _, first = policy(obs, policy.start())
+    _, second = policy(obs, first)
+    assert np.allclose(second.state, 1.9 * first.state)  # 0.1 of what it sees, and 0.9 of that
+    assert np.abs(first.state).max() > 0
 
 
 @pytest.mark.parametrize("folder", [f"file://{CONF}", str(CONF), "file://conf", "conf", "pkg://conf"])
