@@ -71,10 +71,11 @@ class Advisor:
         wrong = [one for one in chosen(override) if one not in names and not re.search(later, str(one))]
         if not wrong:
             return None
+        near: list[str] = []
         if is_recipe:
             same = [name for name in names if name.rpartition("/")[2] == wrong[0]]
             near = [f"+{group}={name}" for name in same or closest(str(wrong[0]), names)]
-        else:
+        elif wrong[0] is not None:
             others = [f"{group}={name}" for name in closest(str(wrong[0]), names)]
             near = self.chosen_words(group, str(wrong[0])) or others  # Hydra's own
         given, known = ",".join(map(format_value, wrong)), ", ".join(names)

@@ -43,9 +43,10 @@ class Option:
 
     @property
     def own_keys(self) -> list[Key]:
-        """The keys of its group; an option may set keys of other groups too."""
-        prefix = f"{self.group.replace('/', '.')}." if self.group else ""
-        return [key for key in self.keys if key.name.startswith(prefix)]
+        """The keys of its group, or that of the group itself; an option may set keys of other groups too."""
+        group = self.group.replace("/", ".")
+        prefix = f"{group}." if group else ""
+        return [key for key in self.keys if key.name.startswith(prefix) or key.name == group]
 
     @property
     def is_recipe(self) -> bool:

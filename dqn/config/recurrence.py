@@ -31,6 +31,8 @@ def recurrence_problems(get: Get) -> Iterator[tuple[str, str]]:
     if has_windows and length and period and period > length:
         skipped = "no window learns from the steps between two of them"
         yield "memory.reader.period", f"should be at most memory.reader.length={length}, or {skipped}"
+    if should := capacity_problem(get):
+        yield "memory.capacity", should
 
 
 def capacity_problem(get: Get) -> str | None:

@@ -16,9 +16,10 @@ import torch
 
 from dqn.config.parts import make
 from dqn.errors import WrongValue, printable
+from dqn.memory import Sequences
 from dqn.storage.flatten import leaves, replaced, settings
 from dqn.system import machine_memory, most_open_files
-from dqn.types import EnvSpec
+from dqn.types import EnvSpec, NetworkSpec
 
 Config = dict[str, Any]
 
@@ -218,10 +219,16 @@ def optimizer_bytes(optimizer: str) -> float:
 
 @cache
 def row_bytes(memory: str, spec: EnvSpec) -> float:
-    """Return the bytes of a row in memory, measured; 0 for a custom memory that cannot be made here."""
+    """Return the bytes of a row in memory, measured; 0 for a custom memory that cannot be made here.
+
+    A recurrent network's carries are not counted.
+    """
     given: Config = {"gamma": 1.0, "spec": spec, "seeds": [0], "num_envs": 1, "device": torch.device("cpu")}
     try:
         made = make(json.loads(memory))
+        reader = made.keywords.get("reader")
+        has_windows = reader is not None and isinstance(reader(gamma=1.0), Sequences)
+        given["network"] = NetworkSpec(carry_size=int(has_windows), sees_action=False)
         less, more = (array_bytes(made(capacity=n * MEASURED_ROWS, **given)) for n in (1, 2))
     except Exception:
         return 0.0

@@ -15,7 +15,7 @@ from dqn.config.images import image_warnings
 from dqn.config.observers import make_callbacks, make_trackers
 from dqn.config.parts import make
 from dqn.config.preflight import TOTALS
-from dqn.config.recurrence import capacity_problem, recurrence_problems
+from dqn.config.recurrence import recurrence_problems
 from dqn.config.resources import disk_warning, shortages
 from dqn.config.schema import WRAPPER_LISTS, check_keys, is_special
 from dqn.config.wrappers import env_factory
@@ -103,7 +103,8 @@ class Contradictions:
         for check_one in checks:
             check_one()
         if not any(key.startswith(("network.core", "memory")) for key in self._wrong):
-            self.recurrence()
+            for key, should in recurrence_problems(self.get):
+                self.add(key, should)
         if self.spec is not None and not self._wrong:
             try:
                 self.warnings += image_warnings(
@@ -208,13 +209,6 @@ class Contradictions:
             self.add("runner.iteration_length", f"should be a multiple of env.num_envs={envs}")
         if envs > 1 and self.number("runner.total_episodes"):
             self.add("env.num_envs", "should be 1 with runner=episodes; runner=steps takes more")
-
-    def recurrence(self) -> None:
-        """Compare a recurrent network with the samples that it learns from."""
-        for key, should in recurrence_problems(self.get):
-            self.add(key, should)
-        if capacity := capacity_problem(self.get):
-            self.add("memory.capacity", capacity)
 
     def whole_iterations(self, key: str, total: int, length: int) -> str:
         """Return the end of a sentence: the nearest total that fits, and a length that fits this one."""

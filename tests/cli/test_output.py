@@ -46,6 +46,7 @@ def test_characters_that_a_terminal_lacks_are_escaped(monkeypatch, tmp_path):
 @pytest.mark.process
 def test_a_run_whose_output_is_closed(tmp_path):
     process = start("train", *TINY, "runner.iteration_length=1", "hydra.run.dir=run", cwd=tmp_path)
+    assert process.stdout.readline().startswith("warning: schedule.duration=")  # longer than this run
     assert process.stdout.readline().startswith("run folder: ")
     process.stdout.close()  # standard error goes to the same pipe
     assert process.wait(240) == 0

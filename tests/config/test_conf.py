@@ -97,7 +97,7 @@ TARGETS = sorted(set[str]().union(*map(ours, FILES)))
 
 
 def test_recipes():
-    assert len(RECIPES) == 59
+    assert len(RECIPES) == 69
     assert {"[revisiting/lunarlander,revisiting/iqn]", "[cleanrl/c51,cleanrl/acrobot]"} <= set(RECIPES)
 
 
@@ -169,7 +169,9 @@ def test_an_environment_sets_only_what_every_option_has(env):
     assert {key for entry in chosen for key in entry} <= {f"override /{group}" for group in safe}
     if isinstance(content.get("env"), dict):  # an option of the package _global_
         keys = {key for key, _ in leaves(content) if not key.startswith("env.")}
-        assert keys <= {"agent.lr", "agent.gamma", "agent.max_grad_norm", "memory.capacity"}
+        assert keys <= {"memory.capacity", "memory.reader.n_step"} | {
+            f"agent.{key}" for key in ("lr", "gamma", "max_grad_norm")
+        }
 
 
 @pytest.mark.parametrize("option", recipes("runner/steps"))

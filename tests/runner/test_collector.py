@@ -13,6 +13,8 @@ from dqn.seeding import Uniforms, stream
 class Script:
     """Environments of one seed whose episodes end at given steps; it records what it is asked for."""
 
+    mask = None
+
     def __init__(self, lengths: list[list[int]]) -> None:
         self.lengths = lengths  # of each environment's successive episodes
         self.calls: list[tuple[str, list[int]]] = []
@@ -29,7 +31,7 @@ class Script:
         ended = (self.age == limits) & ~self.paused
         none = np.zeros_like(ended)
         reward = (~self.paused).astype(float)
-        return Step(self.age[..., None].copy(), reward, reward, ended, none, ended, none)
+        return Step(self.age[..., None].copy(), reward, reward, ended, none, ended, none, None)
 
     def restart(self, where: np.ndarray) -> np.ndarray:
         self.calls.append(("restart", np.flatnonzero(where).tolist()))

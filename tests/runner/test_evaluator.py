@@ -27,7 +27,12 @@ class Constant:
     def start(self, where):
         pass
 
-    def act(self, obs, epsilon, playing):
+    carry = None
+
+    def acted(self, action, reward):
+        pass
+
+    def act(self, obs, epsilon, playing, mask):
         return np.full(obs.shape[:2], self.action)
 
 

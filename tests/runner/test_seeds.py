@@ -23,8 +23,8 @@ def run(folder: Path, words: list[str]) -> tuple[Runner, list[np.ndarray]]:
     actions: list[np.ndarray] = []
     act = runner.agent.actor.act
 
-    def recording(obs: np.ndarray, epsilon: float, active: np.ndarray) -> np.ndarray:
-        actions.append(act(obs, epsilon, active))
+    def recording(obs: np.ndarray, epsilon: float, active: np.ndarray, mask: None) -> np.ndarray:
+        actions.append(act(obs, epsilon, active, mask))
         return actions[-1]
 
     runner.agent.actor.act = recording
