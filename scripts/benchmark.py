@@ -18,7 +18,7 @@ from benchmarks.processes import ONE_THREAD
 
 os.environ.update(ONE_THREAD)  # before NumPy and torch, which set their threads at import
 
-from benchmarks import atari, default, frames, micro, pixels, replay, scaling, whole
+from benchmarks import atari, default, frames, micro, pixels, recurrent, replay, scaling, whole
 from benchmarks.subjects import built
 from benchmarks.table import Line, markdown, write
 from benchmarks.whole import Setting
@@ -80,6 +80,7 @@ PARTS: dict[str, Callable[[Setting], list[Line]]] = {
     "minatar": minatar,
     "seeds_minatar": seeds_minatar,
     "nature": pixels.nature,
+    "recurrent": recurrent.recurrent,
     "gpu": pixels.gpu,
     "start": whole.start,
     "default": default.default,

@@ -8,7 +8,7 @@ forgets the masks, so that they count in acting alone:
 PYTHONPATH=scripts python scripts/train.py +experiment=taxi memory._target_=taxi.ForgetsMasks
 """
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,20 @@ class Taxi:
         for _ in range(LIMIT):
             q = self.reward + np.where(self.ends, 0.0, value[self.following])
             value = q.max(1)
-        return q.argmax(1)
+        action: Integers = q.argmax(1)
+        return action
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="run folder")
+    arguments = parser.parse_args()
     taxi = Taxi()
     print(f"optimum: {taxi.returns(taxi.best()):.3f}")
     states = np.arange(len(taxi.starts))
-    for run in sys.argv[1:]:
+    for run in arguments.runs:
         config = RunFolder(Path(run)).read_config()
         masks = [] if config["env"]["action_mask"] is None else [taxi.masks]
         policies = [dqn.load(run, seed=seed, trust=["taxi"]) for seed in seeds_of(config)]

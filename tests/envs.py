@@ -217,7 +217,7 @@ class Masked(gymnasium.Env):
         return self.result()
 
     def result(self) -> tuple[Any, dict[str, Any]]:
-        self.mask[:] = self.np_random.random(self.ACTIONS) < 0.4  # the same array, as some environments give
+        self.mask = (self.np_random.random(self.ACTIONS) < 0.4).astype(np.int8)
         self.mask[self.np_random.integers(self.ACTIONS)] = 1
         mask = self.mask if self.t < 3 or self.wrong is ... else self.wrong
         if self.observes:

@@ -162,7 +162,7 @@ class Pessimist:
     """A backup that expects the worst action: right for another problem."""
 
     def __call__(self, batch, q_next, online, target):
-        return greedy(-q_next), 0.0
+        return greedy(torch.where(q_next.isfinite(), -q_next, q_next)), 0.0
 
 
 class ColumnOfValues:
@@ -194,6 +194,13 @@ class BackupOfAllSeeds(Greedy):
 
     def __call__(self, batch, q_next, online, target):
         return greedy(q_next.mean(0, keepdim=True).expand_as(q_next)), 0.0
+
+
+class Unmasking(Greedy):
+    """A backup for which invalid actions have the value 0."""
+
+    def __call__(self, batch, q_next, online, target):
+        return super().__call__(batch, q_next.nan_to_num(neginf=0.0), online, target)
 
 
 class NoisyBackup(Greedy):

@@ -61,6 +61,19 @@ def sigmoid(x: Floats) -> Floats:
     return half * np.float32(0.5) + np.float32(0.5)
 
 
+def split(x: Array, sizes: list[int], dim: int) -> list[Array]:
+    """Return x cut into parts of these sizes."""
+    return np.split(x, list(itertools.accumulate(sizes[:-1])), dim)
+
+
+def addcmul(x: Floats, a: Floats, b: Floats) -> Floats:
+    return x + a * b
+
+
+def lerp(start: Floats, end: Floats, weight: Floats) -> Floats:
+    return start + weight * (end - start)
+
+
 def mean(x: Any, axis: int, keep: bool = False) -> Any:
     return x.mean(axis, keepdims=keep)
 
@@ -122,6 +135,10 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.cos: np.cos,
     torch.sigmoid: sigmoid,
     torch.tanh: np.tanh,
+    torch.split: split,
+    torch.chunk: np.split,
+    torch.addcmul: addcmul,
+    torch.lerp: lerp,
     torch.sign: np.sign,
     torch.sqrt: np.sqrt,
     torch.abs: np.abs,

@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.assertions import NotApplicable, require
 from dqn.conformance.candidate import Candidate
-from dqn.env import MASK, Guard, adapt, close, valid_action
+from dqn.env import MASK, Guard, MaskSource, adapt, close, given_mask, valid_action
 from dqn.seeding import stream
 
 STEPS = 200
@@ -18,6 +18,7 @@ STEPS = 200
 def environment(candidate: Candidate) -> None:
     """Check the interface with Gymnasium's own checker, and that the seed determines everything."""
     factory = candidate.factory
+    mask = factory.action_mask
     env = factory.make_registered()
     try:
         is_custom = not str(env.spec.entry_point if env.spec else "").startswith("gymnasium.")
@@ -26,10 +27,10 @@ def environment(candidate: Candidate) -> None:
         if is_custom:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # advice, such as on the limits of spaces
-                check_env(env.unwrapped, skip_render_check=True)
+                plain = env.unwrapped
+                check_env(ValidActions(plain, mask) if mask else plain, skip_render_check=True)
     finally:
         close(env, factory.id)
-    mask = factory.action_mask
     wrapped = (factory.make_wrapped(training=True) for _ in range(2))
     guarded = (Guard(env, id=factory.id, full_steps=STEPS, action_mask=mask) for env in wrapped)
     one, other = (
@@ -42,6 +43,26 @@ def environment(candidate: Candidate) -> None:
         ):
             text = f"{name} of step {t} is {value} and, with the same seed and actions, {again};"
             require(np.array_equal(value, again), f"{text} randomness should come from self.np_random alone")
+
+
+class ValidActions(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Takes a valid action instead of any other; Gymnasium's checker knows of no masks."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], source: MaskSource) -> None:
+        super().__init__(env)
+        self._source = source
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        obs, info = self.env.reset(seed=seed, options=options)
+        self._mask = given_mask(self._source, obs, info)
+        return obs, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        space: Any = self.env.action_space
+        valid = space.start + valid_action(self._mask, int(action - space.start))
+        obs, reward, terminated, truncated, info = self.env.step(valid)
+        self._mask = given_mask(self._source, obs, info)
+        return obs, reward, terminated, truncated, info
 
 
 def play(env: gymnasium.Env[Any, Any], *, has_mask: bool) -> list[tuple[Any, ...]]:

@@ -1,22 +1,22 @@
 """A trained policy that takes the observations and returns the actions of its environment."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import numpy as np
 from gymnasium import spaces
 
 from dqn.agent import Policy
 from dqn.agent.actor import best
+from dqn.deploy.carry import Carry, check_carry, previous_steps, start
+from dqn.deploy.observations import Space, split, take
 from dqn.env import MASK, Env, EnvFactory, close, encoder, mask_problem, stacked
-from dqn.env.spec import bounds, numbers_of
 from dqn.errors import printable
 from dqn.process import preserve_settings
 from dqn.types import Array, Bools, Floats, Integers
 
-Space = spaces.Space[Any]
+REMEMBERS_NOTHING = "remembers nothing of its episode (network.core=null)"
 
 
 class GreedyPolicy:
@@ -81,22 +81,68 @@ class GreedyPolicy:
         factory = replace(self._factory, kwargs={**self._factory.kwargs, **kwargs})
         return stacked(factory.make_wrapped(training=False), self.obs.stack)
 
-    def __call__(self, obs: Any, mask: Any = None) -> int | Integers:
+    def start(self, n: int | None = None) -> Carry:
+        """Return the carry at the start of `n` episodes, which are played side by side; None: of one.
+
+        Raises:
+            ValueError: the policy remembers nothing.
+        """
+        if not self.policy.is_recurrent:
+            raise ValueError(f"start: the policy {REMEMBERS_NOTHING}; policy(obs) needs no carry")
+        return start(1 if n is None else n, self.policy.network.memory_sizes)
+
+    @overload
+    def __call__(
+        self, obs: Any, carry: Carry, reward: Any = None, mask: Any = None
+    ) -> tuple[int | Integers, Carry]: ...
+
+    @overload
+    def __call__(self, obs: Any, mask: Any, /) -> int | Integers: ...
+
+    @overload
+    def __call__(self, obs: Any, *, mask: Any = None) -> int | Integers: ...
+
+    def __call__(self, obs: Any, carry: Any = None, reward: Any = None, mask: Any = None) -> Any:
         """Return the valid action with the highest value: an int for one observation, [B] for a batch.
+
+        A recurrent policy takes a carry, and returns the action and the carry after it. The mask comes second
+        for any other policy.
 
         Args:
             obs: one observation of the environment, or a batch: an array [B, ...]; for Dict and Tuple spaces
                 their parts as arrays [B, ...], or a list of observations.
+            carry: what a recurrent policy remembers of the episodes: that of `start`, then that of the call
+                before.
+            reward: the environment's reward of the latest step, one number or [B], for a policy of
+                `network.sees_action=true`; it may be left out at the start of the episodes.
             mask: the valid actions, zeros and ones [A], or [B, A] for a batch. A policy of
                 `env.action_mask=info` needs it, one of `env.action_mask=obs` finds it in `obs`.
 
         Raises:
-            ValueError: `obs` is neither an observation of the environment nor a batch, or `mask` is wrong.
+            ValueError: `obs` is neither an observation of the environment nor a batch, or another argument is
+                missing or wrong.
         """
+        if not self.policy.is_recurrent and not isinstance(carry, Carry) and mask is None:
+            carry, mask = None, carry
         rows, is_batch = self._split(obs)
-        values = self.policy.q_values(self._encode(rows)[np.newaxis])[0]
-        first: Integers = self._actions[best(values, self._valid(rows, mask, is_batch=is_batch))]
-        return first if is_batch else int(first[0])
+        values, state = self._values(rows, carry, reward)
+        chosen = best(values, self._valid(rows, mask, is_batch=is_batch))
+        actions: Integers = self._actions[chosen]
+        action = actions if is_batch else int(actions[0])
+        return action if state is None else (action, carry.after(state, chosen))
+
+    def _values(self, rows: Any, carry: Any, reward: Any) -> tuple[Floats, Floats | None]:
+        """Return the action values [B, A] and a recurrent network's state after these observations."""
+        obs = self._encode(rows)[np.newaxis]
+        if self.policy.is_recurrent:
+            check_carry(carry, len(rows), self.policy.network.memory_sizes)
+            previous = previous_steps(carry, reward, self._factory.learned_reward)
+            values, state = self.policy.forward(obs, None, (carry.state[np.newaxis], previous[np.newaxis]))
+            return values[0], state[0]
+        for name, given in (("carry", carry), ("reward", reward)):
+            if given is not None:
+                raise ValueError(f"{name}: should be left out; the policy {REMEMBERS_NOTHING}")
+        return self.policy.q_values(obs)[0], None
 
     def _valid(self, rows: Any, mask: Any, *, is_batch: bool) -> Bools | None:
         """Return the valid actions [B, A] of observations; None if all are."""
@@ -108,26 +154,29 @@ class GreedyPolicy:
             name, mask, is_batch = f"obs[{MASK!r}]", [one[MASK] for one in newest], True
         elif mask is None:
             if source == "info":
-                should = f"should be given as policy(obs, info[{MASK!r}])"
+                given = f"mask=info[{MASK!r}]" if self.policy.is_recurrent else f"info[{MASK!r}]"
+                should = f"should be given as policy(obs, {'carry, ' * self.policy.is_recurrent}{given})"
                 raise ValueError(f"mask: {should}; the policy was trained with env.action_mask=info")
             return None
         if problem := mask_problem(mask, *shape[not is_batch :]):
             raise ValueError(f"{name}: {problem}")
         return np.array(mask, np.bool_).reshape(shape)
 
-    def q_values(self, obs: Any) -> Floats:
+    def q_values(self, obs: Any, carry: Carry | None = None, reward: Any = None) -> Floats:
         """Return the action values, [A] for one observation and [B, A] for a batch, in the actions' order.
 
         Those of invalid actions are included; nothing was learned of them.
 
         Args:
             obs: one observation or a batch, as in `__call__`.
+            carry: of a recurrent policy, as in `__call__`, which returns the next one.
+            reward: as in `__call__`.
 
         Raises:
-            ValueError: `obs` is neither.
+            ValueError: an argument is missing or wrong.
         """
         rows, is_batch = self._split(obs)
-        values: Floats = self.policy.q_values(self._encode(rows)[np.newaxis])[0]
+        values, _ = self._values(rows, carry, reward)
         return values if is_batch else np.asarray(values[0])
 
     def encode(self, obs: Any) -> Array:
@@ -158,72 +207,3 @@ class GreedyPolicy:
                 frame = take(self.observation_space, row, t) if self.obs.stack > 1 else row
                 frames[i, t] = self._encode_one(frame)
         return encoded
-
-
-def split(space: Space, obs: Any) -> tuple[Any, bool]:
-    """Return a sequence of observations and True for a batch, [obs] and False for one observation."""
-    if isinstance(obs, list) and isinstance(space, spaces.Dict | spaces.Tuple):
-        for i, one in enumerate(obs):
-            if check(space, one, f"obs[{i}]") is not None:
-                raise ValueError(f"obs[{i}] is a batch; in a list it should be one observation")
-        return obs, True
-    count = check(space, obs, "obs")
-    if not isinstance(space, spaces.Dict | spaces.Tuple):
-        array = np.asarray(obs)
-        return (array[np.newaxis], False) if count is None else (array, True)
-    return ([obs], False) if count is None else ([take(space, obs, i) for i in range(count)], True)
-
-
-def take(space: Space, obs: Any, i: int) -> Any:
-    """Return observation `i` of a checked batch."""
-    if isinstance(space, spaces.Dict):
-        return {key: take(part, obs[key], i) for key, part in space.items()}
-    if isinstance(space, spaces.Tuple):
-        return tuple(take(part, one, i) for part, one in zip(space, obs, strict=True))
-    return np.asarray(obs)[i]
-
-
-def check(space: Space, obs: Any, name: str) -> int | None:
-    """Return the size of a batch of observations of `space`, None for one observation.
-
-    Raises:
-        ValueError: `obs` is neither; the message calls it `name`.
-    """
-    if isinstance(space, spaces.Dict):
-        if not isinstance(obs, Mapping) or obs.keys() != space.keys():
-            given = list(obs) if isinstance(obs, Mapping) else type(obs).__name__
-            raise ValueError(f"{name}: should be a dict of {list(space)}, not {given}")
-        parts = [(part, obs[key], f"{name}[{key!r}]") for key, part in space.items()]
-    elif isinstance(space, spaces.Tuple):
-        if not isinstance(obs, tuple) or len(obs) != len(space):
-            given = f"{type(obs).__name__} of {len(obs)}" if isinstance(obs, tuple) else type(obs).__name__
-            raise ValueError(f"{name}: should be a tuple of {len(space)}, not {given}")
-        parts = [(part, obs[i], f"{name}[{i}]") for i, part in enumerate(space)]
-    else:
-        return check_array(space, obs, name)
-    sizes = {check(*part) for part in parts}
-    if len(sizes) > 1:
-        raise ValueError(f"{name}: its parts should be batches of one size")
-    return sizes.pop() if sizes else None
-
-
-def check_array(space: Space, obs: Any, name: str) -> int | None:
-    """Return the size of a batch of arrays or numbers, None for one array or number."""
-    array, shape = numbers_of(obs), space.shape or ()
-    if array is None:
-        raise ValueError(f"{name}: should be numbers of the shape {shape}, or a batch of these")
-    batched = array.ndim == len(shape) + 1
-    if array.shape[batched:] != shape:
-        batch = ", ".join(map(str, ("B", *shape)))
-        raise ValueError(
-            f"{name}: should have the shape {shape}, or [{batch}] for a batch, not {array.shape}"
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{name}: should be finite numbers, not {obs}")
-    if space.dtype is not None and space.dtype.kind in "iu":
-        low, high = bounds(space)
-        is_whole = array.dtype.kind != "f"
-        is_whole = is_whole or (isinstance(space, spaces.MultiBinary) and (array % 1 == 0).all())
-        if not is_whole or (array < low).any() or (array > high).any():
-            raise ValueError(f"{name}: should be whole numbers in {space}, not {obs}")
-    return len(array) if batched else None

@@ -6,6 +6,7 @@ from dqn.env.make import Env, EnvFactory, Wrapper
 from dqn.env.makers import NAMESPACE, MakeEnv, given, given_now, id_of
 from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem, valid_action
 from dqn.env.one_hot import OneHotGrid
+from dqn.env.some_numbers import SomeNumbers
 from dqn.env.spec import image_of, images_in
 from dqn.env.vector import Environments, Step
 
@@ -19,6 +20,7 @@ __all__ = [
     "MakeEnv",
     "MaskSource",
     "OneHotGrid",
+    "SomeNumbers",
     "Step",
     "Wrapper",
     "adapt",

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem
+from dqn.env.masks import MASK, MaskSource, given_mask, mask_problem, valid_action
 from dqn.env.spec import bounds, numbers_of
 from dqn.errors import EnvFailed, brief, log_traceback, one_line, printable, shorten
 from dqn.types import Array
@@ -270,3 +270,18 @@ class Numbers:
             return None
         worst = array[wrong][0]
         return f"has {worst}, which is {'out of bounds' if np.isfinite(worst) else 'not finite'}"
+
+
+def try_one_step(env: gymnasium.Env[Any, Any], action_mask: MaskSource | None) -> None:
+    """Reset and step an environment; raise ValueError if an observation is not in its space."""
+    obs, info = env.reset(seed=0)
+    env.action_space.seed(0)
+    action = env.action_space.sample()
+    if action_mask is not None and isinstance(env.action_space, spaces.Discrete):
+        mask = given_mask(action_mask, obs, info)
+        action = env.action_space.start + valid_action(mask, int(action - env.action_space.start))
+    next_obs, *_ = env.step(int(action) if isinstance(env.action_space, spaces.Discrete) else action)
+    compare = comparison(env.observation_space, exact_bounds=True)
+    for one in (obs, next_obs):
+        if problem := compare(one):
+            raise ValueError(f"an observation {problem}, observation_space is {brief(env.observation_space)}")

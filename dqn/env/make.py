@@ -8,17 +8,19 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import OrderEnforcing
+from numpy.typing import ArrayLike
 
 from dqn.env.encoding import adapt, zero_of
-from dqn.env.guard import Guard, close, comparison, from_signal_handler
+from dqn.env.guard import Guard, close, from_signal_handler, try_one_step
 from dqn.env.known import EXTRAS, missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
 from dqn.env.masks import MASK, MaskSource, given_mask, observes_mask, read_part, valid_action
 from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
 from dqn.errors import WrongValue, brief, one_line
-from dqn.types import EnvSpec
+from dqn.types import EnvSpec, Floats
 
 Env = gymnasium.Env[Any, Any]
 Wrapper = Callable[[Env], Env]
@@ -51,6 +53,8 @@ class EnvFactory:
         channels: where images have their channels; auto: at the end that leaves the more square picture.
         action_mask: where it gives masks of the valid actions: its info, or a part of its observations; None:
             all actions are always valid.
+        reward_scale: factor of the rewards that are learned from.
+        reward_clip: before that, they are clipped to [-reward_clip, reward_clip]; None: they are not.
         maker: a class or function that Python code gave; `id` is then only its name. None: there is none.
     """
 
@@ -65,6 +69,8 @@ class EnvFactory:
     frame_stack: int
     channels: Channels
     action_mask: MaskSource | None
+    reward_scale: float
+    reward_clip: float | None
     maker: MakeEnv | None = field(default_factory=given_now)
 
     def make(self, *, training: bool) -> Env:
@@ -80,6 +86,11 @@ class EnvFactory:
             else:
                 layer = layer.env
         return adapt(guard, scale_bytes=self.scale_bytes, action_mask=self.action_mask)
+
+    def learned_reward(self, raw: ArrayLike) -> Floats:
+        """Return rewards of the environment as they are learned from, clipped and scaled."""
+        clipped = raw if self.reward_clip is None else np.clip(raw, -self.reward_clip, self.reward_clip)
+        return np.asarray(np.multiply(clipped, self.reward_scale), np.float32)
 
     def make_wrapped(self, *, training: bool) -> Env:
         """Return a wrapped environment with the observations and actions that its wrappers give it."""
@@ -270,21 +281,6 @@ def process_settings() -> AbstractContextManager[None]:
 def life_lost(info: Any) -> bool:
     """Return whether a step with this info cost a life."""
     return isinstance(info, Mapping) and bool(info.get("life_lost"))
-
-
-def try_one_step(env: Env, action_mask: MaskSource | None) -> None:
-    """Reset and step an environment; raise ValueError if an observation is not in its space."""
-    obs, info = env.reset(seed=0)
-    env.action_space.seed(0)
-    action = env.action_space.sample()
-    if action_mask is not None and isinstance(env.action_space, spaces.Discrete):
-        mask = given_mask(action_mask, obs, info)
-        action = env.action_space.start + valid_action(mask, int(action - env.action_space.start))
-    next_obs, *_ = env.step(int(action) if isinstance(env.action_space, spaces.Discrete) else action)
-    compare = comparison(env.observation_space, exact_bounds=True)
-    for one in (obs, next_obs):
-        if problem := compare(one):
-            raise ValueError(f"an observation {problem}, observation_space is {brief(env.observation_space)}")
 
 
 def spaces_of(env: Env) -> tuple[spaces.Space[Any], spaces.Space[Any]]:

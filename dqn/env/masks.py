@@ -9,7 +9,7 @@ from gymnasium import spaces
 from dqn.env.spec import numbers_of
 
 MaskSource = Literal["info", "obs"]
-"""Where an environment gives masks: its info, or its observation, which is then a Dict."""
+"""The result that has an environment's masks: its info, or its observation, which is then a Dict."""
 
 MASK = "action_mask"
 """Key of the mask in both."""

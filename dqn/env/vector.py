@@ -168,14 +168,15 @@ class Environments:
             frame_stack=frame_stack,
             channels=channels,
             action_mask=action_mask,
+            reward_scale=reward_scale,
+            reward_clip=reward_clip,
         )
-        self.spec = factory.spec
+        self.spec, self._learned_reward = factory.spec, factory.learned_reward
         self.num_envs = num_envs
         self._make = partial(factory.make, training=training)
         self._id, self._vectorization = id, vectorization
         self.need_infos = False
         """Whether `info` is used: environments in processes then send it at the end of each episode."""
-        self._reward_scale, self._reward_clip = reward_scale, reward_clip
         self._time_limit_is_terminal, self._life_loss_is_terminal = (
             time_limit_is_terminal,
             life_loss_is_terminal,
@@ -218,13 +219,13 @@ class Environments:
         ended = terminated | truncated
         if self._time_limit_is_terminal:
             terminated = ended
-        clipped = raw if self._reward_clip is None else raw.clip(-self._reward_clip, self._reward_clip)
-        reward = (clipped * self._reward_scale).astype(np.float32)
         life_lost = self._no_life_lost
         if self._life_loss_is_terminal:
             life_lost = self._vector.lives_lost().reshape(shape)
         next_obs, truncated = self._obs(obs), ended > terminated
-        return Step(next_obs, raw, reward, terminated, truncated, ended, life_lost, self.mask)
+        return Step(
+            next_obs, raw, self._learned_reward(raw), terminated, truncated, ended, life_lost, self.mask
+        )
 
     @property
     def mask(self) -> Bools | None:

@@ -97,10 +97,12 @@ class Camera:
             shaped = np.asarray(obs).reshape(spec.shape).astype(spec.dtype)
             for_all_seeds = np.broadcast_to(shaped, (len(self._seeds), 1, *spec.shape)).copy()
             mask = np.tile(info[MASK], (len(self._seeds), 1, 1)) if self._has_mask else None
-            action = int(actor.act(for_all_seeds, mask=mask)[0, 0])
-            obs, reward, terminated, truncated, info = env.step(action)
+            actions = actor.act(for_all_seeds, mask=mask)
+            obs, reward, terminated, truncated, info = env.step(int(actions[0, 0]))
+            reward = float(reward)
+            actor.acted(actions, np.broadcast_to(self._factory.learned_reward(reward), actions.shape))
             ended, steps = terminated or truncated, steps + 1
-            yield frame_of(env), float(reward)
+            yield frame_of(env), reward
         if not ended:
             log.warning("warning: runner.eval_max_steps=%d cut the filmed episode", steps)
 

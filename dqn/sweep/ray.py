@@ -80,7 +80,6 @@ def connect(address: str, num_cpus: float, num_gpus: float) -> None:
 def join(address: str) -> None:
     """Connect to a running cluster, or start the local one."""
     import ray
-    from ray.exceptions import RayError
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
     if address == LOCAL:
@@ -89,7 +88,7 @@ def join(address: str) -> None:
         check_address(address)
     try:
         ray.init(address, **options)
-    except (RuntimeError, OSError, RayError) as error:  # such as a cluster with another version of Ray
+    except Exception as error:  # of many types: another version of Ray, or a node that starts too slowly
         raise UserError(f"hydra.launcher.address={address}: {one_line(error)}") from None
 
 

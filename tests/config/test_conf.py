@@ -39,6 +39,8 @@ def recipe_lists() -> list[str]:
             lists += [f"[revisiting/{env},{option}]" for env in ENVS] + [f"[minatar_revisiting,{option}]"]
         elif folder == "cleanrl" and name in ENVS:
             lists += [f"[cleanrl/{agent},{option}]" for agent in ("dqn", "c51")]
+        elif folder == "memory":
+            lists += [f"[{task},{option}]" for task in ("cue_chain", "t_maze", "cartpole_positions")]
         elif option == "presets/all":
             lists += [f"[{one},{option}]" for one in ("presets/cartpole", "presets/acrobot")]
         elif folder.count("/") == 0:  # further down are parts, which no list of recipes names

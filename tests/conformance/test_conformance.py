@@ -96,6 +96,7 @@ FAULTS = [
     ("agent.backup", "BackupOfAllSeeds", "agent.backup", "policy of a sample changed when the other seed"),
     ("agent.backup", "NoisyBackup", "agent.backup", "policy of a sample changed when it was computed again"),
     ("agent.backup", "Unnormalized", "agent.backup", "should sum to 1"),
+    ("agent.backup", "Unmasking", "agent.backup", "an invalid action has the probability 1; it should be 0"),
     ("agent.backup", "InPlace", "agent.backup", "q_next that it was given were changed"),
     ("agent.backup", "BonusOfEnds", "agent.backup", "where an episode terminated (discount 0)"),
     ("agent.backup", "Pessimist", "learning", "within 10 % of those of value iteration"),
@@ -155,6 +156,14 @@ def test_a_fault_of_an_environment_is_found(id, text):
     finding = examined("env.module=faults", f"env.id={id}", names=["env"])["env"]
     assert finding.state == "FAILED"
     assert text in finding.detail
+
+
+def test_masks_of_an_environment_are_checked():
+    words = ["env.module=envs", "env.id=Masked-v0", "env.action_mask=info"]
+    assert examined(*words, names=["env"])["env"].state == "ok"
+    finding = examined(*words, "+env.kwargs.wrong=[0,0,0,0]", names=["env"])["env"]
+    assert finding.state == "FAILED"
+    assert "step 3 of an episode: the action_mask [0, 0, 0, 0] allows no action" in finding.detail
 
 
 def test_a_fault_of_a_wrapper_is_found():

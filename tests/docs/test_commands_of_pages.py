@@ -26,7 +26,7 @@ COMPOSED = commands_of("scripts/train.py", "scripts/check.py")
 ON_RUNS = commands_of("scripts/evaluate.py", "scripts/resume.py", "scripts/export.py")
 PARSED = commands_of(
     *("scripts/report.py", "scripts/reproduce.py", "scripts/benchmark.py", "docs/_tools/screenshot.py"),
-    "scripts/doctor.py",
+    *("scripts/doctor.py", "scripts/taxi.py"),
 )
 
 
