@@ -1,4 +1,4 @@
-"""What a recurrent policy remembers of the episodes that a user plays with it."""
+"""The memory that a recurrent policy has of the episodes which a user plays with it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class Carry(NamedTuple):
     state: Floats
     """The network's state [B, C]."""
     previous: Floats
-    """The latest actions, one-hot, and a place for their rewards [B, A + 1], or [B, 0]; zeros at a start."""
+    """The latest actions, one-hot, and a zero for their rewards [B, A + 1], or [B, 0]; zeros at a start."""
 
     def restarted(self, where: ArrayLike) -> "Carry":
         """Return the carry in which the episodes `where`, true or false [B], are at their start."""
