@@ -12,7 +12,7 @@ from torch import nn
 from dqn.agent import Agent
 from dqn.agent.backup import Greedy, greedy
 from dqn.memory import LOST, NStep, ReplayMemory, Uniform
-from dqn.network import MLP, Conv, DuelingStreams, ExpectedHead, Linear
+from dqn.network import GRU, MLP, Conv, DuelingStreams, ExpectedHead, Linear
 from dqn.types import Probability
 from dqn.value import Expected
 
@@ -89,6 +89,39 @@ class MixedSeeds(ExpectedHead):
     def forward(self, features, rng):
         value = super().forward(features, rng).value
         return Expected(0.5 * value + 0.5 * value.mean(0, keepdim=True), self.huber_delta)
+
+
+class MixedCore(GRU):
+    """A core whose carry is averaged over seeds."""
+
+    def forward(self, prepared, carry, rng):
+        return 0.5 * super().forward(prepared, carry, rng) + 0.5 * carry.mean(0, keepdim=True)
+
+
+class KeepingCore(GRU):
+    """A core that also keeps its carry in the module."""
+
+    kept = 0.0
+
+    def forward(self, prepared, carry, rng):
+        kept = self.kept if isinstance(self.kept, float) or self.kept.shape == carry.shape else 0.0
+        self.kept = super().forward(prepared, carry + kept, rng).detach()
+        return super().forward(prepared, carry + kept, rng)
+
+
+class DetachedCore(GRU):
+    """A core that learns from one step at a time."""
+
+    def forward(self, prepared, carry, rng):
+        return super().forward(prepared, carry.detach(), rng)
+
+
+class WideCore(GRU):
+    """A core with more features than its carry holds."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.out_features += 1
 
 
 class UnusedParameter(ExpectedHead):

@@ -19,12 +19,14 @@ from dqn.runner.progress import RunProgress
 from dqn.seeding import stream
 from dqn.storage.flatten import entries, replaced
 from dqn.tracking.progress import LogLines
-from dqn.types import Array, Batch, EnvSpec, ObsSpec, Role
+from dqn.types import Array, Batch, EnvSpec, NetworkSpec, ObsSpec, Role, Window
 
 Config = dict[str, Any]
 
 CPU = torch.device("cpu")
 SEEDS = (0, 1)
+WINDOW_STEPS = 4
+"""Steps of random windows after a burn-in of one step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,23 @@ def random_batch(spec: EnvSpec, size: int, index: int = 0) -> Batch:
         discount=torch.from_numpy(np.tile(discount, (len(SEEDS), 1))),
         next_obs=torch.from_numpy(observations(spec.obs, *shape, index=2 * index + 1)),
     )
+
+
+def windows_of(batch: Batch, spec: EnvSpec, network: NetworkSpec) -> Batch:
+    """Return random windows with the transitions of a batch, for a recurrent network, with a burn-in."""
+    num_seeds, size = batch.action.shape
+    count = size // WINDOW_STEPS
+    steps = (num_seeds, WINDOW_STEPS + 2, count)
+    following = (torch.arange(size) + count).expand(num_seeds, -1)
+    window = Window(
+        following=following,
+        share=torch.ones(num_seeds, size),
+        exists=torch.ones(num_seeds, 1, count),
+        carry=normal(num_seeds, count, network.carry_size),
+        previous=normal(*steps, spec.num_actions + 1) if network.sees_action else None,
+    )
+    obs = torch.from_numpy(observations(spec.obs, *steps))
+    return batch._replace(obs=obs, next_obs=None, window=window)
 
 
 @torch.no_grad()

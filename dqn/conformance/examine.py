@@ -26,14 +26,15 @@ class Check(NamedTuple):
 
 SCHEDULES = ("schedule", "agent.lr_schedule", "memory.sampler.beta")
 LAYERS = ("network.layer", "network.torso", "network.streams", "network.head")
-NETWORK = (*LAYERS, "network")
+NETWORK = (*LAYERS, "network.core", "network")
 LOSS = (*NETWORK, "distribution")
 PARTS = (
     Check("network.layer", "network.layer", network.layer),
     Check("network.torso", "network.torso", network.torso, LAYERS[:1]),
     Check("network.streams", "network.streams", network.streams, LAYERS[:2]),
     Check("network.head", "network.head", network.head, LAYERS[:3]),
-    Check("network", "network", network.network, LAYERS),
+    Check("network.core", "network.core", network.core),
+    Check("network", "network", network.network, NETWORK[:-1]),
     Check("acting", "network", network.acting, NETWORK),
     Check("distribution", "network.head", distribution.distribution, NETWORK),
     Check("agent.backup", "agent.backup", learner.backup, LOSS),

@@ -14,7 +14,7 @@ from dqn.conformance.assertions import (
     require_finite,
     require_shape,
 )
-from dqn.conformance.candidate import SEEDS, Candidate, normal, perturb, random_batch
+from dqn.conformance.candidate import SEEDS, Candidate, normal, perturb, random_batch, windows_of
 from dqn.types import Batch, Sample
 
 SIZE = 256
@@ -108,6 +108,8 @@ def gradient(candidate: Candidate) -> None:
     learner = Learner(candidate)
     agent = learner.agent
     batch = random_batch(candidate.spec, 32)
+    if agent.policy.is_recurrent:
+        batch = windows_of(batch, candidate.spec, agent.policy.network_spec)
     names, leaves = zip(*agent.online.named_parameters(), strict=True)
     for k in SEEDS:
         losses = learner.losses(batch)
@@ -129,7 +131,8 @@ def update(agent: Agent, batch: Batch) -> None:
         {name: leaf.detach().clone() for name, leaf in network.named_parameters()}
         for network in (agent.target, agent.online)
     )
-    report = agent.update(Sample(batch, torch.ones_like(batch.reward), batch.action.numpy()), 1)
+    count = batch.obs.shape[1 if batch.window is None else 2]
+    report = agent.update(Sample(batch, torch.ones(len(SEEDS), count), batch.action.numpy()), 1)
     shapes = [batch.action.shape, *[(len(SEEDS),)] * 3]
     for name, value, shape in zip(report._fields, report, shapes, strict=True):
         require_shape(f"{name} of an update", value, shape)

@@ -120,7 +120,7 @@ def make_runner(candidate: Candidate, folder: Path, values: dict[str, Any]) -> R
     obs = candidate.spec.obs
     shape = obs.shape if obs.image is None else obs.image.shape
     kwargs = {"shape": shape} if len(shape) > 1 else {}
-    values = VALUES | values | {"env.kwargs": kwargs} | small_memory(candidate, 20_000)
+    values = VALUES | values | {"env.kwargs": kwargs} | small_memory(candidate, 20_000, EPISODE)
     if candidate.node("memory.reader.n_step") is not None:
         values["memory.reader.n_step"] = 1
     try:

@@ -7,9 +7,11 @@ import torch
 
 from dqn.conformance.assertions import Failure, require, require_close, require_equal, require_shape
 from dqn.conformance.candidate import CPU, SEEDS, Candidate
-from dqn.memory import Ring
+from dqn.conformance.windows import of_windows, span_of, transitions_of, windows_of
+from dqn.memory import NStep, Ring, Sequences
+from dqn.memory.ring import least_rows
 from dqn.seeding import stream
-from dqn.types import FEED_FORWARD, Batch, EnvSpec, Floats, Integers, ObsSpec, Row
+from dqn.types import Batch, EnvSpec, Floats, Integers, NetworkSpec, ObsSpec, Row
 
 SPEC = EnvSpec(ObsSpec((3,), np.dtype(np.float32), 0, 1.0), 3, None)
 """Spec of the episodes; an observation consists of the seed, the environment and the step."""
@@ -17,6 +19,7 @@ NUM_ENVS = 2
 STEPS = 150
 FIELDS = ("obs", "action", "reward", "discount", "next_obs")
 """The fields that every batch has."""
+NAMES = ("start", "reward", "discount", "following")
 GAMMA = 0.9
 SIZE = 16
 ROWS = 40
@@ -90,51 +93,54 @@ class FakeEpisodes:
         return bool(self.rows[t].terminated[at] or self.rows[t].truncated[at])
 
 
-def capacity_for(span: int, stack: int) -> int:
+def capacity_for(reader: Any, stack: int) -> int:
     """Return a capacity small enough that the episodes overwrite each other."""
-    return (2 * span + stack + ROWS) * NUM_ENVS
+    least = least_rows(span=reader.span, stack=stack, windows=windows_of(reader))
+    return (least + reader.span + ROWS) * NUM_ENVS
 
 
 def spec_of(stack: int) -> EnvSpec:
     return SPEC._replace(obs=SPEC.obs._replace(stack=stack))
 
 
-def make_ring(candidate: Candidate, span: int, num_seeds: int) -> Ring:
+def make_ring(candidate: Candidate, reader: Any, num_seeds: int) -> Ring:
     """Return a ring for the frames that the configuration's network reads together."""
     stack = candidate.spec.obs.stack
     return Ring(
-        capacity=capacity_for(span, stack),
-        span=span,
+        capacity=capacity_for(reader, stack),
+        span=reader.span,
         num_seeds=num_seeds,
         num_envs=NUM_ENVS,
         spec=spec_of(stack),
+        windows=windows_of(reader),
     )
 
 
 def reader(candidate: Candidate) -> None:
     """Check every sample that the reader can return, repeatedly while rows are overwritten."""
     read = candidate.part("memory.reader")(gamma=GAMMA)
-    episodes, ring = FakeEpisodes(SEEDS), make_ring(candidate, read.span, len(SEEDS))
+    episodes, ring = FakeEpisodes(SEEDS), make_ring(candidate, read, len(SEEDS))
     for count, step in enumerate(episodes.rows, 1):
         ring.push([step])
         if count % 10:
             continue
         start = np.flatnonzero(ring.is_start)[None]
-        transitions = read(ring, start)
-        for name, field in zip(transitions._fields, transitions, strict=True):
-            require_shape(name, field, start.shape, ": that of start")
-        for row, reward, discount, following in zip(
-            start[0], *(field[0] for field in transitions), strict=True
-        ):
-            episodes.check(ring.obs[row], reward, discount, ring.obs[following], read.span)
+        if isinstance(read, Sequences):
+            transitions = of_windows(read, ring, start)
+        else:
+            transitions = [start, *read(ring, start)]
+            for name, field in zip(NAMES, transitions, strict=True):
+                require_shape(name, field, start.shape, ": that of start")
+        for row, reward, discount, following in zip(*(field.ravel() for field in transitions), strict=True):
+            episodes.check(ring.obs[row], reward, discount, ring.obs[following], span_of(read))
 
 
 class SamplerRun:
     """A sampler with its ring, in which rows are stored, sampled and updated."""
 
-    def __init__(self, candidate: Candidate, seeds: tuple[int, ...], span: int) -> None:
+    def __init__(self, candidate: Candidate, seeds: tuple[int, ...], reader: Any) -> None:
         self.seeds, self.episodes = seeds, FakeEpisodes(seeds)
-        self.ring = make_ring(candidate, span, len(seeds))
+        self.ring = make_ring(candidate, reader, len(seeds))
         self.make = candidate.part("memory.sampler")
         self.sampler = self.make(ring=self.ring, seeds=seeds)
         self.rows_per_seed = self.ring.is_start.size // len(seeds)
@@ -160,7 +166,7 @@ class SamplerRun:
         samples = []
         for count in range(first, last):
             self.sampler.changed(self.ring.push([self.episodes.rows[count]]))
-            if count + 1 >= self.ring.span:
+            if self.ring.is_start.reshape(len(self.seeds), -1).any(1).all():
                 row, weight = self.sample()
                 samples.append((row, weight))
                 self.sampler.update(row + self.first, 0.1 + (row % 7).astype(np.float32))
@@ -169,8 +175,9 @@ class SamplerRun:
 
 def sampler(candidate: Candidate) -> None:
     """Check samples, and that they depend only on the seed and continue from the sampler's state."""
-    span = candidate.part("memory.reader")(gamma=GAMMA).span if candidate.target("memory.reader") else 1
-    stack, again, alone = (SamplerRun(candidate, seeds, span) for seeds in (SEEDS, SEEDS, SEEDS[1:]))
+    has_reader = candidate.target("memory.reader")
+    reader = candidate.part("memory.reader")(gamma=GAMMA) if has_reader else NStep(n_step=1, gamma=GAMMA)
+    stack, again, alone = (SamplerRun(candidate, seeds, reader) for seeds in (SEEDS, SEEDS, SEEDS[1:]))
     half = STEPS // 2
     first = stack.run(0, half)
     text = "draws differ from those of another sampler of the same seeds; use dqn.seeding.stream"
@@ -194,7 +201,13 @@ def make_memory(candidate: Candidate, capacity: int, stack: int) -> Any:
     if "capacity" in node:
         node["capacity"] = capacity
     common = {"spec": spec_of(stack), "seeds": SEEDS, "num_envs": NUM_ENVS, "device": CPU}
-    return candidate.make(node)(gamma=GAMMA, network=FEED_FORWARD, **common)
+    return candidate.make(node)(gamma=GAMMA, network=network_spec(candidate), **common)
+
+
+def network_spec(candidate: Candidate) -> NetworkSpec:
+    """Return what memory needs to know of the configuration's network."""
+    made = candidate.network(SEEDS)
+    return NetworkSpec(made.carry_size, made.previous_size > 0)
 
 
 def memory(candidate: Candidate) -> None:
@@ -205,24 +218,44 @@ def memory(candidate: Candidate) -> None:
 
 def check_memory(candidate: Candidate, stack: int) -> None:
     """Check batches of stacks of frames against the episodes that the memory stores."""
-    span = make_memory(candidate, 10_000, stack).reader.span
-    whole = make_memory(candidate, capacity_for(span, stack), stack)
-    episodes = FakeEpisodes(SEEDS)
+    reader = make_memory(candidate, 10_000, stack).reader
+    whole = make_memory(candidate, capacity_for(reader, stack), stack)
+    episodes, carry_size = FakeEpisodes(SEEDS), network_spec(candidate).carry_size
     for count, step in enumerate(episodes.rows, 1):
-        whole.push(step)
+        carry = np.full((len(SEEDS), NUM_ENVS, carry_size), count - 1, np.float32)
+        whole.push(step._replace(carry=carry) if carry_size else step)
         if count * NUM_ENVS < whole.least_stored or count % 5:
             continue
         sample = whole.sample(SIZE)
-        check_batch(sample.batch, episodes, span, stack)
-        whole.update_priorities(sample.row, np.ones((len(SEEDS), SIZE), np.float32))
+        batch, size = sample.batch, SIZE
+        if isinstance(reader, Sequences):
+            check_carry(batch, episodes, stack)
+            batch, size = transitions_of(batch, reader.burn_in), SIZE * reader.span
+        check_batch(batch, episodes, span_of(reader), stack, size)
+        whole.update_priorities(sample.row, np.ones((len(SEEDS), size), np.float32))
 
 
-def check_batch(batch: Batch, episodes: FakeEpisodes, span: int, stack: int) -> None:
+def check_carry(batch: Batch, episodes: FakeEpisodes, stack: int) -> None:
+    """Check that windows start with the carry before their first row, the number of its step, or zeros."""
+    assert batch.window is not None
+    if batch.window.carry is None:
+        return
+    exists = batch.window.exists
+    for k, b in np.ndindex(*batch.window.carry.shape[:2]):
+        first = batch.obs[k, 0, b].reshape(stack, -1)[-1].tolist()
+        t, at = episodes.index.get(tuple(first), (0, (0, 0)))
+        is_new = t == 0 or episodes.ends(t - 1, at) or (exists is not None and exists[k, 0, b] == 0)
+        found, expected = batch.window.carry[k, b, 0].item(), 0 if is_new else t
+        text = f"a window that begins in step {t} starts with the carry of step {found:g}"
+        require(found == expected, f"{text}; it should be that of step {expected}, 0 in a new episode")
+
+
+def check_batch(batch: Batch, episodes: FakeEpisodes, span: int, stack: int, size: int) -> None:
     for name in FIELDS:
         field = getattr(batch, name)
         require(isinstance(field, torch.Tensor), f"{name} of a batch is {type(field)}; it should be a tensor")
         shape = spec_of(stack).obs.stacked_shape if name in ("obs", "next_obs") else ()
-        require_shape(f"{name} of a batch", field, (len(SEEDS), SIZE, *shape))
+        require_shape(f"{name} of a batch", field, (len(SEEDS), size, *shape))
     obs, action, reward, discount, next_obs = (getattr(batch, name).numpy() for name in FIELDS)
     obs, next_obs = (frames.reshape(*action.shape, stack, -1) for frames in (obs, next_obs))
     for k, b in np.ndindex(action.shape):

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dqn.agent import Policy
 from dqn.agent.policy import parameter_generators
@@ -21,9 +21,11 @@ from dqn.conformance.assertions import (
 )
 from dqn.conformance.candidate import CPU, SEEDS, Candidate, make_rng, normal, observations, perturb
 from dqn.network import HeadFactory, make_torso, reads_images
-from dqn.types import ObsSpec, Role
+from dqn.types import Array, ObsSpec, Rng, Role
 
 SIZE = 5
+STEPS = 4
+"""Steps of the episodes that a recurrent core plays."""
 BESIDE = 3
 """Numbers beside an image."""
 ROLES: tuple[Role | None, ...] = (None, *get_args(Role))
@@ -186,6 +188,52 @@ def head(candidate: Candidate) -> None:
     examine_behind_torso(candidate, lambda factory: candidate.part("network.head")(make=factory), ())
 
 
+class Unrolled(nn.Module):
+    """A core that plays the steps of its input [K, B, STEPS, F] and returns its carries [K, B, STEPS, C]."""
+
+    def __init__(self, core: Any) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, inputs: Tensor, rng: Rng | None, *, at_once: bool = True) -> Tensor:
+        steps = inputs.transpose(1, 2)
+        if at_once:
+            prepared = torch.unflatten(self.core.prepare(steps.flatten(1, 2), rng), 1, steps.shape[1:3])
+        else:
+            prepared = torch.stack([self.core.prepare(step, rng) for step in steps.unbind(1)], 1)
+        carries = [torch.zeros(*inputs.shape[:2], self.core.carry_size)]
+        for step in prepared.unbind(1):
+            carries.append(self.core.forward(step, carries[-1], rng))
+        return torch.stack(carries[1:], 2)
+
+
+def core(candidate: Candidate) -> None:
+    """Check the recurrent core over the steps of an episode, which starts with a carry of zeros."""
+
+    def make(seeds: Sequence[int]) -> Unrolled:
+        generators = parameter_generators(seeds)
+        return Unrolled(candidate.part("network.core")(in_features=6, generators=generators))
+
+    module = make(SEEDS)
+    size, features = module.core.carry_size, module.core.out_features
+    found = f"out_features is {features} and carry_size is {size}"
+    require(0 < features <= size, f"{found}; the first out_features numbers of the carry are the features")
+    inputs, others = random_inputs(STEPS, 6)
+    stack = Stack(make, inputs, others, (STEPS, size))
+    examine_stack(stack)
+    whole = module.forward(inputs, None)
+    require(whole.dtype == torch.float32, f"the carry is {whole.dtype}; it should be float32")
+    text = "the carries differ where prepare gets one step at a time; it should treat each row alone"
+    require_close(module.forward(inputs, None, at_once=False), whole, text)
+    later = torch.cat((inputs[:, :, :1], others[:, :, 1:]), 2)
+    text = "the carry after the first step changed when later steps did"
+    require_close(module.forward(later, None)[:, :, 0], whole[:, :, 0], text)
+    given = inputs.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(module.forward(given, None)[:, :, -1, :features].sum(), given)
+    text = "no gradient of the features of the last step reaches the input of the first one"
+    require(bool(slope[:, :, 0].any()), f"{text}; the carry should pass it on")
+
+
 def network(candidate: Candidate) -> None:
     spec = candidate.spec
     inputs, others = (torch.from_numpy(observations(spec.obs, 2, SIZE, index=index)) for index in range(2))
@@ -201,7 +249,20 @@ def acting(candidate: Candidate) -> None:
             rng = make_rng(SEEDS, "acting") if given else None
             with torch.no_grad():
                 expected = policy.network.forward(torch.from_numpy(obs), rng).mean()
+                if policy.is_recurrent:
+                    check_step(policy, obs, given=given)
             found = policy.q_values(obs, make_rng(SEEDS, "acting").source if given else None)
             text = f"{when}, actions are chosen by values that are not the network's"
             require_close(found, expected, text)
         perturb(policy.network, slice(None))
+
+
+def check_step(policy: Policy, obs: Array, *, given: bool) -> None:
+    """Check a later step of a recurrent policy, with or without random numbers."""
+    carry, previous = (normal(*obs.shape[:2], size) for size in policy.network.memory_sizes)
+    rng = make_rng(SEEDS, "acting") if given else None
+    returns, expected = policy.network.step(torch.from_numpy(obs), carry, previous, rng)
+    source = make_rng(SEEDS, "acting").source if given else None
+    values, found = policy.forward(obs, source, (carry.numpy(), previous.numpy()))
+    require_close(values, returns.mean(), "at a later step, actions are chosen by other values")
+    require_close(found, expected, "at a later step, acting remembers another carry than the network's")

@@ -17,6 +17,8 @@ CLOCK = {
     **{"histogram_period": 0, "video_period": 0},
 }
 NUM_ENVS = 2
+WINDOW = 8
+"""Steps of the windows of tiny runs."""
 ROUNDING = 1e-5
 """Tolerance for products computed in another order, relative to the largest number."""
 STOP = 50
@@ -27,16 +29,24 @@ def tiny(candidate: Candidate, seed: int, num_seeds: int) -> dict[str, Any]:
     """Return the values of a tiny run in the configuration's environment."""
     env = {"env.num_envs": NUM_ENVS, "env.vectorization": "sync"}
     run = {"seed": seed, "num_seeds": num_seeds, "device": "cpu", "num_threads": 1, "runner": CLOCK}
-    return env | run | small_memory(candidate, 120)
+    return env | run | small_memory(candidate, 120, WINDOW)
 
 
-def small_memory(candidate: Candidate, capacity: int) -> dict[str, Any]:
-    """Return a small capacity of the memory, if it has one, that is large enough for its n-step samples."""
+def small_memory(candidate: Candidate, capacity: int, window: int) -> dict[str, Any]:
+    """Return a small capacity of the memory, if it has one, that is large enough for its samples.
+
+    Those of a recurrent network become windows of at most `window` steps.
+    """
+    values: dict[str, Any] = {}
+    if candidate.target("network.core"):
+        most = {"length": window, "period": window // 2, "burn_in": window // 2}
+        given = {name: candidate.node(f"memory.reader.{name}") for name in most}
+        values = {f"memory.reader.{name}": min(given[name], most[name]) for name in most if given[name]}
     if candidate.node("memory.capacity") is None:
-        return {}
+        return values
     n_step = candidate.node("memory.reader.n_step")
-    longest = n_step if isinstance(n_step, int) else 1
-    return {"memory.capacity": capacity + 4 * longest * NUM_ENVS}
+    longest = sum(values.values()) + (n_step if isinstance(n_step, int) else 1)
+    return values | {"memory.capacity": capacity + 4 * longest * NUM_ENVS}
 
 
 def final_state(

@@ -143,8 +143,36 @@ def test_a_torso_that_reads_the_image_alone_is_found():
     assert "do not depend on the last of the vector_size numbers behind an image" in finding.detail
 
 
+def test_a_recurrent_preset_conforms():
+    reader = ["memory.reader.length=8", "memory.reader.period=4", "memory.reader.burn_in=4"]
+    findings = examined("agent=r2d2", *reader, *SMALL, "network.core.units=8", names=FAST)
+    assert wrong(findings) == []
+    assert [name for name, finding in findings.items() if finding.state == "skipped"] == ["env"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("MixedCore", "the output of seed 0 changed when the parameters of seed 1 did"),
+        ("KeepingCore", "the same input gave different outputs"),
+        ("DetachedCore", "no gradient of the features of the last step reaches the input of the first one"),
+        ("WideCore", "out_features is 9 and carry_size is 8"),
+    ],
+)
+def test_a_fault_of_a_core_is_found(fault, text):
+    core = ["network/core=gru", "network.core.units=8", f"network.core._target_=faults.{fault}"]
+    findings = examined(*SMALL, *core, names=["network.core", "network", "gradient"])
+    assert [finding.state for finding in findings.values()] == ["FAILED", "skipped", "skipped"]
+    assert text in findings["network.core"].detail
+    assert findings["network.core"].part == f"faults.{fault}"
+
+
 def test_every_kind_of_part_has_a_fault():
-    kinds = {key for key, *_ in FAULTS} | {"callbacks", "env", "memory.sampler.beta", "network"}
+    kinds = (
+        {"network.core"}
+        | {key for key, *_ in FAULTS}
+        | {"callbacks", "env", "memory.sampler.beta", "network"}
+    )
     assert kinds >= {check.key for check in PARTS}
     assert all(hasattr(faults, fault) for _, fault, *_ in FAULTS)
 
@@ -219,7 +247,7 @@ def test_command(monkeypatch, tmp_path):
     done = call("check", *shlex.split(command)[2:])
     assert done.code == 0, done.text
     lines = done.text.splitlines()
-    assert len(lines) == len(PARTS) + len(WHOLE) - 2  # there are no beta and no callbacks
+    assert len(lines) == len(PARTS) + len(WHOLE) - 3  # there are no core, no beta and no callbacks
     assert all(line.startswith("ok ") for line in lines), done.text
     assert "my_package.parts.Mellowmax" in done.text
     (tmp_path / "my_conf").unlink()
