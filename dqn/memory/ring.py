@@ -32,7 +32,8 @@ class Ring:
     life, from there on, or fewer if it has ended. Rows whose earlier frames have been overwritten are none.
 
     Samples that are windows of an episode, for recurrent networks, start at its first row and at every
-    `period` rows from `burn_in` on. They extend across lost lives, since the network's memory does, too.
+    `period` rows, of which row `burn_in` is one. They extend across lost lives, since the network's memory
+    does, too.
 
     Args:
         capacity: rows per seed; each environment has capacity // num_envs of them.
