@@ -6,16 +6,16 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dqn.agent.numpy_forward import ActionValues
+from dqn.agent.numpy_forward import module_of
 from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.errors import UserError, cause_of, install
-from dqn.types import Array, Bools, Floats
+from dqn.types import Array, Floats
 
 TOLERANCE = 1e-4
 """Greatest allowed difference from the policy's values, relative to the largest one if that is above 1."""
@@ -25,10 +25,11 @@ BATCH = 100
 
 Value = TypeVar("Value", Tensor, Array)
 Inputs = Mapping[str, Value]
-"""Observations as "obs" and, where the policy needs them, masks as "mask", in this order."""
+"""Observations as "obs" and, where the policy needs them, carries as "carry", the actions and rewards of the
+steps before as "previous" and masks as "mask", in this order, [B, ...] each."""
 
-Run = Callable[..., Floats]
-"""Computes the action values [B, A] of inputs in their order."""
+Run = Callable[..., Any]
+"""Computes the action values [B, A] of inputs in their order; with carries, these too, in a sequence."""
 
 
 class OneSeed(nn.Module):
@@ -39,7 +40,7 @@ class OneSeed(nn.Module):
 
     def __init__(self, policy: GreedyPolicy) -> None:
         super().__init__()
-        self.values = ActionValues(copy.deepcopy(policy.policy.network))
+        self.values = module_of(copy.deepcopy(policy.policy.network))
         for leaf in self.parameters():
             leaf.data = leaf.data.cpu().clone()  # a separate tensor, no longer a view of the common buffer
         self.eval()
@@ -49,14 +50,49 @@ class OneSeed(nn.Module):
         return values if mask is None else values.masked_fill(~mask, -torch.inf)
 
 
-def export(policy: GreedyPolicy, file: Path, obs: Array, mask: Bools | None) -> float:
-    """Write a file and return the greatest difference between its action values and the policy's.
+class OneSeedStep(OneSeed):
+    """A step of the recurrent network of one seed, which also takes its carries [B, C] and returns the next.
+
+    They are zeros at the start of an episode.
+    """
+
+    def forward(  # type: ignore[override]
+        self, obs: Tensor, carry: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.step(obs, carry, carry, mask)  # without sees_action no previous steps are read
+
+    def step(
+        self, obs: Tensor, carry: Tensor, previous: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        given = (obs.unsqueeze(0), carry.unsqueeze(0), previous.unsqueeze(0))
+        values, following = self.values(*given)
+        values = values.squeeze(0)
+        return values if mask is None else values.masked_fill(~mask, -torch.inf), following.squeeze(0)
+
+
+class OneSeedSeeingStep(OneSeedStep):
+    """The same, given the previous actions, one-hot, and rewards [B, A + 1] too."""
+
+    def forward(  # type: ignore[override]
+        self, obs: Tensor, carry: Tensor, previous: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.step(obs, carry, previous, mask)
+
+
+def module_for(inputs: Inputs[Array]) -> type[OneSeed]:
+    """Return the class of modules that take some inputs in their order."""
+    if "previous" in inputs:
+        return OneSeedSeeingStep
+    return OneSeedStep if "carry" in inputs else OneSeed
+
+
+def export(policy: GreedyPolicy, file: Path, inputs: Inputs[Array]) -> float:
+    """Write a file and return the greatest difference between its outputs and the policy's.
 
     Args:
         policy: the policy of one seed.
         file: its suffix chooses the format: .onnx, or .pt2 for torch.export.
-        obs: observations [B, ...] as the network reads them, on which the file is checked.
-        mask: their valid actions [B, A]; None if the policy needs no masks.
+        inputs: played inputs on which the file is checked.
 
     Raises:
         UserError: the suffix is unknown, a package is missing, the file could not be written, the network
@@ -67,9 +103,8 @@ def export(policy: GreedyPolicy, file: Path, obs: Array, mask: Bools | None) -> 
     unchecked = file.with_name(f".{file.stem}.unchecked{file.suffix}")
     try:
         unchecked.touch()  # the error for a folder that is missing or read-only is clearer than torch's
-        inputs = {"obs": obs} if mask is None else {"obs": obs, "mask": mask}
         examples = {name: torch.from_numpy(array[:2]) for name, array in inputs.items()}
-        run = FORMATS[file.suffix](OneSeed(policy), examples, unchecked)
+        run = FORMATS[file.suffix](module_for(inputs)(policy), examples, unchecked)
         difference = compare(run, policy, inputs)
         unchecked.replace(file)
     except UserError:
@@ -86,20 +121,38 @@ def export(policy: GreedyPolicy, file: Path, obs: Array, mask: Bools | None) -> 
 
 
 def compare(run: Run, policy: GreedyPolicy, inputs: Inputs[Array]) -> float:
-    """Return the greatest difference from the policy's values, for one observation and for batches."""
-    obs, mask = inputs["obs"], inputs.get("mask")
-    slices = [slice(1), *(slice(i, i + BATCH) for i in range(0, len(obs), BATCH))]
-    given = np.concatenate([run(*(array[part] for array in inputs.values())) for part in slices])
-    expected = np.concatenate([policy.policy.q_values(obs[np.newaxis, part])[0] for part in slices])
-    if mask is not None:
-        valid = np.concatenate([mask[part] for part in slices])
-        if not (given[~valid] == -np.inf).all():
-            raise UserError("the exported values of invalid actions are not -inf")
-        given, expected = given[valid], expected[valid]
-    difference = float(np.abs(given - expected).max())
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise UserError(f"the exported values differ from the policy's by {difference:.2g}")
-    return difference
+    """Return the greatest difference from the policy's outputs, for one observation and for batches."""
+    count, greatest = len(inputs["obs"]), 0.0
+    for part in (slice(1), *(slice(i, i + BATCH) for i in range(0, count, BATCH))):
+        given = {name: array[part] for name, array in inputs.items()}
+        outputs = run(*given.values())
+        expected = outputs_of(policy, given)
+        values, *carries = [outputs] if isinstance(outputs, np.ndarray) else outputs
+        if (mask := given.get("mask")) is not None:
+            if not (values[~mask] == -np.inf).all():
+                raise UserError("the exported values of invalid actions are not -inf")
+            values, expected[0] = values[mask], expected[0][mask]
+        for one, other in zip([values, *carries], expected, strict=True):
+            difference = float(np.abs(one - other).max())
+            if not difference <= TOLERANCE * max(1.0, float(np.abs(other).max())):
+                raise UserError(f"the exported values differ from the policy's by {difference:.2g}")
+            greatest = max(greatest, difference)
+    return greatest
+
+
+def outputs_of(policy: GreedyPolicy, inputs: Inputs[Array]) -> list[Floats]:
+    """Return the policy's action values [B, A] and, of a recurrent one, its carries [B, C]."""
+    obs = inputs["obs"][np.newaxis]
+    if not policy.policy.is_recurrent:
+        return [policy.policy.q_values(obs)[0]]
+    previous = inputs.get("previous", np.zeros((obs.shape[1], 0), np.float32))
+    memory = inputs["carry"][np.newaxis], previous[np.newaxis]
+    return [output[0] for output in policy.policy.forward(obs, None, memory)]
+
+
+def outputs_named(inputs: Inputs[Value]) -> list[str]:
+    """Return the names of the outputs for some inputs."""
+    return ["q_values", "next_carry"] if "carry" in inputs else ["q_values"]
 
 
 def write_pt2(network: nn.Module, inputs: Inputs[Tensor], file: Path) -> Run:
@@ -110,11 +163,19 @@ def write_pt2(network: nn.Module, inputs: Inputs[Tensor], file: Path) -> Run:
     )
     torch.export.save(program, file)
     module = torch.export.load(file).module()
-    return lambda *arrays: module(*map(torch.from_numpy, arrays)).numpy(force=True)
+
+    def run(*arrays: Array) -> Any:
+        outputs = module(*map(torch.from_numpy, arrays))
+        if isinstance(outputs, Tensor):
+            return outputs.numpy(force=True)
+        return [output.numpy(force=True) for output in outputs]
+
+    return run
 
 
 def write_onnx(network: nn.Module, inputs: Inputs[Tensor], file: Path) -> Run:
     """Write an ONNX graph; return a function that runs the file."""
+    names = outputs_named(inputs)
     with quiet():
         import onnxruntime
         import onnxscript  # noqa: F401  torch reports it missing only after tracing
@@ -124,14 +185,19 @@ def write_onnx(network: nn.Module, inputs: Inputs[Tensor], file: Path) -> Run:
             tuple(inputs.values()),
             file,
             input_names=list(inputs),
-            output_names=["q_values"],
+            output_names=names,
             dynamic_shapes={name: {0: "batch"} for name in inputs},
             dynamo=True,
             verbose=False,
             external_data=False,
         )
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return lambda *arrays: session.run(["q_values"], dict(zip(inputs, arrays, strict=True)))[0]
+
+    def run(*arrays: Array) -> Any:
+        outputs = session.run(names, dict(zip(inputs, arrays, strict=True)))
+        return outputs if "carry" in inputs else outputs[0]
+
+    return run
 
 
 @contextmanager

@@ -110,6 +110,8 @@ class LSTM(nn.Module):
 
 def smooth(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return an elementwise function of x [K, ...], bit for bit the same for a seed alone."""
-    if isinstance(x, fx.Proxy) or not (gap := -math.prod(x.shape[1:]) % WIDEST):
+    if isinstance(x, fx.Proxy) or torch.compiler.is_exporting():  # for batches of any size
+        return function(x)
+    if not (gap := -math.prod(x.shape[1:]) % WIDEST):
         return function(x)
     return function(nn.functional.pad(x.flatten(1), (0, gap)))[:, :-gap].view(x.shape)

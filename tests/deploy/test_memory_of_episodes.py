@@ -9,10 +9,13 @@ import pytest
 import torch
 from helpers import config_of
 
+from dqn.cli.export import play as play_inputs
 from dqn.config.build import build_policy
 from dqn.config.wrappers import env_factory, make_environments
 from dqn.deploy.carry import Carry
+from dqn.deploy.export import compare, export
 from dqn.deploy.greedy_policy import GreedyPolicy
+from dqn.errors import UserError
 from dqn.runner.evaluator import Evaluator
 from dqn.runner.video import Camera
 from dqn.seeding import integer
@@ -154,3 +157,32 @@ def test_a_video_plays_the_episode_of_the_loop():
     returns, _ = play(policy, integer(4, "video", 3))
     assert sum(reward for _, reward in camera._play(env, policy.policy, 3)) == returns[0]
     env.close()
+
+
+@pytest.mark.parametrize("overrides", [SEES, BLIND], ids=" ".join)
+def test_an_exported_file_carries_the_memory(overrides, tmp_path, monkeypatch):
+    """A program that knows the file alone plays the actions of the policy."""
+    monkeypatch.setattr("dqn.cli.export.NUM_OBS", 40)
+    policy, sees = policy_for(*overrides), overrides is SEES
+    inputs = play_inputs(policy, make_environments(config_of(overrides)["env"]))
+    assert list(inputs) == ["obs", "carry", "previous"][: 2 + sees]
+    assert export(policy, tmp_path / "x.pt2", inputs) < 1e-4
+    run = torch.export.load(tmp_path / "x.pt2").module()
+    env = policy.make_env()
+    obs, _ = env.reset(seed=0)
+    carry, reward = policy.start(), None
+    state, previous = torch.zeros(1, inputs["carry"].shape[1]), torch.zeros(1, 3)
+    for _ in range(8):
+        values, state = run(torch.from_numpy(obs[None]), state, *[previous][:sees])
+        action, carry = policy(obs, carry, *[reward][:sees])
+        assert action == values.argmax()
+        obs, reward, *_ = env.step(action)
+        previous = torch.eye(3)[[action]] + torch.tensor([[0.0, 0.0, 0.5]])
+    env.close()
+
+    def forgets(*arrays):
+        values, carry = run(*map(torch.from_numpy, arrays))
+        return values.numpy(force=True), 0 * carry.numpy(force=True)
+
+    with pytest.raises(UserError, match="differ from the policy's by"):
+        compare(forgets, policy, inputs)
