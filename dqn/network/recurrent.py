@@ -43,7 +43,6 @@ def unroll(core: Core, prepared: Tensor, carry: Tensor, rng: Rng | None) -> Tens
     return torch.stack(features, 1)
 
 
-@torch.no_grad()
 def burn_in(core: Core, prepared: Tensor, carry: Tensor, exists: Tensor, rng: Rng | None) -> Tensor:
     """Return the carry after T steps, of which those before the episode's first count as none.
 
