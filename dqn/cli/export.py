@@ -68,9 +68,9 @@ def play(policy: GreedyPolicy, make_env: Callable[..., Environments]) -> dict[st
     seen: list[tuple[Array, ...]] = []
     masks: list[Bools] = []
 
-    def forward(obs: Array, noise: NumpyRng | None, memory: Sequence[Array] = ()) -> Any:
+    def forward(obs: Array, rng: NumpyRng | None = None, memory: Sequence[Array] = ()) -> Any:
         seen.append(tuple(array[0].copy() for array in (obs, *memory)))
-        return policy.policy.forward(obs, noise, memory)
+        return policy.policy.forward(obs, rng, memory)
 
     seeds, sizes = [policy.seed], policy.policy.network.memory_sizes
     env = make_env(num_envs=1, vectorization="sync", seeds=seeds, role="export", training=False)

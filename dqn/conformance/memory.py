@@ -96,8 +96,7 @@ class FakeEpisodes:
 def capacity_for(reader: Any, stack: int) -> int:
     """Return a capacity small enough that the episodes overwrite each other."""
     least = least_rows(span=reader.span, stack=stack, windows=windows_of(reader))
-    rows: int = least + reader.span + ROWS
-    return rows * NUM_ENVS
+    return (least + int(reader.span) + ROWS) * NUM_ENVS
 
 
 def spec_of(stack: int) -> EnvSpec:
