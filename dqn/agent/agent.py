@@ -86,7 +86,8 @@ class Agent:
         self.optimizer = optimizer([leaf], lr=lr)
         self._may_fall_back = compile == "auto"
         if compile == "auto":
-            compile = repays(planned_updates, len(seeds), spec.obs, device)
+            is_recurrent = self.policy.is_recurrent
+            compile = repays(planned_updates, len(seeds), spec.obs, device, is_recurrent=is_recurrent)
         self._set_compiles(compile)
         if self.compiles and self._may_fall_back and (problem := obstacle(device)):
             self._fall_back(problem)

@@ -171,7 +171,11 @@ def test_auto_compiles_where_that_repays():
 def test_auto_never_compiles_for_large_images_on_a_cpu():
     small, large = (ObsSpec((size, size), np.dtype(np.uint8), 0, 1.0, stack=4) for size in (32, 33))
     given = [(small, "cpu"), (large, "cpu"), (large, "cuda")]
-    assert [compiled.repays(10**9, 1, obs, torch.device(name)) for obs, name in given] == [True, False, True]
+    repays = partial(compiled.repays, num_seeds=1, is_recurrent=False)
+    repaid = [repays(10**9, obs=obs, device=torch.device(name)) for obs, name in given]
+    assert repaid == [True, False, True]
+    cpu = {"obs": given[0][0], "device": torch.device("cpu")}
+    assert [repays(updates, **cpu, is_recurrent=True) for updates in (8_000, 8_001)] == [False, True]
 
 
 def test_the_decision_stays_when_a_run_is_resumed():
