@@ -38,8 +38,8 @@ class Agent:
         max_grad_norm: largest norm of each seed's gradient; larger ones are scaled to it. None: no limit.
         compile: whether to compile the update; "auto": if that is possible and saves time over the
             planned updates.
-        precision: numbers of the torsos' products in updates. Everything else is float32: parameters,
-            optimizer, heads, loss and acting.
+        precision: numbers of the products of torso and core in updates. Everything else is float32:
+            parameters, optimizer, heads, loss and acting.
         planned_updates: updates of the whole run.
         spec: observations and actions.
         seeds: the K seeds.

@@ -20,7 +20,7 @@ class TransitionValues:
         network: the network. A recurrent one plays each window once, for both ends.
         batch: the transitions.
         rng: random numbers by role.
-        is_mixed: whether the products of the torso are in bfloat16.
+        is_mixed: whether the products of torso and core are in bfloat16.
     """
 
     network: QNetwork
