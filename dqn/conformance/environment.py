@@ -5,6 +5,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.utils import RecordConstructorArgs
 from gymnasium.utils.env_checker import check_env
 
 from dqn.conformance.assertions import NotApplicable, require
@@ -45,11 +46,12 @@ def environment(candidate: Candidate) -> None:
             require(np.array_equal(value, again), f"{text} randomness should come from self.np_random alone")
 
 
-class ValidActions(gymnasium.Wrapper[Any, Any, Any, Any]):
+class ValidActions(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Takes a valid action instead of any other; Gymnasium's checker knows of no masks."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], source: MaskSource) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, source=source)  # for the checker, which makes it again
+        gymnasium.Wrapper.__init__(self, env)
         self._source = source
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:

@@ -289,7 +289,7 @@ QUICK = [
     (
         "--help",
         0,
-        {"agent=dqn ": "double, dueling", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"},
+        {"agent=dqn ": "double, drqn, dueling", "eval": f"$(python {SCRIPTS / 'train.py'} -sc install=bash)"},
     ),
     ("--cfg job", 0, {"lr:": "0.0005"}),
     ("-sc query=bash", 0, {"agent.": ""}),
