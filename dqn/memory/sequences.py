@@ -65,7 +65,7 @@ class Sequences:
         end = ring.end.take(learned[:, :-1])
         valid = before_end(end)
         learned = np.take_along_axis(learned, last_valid(valid), 1)
-        reward, discount, following = self._returns(ring.reward.take(learned[:, :-1]), end, valid)
+        reward, discount, following = self._returns(ring.reward.take(learned[:, :-1]), end)
         earlier, exists = ring.frames(start, self.burn_in + 2)
         before, inside = np.moveaxis(earlier[..., 1:-1], -1, 1), np.moveaxis(exists[..., 1:-1], -1, 1)
         carry = None
@@ -77,7 +77,7 @@ class Sequences:
             carry[~exists[..., 0]] = 0.0  # the window begins with the episode
         return Steps(np.concatenate((before, learned), 1), inside, valid, reward, discount, following, carry)
 
-    def _returns(self, reward: Floats, end: Integers, valid: Bools) -> tuple[Floats, Floats, Integers]:
+    def _returns(self, reward: Floats, end: Integers) -> tuple[Floats, Floats, Integers]:
         """Return the sums of rewards, discounts and next steps [K, T, B], as NStep does within windows."""
         last = np.broadcast_to(np.arange(self.span)[:, None], reward.shape)
         total: Floats = reward.astype(np.float64)

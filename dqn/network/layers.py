@@ -35,10 +35,14 @@ def activate(x: Tensor, name: Activation) -> Tensor:
     """Overwrite x [K, ...]; return its activation, bit for bit the same for a seed alone."""
     if name == "relu":
         return torch.relu_(x)
+    return without_tail(ACTIVATIONS[name], x)
+
+
+def without_tail(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return an elementwise function of x [K, ...], bit for bit the same for a seed alone."""
     if not (gap := -math.prod(x.shape[1:]) % WIDEST):
-        return ACTIVATIONS[name](x)
-    padded = nn.functional.pad(x.flatten(1), (0, gap))
-    return ACTIVATIONS[name](padded)[:, :-gap].view(x.shape)
+        return function(x)
+    return function(nn.functional.pad(x.flatten(1), (0, gap)))[:, :-gap].view(x.shape)
 
 
 class Linear(nn.Module):

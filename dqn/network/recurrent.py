@@ -1,13 +1,12 @@
 """Recurrent cores: the part of a network that remembers earlier observations of an episode."""
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor, fx, nn
 
-from dqn.network.layers import WIDEST, Linear
+from dqn.network.layers import Linear, without_tail
 from dqn.network.protocols import Generators
 from dqn.types import PositiveInt, Rng
 
@@ -111,6 +110,4 @@ def smooth(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return an elementwise function of x [K, ...], bit for bit the same for a seed alone."""
     if isinstance(x, fx.Proxy) or torch.compiler.is_exporting():  # for batches of any size
         return function(x)
-    if not (gap := -math.prod(x.shape[1:]) % WIDEST):
-        return function(x)
-    return function(nn.functional.pad(x.flatten(1), (0, gap)))[:, :-gap].view(x.shape)
+    return without_tail(function, x)
