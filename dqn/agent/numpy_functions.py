@@ -15,13 +15,6 @@ from dqn.network.conv import Padding, same_padding
 from dqn.types import Array, Floats
 
 
-def one_hot(x: Array, count: int) -> Floats:
-    """Return integers x [*] one-hot [*, count]."""
-    hot = np.zeros((*x.shape, count), np.float32)
-    np.put_along_axis(hot, x[..., None], 1, axis=-1)
-    return hot
-
-
 def flatten(x: Array, start: int, end: int = -1) -> Array:
     """Return x with the axes from `start` to `end` joined."""
     end %= x.ndim
@@ -127,6 +120,8 @@ def windows(x: Floats, kernel: int, stride: int) -> Floats:
     )
 
 
+ARITHMETIC = (operator.mul, operator.truediv, operator.add, operator.sub)
+
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.bmm: np.matmul,
     torch.relu: relu,
@@ -142,7 +137,6 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.sign: np.sign,
     torch.sqrt: np.sqrt,
     torch.abs: np.abs,
-    torch.nn.functional.one_hot: one_hot,
     torch.nn.functional.layer_norm: layer_norm,
     torch.unflatten: unflatten,
     torch.cat: np.concatenate,
@@ -150,7 +144,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     impala.max_pool: max_pool,
     **{
         same: same
-        for same in (operator.mul, operator.truediv, operator.add, operator.sub, operator.getitem, getattr)
+        for same in (*ARITHMETIC, operator.eq, operator.getitem, getattr)
     },
     "mul": operator.mul,
     "add": operator.add,
@@ -164,7 +158,6 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "mean": mean,
     "exp": np.exp,
     "float": to_float,
-    "long": np.int64,
 }
 """Torch's functions and methods to NumPy's. The generated code refers to them by name, so no lambdas."""
 

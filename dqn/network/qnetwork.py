@@ -58,6 +58,8 @@ class QNetwork(nn.Module):
             low, high = range_of(obs_low, obs_high, spec.obs)
             self.register_buffer("middle", (low + high) / 2)
             self.register_buffer("inverse", 2 / (high - low))
+        if spec.obs.num_categories:  # torch's one_hot looks at the values, which tracing an update lacks
+            self.register_buffer("categories", torch.arange(spec.obs.num_categories), persistent=False)
         self.scale = scale_of(obs_scale, spec.obs, has_range=self.has_range)
         self.torso = make_torso(torso, obs=spec.obs, layer=layer, generators=generators)
         if sees_action and core is None:
@@ -80,6 +82,7 @@ class QNetwork(nn.Module):
 
     middle: Tensor
     inverse: Tensor
+    categories: Tensor
     core: Core
     """The recurrent core, if `carry_size` is not 0: the numbers that it remembers of an episode."""
 
@@ -162,7 +165,7 @@ class QNetwork(nn.Module):
         first.
         """
         if self.obs.num_categories:
-            return nn.functional.one_hot(obs.long(), self.obs.num_categories).float()
+            return (obs.unsqueeze(-1) == self.categories).float()
         image = self.obs.image
         if self.has_range:
             obs = (obs.float() - self.middle) * self.inverse

@@ -17,7 +17,7 @@ from dqn.agent import compiled_update as compiled
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.config.validate import check
 from dqn.errors import UserError
-from dqn.types import Batch, EnvSpec, ObsSpec, Sample
+from dqn.types import Batch, EnvSpec, Image, ObsSpec, Sample
 
 SPEC = EnvSpec(ObsSpec((4,), np.dtype(np.float32), 0, 1.0), 3, None)
 SMALL = ["network.torso.hidden_sizes=[16]", "agent.max_grad_norm=0.5"]
@@ -33,10 +33,16 @@ def cache(tmp_path_factory):
 
 
 def make(
-    overrides: list[str], *, compiles: bool | str, updates: int = 0, num_seeds: int = 2, device="cpu"
+    overrides: list[str],
+    *,
+    compiles: bool | str,
+    updates: int = 0,
+    num_seeds: int = 2,
+    device: str = "cpu",
+    spec: EnvSpec = SPEC,
 ) -> Agent:
     config = config_of([*overrides, *SMALL, f"agent.compile={compiles}"])
-    common = {"spec": SPEC, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device(device)}
+    common = {"spec": spec, "seeds": range(num_seeds), "num_envs": 1, "device": torch.device(device)}
     network = instantiate(config["network"], _convert_="all")
     agent: Agent = instantiate(config["agent"], _convert_="all")(
         network=network, planned_updates=updates, **common
@@ -136,16 +142,25 @@ def test_a_later_process_finds_the_library(tmp_path, monkeypatch):
     assert {path.suffix for path in file.parent.iterdir()} == {".so", ".lock"}  # and no temporary folder
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["agent=rainbow"],
+IMAGE = ObsSpec((6, 6, 2), np.dtype(np.uint8), 0, 1 / 255, image=Image((6, 6, 2), channels_last=True, rest=0))
+CASES: list[tuple[list[str], ObsSpec]] = [
+    (["agent=rainbow"], SPEC.obs),
+    (
         ["agent=m_iqn", "network/layer=noisy", "network.obs_low=[0,0,0,0]", "network.obs_high=[1,1,1,1]"],
+        SPEC.obs,
+    ),
+    (
         ["agent=qrdqn", "agent/backup=double", "network.torso.layer_norm=true", "network/streams=dueling"],
-    ],
-    ids=" ".join,
-)
-def test_updates_of_the_family_use_described_tensors_alone(overrides, monkeypatch):
+        SPEC.obs,
+    ),
+    (["agent=double"], ObsSpec((), np.dtype(np.uint8), 5, 1.0)),
+    (["agent=double", "network/torso=minatar"], IMAGE),
+    (["agent=double", "network/torso=minatar"], IMAGE._replace(stack=2)),
+]
+
+
+@pytest.mark.parametrize(("overrides", "obs"), CASES)
+def test_updates_of_the_family_use_described_tensors_alone(overrides, obs, monkeypatch):
     """A later process could not find other tensors."""
     seen = []
 
@@ -154,9 +169,10 @@ def test_updates_of_the_family_use_described_tensors_alone(overrides, monkeypatc
         return function
 
     monkeypatch.setattr(compiled, "compiled_graph", traced)
-    agent, sample = make(overrides, compiles=True), samples(1)[0]
+    agent, sample = make(overrides, compiles=True, spec=SPEC._replace(obs=obs)), samples(1)[0]
+    ones = torch.from_numpy(np.ones((2, 32, *obs.stacked_shape), obs.dtype))
     step = agent._gradient
-    step._compile(sample.batch, sample.weight)
+    step._compile(sample.batch._replace(obs=ones, next_obs=ones), sample.weight)
     ((outside, used, described),) = seen
     assert [x.data_ptr() for x in used] == [x.data_ptr() for x in outside]
     assert described is not None

@@ -9,7 +9,6 @@ from heads import HEADS, NOISY, make_network
 from torch import nn
 
 from dqn.agent.numpy_forward import numpy_forward, translated
-from dqn.agent.numpy_functions import one_hot
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.network import MLP, DuelingStreams, Linear, SingleStream, flatten
 from dqn.types import ObsSpec
@@ -74,10 +73,6 @@ def test_what_numpy_cannot_follow_stays_in_torch(monkeypatch, change, translates
 @pytest.mark.parametrize("name", ["tanh", "elu", "gelu", "silu"])
 def test_activations_whose_rounding_differs_stay_in_torch(name):
     assert numpy_forward(make_network(SPECS["numbers"], activation=name), is_random=False) is None
-
-
-def test_one_hot_by_hand():
-    assert one_hot(np.array([[2], [0]]), 3).tolist() == [[[0, 0, 1]], [[1, 0, 0]]]
 
 
 def test_a_range_of_observations_equals_torch():
