@@ -142,10 +142,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     torch.cat: np.concatenate,
     conv.convolve: convolve,
     impala.max_pool: max_pool,
-    **{
-        same: same
-        for same in (*ARITHMETIC, operator.eq, operator.getitem, getattr)
-    },
+    **{same: same for same in (*ARITHMETIC, operator.eq, operator.getitem, getattr)},
     "mul": operator.mul,
     "add": operator.add,
     "add_": operator.iadd,

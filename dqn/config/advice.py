@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from dqn.config.meanings import RECIPES, Option, meanings, read_folder
 from dqn.config.nearest import closest, nearest_keys, nearest_options
 from dqn.config.overrides import CONFIG_NAME, chosen, in_shell
+from dqn.env.known import choices
 from dqn.errors import first_line, format_value
 from dqn.storage.flatten import settings
 
@@ -71,15 +72,16 @@ class Advisor:
         wrong = [one for one in chosen(override) if one not in names and not re.search(later, str(one))]
         if not wrong:
             return None
-        near: list[str] = []
+        near = games = choices(str(wrong[0])) if group == "env" else []
         if is_recipe:
             same = [name for name in names if name.rpartition("/")[2] == wrong[0]]
             near = [f"+{group}={name}" for name in same or closest(str(wrong[0]), names)]
-        elif wrong[0] is not None:
+        elif wrong[0] is not None and not games:
             others = [f"{group}={name}" for name in closest(str(wrong[0]), names)]
             near = self.chosen_words(group, str(wrong[0])) or others  # Hydra's own
         given, known = ",".join(map(format_value, wrong)), ", ".join(names)
-        any_id = f"; for any other environment env=base env.id={given}" if group == "env" else ""
+        is_any_id = group == "env" and not games
+        any_id = f"; for any other environment env=base env.id={given}" if is_any_id else ""
         if not near:
             return f"{group}={given}: should be one of {known}{any_id}"
         there = "" if is_recipe else f"; there {'are' if names[1:] else 'is only'} {known}"
@@ -97,7 +99,9 @@ class Advisor:
             return f"{line}: {reason.rstrip('.')}; {order}"
         group = override.key_or_group
         if f"Could not find '{group}/{override.value()}'" in text:  # such as env=minatar/breakout
-            return f"{line}: should be one of {', '.join(self.names(group, in_folders=True))}"
+            near = choices(str(override.value())) if group == "env" else []
+            there = f"should be one of {', '.join(self.names(group, in_folders=True))}"
+            return f"{line}: {f'type {near[0]}' if near else there}"
         option = in_shell(line.lstrip("+")) if override.is_add() else "one option"
         signs = {
             "already at": f"the key exists already; type {in_shell(line[1:])} to change its value",

@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator, parse_env_id
 
+from dqn import atari_scores
+from dqn.env import minatar
 from dqn.errors import WrongValue, install
 
 EXTRAS = ("box2d", "atari", "minatar", "minigrid")
@@ -77,12 +79,21 @@ def letters(name: str) -> str:
 
 def advice(id: str) -> str:
     """Return what to type instead of an id alone."""
+    found = choices(id)
+    return f"type {' or '.join(found)}" if found else "env.module=PACKAGE names the package that registers it"
+
+
+def choices(name: str) -> list[str]:
+    """Return the overrides that choose the environments of a well-known id or game, such as pong."""
     for form, option in OPTIONS:
-        if match := re.fullmatch(form, id):
-            name = match[1]
-            snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-            return f"type {option.format(name, snake_case)}"
-    return "env.module=PACKAGE names the package that registers it"
+        if match := re.fullmatch(form, name):
+            snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", match[1]).lower()
+            return [option.format(match[1], snake_case)]
+    wanted = letters(re.sub(r"-v\d+$", "", name))
+    games = {"atari": atari_scores.GAMES, "minatar": minatar.GAMES}
+    return [
+        f"env={option} env.game={one}" for option in games for one in games[option] if letters(one) == wanted
+    ]
 
 
 def own_class(id: str, module: str | None) -> tuple[type[Any], Mapping[str, Any]] | None:
