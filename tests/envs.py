@@ -141,6 +141,7 @@ class Spaces(gymnasium.Env):
             }
         ),
         "text": spaces.Text(4),
+        "told": spaces.Dict({"a": spaces.Discrete(3), "mission": spaces.Text(4)}),
         "sequence": spaces.Dict({"s": spaces.Sequence(spaces.Discrete(2))}),
     }
 

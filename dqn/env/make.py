@@ -18,7 +18,7 @@ from dqn.env.guard import Guard, close, from_signal_handler, try_one_step
 from dqn.env.known import EXTRAS, missing_package, unregistered
 from dqn.env.makers import NAMESPACE, MakeEnv, given_now, named, spec_of
 from dqn.env.masks import MASK, MaskSource, given_mask, observes_mask, read_part, valid_action
-from dqn.env.spec import Channels, becomes_numbers, image_of, obs_spec, time_limit
+from dqn.env.spec import Channels, becomes_numbers, check_stack, image_of, obs_spec, time_limit
 from dqn.errors import WrongValue, brief, one_line
 from dqn.types import EnvSpec, Floats
 
@@ -180,6 +180,7 @@ class EnvFactory:
             if not isinstance(actions, spaces.Discrete):
                 raise WrongValue("env.id", self.id, f"its actions are {actions}; {NEEDS_DISCRETE}")
             self._check_mask(env, int(actions.n))
+            check_stack(env, self.frame_stack)
             whole, space = env.observation_space, self._read_space(env)
             env = adapt(env, scale_bytes=self.scale_bytes, action_mask=self.action_mask)
             obs = obs_spec(

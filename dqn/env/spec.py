@@ -6,7 +6,7 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import FrameStackObservation, TimeLimit
 
 from dqn.errors import WrongValue, brief
 from dqn.types import Array, Image, ObsSpec
@@ -54,9 +54,12 @@ def advice_on(space: spaces.Space[Any], id: str) -> str:
 
 
 def becomes_numbers(space: spaces.Space[Any]) -> bool:
-    """Return whether observations of a space can be flattened to numbers, which custom spaces may not say."""
+    """Return whether observations of a space are numbers once flattened, which custom spaces may not say.
+
+    The letters of a text are not, though Gymnasium numbers them.
+    """
     try:
-        return space.is_np_flattenable
+        return space.is_np_flattenable and not any(isinstance(part, spaces.Text) for part in parts_of(space))
     except NotImplementedError:
         return False
 
@@ -118,6 +121,20 @@ def stored_dtype(space: spaces.Box) -> np.dtype[Any]:
     return np.dtype(np.float32) if space.dtype is None or space.dtype.itemsize > 4 else space.dtype
 
 
+def check_stack(env: gymnasium.Env[Any, Any], stack: int) -> None:
+    """Raise WrongValue if a wrapper stacks frames that `frame_stack` stacks again."""
+    if stack > 1 and any(isinstance(layer, FrameStackObservation) for layer in layers(env)):
+        should = "should be 1: a wrapper FrameStackObservation stacks frames already; without that wrapper"
+        raise WrongValue("env.frame_stack", stack, f"{should} memory stores each frame once")
+
+
+def layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any, Any, Any, Any]]:
+    """Yield the wrappers of an environment, the outermost first."""
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env
+
+
 def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     """Return the steps after which an episode is truncated at the latest, None if there is no limit.
 
@@ -125,11 +142,9 @@ def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     """
     inside = getattr(env.unwrapped, "max_steps", None)
     limits = [inside] if isinstance(inside, int) and inside > 0 else []
-    layer = env
-    while isinstance(layer, gymnasium.Wrapper):
+    for layer in layers(env):
         if isinstance(layer, TimeLimit) and layer.spec and layer.spec.max_episode_steps is not None:
             limits.append(layer.spec.max_episode_steps)
-        layer = layer.env
     if not limits and env.spec is not None:
         return env.spec.max_episode_steps
     return min(limits, default=None)

@@ -49,7 +49,6 @@ ANSWERS = {
     "env=pong": "type env=atari env.game=Pong; there are ",
     "env=breakout": "type env=atari env.game=Breakout or env=minatar env.game=breakout; there are ",
     "env=PongNoFrameskip-v4": "type env=atari env.game=Pong; there are ",
-    "env=ALE/Pong-v5": "type env=atari env.game=Pong",
     "env=Pendulum-v1": "for any other environment env=base env.id=Pendulum-v1",
     "schedule=expontial": "type schedule=exponential; there are ",
     "schedule=exp": "type schedule=exponential; there are ",

@@ -109,6 +109,10 @@ VALUES = [
         "env=minatar/breakout runner.total_steps=9",
         {"env=minatar/breakout": "should be one of acrobot, atari"},
     ),
+    (
+        "env=ALE/Pong-v5",
+        {"env=ALE/Pong-v5": "type env=atari env.game=Pong"},
+    ),
     ("+experiment=minatr runner.total_steps=9", {"experiment=minatr": "type +experiment=minatar"}),
     ("env=minigrid", {"env.id=???": "should be given as env.id=VALUE"}),
     (

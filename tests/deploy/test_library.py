@@ -32,7 +32,7 @@ from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.process import flushes_denormals
 from dqn.storage.checkpoint import Checkpoint
 
-SPACES = [name for name in Spaces.SPACES if name not in ("text", "sequence")]
+SPACES = [name for name in Spaces.SPACES if name not in ("text", "told", "sequence")]
 
 
 @pytest.fixture(autouse=True)

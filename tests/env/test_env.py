@@ -2,13 +2,15 @@
 
 import re
 import sys
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from envs import FACTORY, Spaces, make_environments
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import FrameStackObservation, TimeLimit
 from helpers import make_runner
 
 from dqn.env import EnvFactory, Environments, Guard
@@ -183,10 +185,17 @@ def assert_is_the_flat_sample(name: str, obs: np.ndarray, env: Environments) -> 
         np.testing.assert_allclose(obs, sample, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["text", "sequence"])
+@pytest.mark.parametrize("name", ["text", "told", "sequence"])
 def test_other_spaces_are_refused(name):
     with pytest.raises(UserError, match=r"env\.id=Spaces-v0: its observations are"):
         factory("Spaces-v0", name=name).inspect()
+
+
+def test_frames_that_would_be_stacked_twice_are_refused():
+    wrappers = [partial(FrameStackObservation, stack_size=2)]
+    twice = replace(factory("CartPole-v1"), wrappers=wrappers, frame_stack=4)
+    with pytest.raises(UserError, match=r"env\.frame_stack=4: should be 1: a wrapper FrameStackObservation"):
+        twice.inspect()
 
 
 def test_continuous_actions_are_refused():
