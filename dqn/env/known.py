@@ -14,7 +14,7 @@ from dqn import atari_scores
 from dqn.env import minatar
 from dqn.errors import WrongValue, install
 
-EXTRAS = ("box2d", "atari", "minatar", "minigrid")
+EXTRAS = ("box2d", "atari", "minatar", "minigrid", "popgym")
 """Extras for environments; the module that needs one has its name."""
 
 OPTIONS = (
@@ -22,6 +22,7 @@ OPTIONS = (
     (r"([A-Z]\w*?)(?:NoFrameskip|Deterministic)-v\d+", "env=atari env.game={0}"),
     (r"MinAtar/(\w+)-v\d+", "env=minatar env.game={1}"),
     (r"((?:MiniGrid|BabyAI)-.+)", "env=minigrid env.id={0}"),
+    (r"(popgym-.+)", "env.id={0} env.module=popgym"),
 )
 """Forms of well-known ids, and what to type instead: {0} is the name in the id, {1} that in small letters."""
 

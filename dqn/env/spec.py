@@ -138,10 +138,11 @@ def layers(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any, Any,
 def time_limit(env: gymnasium.Env[Any, Any]) -> int | None:
     """Return the steps after which an episode is truncated at the latest, None if there is no limit.
 
-    An environment with a limit inside has it as `max_steps`, as those of MiniGrid do.
+    An environment with a limit inside has it as `max_steps`, as those of MiniGrid do, or as
+    `max_episode_length`, as those of POPGym.
     """
-    inside = getattr(env.unwrapped, "max_steps", None)
-    limits = [inside] if isinstance(inside, int) and inside > 0 else []
+    inside = [getattr(env.unwrapped, name, None) for name in ("max_steps", "max_episode_length")]
+    limits = [limit for limit in inside if isinstance(limit, int) and limit > 0]
     for layer in layers(env):
         if isinstance(layer, TimeLimit) and layer.spec and layer.spec.max_episode_steps is not None:
             limits.append(layer.spec.max_episode_steps)

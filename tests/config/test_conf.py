@@ -40,7 +40,9 @@ def recipe_lists() -> list[str]:
         elif folder == "cleanrl" and name in ENVS:
             lists += [f"[cleanrl/{agent},{option}]" for agent in ("dqn", "c51")]
         elif folder == "memory":
-            lists += [f"[{task},{option}]" for task in ("cue_chain", "t_maze", "cartpole_positions")]
+            lists += [
+                f"[{task},{option}]" for task in ("cue_chain", "t_maze", "cartpole_positions", "popgym")
+            ]
         elif option == "presets/all":
             lists += [f"[{one},{option}]" for one in ("presets/cartpole", "presets/acrobot")]
         elif folder.count("/") == 0:  # further down are parts, which no list of recipes names
@@ -97,7 +99,7 @@ TARGETS = sorted(set[str]().union(*map(ours, FILES)))
 
 
 def test_recipes():
-    assert len(RECIPES) == 69
+    assert len(RECIPES) == 72
     assert {"[revisiting/lunarlander,revisiting/iqn]", "[cleanrl/c51,cleanrl/acrobot]"} <= set(RECIPES)
 
 
