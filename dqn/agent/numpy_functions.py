@@ -155,6 +155,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "mean": mean,
     "exp": np.exp,
     "float": to_float,
+    "long": np.int64,
 }
 """Torch's functions and methods to NumPy's. The generated code refers to them by name, so no lambdas."""
 

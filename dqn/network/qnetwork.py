@@ -165,7 +165,7 @@ class QNetwork(nn.Module):
         first.
         """
         if self.obs.num_categories:
-            return (obs.unsqueeze(-1) == self.categories).float()
+            return (obs.long().unsqueeze(-1) == self.categories).float()  # no kernel compares uint16
         image = self.obs.image
         if self.has_range:
             obs = (obs.float() - self.middle) * self.inverse

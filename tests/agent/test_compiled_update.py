@@ -153,7 +153,7 @@ CASES: list[tuple[list[str], ObsSpec]] = [
         ["agent=qrdqn", "agent/backup=double", "network.torso.layer_norm=true", "network/streams=dueling"],
         SPEC.obs,
     ),
-    (["agent=double"], ObsSpec((), np.dtype(np.uint8), 5, 1.0)),
+    (["agent=double"], ObsSpec((), np.dtype(np.uint16), 500, 1.0)),
     (["agent=double", "network/torso=minatar"], IMAGE),
     (["agent=double", "network/torso=minatar"], IMAGE._replace(stack=2)),
 ]
