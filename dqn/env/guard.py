@@ -66,9 +66,11 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._later = comparison(env.observation_space, exact_bounds=False)
         self._steps = 0  # of all episodes
         self._steps_before = 0  # the latest reset
+        self._episodes = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         self._steps_before = self._steps
+        self._episodes += 1
         try:
             given = self.env.reset(seed=seed, options=options)
         except BaseException as error:
@@ -144,7 +146,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _failed(self, problem: str) -> EnvFailed:
         steps = self._steps - self._steps_before
-        when = f"in step {steps} of an episode" if steps else "at reset"
+        when = f"in step {steps} of its episode {self._episodes}" if steps else "at reset"
         return EnvFailed(f"env.id={self._id} failed {when}: {problem}")
 
 

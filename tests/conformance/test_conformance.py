@@ -191,7 +191,7 @@ def test_masks_of_an_environment_are_checked():
     assert examined(*words, names=["env"])["env"].state == "ok"
     finding = examined(*words, "+env.kwargs.wrong=[0,0,0,0]", names=["env"])["env"]
     assert finding.state == "FAILED"
-    assert "step 3 of an episode: the action_mask [0, 0, 0, 0] allows no action" in finding.detail
+    assert "step 3 of its episode 1: the action_mask [0, 0, 0, 0] allows no action" in finding.detail
 
 
 def test_a_fault_of_a_wrapper_is_found():
@@ -199,7 +199,7 @@ def test_a_fault_of_a_wrapper_is_found():
     finding = examined(wrapper, names=["env"])["env"]
     assert finding.state == "FAILED"
     assert finding.detail.endswith(
-        "step 1 of an episode: the reward 1e+99 should be one finite number of at most 3.4e+38"
+        "step 1 of its episode 1: the reward 1e+99 should be one finite number of at most 3.4e+38"
     )
 
 
