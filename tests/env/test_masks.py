@@ -97,6 +97,15 @@ def test_wrong_masks_are_named(name):
     assert text in str(error.value)
 
 
+def test_an_environment_that_refuses_actions_has_a_hint():
+    guard = Guard(Masked(), id="Masked-v0")
+    guard.reset(seed=0)
+    with pytest.raises(
+        EnvFailed, match=r"3 is invalid: .*; its info has action_mask: .* env\.action_mask=info"
+    ):
+        guard.step(int(guard.env.mask.argmin()))
+
+
 UNFIT = [
     ("CartPole-v1", {}, "info", "env.action_mask=info: should be null: a reset of CartPole-v1 gives no info"),
     (
