@@ -350,6 +350,23 @@ class LateAction(ReplayMemory):
         return whole._replace(batch=whole.batch._replace(action=whole.batch.action.roll(1, -1)))
 
 
+class SwappedMasks(ReplayMemory):
+    """A memory that takes the mask of the next state for that of the state, and the other way round."""
+
+    def sample(self, batch_size: int) -> Any:
+        whole = super().sample(batch_size)
+        mask, next_mask = whole.batch.mask, whole.batch.next_mask
+        return whole._replace(batch=whole.batch._replace(mask=next_mask, next_mask=mask))
+
+
+class LostMask(ReplayMemory):
+    """A memory that knows no masks of next states."""
+
+    def sample(self, batch_size: int) -> Any:
+        whole = super().sample(batch_size)
+        return whole._replace(batch=whole.batch._replace(next_mask=None))
+
+
 class AllSeeds(torch.optim.Adam):
     """An optimizer that scales by the gradient of all seeds."""
 

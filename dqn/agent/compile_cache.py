@@ -149,8 +149,15 @@ def compile_library(
             aot_compile(traced, (*given, *used), options={x: options[x] for x in options.keys() & known})
         if any('"nodes"' in file.read_text() for file in Path(folder).glob("*.json")):  # calls of Python
             raise ValueError("some of its operations are not in torch's C++ interface")
-        os.replace(library, path)
+        keep(Path(library), path)
     return used
+
+
+def keep(library: Path, path: Path) -> None:
+    """Move a whole library into the cache: from a truncated one, processes that load it would crash."""
+    with library.open("rb+") as file:
+        os.fsync(file.fileno())  # or a machine that stops soon after could leave a part of it under `path`
+    library.replace(path)
 
 
 def new_graph(function: Graph, given: Sequence[Tensor], outside: Sequence[Tensor]) -> Graph:

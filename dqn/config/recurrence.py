@@ -16,7 +16,7 @@ def recurrence_problems(get: Get) -> Iterator[tuple[str, str]]:
     core, reader = get("network.core"), get("memory.reader")
     if reader is None:
         return
-    has_windows = isinstance(make(dict(reader))(gamma=1.0), Sequences)
+    has_windows = windows_of(reader) is not None
     if core is not None and not has_windows:
         yield (
             "memory.reader._target_",
@@ -33,6 +33,12 @@ def recurrence_problems(get: Get) -> Iterator[tuple[str, str]]:
         yield "memory.reader.period", f"should be at most memory.reader.length={length}, or {skipped}"
     if should := capacity_problem(get):
         yield "memory.capacity", should
+
+
+def windows_of(reader: dict[str, Any] | None) -> Sequences | None:
+    """Return the reader that a node describes, if it reads windows."""
+    made = None if reader is None else make(dict(reader))(gamma=1.0)
+    return made if isinstance(made, Sequences) else None
 
 
 def capacity_problem(get: Get) -> str | None:

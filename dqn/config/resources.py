@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from dqn.config.parts import make
+from dqn.config.recurrence import windows_of
 from dqn.errors import WrongValue, printable
-from dqn.memory import Sequences
 from dqn.storage.flatten import leaves, replaced, settings
 from dqn.system import machine_memory, most_open_files
 from dqn.types import EnvSpec, NetworkSpec
@@ -42,6 +42,8 @@ SIZES = (
     "env.num_envs",
     "env.frame_stack",
     "memory.capacity",
+    "memory.reader.burn_in",
+    "memory.reader.length",
     "network.",
     "runner.batch_size",
     "runner.eval_episodes",
@@ -144,15 +146,20 @@ def memory_bytes(config: Config, spec: EnvSpec, *, learns: bool) -> float:
     """Return the least bytes of a run: parameters, optimizer, memory, environments, batches, evaluations."""
     env, runner, memory = config["env"], config["runner"], config["memory"]
     spec = spec._replace(obs=spec.obs._replace(stack=env["frame_stack"]))
-    parameters = count_parameters(json.dumps(config["network"]), spec)
+    parameters, carry_size = network_size(json.dumps(config["network"]), spec)
     if not learns:
         return float(config["num_seeds"] * parameters * 4)
     optimizer, row = json.dumps(config["agent"]["optimizer"]), json.dumps(memory | {"capacity": 0})
     stacked = math.prod(spec.obs.stacked_shape)
-    stored = (spec.obs.stack + 1) * frame_bytes(spec)  # of a sample, whose next stack shares its frames
+    frames, read = spec.obs.stack + 1, 2  # of a sample: its next stack shares its frames
+    if windows := windows_of(memory.get("reader")):
+        read = windows.burn_in + windows.span + 1
+        frames = read * spec.obs.stack
     of_seed = parameters * (PARAMETER + optimizer_bytes(optimizer))
-    of_seed += memory.get("capacity", 0) * row_bytes(row, spec)
-    of_seed += runner["batch_size"] * (stored + 2 * stacked * 4)  # and as the network reads it
+    of_seed += memory.get("capacity", 0) * row_bytes(row, spec, carry_size)
+    of_seed += runner["batch_size"] * (
+        frames * frame_bytes(spec) + read * stacked * 4
+    )  # float32 for networks
     acting = stacked * spec.obs.dtype.itemsize
     evaluating = min(runner["eval_episodes"], runner["eval_num_envs"]) * (ENVIRONMENT["sync"] + acting)
     of_seed += max(env["num_envs"] * (ENVIRONMENT[env["vectorization"]] + acting), evaluating)
@@ -170,11 +177,14 @@ def disk_bytes(config: Config, spec: EnvSpec, *, shrinks: int) -> float:
     runner, memory = config["runner"], config["memory"]
     optimizer, row = json.dumps(config["agent"]["optimizer"]), json.dumps(memory | {"capacity": 0})
     least_steps = runner["total_steps"] if "total_steps" in runner else runner["total_episodes"]
-    rows = min(memory.get("capacity", 0), least_steps)
-    frame = min(frame_bytes(spec), row_bytes(row, spec))  # of a custom memory nothing may be known
+    capacity = memory.get("capacity", 0)
+    parameters, carry_size = network_size(json.dumps(config["network"]), spec)
+    least, whole = (row_bytes(row, spec, size) for size in (min(1, carry_size), carry_size))
+    frame = min(frame_bytes(spec), least)  # of a custom memory nothing may be known
     compresses = spec.obs.dtype.kind in "iub"
-    of_seed = rows * frame / (shrinks if compresses else 1)
-    of_seed += count_parameters(json.dumps(config["network"]), spec) * (8 + optimizer_bytes(optimizer))
+    of_seed = min(capacity, least_steps) * frame / (shrinks if compresses else 1)
+    of_seed += capacity * (whole - least)  # all carries are written, also before the memory is full
+    of_seed += parameters * (8 + optimizer_bytes(optimizer))
     return float(config["num_seeds"] * of_seed)
 
 
@@ -184,9 +194,17 @@ def open_files(config: Config) -> int:
     return int(PROCESS_FILES + config["num_seeds"] * (SEED_FILES + workers * WORKER_FILES))
 
 
+class NetworkSize(NamedTuple):
+    """The numbers of one seed's network."""
+
+    parameters: float
+    carry_size: int
+    """Numbers that a recurrent network remembers of an episode; 0 if it is not recurrent."""
+
+
 @cache
-def count_parameters(network: str, spec: EnvSpec) -> float:
-    """Return the parameters of one seed's network; 0 if a custom part cannot be made without its numbers.
+def network_size(network: str, spec: EnvSpec) -> NetworkSize:
+    """Return the size of a network; the least there is if a custom part cannot be made without its numbers.
 
     Raises:
         WrongValue: a part of the network does not fit the observations.
@@ -201,8 +219,9 @@ def count_parameters(network: str, spec: EnvSpec) -> float:
     except WrongValue:
         raise
     except Exception as error:
-        return math.inf if "overflow" in str(error).lower() else 0.0
-    return float(sum(leaf.numel() for leaf in made.parameters()))
+        has_core = node.get("core") is not None
+        return NetworkSize(math.inf if "overflow" in str(error).lower() else 0.0, int(has_core))
+    return NetworkSize(float(sum(leaf.numel() for leaf in made.parameters())), made.carry_size)
 
 
 @cache
@@ -218,21 +237,24 @@ def optimizer_bytes(optimizer: str) -> float:
 
 
 @cache
-def row_bytes(memory: str, spec: EnvSpec) -> float:
+def row_bytes(memory: str, spec: EnvSpec, carry_size: int) -> float:
     """Return the bytes of a row in memory, measured; 0 for a custom memory that cannot be made here.
 
-    A recurrent network's carries are not counted.
+    Its share of the stored carries follows from those of one and of two numbers, which fit any machine.
     """
     given: Config = {"gamma": 1.0, "spec": spec, "seeds": [0], "num_envs": 1, "device": torch.device("cpu")}
-    try:
+
+    def measured(size: int) -> float:
+        given["network"] = NetworkSpec(carry_size=size, sees_action=False)
         made = make(json.loads(memory))
-        reader = made.keywords.get("reader")
-        has_windows = reader is not None and isinstance(reader(gamma=1.0), Sequences)
-        given["network"] = NetworkSpec(carry_size=int(has_windows), sees_action=False)
         less, more = (array_bytes(made(capacity=n * MEASURED_ROWS, **given)) for n in (1, 2))
+        return (more - less) / MEASURED_ROWS
+
+    try:
+        least = measured(min(1, carry_size))
+        return least + (carry_size - 1) * (measured(2) - least) if carry_size > 1 else least
     except Exception:
         return 0.0
-    return (more - less) / MEASURED_ROWS
 
 
 def array_bytes(made: object) -> int:

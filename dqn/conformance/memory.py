@@ -8,10 +8,11 @@ import torch
 from dqn.conformance.assertions import Failure, require, require_close, require_equal, require_shape
 from dqn.conformance.candidate import CPU, SEEDS, Candidate
 from dqn.conformance.windows import of_windows, span_of, transitions_of, windows_of
+from dqn.errors import brief
 from dqn.memory import NStep, Ring, Sequences
 from dqn.memory.ring import least_rows
 from dqn.seeding import stream
-from dqn.types import Batch, EnvSpec, Floats, Integers, NetworkSpec, ObsSpec, Row
+from dqn.types import Batch, Bools, EnvSpec, Floats, Integers, NetworkSpec, ObsSpec, Row
 
 SPEC = EnvSpec(ObsSpec((3,), np.dtype(np.float32), 0, 1.0), 3, None)
 """Spec of the episodes; an observation consists of the seed, the environment and the step."""
@@ -46,10 +47,12 @@ class FakeEpisodes:
             terminated, truncated = numbers[..., 0] < 0.1, numbers[..., 0] > 0.9
             obs, next_obs = names.copy(), names.copy()
             obs[..., 2], next_obs[..., 2] = t, np.where(terminated | truncated, t + 0.5, t + 1)
-            action = (3 * numbers[..., 1]).astype(np.int64)
+            mask, next_mask = masks_of(obs), masks_of(next_obs)
+            action = np.where(mask, numbers[..., 1:2] * [1, 7, 5] % 1, -1.0).argmax(-1)  # a valid one
             reward, active = numbers[..., 2].astype(np.float32), np.ones_like(terminated)
             life_lost = numbers[..., 0] < 0.2
-            self.rows.append(Row(obs, action, reward, next_obs, terminated, truncated, life_lost, active))
+            ends = (terminated, truncated, life_lost)
+            self.rows.append(Row(obs, action, reward, next_obs, *ends, active, None, mask, next_mask))
             self.index |= {tuple(obs[at].tolist()): (t, at) for at in np.ndindex(terminated.shape)}
 
     def check(self, start: Floats, reward: float, discount: float, next_obs: Floats, span: int) -> int:
@@ -93,14 +96,21 @@ class FakeEpisodes:
         return bool(self.rows[t].terminated[at] or self.rows[t].truncated[at])
 
 
+def masks_of(obs: Floats) -> Bools:
+    """Return the valid actions [*, 3] at observations [*, 3]; those of successive ones differ."""
+    number = 1 + (obs @ [1, 3, 2]).astype(np.int64) % 7
+    valid: Bools = (number[..., None] >> np.arange(3)) % 2 == 1
+    return valid
+
+
 def capacity_for(reader: Any, stack: int) -> int:
     """Return a capacity small enough that the episodes overwrite each other."""
     least = least_rows(span=reader.span, stack=stack, windows=windows_of(reader))
     return (least + int(reader.span) + ROWS) * NUM_ENVS
 
 
-def spec_of(stack: int) -> EnvSpec:
-    return SPEC._replace(obs=SPEC.obs._replace(stack=stack))
+def spec_of(stack: int, *, has_mask: bool = False) -> EnvSpec:
+    return SPEC._replace(obs=SPEC.obs._replace(stack=stack), has_mask=has_mask)
 
 
 def make_ring(candidate: Candidate, reader: Any, num_seeds: int) -> Ring:
@@ -200,7 +210,8 @@ def make_memory(candidate: Candidate, capacity: int, stack: int) -> Any:
     node = dict(candidate.node("memory"))
     if "capacity" in node:
         node["capacity"] = capacity
-    common = {"spec": spec_of(stack), "seeds": SEEDS, "num_envs": NUM_ENVS, "device": CPU}
+    spec = spec_of(stack, has_mask=candidate.spec.has_mask)
+    common = {"spec": spec, "seeds": SEEDS, "num_envs": NUM_ENVS, "device": CPU}
     return candidate.make(node)(gamma=GAMMA, network=network_spec(candidate), **common)
 
 
@@ -223,7 +234,8 @@ def check_memory(candidate: Candidate, stack: int) -> None:
     episodes, carry_size = FakeEpisodes(SEEDS), network_spec(candidate).carry_size
     for count, step in enumerate(episodes.rows, 1):
         carry = np.full((len(SEEDS), NUM_ENVS, carry_size), count - 1, np.float32)
-        whole.push(step._replace(carry=carry) if carry_size else step)
+        row = step if candidate.spec.has_mask else step._replace(mask=None, next_mask=None)
+        whole.push(row._replace(carry=carry) if carry_size else row)
         if count * NUM_ENVS < whole.least_stored or count % 5:
             continue
         sample = whole.sample(SIZE)
@@ -232,6 +244,8 @@ def check_memory(candidate: Candidate, stack: int) -> None:
             check_carry(batch, episodes, stack)
             batch, size = transitions_of(batch, reader.burn_in), SIZE * reader.span
         check_batch(batch, episodes, span_of(reader), stack, size)
+        if candidate.spec.has_mask:
+            check_masks(batch, size)
         whole.update_priorities(sample.row, np.ones((len(SEEDS), size), np.float32))
 
 
@@ -248,6 +262,19 @@ def check_carry(batch: Batch, episodes: FakeEpisodes, stack: int) -> None:
         found, expected = batch.window.carry[k, b, 0].item(), 0 if is_new else t
         text = f"a window that begins in step {t} starts with the carry of step {found:g}"
         require(found == expected, f"{text}; it should be that of step {expected}, 0 in a new episode")
+
+
+def check_masks(batch: Batch, size: int) -> None:
+    """Check that the masks are those of the observations; where nothing follows, any valid action will do."""
+    for name, observed in (("mask", "obs"), ("next_mask", "next_obs")):
+        mask, obs = getattr(batch, name), getattr(batch, observed)
+        is_bool = isinstance(mask, torch.Tensor) and mask.dtype == torch.bool
+        require(is_bool, f"{name} of a batch is {brief(mask)}; it should be a tensor of bool")
+        require_shape(f"{name} of a batch", mask, (len(SEEDS), size, SPEC.num_actions))
+        right = (mask.numpy() == masks_of(obs.reshape(*mask.shape[:2], -1, 3)[:, :, -1].numpy())).all(-1)
+        if name == "next_mask":
+            right |= ((batch.discount == 0) & mask.any(-1)).numpy()
+        require(right.all(), f"{name} of a sample is not the mask of its {observed}")
 
 
 def check_batch(batch: Batch, episodes: FakeEpisodes, span: int, stack: int, size: int) -> None:

@@ -39,5 +39,6 @@ def transitions_of(batch: Batch, burn_in: int) -> Batch:
     valid = batch.window.share > 0
     index = torch.where(valid, torch.arange(valid.shape[1]), valid.int().argmax(1, keepdim=True))
     action, reward, discount = (field[each, index] for field in batch[1:4])
+    mask, next_mask = (None if field is None else field[each, index] for field in batch[5:7])
     next_obs = learned[each, batch.window.following[each, index]]
-    return Batch(learned[each, index], action, reward, discount, next_obs)
+    return Batch(learned[each, index], action, reward, discount, next_obs, mask, next_mask)

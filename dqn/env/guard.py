@@ -30,6 +30,8 @@ ROUNDING = 1e-6
 LONGEST_CAUSE = 500
 """Characters of an error in the environment's own code, whose traceback is logged."""
 
+UNUSED_MASK = f"; its info has {MASK}: perhaps the action was invalid, which env.action_mask=info avoids"
+
 STEP = ("observation", "reward", "terminated", "truncated", "info")
 NUMBER_TYPES = frozenset((float, int, np.float64, np.float32))
 INTEGER_TYPES = frozenset((int, np.int64))
@@ -66,9 +68,12 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._later = comparison(env.observation_space, exact_bounds=False)
         self._steps = 0  # of all episodes
         self._steps_before = 0  # the latest reset
+        self._episodes = 0
+        self._has_unused_mask = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         self._steps_before = self._steps
+        self._episodes += 1
         try:
             given = self.env.reset(seed=seed, options=options)
         except BaseException as error:
@@ -76,6 +81,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if type(given) is not tuple or len(given) != 2:  # an array of 2 could be unpacked, too
             raise self._other_form("reset", given, ("observation", "info"))
         obs, info = given
+        self._has_unused_mask = self._source is None and given_mask("info", obs, info) is not None
         if problem := self._first(obs):
             raise self._wrong("observation", obs, problem)
         return obs, info if self._source is None else self._with_mask(self._source, obs, info)
@@ -136,7 +142,8 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
         if isinstance(error, KeyboardInterrupt) or from_signal_handler(error):
             return error
         log_traceback(error)
-        return self._failed(shorten(one_line(error), LONGEST_CAUSE))
+        hint = UNUSED_MASK if self._has_unused_mask and self._steps > self._steps_before else ""
+        return self._failed(shorten(one_line(error), LONGEST_CAUSE) + hint)
 
     def _wrong(self, name: str, value: Any, problem: str) -> EnvFailed:
         declared = f"; observation_space is {brief(self.env.observation_space)}"
@@ -144,7 +151,7 @@ class Guard(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _failed(self, problem: str) -> EnvFailed:
         steps = self._steps - self._steps_before
-        when = f"in step {steps} of an episode" if steps else "at reset"
+        when = f"in step {steps} of its episode {self._episodes}" if steps else "at reset"
         return EnvFailed(f"env.id={self._id} failed {when}: {problem}")
 
 

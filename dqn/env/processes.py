@@ -44,15 +44,13 @@ class AsyncColumns:
         count: number of environments.
         spec: their observations and actions.
         id: name of the environment in errors.
-        infos: whether the processes send the info of each episode's last step.
+        infos: whether the processes send the info of the first step, and of each episode's last.
     """
 
-    def __init__(
-        self, make: Callable[[], Env], count: int, spec: EnvSpec, *, id: str, infos: bool = False
-    ) -> None:
+    def __init__(self, make: Callable[[], Env], count: int, spec: EnvSpec, *, id: str, infos: bool) -> None:
         self._id = id
         self.infos: list[Any] = [{} for _ in range(count)]
-        """The info of each environment's latest last step of an episode."""
+        """The info of the latest last step of an episode; before the first of them, of the first step."""
         ends = [
             ("reward", np.float64),
             ("terminated", np.bool_),
@@ -187,7 +185,7 @@ def serve(
         dtype: has the fields obs, reward, terminated, truncated and life_lost, and action_mask where the
             environment gives masks.
         i: index of the environment and of its row.
-        infos: answer the last step of each episode with its info.
+        infos: answer the first step, and the last of each episode, with its info.
     """
     for other in others:
         other.close()
@@ -202,6 +200,7 @@ def serve(
         try:
             env = make()
             stack.callback(env.close)
+            is_first = True
             while (request := pipe.recv()) is not None:
                 what, value = request
                 answer = None
@@ -210,8 +209,9 @@ def serve(
                 else:
                     obs[i], reward[i], terminated[i], truncated[i], info = env.step(value)
                     lost[i] = life_lost(info)
-                    if infos and (terminated[i] or truncated[i]):
+                    if infos and (is_first or terminated[i] or truncated[i]):
                         answer = portable(info)
+                    is_first = False
                 for mask in masks:
                     mask[i] = info[MASK]
                 pipe.send(answer)

@@ -195,7 +195,7 @@ class Environments:
         seeds = [integer(seed, self._role, iteration, env) for seed in self._seeds for env in envs]
         try:
             with process_settings():
-                self._vector = self.columns(len(seeds))
+                self._vector = self.columns(len(seeds), infos=self.need_infos)
                 obs = self._vector.reset(np.ones(len(seeds), np.bool_), seeds)
         except WrongValue as error:
             if len(seeds) == 1:
@@ -204,11 +204,14 @@ class Environments:
             raise WrongValue(error.key, error.value, f"{error.should}: {advice}") from None
         return self._obs(obs)
 
-    def columns(self, count: int) -> SyncColumns | AsyncColumns:
-        """Return new environments, not yet reset, whose arrays have one axis for all."""
+    def columns(self, count: int, *, infos: bool) -> SyncColumns | AsyncColumns:
+        """Return new environments, not yet reset, whose arrays have one axis for all.
+
+        With `infos`, environments in processes send some of theirs, as AsyncColumns has them.
+        """
         if self._vectorization == "sync":
             return SyncColumns(self._make, count, self.spec, id=self._id)
-        return AsyncColumns(self._make, count, self.spec, id=self._id, infos=self.need_infos)
+        return AsyncColumns(self._make, count, self.spec, id=self._id, infos=infos)
 
     def step(self, action: Integers) -> Step:
         """Step every environment that is not paused with its action [K, E]."""

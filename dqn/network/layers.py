@@ -40,6 +40,8 @@ def activate(x: Tensor, name: Activation) -> Tensor:
 
 def without_tail(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return an elementwise function of x [K, ...], bit for bit the same for a seed alone."""
+    if isinstance(x, fx.Proxy) or torch.compiler.is_exporting():  # for batches of any size
+        return function(x)
     if not (gap := -math.prod(x.shape[1:]) % WIDEST):
         return function(x)
     return function(nn.functional.pad(x.flatten(1), (0, gap)))[:, :-gap].view(x.shape)

@@ -1,10 +1,9 @@
 """Recurrent cores: the part of a network that remembers earlier observations of an episode."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from dqn.network.layers import Linear, without_tail
 from dqn.network.protocols import Generators
@@ -76,8 +75,8 @@ class GRU(nn.Module):
         sizes = [2 * self.units, self.units]
         gates_in, candidate_in = torch.split(prepared, sizes, -1)
         gates_carry, candidate_carry = torch.split(self.recurrent.forward(carry, rng), sizes, -1)
-        reset, update = torch.chunk(smooth(torch.sigmoid, gates_in + gates_carry), 2, -1)
-        candidate = smooth(torch.tanh, torch.addcmul(candidate_in, reset, candidate_carry))
+        reset, update = torch.chunk(without_tail(torch.sigmoid, gates_in + gates_carry), 2, -1)
+        candidate = without_tail(torch.tanh, torch.addcmul(candidate_in, reset, candidate_carry))
         return torch.lerp(candidate, carry, update)
 
 
@@ -101,13 +100,6 @@ class LSTM(nn.Module):
         features, state = torch.chunk(carry, 2, -1)
         sums = prepared + self.recurrent.forward(features, rng)
         gates, candidate = torch.split(sums, [3 * self.units, self.units], -1)
-        take, keep, give = torch.chunk(smooth(torch.sigmoid, gates), 3, -1)
-        state = torch.addcmul(keep * state, take, smooth(torch.tanh, candidate))
-        return torch.cat((give * smooth(torch.tanh, state), state), -1)
-
-
-def smooth(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return an elementwise function of x [K, ...], bit for bit the same for a seed alone."""
-    if isinstance(x, fx.Proxy) or torch.compiler.is_exporting():  # for batches of any size
-        return function(x)
-    return without_tail(function, x)
+        take, keep, give = torch.chunk(without_tail(torch.sigmoid, gates), 3, -1)
+        state = torch.addcmul(keep * state, take, without_tail(torch.tanh, candidate))
+        return torch.cat((give * without_tail(torch.tanh, state), state), -1)

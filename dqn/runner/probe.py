@@ -53,11 +53,11 @@ def difference(one: list[Results], other: list[Results]) -> str | None:
 
 
 def play(env: Environments, seed: int) -> tuple[list[Results], Any]:
-    """Return the results of a reset and of an episode's steps in one new environment, and the last info."""
+    """Return the results of a reset and an episode's steps in one new environment, and the info of a step."""
     random.random()  # a process that is started for an environment inherits the generators' states
     np.random.random()  # noqa: NPY002
     torch.rand(())
-    column, one = env.columns(1), np.ones(1, np.bool_)
+    column, one = env.columns(1, infos=True), np.ones(1, np.bool_)
 
     def masks() -> Array:
         """Return the valid actions [1, A]."""

@@ -103,13 +103,14 @@ def test_updates_and_values(overrides, widths, shape, env):
     ("overrides", "env"),
     [
         (["network.torso.hidden_sizes=[30,30]", "network.torso.activation=tanh"], (6, 3)),
+        (["network.torso.hidden_sizes=[30,30]", "network.torso.activation=gelu"], (6, 3)),
         (MODULE, (6, 3)),
-        ([*CONV, "network.torso.activation=tanh"], (3, 7, 5, 3)),
+        ([*CONV, "network.torso.activation=silu"], (3, 7, 5, 3)),
     ],
-    ids=["tanh", "module", "convolutions"],
+    ids=["tanh", "gelu", "module", "convolutions"],
 )
-def test_acting_in_torch(overrides, env):
-    """Networks that NumPy cannot compute act alone as in a stack too."""
+def test_acting(overrides, env):
+    """Networks act alone as in a stack, also those that NumPy cannot compute."""
     rng = np.random.default_rng(0)
     stack, *alone = (
         make(overrides, seeds, env) for seeds in (range(5), *(range(k, k + 1) for k in range(5)))

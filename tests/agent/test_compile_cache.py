@@ -1,5 +1,7 @@
 """The cache of compiled graphs, and the descriptions by which they are found."""
 
+import os
+
 import pytest
 import torch
 from faults import BatchBackup, MixedSeeds
@@ -108,6 +110,16 @@ def test_what_is_kept_uses_no_tensor_that_a_later_process_cannot_find(cache):
     with pytest.raises(ValueError, match="neither a parameter nor a buffer"):
         graph.compiled_graph(lambda x: (x + FIXED,), (numbers(0),), [], "this one")
     assert not list(cache.glob("*.so"))
+
+
+def test_a_library_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    made, kept = tmp_path / "made.so", tmp_path / "kept.so"
+    made.write_bytes(b"library")
+    synced = []
+    monkeypatch.setattr(graph.os, "fsync", lambda file: synced.append((os.fstat(file), kept.exists())))
+    graph.keep(made, kept)
+    assert kept.read_bytes() == b"library"
+    assert [(file.st_ino, exists) for file, exists in synced] == [(kept.stat().st_ino, False)]
 
 
 @pytest.mark.slow

@@ -14,8 +14,9 @@ from dqn import process, system
 from dqn.config import resources
 from dqn.config.resources import (
     array_bytes,
-    count_parameters,
+    disk_bytes,
     memory_bytes,
+    network_size,
     open_files,
     optimizer_bytes,
     row_bytes,
@@ -48,6 +49,9 @@ TOO_LARGE = [
     ),
     (["agent=dueling", "network.streams.hidden_sizes=[100000,100000]"], ["network.streams.hidden_sizes"]),
     (["agent=c51", "network.head.num_atoms=1000000000"], ["network.head.num_atoms"]),
+    (["agent=r2d2", "memory.capacity=20000000", "memory.reader.length=10000000"], ["memory.reader.length"]),
+    (["agent=r2d2", "memory.capacity=20000000", "memory.reader.burn_in=10000000"], ["memory.reader.burn_in"]),
+    (["agent=r2d2", "memory.capacity=8000000", "network.core.units=6000"], ["network.core.units"]),
     (
         ["env=catch", "network/torso=mlp", "env.frame_stack=100000", "memory.capacity=200000"],
         ["env.frame_stack"],
@@ -90,8 +94,8 @@ def test_parts_are_measured_exactly():
     config = config_of(["memory=prioritized"])
     spec = env_factory(config["env"]).spec
     memory = config["memory"]
-    assert row_bytes(json.dumps(memory), spec) == pytest.approx(4 * 4 + 1 + 4 + 1 + 1 + 12, abs=0.5)
-    assert row_bytes(json.dumps(config_of([])["memory"]), spec) == pytest.approx(
+    assert row_bytes(json.dumps(memory), spec, 0) == pytest.approx(4 * 4 + 1 + 4 + 1 + 1 + 12, abs=0.5)
+    assert row_bytes(json.dumps(config_of([])["memory"]), spec, 0) == pytest.approx(
         4 * 4 + 1 + 4 + 1 + 1, abs=0.5
     )
     assert optimizer_bytes(json.dumps(config["agent"]["optimizer"])) == 8
@@ -99,9 +103,27 @@ def test_parts_are_measured_exactly():
         network = config_of([f"network.torso.hidden_sizes={sizes}"])["network"]
         layers = itertools.pairwise([4, *sizes, 2])
         count = sum((fan_in + 1) * fan_out for fan_in, fan_out in layers)
-        assert count_parameters(json.dumps(network), spec) == count
+        assert network_size(json.dumps(network), spec).parameters == count
     states = spec._replace(obs=ObsSpec((), np.dtype(np.uint64), 10**12, 1.0))
-    assert count_parameters(json.dumps(network), states) == (10**12 + 1) * 3000 + 3001 * 5 + 6 * 2
+    assert network_size(json.dumps(network), states).parameters == (10**12 + 1) * 3000 + 3001 * 5 + 6 * 2
+
+
+def test_windows_and_their_carries():
+    """R2D2's memory has a carry [2 * 64] for each 40 rows, and reads 40 + 80 + 1 observations of a window."""
+    config = config_of(["agent=r2d2", "env.frame_stack=2"])
+    spec, memory = env_factory(config["env"]).spec, json.dumps(config["memory"])
+    zeros = replaced(config, "memory.reader.stored_state", False)
+    carries = row_bytes(memory, spec, 128) - row_bytes(json.dumps(zeros["memory"]), spec, 128)
+    assert carries == pytest.approx(128 * 4 / 40, rel=0.01)
+
+    def need(size: int) -> float:
+        return memory_bytes(replaced(config, "runner.batch_size", size), spec, learns=True)
+
+    assert need(33) - need(32) == 121 * 2 * (16 + 16)
+    full, half = (
+        disk_bytes(replaced(config, "memory.capacity", rows), spec, shrinks=1) for rows in (2 * 10**6, 10**6)
+    )
+    assert full - half == pytest.approx(10**6 * 127 * 4 / 40, rel=0.01)  # other rows are not written yet
 
 
 def test_batches_and_environments_have_stacks():
@@ -178,15 +200,15 @@ def test_a_large_space_is_counted_without_numbers():
     spec = env_factory(config_of([])["env"]).spec
     network = json.dumps(config_of(["network.torso.hidden_sizes=[16]"])["network"])
     categories = spec._replace(obs=spec.obs._replace(shape=(), num_categories=10**12))
-    assert count_parameters(network, categories) == (10**12 + 1) * 16 + 17 * 2
-    assert count_parameters(network, spec._replace(num_actions=10**12)) == 5 * 16 + 17 * 10**12
+    assert network_size(network, categories).parameters == (10**12 + 1) * 16 + 17 * 2
+    assert network_size(network, spec._replace(num_actions=10**12)).parameters == 5 * 16 + 17 * 10**12
 
 
 def test_parts_that_cannot_be_measured_count_as_nothing():
     spec = env_factory(config_of([])["env"]).spec
-    assert row_bytes(json.dumps({"_target_": "dqn.memory.Nothing"}), spec) == 0
+    assert row_bytes(json.dumps({"_target_": "dqn.memory.Nothing"}), spec, 9) == 0
     assert optimizer_bytes(json.dumps({"_target_": "dqn.agent.Nothing"})) == 0
-    assert count_parameters(json.dumps({"_target_": "dqn.network.Nothing"}), spec) == 0
+    assert network_size(json.dumps({"_target_": "dqn.network.Nothing"}), spec) == (0, 0)
 
 
 def test_open_files(monkeypatch):

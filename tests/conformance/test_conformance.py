@@ -191,7 +191,24 @@ def test_masks_of_an_environment_are_checked():
     assert examined(*words, names=["env"])["env"].state == "ok"
     finding = examined(*words, "+env.kwargs.wrong=[0,0,0,0]", names=["env"])["env"]
     assert finding.state == "FAILED"
-    assert "step 3 of an episode: the action_mask [0, 0, 0, 0] allows no action" in finding.detail
+    assert "step 3 of its episode 1: the action_mask [0, 0, 0, 0] allows no action" in finding.detail
+
+
+MEMORIES = [
+    # overrides, and what is found
+    (["agent=dqn", "memory/reader=n_step", "env.frame_stack=2"], ""),
+    (["agent=drqn", "memory.reader.length=4", "memory.reader.period=2", "network.core.units=8"], ""),
+    (["memory._target_=faults.SwappedMasks"], "mask of a sample is not the mask of its obs"),
+    (["memory._target_=faults.LostMask"], "next_mask of a batch is None; it should be a tensor of bool"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "text"), MEMORIES, ids=[" ".join(one) for one, _ in MEMORIES])
+def test_masks_in_memory_are_checked(overrides, text):
+    words = ["env.module=envs", "env.id=Masked-v0", "env.action_mask=info", *SMALL]
+    finding = examined(*words, *overrides, names=["memory"])["memory"]
+    assert finding.state == ("FAILED" if text else "ok"), finding
+    assert text in finding.detail
 
 
 def test_a_fault_of_a_wrapper_is_found():
@@ -199,7 +216,7 @@ def test_a_fault_of_a_wrapper_is_found():
     finding = examined(wrapper, names=["env"])["env"]
     assert finding.state == "FAILED"
     assert finding.detail.endswith(
-        "step 1 of an episode: the reward 1e+99 should be one finite number of at most 3.4e+38"
+        "step 1 of its episode 1: the reward 1e+99 should be one finite number of at most 3.4e+38"
     )
 
 

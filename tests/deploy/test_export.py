@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from commands import call, tree
-from helpers import FINISHED
+from helpers import FINISHED, config_of
 
 import dqn
+from dqn.config.build import build_policy
+from dqn.config.wrappers import env_factory
 from dqn.deploy import export
+from dqn.deploy.greedy_policy import GreedyPolicy
 from dqn.errors import install
 
 EXTRA = all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnxscript"))
@@ -72,6 +75,29 @@ def test_file_is_the_policy(folder, tmp_path, name, suffix):
         values = run_file(file, policies[1].encode(batch))
         np.testing.assert_allclose(values, policies[1].q_values(batch), rtol=1e-4, atol=1e-5)
         assert not np.allclose(values, policies[0].q_values(batch), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("torso", "streams", "suffix"),
+    [
+        ("relu", "tanh", ".pt2"),
+        ("elu", "gelu", ".pt2"),
+        ("silu", "silu", ".pt2"),
+        pytest.param("tanh", "elu", ".onnx", marks=needs_extra),
+    ],
+)
+def test_every_activation_takes_batches_of_any_size(tmp_path, torso, streams, suffix):
+    words = ["network.streams.hidden_sizes=[5]", f"network.streams.activation={streams}"]
+    words += ["network.torso.hidden_sizes=[6]", f"network.torso.activation={torso}"]
+    config = config_of(words)
+    factory = env_factory(config["env"])
+    policy = GreedyPolicy(
+        **{"policy": build_policy(config, spec=factory.spec, seeds=[4]), "factory": factory},
+        **{"seed": 4, "iteration": 0, "selected": None},
+    )
+    obs, file = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32), tmp_path / f"x{suffix}"
+    assert export.export(policy, file, {"obs": obs}) < 1e-6
+    np.testing.assert_allclose(run_file(file, obs[:7]), policy.q_values(obs[:7]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

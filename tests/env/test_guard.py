@@ -127,7 +127,7 @@ def test_what_numpy_would_change_is_refused(name, late):
     space, obs, text = WRONG[name]
     with pytest.raises(EnvFailed) as error, warnings.catch_warnings(action="error"):
         play(Gives(space, obs, late=late))
-    when = "in step 3 of an episode" if late else "at reset"
+    when = "in step 3 of its episode 1" if late else "at reset"
     assert str(error.value).startswith(f"env.id=Gives-v0 failed {when}: the observation ")
     assert text in str(error.value)
     assert str(error.value).endswith(f"; observation_space is {space}")
@@ -137,7 +137,7 @@ def test_only_the_first_floats_have_to_be_within_bounds():
     """Learning does not need it, and a run should not end by it after hours."""
     obs = np.array([0, 2], np.float32)
     play(Gives(FLOATS, obs, late=2))
-    with pytest.raises(EnvFailed, match=r"step 2 of an episode: .* has 2.0, which is out of bounds"):
+    with pytest.raises(EnvFailed, match=r"step 2 of its episode 1: .* has 2.0, which is out of bounds"):
         play(Gives(FLOATS, obs, late=2), full_steps=2)
 
 
@@ -191,7 +191,7 @@ ERRORS = [
 
 @pytest.mark.parametrize(("raised", "text"), ERRORS, ids=[text for _, text in ERRORS])
 def test_errors_of_an_environment_are_its_own(raised, text, caplog):
-    for late, when in ((0, "at reset"), (2, "in step 2 of an episode")):
+    for late, when in ((0, "at reset"), (2, "in step 2 of its episode 1")):
         with pytest.raises(EnvFailed) as error:
             play(Gives(FLOATS, [0, 0], late=late, raises=raised))
         assert str(error.value).startswith(f"env.id=Gives-v0 failed {when}: {text}")

@@ -88,13 +88,22 @@ def test_wrong_masks_are_named(name):
     env = Masked(wrong=wrong)
     guard = Guard(env, id="Masked-v0", action_mask="info")
     with pytest.raises(EnvFailed) as error:  # noqa: PT012
-        for seed in range(50):
-            guard.reset(seed=seed)
+        for steps in (2, 3):
+            guard.reset(seed=steps)
             env.length, env.terminates = 9, False
-            for _ in range(3):
+            for _ in range(steps):
                 guard.step(int(env.mask.argmax()))
-    assert str(error.value).startswith("env.id=Masked-v0 failed in step 3 of an episode: ")
+    assert str(error.value).startswith("env.id=Masked-v0 failed in step 3 of its episode 2: ")
     assert text in str(error.value)
+
+
+def test_an_environment_that_refuses_actions_has_a_hint():
+    guard = Guard(Masked(), id="Masked-v0")
+    guard.reset(seed=0)
+    with pytest.raises(
+        EnvFailed, match=r"3 is invalid: .*; its info has action_mask: .* env\.action_mask=info"
+    ):
+        guard.step(int(guard.env.mask.argmin()))
 
 
 UNFIT = [

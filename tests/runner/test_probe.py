@@ -85,6 +85,13 @@ def test_every_result(result):
     assert str(probe(source="unseeded", result=result)).startswith(FOUND[result])
 
 
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_masks_that_are_not_used(vectorization):
+    for id, source in (("Taxi-v4", None), ("Taxi-v4", "info"), ("Chain-v0", None)):
+        env = make_environments(id, vectorization=vectorization, action_mask=source)
+        assert play(env, 3).unused_mask == (id == "Taxi-v4" and source is None)
+
+
 @pytest.mark.parametrize("id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-v1", "Chain-v0"])
 def test_right_environments(id):
     assert probe(id) is None
