@@ -25,6 +25,9 @@ MOST_INPUTS, MOST_COLUMNS = 128, 2**13
 Measured: MinAtar's images of 10x10 pixels are below, the layers of Mnih et al. (2015) above.
 """
 
+NARROW = 8
+"""Outputs in a row below which the columns of all samples of a pixel are copied together."""
+
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Return the zeros before and behind `size` pixels with which they give ceil(size / stride) outputs.
@@ -62,7 +65,11 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: Padd
         low = [before for before, _ in ends]  # conv2d pads both sides alike
         if any(before != behind for before, behind in ends):
             x = nn.functional.pad(x, (0, ends[1][1] - low[1], 0, ends[0][1] - low[0]))
-    if is_small(weight, math.prod(sizes)) and x.device.type == "cpu" and not torch.compiler.is_exporting():
+    if (
+        is_small(weight, x.shape[1], math.prod(sizes))
+        and x.device.type == "cpu"
+        and not torch.compiler.is_exporting()
+    ):
         padded = nn.functional.pad(x, (low[1], low[1], low[0], low[0])) if any(low) else x
         return by_columns(padded, weight, bias, stride)
     seeds = zip(separated(x), weight.unbind(), bias.unbind(), strict=True)
@@ -71,29 +78,37 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: Padd
     return torch.stack([one * 1 for one in made] if apart else made)  # the product's gradient is a new tensor
 
 
-def is_small(weight: Tensor, pixels: int) -> bool:
+def is_small(weight: Tensor, batch: int, pixels: int) -> bool:
     """Return whether one product of columns is faster than a convolution for each seed, and as exact.
 
     Args:
         weight: kernels [K, out, in, size, size].
+        batch: images of a seed.
         pixels: outputs of a kernel in an image.
     """
     inputs = math.prod(weight.shape[2:])
-    is_aligned = pixels % ALIGNED == 0 and inputs * weight.shape[1] % ALIGNED == 0
+    is_aligned = batch * pixels % ALIGNED == 0 and inputs * weight.shape[1] % ALIGNED == 0
     return is_aligned and inputs <= MOST_INPUTS and inputs * pixels <= MOST_COLUMNS
 
 
 def by_columns(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     """Return what `convolve` returns for images without padding, by one product for all seeds.
 
-    The columns [K, inputs, B * H' * W'] hold what each output reads. The result is copied, because a ReLU
-    that overwrites a view slows the backward pass.
+    The columns [K, inputs, B * H' * W'] hold what each output reads; the samples come last where the rows of
+    outputs are narrow, because copying such short rows takes several times as long. The result is copied,
+    because a ReLU that overwrites a view slows the backward pass.
     """
-    kernel = weight.shape[-1]
+    kernel, (num_seeds, batch, channels) = weight.shape[-1], x.shape[:3]
+    is_narrow = output_size(x.shape[-1], kernel, stride, "valid") < NARROW
+    if is_narrow:
+        x = x.permute(0, 2, 3, 4, 1).contiguous().permute(0, 4, 1, 2, 3)
     windows = x.unfold(3, kernel, stride).unfold(4, kernel, stride)  # [K, B, in, H', W', size, size]
-    num_seeds, batch, channels, *sizes = windows.shape[:5]
-    columns = windows.permute(0, 2, 5, 6, 1, 3, 4).reshape(num_seeds, channels * kernel**2, -1)
+    sizes = windows.shape[3:5]
+    order = (0, 2, 5, 6, 3, 4, 1) if is_narrow else (0, 2, 5, 6, 1, 3, 4)
+    columns = windows.permute(order).reshape(num_seeds, channels * kernel**2, -1)
     made = torch.bmm(weight.flatten(2), columns).add_(bias.unsqueeze(2))
+    if is_narrow:
+        return made.view(num_seeds, -1, *sizes, batch).permute(0, 4, 1, 2, 3).contiguous()
     return made.view(num_seeds, -1, batch, *sizes).transpose(1, 2).contiguous()
 
 

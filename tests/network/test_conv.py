@@ -348,15 +348,24 @@ def test_a_seeds_convolutions_do_not_depend_on_other_seeds():
             assert torch.equal(whole[2], one[0]), (rows, channels, size, outputs, kernel)
 
 
-@pytest.mark.parametrize(("shape", "small"), [((16, 4, 3, 3), True), ((32, 4, 8, 8), False)])
-def test_small_images_are_computed_by_columns(shape, small, monkeypatch):
+@pytest.mark.parametrize(
+    ("shape", "batch", "size", "small"),
+    [
+        ((16, 4, 3, 3), 5, 10, True),
+        ((32, 4, 8, 8), 5, 10, False),
+        ((16, 4, 2, 2), 5, 7, True),  # narrow rows of outputs
+        ((16, 4, 3, 3), 8, 5, True),
+        ((16, 4, 3, 3), 5, 5, False),
+    ],
+)
+def test_small_images_are_computed_by_columns(shape, batch, size, small, monkeypatch):
     """Values and gradients are those of conv2d, and bit for bit those of a seed alone."""
     calls = []
     by_columns = conv.by_columns
     monkeypatch.setattr(conv, "by_columns", lambda *given: calls.append(1) or by_columns(*given))
     generator = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(2, *shape, generator=generator), torch.randn(2, shape[0], generator=generator)
-    x = torch.randn(2, 5, 4, 10, 10, generator=generator)
+    x = torch.randn(2, batch, 4, size, size, generator=generator)
     given = [each.requires_grad_() for each in (x, weight, bias)]
     made = conv.convolve(*given, 1, "valid")
     towards = torch.randn(made.shape, generator=generator)
