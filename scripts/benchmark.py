@@ -18,7 +18,7 @@ from benchmarks.processes import ONE_THREAD
 
 os.environ.update(ONE_THREAD)  # before NumPy and torch, which set their threads at import
 
-from benchmarks import atari, default, frames, micro, pixels, recurrent, replay, scaling, whole
+from benchmarks import atari, default, frames, loop, micro, pixels, recurrent, replay, scaling, whole
 from benchmarks.subjects import built
 from benchmarks.table import Line, markdown, write
 from benchmarks.whole import Setting
@@ -57,9 +57,9 @@ def seeds_heavy(setting: Setting) -> list[Line]:
 
 
 def minatar(setting: Setting) -> list[Line]:
-    """MinAtar's breakout, 200,000 steps, an update every four, beside Stable-Baselines3."""
-    compiles = "agent.compile=true" in setting.overrides
-    return whole.beside(shortened(MINATAR, setting), {SB3: 0.35 if compiles else 0.5}, setting)
+    """MinAtar's breakout, 200,000 steps, an update every four, beside Stable-Baselines3; its loop."""
+    compiles, work = "agent.compile=true" in setting.overrides, shortened(MINATAR, setting)
+    return [*whole.beside(work, {SB3: 0.35 if compiles else 0.5}, setting), *loop.loop(work, setting)]
 
 
 def seeds_minatar(setting: Setting) -> list[Line]:

@@ -4,18 +4,16 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import limits
+from benchmarks.loop import lines_of, steps_of_iterations
 from benchmarks.processes import run
 from benchmarks.subjects import Call, built, paired
 from benchmarks.table import Line
 from benchmarks.whole import Setting
-from dqn.runner import Runner
 
 SCRIPTS = Path(__file__).parents[1]
 EPISODES = 3000
@@ -54,67 +52,15 @@ def profile(setting: Setting) -> list[Line]:
     warm_up = QUICK_WARM_UP if setting.quick else WARM_UP
     with built([f"runner.total_episodes={EPISODES}", *setting.overrides]) as runner:
         runner.open()
-        parts = watched(runner)
-        steps = [step_of_iteration(runner, parts) for _ in range(warm_up + setting.repeats)][warm_up:]
+        steps = steps_of_iterations(runner, warm_up + setting.repeats)[warm_up:]
     updates = statistics.fmean(step.updates for step in steps)
-    shares = {name: [step.parts[name] for step in steps] for name in [*parts, "loop"]}
     bounds: list[Call] = [limits.bare_step(), limits.action_products(SIZES, 1)]
     bounds.append(limits.products(SIZES, BATCH_SIZE, 1))
     alone, action, update = paired(bounds, setting.repeats, 0.01 if setting.quick else 0.2)
     update = [cost * updates for cost in update]
-    shares |= {"CartPole alone": alone, "products of an action": action, "products of updates": update}
+    shares = {"CartPole alone": alone, "products of an action": action, "products of updates": update}
     shares["these three together"] = [sum(costs) for costs in zip(alone, action, update, strict=True)]
-    line = partial(Line, beside="the whole step", theirs=[step.whole for step in steps], unit="µs CPU")
-    return [line(work=f"default run, its loop: {name}", ours=values) for name, values in shares.items()]
-
-
-class StepCost(NamedTuple):
-    """Means over the steps of an iteration, in CPU microseconds."""
-
-    whole: float
-    parts: dict[str, float]  # "loop" is the rest
-    updates: float  # per step
-
-
-def step_of_iteration(runner: Runner, parts: dict[str, "Watch"]) -> StepCost:
-    """Train for an iteration and return the cost of one of its steps."""
-    before = {name: watch.seconds for name, watch in parts.items()}
-    steps, updates, start = runner.counters.steps.sum(), runner.counters.updates, time.process_time()
-    runner.train()
-    seconds = time.process_time() - start
-    runner.iteration += 1
-    steps = int(runner.counters.steps.sum() - steps)
-    costs = {name: (watch.seconds - before[name]) / steps * 1e6 for name, watch in parts.items()}
-    whole = seconds / steps * 1e6
-    costs["loop"] = whole - sum(costs.values())
-    return StepCost(whole, costs, (runner.counters.updates - updates) / steps)
-
-
-def watched(runner: Runner) -> dict[str, "Watch"]:
-    """Return watches of the parts of a step."""
-    env, agent, memory, counters = runner.env, runner.agent, runner.memory, runner.counters
-    return {
-        "environment": Watch((env, "step"), (env, "restart")),
-        "action": Watch((agent.actor, "act")),
-        "update": Watch((agent, "update"), (agent, "sync_target")),
-        "memory": Watch((memory, "push"), (memory, "sample"), (memory, "update_priorities")),
-        "log": Watch((counters, "count"), (runner.logger, "episode"), (runner.logger, "update")),
-    }
-
-
-class Watch:
-    """Sums the CPU time of methods of objects."""
-
-    def __init__(self, *methods: tuple[Any, str]) -> None:
-        self.seconds = 0.0
-        for owner, name in methods:
-            setattr(owner, name, partial(self._timed, getattr(owner, name)))
-
-    def _timed(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        start = time.process_time()
-        result = method(*args, **kwargs)
-        self.seconds += time.process_time() - start
-        return result
+    return lines_of(steps, "default run", shares)
 
 
 def ours(seed: int, episodes: int, overrides: Sequence[str]) -> Learned:
