@@ -157,9 +157,8 @@ def memory_bytes(config: Config, spec: EnvSpec, *, learns: bool) -> float:
         frames = read * spec.obs.stack
     of_seed = parameters * (PARAMETER + optimizer_bytes(optimizer))
     of_seed += memory.get("capacity", 0) * row_bytes(row, spec, carry_size)
-    of_seed += runner["batch_size"] * (
-        frames * frame_bytes(spec) + read * stacked * 4
-    )  # float32 for networks
+    of_sample = frames * frame_bytes(spec) + read * stacked * 4  # as stored, and as networks read it
+    of_seed += runner["batch_size"] * of_sample
     acting = stacked * spec.obs.dtype.itemsize
     evaluating = min(runner["eval_episodes"], runner["eval_num_envs"]) * (ENVIRONMENT["sync"] + acting)
     of_seed += max(env["num_envs"] * (ENVIRONMENT[env["vectorization"]] + acting), evaluating)

@@ -11,7 +11,6 @@ import gymnasium
 from gymnasium.envs.registration import load_env_creator, parse_env_id
 
 from dqn import atari_scores
-from dqn.env import minatar
 from dqn.errors import WrongValue, install
 
 EXTRAS = ("box2d", "atari", "minatar", "minigrid", "popgym")
@@ -90,6 +89,8 @@ def choices(name: str) -> list[str]:
         if match := re.fullmatch(form, name):
             snake_case = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", match[1]).lower()
             return [option.format(match[1], snake_case)]
+    from dqn.env import minatar  # it registers its games, which only their own runs need
+
     wanted = letters(re.sub(r"-v\d+$", "", name))
     games = {"atari": atari_scores.GAMES, "minatar": minatar.GAMES}
     return [
