@@ -51,8 +51,8 @@ class Table(Data):
     score: Literal["training", "evaluation", "iteration"]
     iteration: int | None = None
     """Environment steps over whose episodes the score "iteration" averages."""
-    runs: Annotated[int, Field(ge=0)]
-    """Independent runs averaged in each number."""
+    runs: Annotated[int, Field(ge=0)] | None
+    """Independent runs averaged in each number; None if they are unknown."""
     human_normalized_iqm: dict[str, float] = {}
     """The interquartile mean over the runs of all games, by agent."""
     rows: list[Row]

@@ -120,7 +120,7 @@ def cells(row: Row, table: Table, runs: Sequence[Path], everything: Published) -
     ours = estimate(scores, generator=np.random.default_rng(0), statistic=mean)
     value = f"{ours.value:.1f} [{ours.low:.1f}, {ours.high:.1f}]"
     verdict = "—" if row.value is None else "undecided"
-    if row.value is not None and len(scores) > 1:
+    if row.value is not None and table.runs and len(scores) > 1:
         theirs = published_interval(row.value, spread=row.spread, runs=table.runs, scores=scores)
         verdict = compare(ours, theirs, everything.range_of(row.env))
     spread = [f"{width(ours):.1f}", f"{min(scores):.1f} to {max(scores):.1f}"]
@@ -143,7 +143,8 @@ def published(row: Row, table: Table) -> str:
     if row.value is None:
         return "—"
     spread = "" if row.spread is None else f" ± {row.spread:.1f}"
-    return f"{row.value:.1f}{spread}, {table.runs} {'run' if table.runs == 1 else 'runs'}"
+    runs = "unknown runs" if table.runs is None else f"{table.runs} {'run' if table.runs == 1 else 'runs'}"
+    return f"{row.value:.1f}{spread}, {runs}"
 
 
 def lines_of(rows: Sequence[Row], table: Table, runs: Runs, everything: Published) -> Iterator[str]:

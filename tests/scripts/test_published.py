@@ -89,10 +89,26 @@ def test_a_table_of_games():
     name = "+experiment=atari_dopamine/qrdqn env.game=Breakout"
     settings = reproduce.settings_of(breakout[:2], table)
     assert settings == {name: [*name.split(), "runner.total_steps=500000"]}
-    scores = [row for row in PUBLISHED.tables["atari_100k"].rows if row.agent == "SPR"]
+
+
+@pytest.mark.parametrize(
+    ("name", "agent", "published"), [("atari_100k", "SPR", 0.616), ("atari_100k_paper", "DER", 0.285)]
+)
+def test_the_mean_over_all_games_is_the_published_one(name, agent, published):
+    scores = [row for row in PUBLISHED.tables[name].rows if row.agent == agent]
     assert len(scores) == 26
     mean = statistics.fmean(players_of(row.env).normalized(row.value) for row in scores)
-    assert mean == pytest.approx(0.616, abs=5e-4), "as published"
+    assert mean == pytest.approx(published, abs=5e-4)
+
+
+def test_nothing_is_concluded_from_an_unknown_number_of_runs(tmp_path):
+    table = PUBLISHED.tables["atari_100k_paper"]
+    row = next(row for row in table.rows if row.env == "Atari/Boxing-v0")
+    config = base("num_seeds=2")
+    config["env"]["id"] = row.env
+    run = make_run(tmp_path / "run", config, level=10.0)
+    cells = reproduce.cells(row, table, [run], PUBLISHED)
+    assert cells[7:9] == ["0.2, unknown runs", "undecided"]
 
 
 def test_the_score_of_an_iteration_is_that_of_its_training_episodes(tmp_path):
