@@ -6,7 +6,7 @@ They give epsilon, and the factor of the learning rate.
 from dataclasses import dataclass
 from typing import Protocol
 
-from dqn.types import PositiveInt, PositiveProbability, Probability
+from dqn.types import NonNegativeInt, PositiveInt, PositiveProbability, Probability
 
 
 class Schedule(Protocol):
@@ -33,6 +33,16 @@ class Linear:
 
     def __call__(self, tick: int) -> float:
         return self.start + (self.end - self.start) * min(tick / self.duration, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayedLinear(Linear):
+    """`start` up to tick `delay`, then a straight line to `end` within `duration` ticks, then `end`."""
+
+    delay: NonNegativeInt
+
+    def __call__(self, tick: int) -> float:
+        return super().__call__(max(tick - self.delay, 0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dqn.schedule import Constant, Exponential, Linear
+from dqn.schedule import Constant, DelayedLinear, Exponential, Linear
 
 
 def test_linear():
@@ -16,6 +16,13 @@ def test_linear():
 def test_linear_is_the_documents_epsilon(episode):
     schedule = Linear(start=0.08, end=0.01, duration=1400)
     assert schedule(episode) == pytest.approx(max(0.01, 0.08 - 0.01 * (episode / 200)))
+
+
+@pytest.mark.parametrize("step", [0, 19_999, 20_000, 20_001, 145_000, 269_999, 270_000, 10**9])
+def test_delayed_linear_is_dopamines_epsilon(step):
+    schedule = DelayedLinear(start=1.0, end=0.01, duration=250_000, delay=20_000)
+    bonus = (1 - 0.01) * (250_000 + 20_000 - step) / 250_000
+    assert schedule(step) == pytest.approx(0.01 + min(max(bonus, 0), 1 - 0.01))
 
 
 def test_exponential():

@@ -237,9 +237,11 @@ class Contradictions:
             if duration and duration > total:
                 self.warnings.append(f"{schedule} does not reach agent.lr_schedule.end")
             falls, end = self.number("schedule.duration"), self.number("schedule.end")
-            if falls and falls > total and end not in (None, self.number("schedule.start")):
+            delay = self.number("schedule.delay") or 0
+            if falls and delay + falls > total and end not in (None, self.number("schedule.start")):
+                late = f" after schedule.delay={delay}" if delay else ""
                 self.warnings.append(
-                    f"schedule.duration={falls} is longer than {key}={total}: epsilon does not reach"
+                    f"schedule.duration={falls}{late} is longer than {key}={total}: epsilon does not reach"
                     f" schedule.end={end}"
                 )
 
