@@ -251,7 +251,7 @@ def test_names_of_recipes_and_that_epsilon_falls_within_them():
     names = {recipe: config["name"] for recipe, config in configs.items()}
     for recipe, config in configs.items():
         total = config["runner"].get("total_steps") or config["runner"]["total_episodes"]
-        assert config["schedule"].get("duration", 0) <= total, recipe
+        assert config["schedule"].get("duration", 0) + config["schedule"].get("delay", 0) <= total, recipe
     assert names["[revisiting/acrobot,revisiting/iqn]"] == "revisiting_acrobot_iqn"
     assert names["cleanrl/c51"] == "cleanrl_cartpole_c51"
     assert names["[cleanrl/dqn,cleanrl/acrobot]"] == "cleanrl_acrobot_dqn"
@@ -299,6 +299,10 @@ def test_names_of_recipes_and_that_epsilon_falls_within_them():
             ["runner=steps", "runner.total_steps=40000"],
             "schedule.duration=50000 is longer than runner.total_steps=40000: epsilon does not reach"
             " schedule.end=0.05",
+        ),
+        (
+            ["runner=steps", "runner.total_steps=50000", "schedule=linear_delayed", "schedule.delay=3000"],
+            "schedule.duration=50000 after schedule.delay=3000 is longer than runner.total_steps=50000",
         ),
     ],
 )
