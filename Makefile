@@ -12,11 +12,10 @@ ifeq ($(shell uname)$(CPU)$(wildcard $(VENV)/lib/*/site-packages/torch)$(shell c
 ADVICE = echo "CUDA for PyTorch is 3 GB more; without a GPU, press Ctrl-C and type: make $(MAKECMDGOALS) CPU=1";
 endif
 
-# $(call install,ABOUT,PIP'S ARGUMENTS): a terminal shows pip's progress, a log only what is installed. Modules are
-# compiled at their first import, since most never are imported.
+# $(call install,ABOUT,PIP'S ARGUMENTS): a terminal shows pip's progress, a log only what is installed.
 define install
 @echo "installing $(1) into $(VENV), which takes a minute or two"; $(ADVICE) \
-	[ -t 1 ] || quiet=--quiet; $(BIN)/pip install $$quiet --no-compile $(INDEX) -c constraints.txt $(2)
+	[ -t 1 ] || quiet=--quiet; $(BIN)/pip install $$quiet $(INDEX) -c constraints.txt $(2)
 endef
 
 .PHONY: train test test-slow lint check format docs doctor clean
