@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dqn.errors import WrongValue
-from dqn.network.layers import ALIGNED, Activation, activate
+from dqn.network.layers import ALIGNED, Activation, Initializer, activate, weight_bound
 from dqn.network.protocols import Generators, MakeLayer
 from dqn.network.torsos import MLP
 from dqn.types import Positive, PositiveInt, Rng
@@ -16,8 +16,6 @@ from dqn.types import Positive, PositiveInt, Rng
 KEY = "network.torso"
 
 Padding = Literal["valid", "same"]
-Initializer = Literal["torch", "xavier"]
-
 
 MOST_INPUTS, MOST_COLUMNS = 128, 2**13
 """Largest kernel, in inputs, and largest number of inputs of all outputs of an image that `is_small`.
@@ -128,9 +126,8 @@ fx.wrap("convolve")  # tracing sees one call: it cannot follow a loop over seeds
 class Convolution(nn.Module):
     """K convolutions: [K, B, in_channels, H, W] to [K, B, out_channels, H', W'].
 
-    Each seed's kernels and biases are drawn from its generator: with `torch` uniformly within
-    +-1 / sqrt(inputs of an output), as those of torch.nn.Conv2d; with `xavier` kernels within
-    +-sqrt(6 / (inputs + outputs)) of a pixel's kernels, and biases of 0, as in Glorot and Bengio (2010).
+    Each seed's kernels are drawn from its generator, uniformly within `weight_bound`; so are the biases with
+    `torch`, as those of torch.nn.Conv2d, and else they are 0.
     """
 
     def __init__(
@@ -146,9 +143,8 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         area = kernel_size**2
-        bound = bias_bound = 1 / math.sqrt(in_channels * area)
-        if initializer == "xavier":
-            bound, bias_bound = math.sqrt(6 / ((in_channels + out_channels) * area)), 0.0
+        bound = weight_bound(initializer, in_channels * area, out_channels * area)
+        bias_bound = bound if initializer == "torch" else 0.0
         self.weight = nn.Parameter(
             torch.empty(len(generators), out_channels, in_channels, kernel_size, kernel_size)
         )

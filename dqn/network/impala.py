@@ -6,16 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from dqn.network.conv import (
-    Convolution,
-    Initializer,
-    image_shape,
-    joined,
-    output_size,
-    same_padding,
-    scaled,
-    split,
-)
+from dqn.network.conv import Convolution, image_shape, joined, output_size, same_padding, scaled, split
+from dqn.network.layers import Initializer
 from dqn.network.protocols import Generators, MakeLayer
 from dqn.network.torsos import MLP
 from dqn.types import NonNegativeInt, Positive, PositiveInt, Rng

@@ -18,6 +18,7 @@ weights, which are written there, and its gradient by the input, which reads the
 """
 
 Activation = Literal["relu", "tanh", "elu", "gelu", "silu"]
+Initializer = Literal["torch", "xavier", "variance_scaling"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -90,6 +91,50 @@ class Linear(nn.Module):
     def is_aligned(self, rows: int) -> bool:
         """Return whether each seed's part of a product [K, rows, out] and of the weights begins aligned."""
         return rows * self.out_features % ALIGNED == 0 and self.in_features * self.out_features % ALIGNED == 0
+
+
+class InitializedLinear(Linear):
+    """K affine maps whose initial weights are uniform within `weight_bound`, and whose biases are 0.
+
+    Args:
+        initializer: chooses the bound.
+        in_features: size of the input.
+        out_features: size of the output.
+        generators: one for the initial weights of each seed.
+    """
+
+    def __init__(
+        self,
+        *,
+        initializer: Literal["xavier", "variance_scaling"],
+        in_features: int,
+        out_features: int,
+        generators: Generators,
+    ) -> None:
+        super().__init__(in_features=in_features, out_features=out_features, generators=generators)
+        bound = weight_bound(initializer, in_features, out_features)
+        with torch.no_grad():
+            for weight, generator in zip(self.weight, generators, strict=True):
+                weight.uniform_(-bound, bound, generator=generator)
+            self.bias.zero_()
+
+
+def weight_bound(initializer: Initializer, inputs: int, outputs: int) -> float:
+    """Return the largest initial weight of a layer.
+
+    With `torch` it is 1 / sqrt(inputs), as in torch.nn, with `xavier` sqrt(6 / (inputs + outputs)), as in
+    Glorot and Bengio (2010), eq. 16, and with `variance_scaling` sqrt(3 * scale / inputs), which gives a
+    variance of scale / inputs, with Dopamine's scale = 1 / sqrt(3).
+
+    Args:
+        initializer: chooses the bound.
+        inputs: number of inputs of an output.
+        outputs: number of outputs of an input.
+    """
+    if initializer == "xavier":
+        return math.sqrt(6 / (inputs + outputs))
+    bound = 1 / math.sqrt(inputs)
+    return bound if initializer == "torch" else bound * math.sqrt(math.sqrt(3))
 
 
 class Noisy(Linear):

@@ -115,14 +115,21 @@ def test_the_sizes_of_nature(padding, sizes, features):
     assert found == sizes
 
 
-@pytest.mark.parametrize(("initializer", "bound"), [("torch", 1 / 6), ("xavier", (6 / (13 * 9)) ** 0.5)])
+@pytest.mark.parametrize(
+    ("initializer", "bound"),
+    [
+        ("torch", 1 / 6),
+        ("xavier", (6 / (13 * 9)) ** 0.5),
+        ("variance_scaling", (3 / 3**0.5 / (4 * 9)) ** 0.5),
+    ],
+)
 def test_initial_kernels_are_uniform_within_a_bound(initializer, bound):
     given = {"in_channels": 4, "kernel_size": 3, "stride": 1, "padding": "valid", "initializer": initializer}
     stack, alone = (
         Convolution(**given, out_channels=9, generators=each) for each in (generators(), generators()[1:])
     )
     assert bound * 0.97 < stack.weight.abs().max() <= bound
-    assert (stack.bias.abs().max() == 0) == (initializer == "xavier")
+    assert (stack.bias.abs().max() == 0) == (initializer != "torch")
     assert torch.equal(stack.weight[1], alone.weight[0])
     assert torch.equal(stack.bias[1], alone.bias[0])
     assert not torch.equal(stack.weight[0], stack.weight[1])

@@ -9,7 +9,7 @@ import torch
 from heads import generators, make_network
 from torch import nn
 
-from dqn.network import Linear, SingleStream, flatten
+from dqn.network import InitializedLinear, Linear, SingleStream, flatten
 from dqn.network.layers import Activation
 from dqn.network.parameters import ALIGNMENT
 from dqn.types import ObsSpec
@@ -89,6 +89,18 @@ def test_initial_parameters_are_uniform_within_torchs_bound():
     assert not torch.equal(layer.weight[0], layer.weight[1])
     alone = Linear(in_features=100, out_features=300, generators=generators()[1:])
     assert torch.equal(alone.weight[0], layer.weight[1])
+
+
+@pytest.mark.parametrize(
+    ("initializer", "bound"), [("xavier", (6 / 400) ** 0.5), ("variance_scaling", (3 / 3**0.5 / 100) ** 0.5)]
+)
+def test_initial_weights_are_uniform_within_a_chosen_bound(initializer, bound):
+    given = {"initializer": initializer, "in_features": 100, "out_features": 300}
+    layer, alone = (InitializedLinear(**given, generators=each) for each in (generators(2), generators()[1:]))
+    assert bound * 0.99 < layer.weight.abs().max() <= bound
+    assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.01)
+    assert torch.equal(alone.weight[0], layer.weight[1])
+    assert not layer.bias.any()
 
 
 def test_flat_parameters_are_the_networks_own():
