@@ -246,6 +246,14 @@ def test_recipes_do_not_depend_on_the_all_round_values(recipe):
     assert TUNED - keys_of(f"experiment/{recipe}") == set()
 
 
+@pytest.mark.parametrize(
+    "recipe", ["atari_dopamine", "atari_dopamine/iqn", "atari_nature", "minatar", "catch"]
+)
+def test_an_agent_has_its_layers_in_a_recipe(recipe):
+    config = config_of([f"+experiment={recipe}", "agent=rainbow"])
+    assert config["network"]["layer"]["_target_"] == "dqn.network.Noisy"
+
+
 def test_names_of_recipes_and_that_epsilon_falls_within_them():
     configs = {recipe: config_of(of_recipe(recipe)) for recipe in RECIPES}
     names = {recipe: config["name"] for recipe, config in configs.items()}
