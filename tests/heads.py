@@ -1,4 +1,4 @@
-"""Constructors of small networks: every head, a noisy layer, and a whole Q-network."""
+"""Constructors of small networks: every head, layers, and a whole Q-network."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -22,7 +22,9 @@ from dqn.types import EnvSpec, ObsSpec
 HEADS = {
     "expected": partial(ExpectedHead, huber_delta=1.0, rescale=None),
     "categorical": partial(CategoricalHead, num_atoms=7, v_min=-2.0, v_max=4.0, rescale=None),
-    "quantile": partial(QuantileHead, num_quantiles=5, huber_delta=1.0, rescale=None),
+    "quantile": partial(
+        QuantileHead, num_quantiles=5, huber_delta=1.0, rescale=None, prioritized_by="td_error"
+    ),
     "implicit_quantile": partial(
         ImplicitQuantileHead,
         num_samples=6,
@@ -33,7 +35,8 @@ HEADS = {
         rescale=None,
     ),
 }
-NOISY = partial(Noisy, sigma=0.5)
+LINEAR = partial(Linear, initializer="torch")
+NOISY = partial(Noisy, sigma=0.5, initializer="torch")
 SINGLE = partial(SingleStream, hidden_sizes=[], activation="relu")
 
 
@@ -46,7 +49,7 @@ def make_network(
 ) -> QNetwork:
     """Return a network for 3 actions, whose layers are linear and whose head is expected unless given."""
     own = {"activation": parts.pop("activation", "relu"), "layer_norm": parts.pop("layer_norm", False)}
-    parts = {"streams": SINGLE, "head": HEADS["expected"], "layer": Linear, **parts}
+    parts = {"streams": SINGLE, "head": HEADS["expected"], "layer": LINEAR, **parts}
     parts["torso"] = partial(torso, hidden_sizes=list(sizes), **own)
     ends = {"obs_low": parts.pop("low", None), "obs_high": parts.pop("high", None)}
     ends |= {"obs_scale": parts.pop("scale", "auto"), "sees_action": parts.pop("sees_action", False)}

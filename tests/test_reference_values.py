@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from heads import LINEAR, NOISY
 from helpers import TESTS
 
 from dqn.agent import Agent
 from dqn.agent.backup import Double, Greedy, Munchausen
 from dqn.memory import NStep, Prioritized, ReplayMemory, Ring
-from dqn.network import DuelingStreams, ExpectedHead, HeadFactory, Linear, Noisy, QuantileHead
+from dqn.network import DuelingStreams, ExpectedHead, HeadFactory, QuantileHead
 from dqn.types import FEED_FORWARD, Batch, EnvSpec, ObsSpec, Row
 from dqn.value import Categorical, Expected, Quantile
 
@@ -310,7 +311,7 @@ def dueling(name, kind, **arguments):
         in_features=features,
         num_actions=inputs.advantage.shape[1],
         make_streams=partial(DuelingStreams, hidden_sizes=[], activation="relu"),
-        make_layer=Linear,
+        make_layer=LINEAR,
         generators=[torch.Generator()],
     )
     head = kind(**arguments, huber_delta=1.0, rescale=None, make=make)
@@ -330,7 +331,7 @@ def dueling(name, kind, **arguments):
 @pytest.mark.parametrize("role", ["prediction", "acting"])
 def test_noisy_layer(role):
     inputs, outputs = case("noisy linear", torch.float32)
-    layer = Noisy(sigma=0.5, in_features=4, out_features=3, generators=[torch.Generator()])
+    layer = NOISY(in_features=4, out_features=3, generators=[torch.Generator()])
     noises = iter((inputs.noise_in, inputs.noise_out))
     rng = SimpleNamespace(role=role, normal=lambda size: next(noises).expand(1, size))
     with torch.no_grad():

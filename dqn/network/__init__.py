@@ -3,7 +3,7 @@
 from dqn.network.conv import Conv
 from dqn.network.heads import CategoricalHead, ExpectedHead, HeadFactory, ImplicitQuantileHead, QuantileHead
 from dqn.network.impala import Impala
-from dqn.network.layers import InitializedLinear, Linear, Noisy
+from dqn.network.layers import Linear, Noisy
 from dqn.network.module import StackedModule
 from dqn.network.parameters import Flat, flatten
 from dqn.network.protocols import (
@@ -38,7 +38,6 @@ __all__ = [
     "HeadFactory",
     "Impala",
     "ImplicitQuantileHead",
-    "InitializedLinear",
     "Linear",
     "MakeCore",
     "MakeHead",

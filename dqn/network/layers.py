@@ -51,18 +51,28 @@ def without_tail(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class Linear(nn.Module):
     """K affine maps: [K, B, in_features] to [K, B, out_features].
 
-    Each seed's weights [in, out] and biases are drawn from its generator, uniformly within
-    +-1 / sqrt(in_features), as those of torch.nn.Linear, whose weight [out, in] is the transpose.
+    Each seed's weights [in, out] are drawn from its generator, uniformly within `weight_bound`; so are the
+    biases with `torch`, as those of torch.nn.Linear, whose weight [out, in] is the transpose, and else they
+    are 0.
+
+    Args:
+        initializer: chooses the bound.
+        in_features: size of the input.
+        out_features: size of the output.
+        generators: one for the initial parameters of each seed.
     """
 
-    def __init__(self, *, in_features: int, out_features: int, generators: Generators) -> None:
+    def __init__(
+        self, *, initializer: Initializer, in_features: int, out_features: int, generators: Generators
+    ) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(in_features)
+        bound = weight_bound(initializer, in_features, out_features)
+        bias_bound = bound if initializer == "torch" else 0.0
         weight = torch.empty(len(generators), in_features, out_features)
         bias = torch.empty(len(generators), 1, out_features)
         for k, generator in enumerate(generators):
             weight[k] = torch.empty(out_features, in_features).uniform_(-bound, bound, generator=generator).T
-            bias[k].uniform_(-bound, bound, generator=generator)
+            bias[k].uniform_(-bias_bound, bias_bound, generator=generator)
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
         self.in_features, self.out_features = in_features, out_features
@@ -93,32 +103,6 @@ class Linear(nn.Module):
         return rows * self.out_features % ALIGNED == 0 and self.in_features * self.out_features % ALIGNED == 0
 
 
-class InitializedLinear(Linear):
-    """K affine maps whose initial weights are uniform within `weight_bound`, and whose biases are 0.
-
-    Args:
-        initializer: chooses the bound.
-        in_features: size of the input.
-        out_features: size of the output.
-        generators: one for the initial weights of each seed.
-    """
-
-    def __init__(
-        self,
-        *,
-        initializer: Literal["xavier", "variance_scaling"],
-        in_features: int,
-        out_features: int,
-        generators: Generators,
-    ) -> None:
-        super().__init__(in_features=in_features, out_features=out_features, generators=generators)
-        bound = weight_bound(initializer, in_features, out_features)
-        with torch.no_grad():
-            for weight, generator in zip(self.weight, generators, strict=True):
-                weight.uniform_(-bound, bound, generator=generator)
-            self.bias.zero_()
-
-
 def weight_bound(initializer: Initializer, inputs: int, outputs: int) -> float:
     """Return the largest initial weight of a layer.
 
@@ -144,15 +128,24 @@ class Noisy(Linear):
 
     Args:
         sigma: initial scale of the noise times sqrt(in_features); 0.5 in the paper.
+        initializer: as in Linear, for the initial means; torch in the paper.
         in_features: size of the input.
         out_features: size of the output.
-        generators: one for the initial means of each seed, which are those of Linear.
+        generators: one for the initial means of each seed.
     """
 
     def __init__(
-        self, *, sigma: Positive, in_features: int, out_features: int, generators: Generators
+        self,
+        *,
+        sigma: Positive,
+        initializer: Initializer,
+        in_features: int,
+        out_features: int,
+        generators: Generators,
     ) -> None:
-        super().__init__(in_features=in_features, out_features=out_features, generators=generators)
+        super().__init__(
+            initializer=initializer, in_features=in_features, out_features=out_features, generators=generators
+        )
         scale = sigma / math.sqrt(in_features)
         self.weight_sigma = nn.Parameter(torch.full_like(self.weight, scale))
         self.bias_sigma = nn.Parameter(torch.full_like(self.bias, scale))

@@ -65,8 +65,12 @@ class GRU(nn.Module):
     def __init__(self, *, units: PositiveInt, in_features: int, generators: Generators) -> None:
         super().__init__()
         self.units = self.out_features = self.carry_size = units
-        self.input = Linear(in_features=in_features, out_features=3 * units, generators=generators)
-        self.recurrent = Linear(in_features=units, out_features=3 * units, generators=generators)
+        self.input = Linear(
+            initializer="torch", in_features=in_features, out_features=3 * units, generators=generators
+        )
+        self.recurrent = Linear(
+            initializer="torch", in_features=units, out_features=3 * units, generators=generators
+        )
 
     def prepare(self, x: Tensor, rng: Rng | None) -> Tensor:
         return self.input.forward(x, rng)
@@ -90,8 +94,12 @@ class LSTM(nn.Module):
         super().__init__()
         self.units = self.out_features = units
         self.carry_size = 2 * units
-        self.input = Linear(in_features=in_features, out_features=4 * units, generators=generators)
-        self.recurrent = Linear(in_features=units, out_features=4 * units, generators=generators)
+        self.input = Linear(
+            initializer="torch", in_features=in_features, out_features=4 * units, generators=generators
+        )
+        self.recurrent = Linear(
+            initializer="torch", in_features=units, out_features=4 * units, generators=generators
+        )
 
     def prepare(self, x: Tensor, rng: Rng | None) -> Tensor:
         return self.input.forward(x, rng)

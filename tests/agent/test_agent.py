@@ -5,12 +5,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from heads import LINEAR
 
 from dqn import schedule
 from dqn.agent import Agent
 from dqn.agent.backup import Double, Greedy
 from dqn.agent.optimizer import Adam
-from dqn.network import MLP, ExpectedHead, Linear, QNetwork, SingleStream
+from dqn.network import MLP, ExpectedHead, QNetwork, SingleStream
 from dqn.schedule import Constant
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 
@@ -48,7 +49,7 @@ def make(
             torso=torso,
             streams=STREAMS,
             head=head,
-            layer=Linear,
+            layer=LINEAR,
         ),
         backup=backup or Greedy(),
         optimizer=optimizer or partial(Adam, betas=(0.9, 0.999), eps=1e-8),

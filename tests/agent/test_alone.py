@@ -5,12 +5,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from heads import LINEAR
 from helpers import config_of
 
 from dqn.agent import Agent
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.config.parts import make as make_part
-from dqn.network import Linear, flatten
+from dqn.network import flatten
 from dqn.types import Batch, EnvSpec, ObsSpec, Sample
 from dqn.value import Expected, Quantile
 
@@ -129,7 +130,7 @@ def test_products_and_their_gradients():
     sizes = itertools.product((1, 3, 7, 8, 31, 32), (1, 2, 5, 17, 84), (1, 3, 7, 51, 102, 120))
     for rows, inputs, outputs in sizes:
         layers = [
-            Linear(in_features=inputs, out_features=outputs, generators=[torch.Generator()] * count)
+            LINEAR(in_features=inputs, out_features=outputs, generators=[torch.Generator()] * count)
             for count in (3, 1)
         ]
         for layer in layers:

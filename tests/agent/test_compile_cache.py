@@ -5,11 +5,12 @@ import os
 import pytest
 import torch
 from faults import BatchBackup, MixedSeeds
+from heads import LINEAR
 from torch import Tensor
 
 from dqn.agent import Munchausen
 from dqn.agent import compile_cache as graph
-from dqn.network import Linear, flatten
+from dqn.network import flatten
 
 FIXED = torch.arange(6.0).view(2, 3)
 
@@ -27,7 +28,7 @@ def numbers(seed: int) -> Tensor:
 def test_what_is_of_the_package_is_described_the_same_each_time():
     def part(alpha: float = 0.5, size: int = 3) -> list:
         backup = Munchausen(temperature=0.1, alpha=alpha, clip=-1.0)
-        layer = Linear(in_features=size, out_features=2, generators=[torch.Generator()])
+        layer = LINEAR(in_features=size, out_features=2, generators=[torch.Generator()])
         flatten(layer, torch.device("cpu"))
         return [backup, layer, None, {"a": (True, 1)}, {"b", "a"}]
 

@@ -6,12 +6,12 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from heads import HEADS, NOISY, make_network
+from heads import HEADS, LINEAR, NOISY, make_network
 from torch import nn
 
 from dqn.agent.numpy_forward import numpy_forward, translated
 from dqn.agent.rng import NumpyRng, TorchRng
-from dqn.network import MLP, DuelingStreams, Linear, SingleStream, flatten
+from dqn.network import MLP, DuelingStreams, SingleStream, flatten
 from dqn.network.layers import Activation
 from dqn.types import ObsSpec
 
@@ -90,7 +90,7 @@ def test_a_range_of_observations_equals_torch():
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("layer", [Linear, NOISY])
+@pytest.mark.parametrize("layer", [LINEAR, NOISY])
 @pytest.mark.parametrize("more", [False, True])
 def test_every_head_equals_torch_before_and_after_an_update(name, layer, more):
     """With an rng and without; a value of parameters alone, such as the embedding, follows them."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from heads import HEADS, NOISY, SINGLE
+from heads import HEADS, LINEAR, NOISY, SINGLE
 from torch import Tensor
 
 from dqn.agent import Agent
@@ -15,7 +15,7 @@ from dqn.agent.backup import Double, Greedy, Munchausen
 from dqn.agent.numpy_forward import TorchForward
 from dqn.agent.optimizer import Adam
 from dqn.memory import Prioritized, ReplayMemory, Sequences, Uniform
-from dqn.network import GRU, LSTM, MLP, DuelingStreams, Linear, QNetwork
+from dqn.network import GRU, LSTM, MLP, DuelingStreams, QNetwork
 from dqn.network.parameters import views
 from dqn.schedule import Constant
 from dqn.types import Batch, EnvSpec, ObsSpec, Row, Window
@@ -38,7 +38,7 @@ def make(*, backup: Any = BACKUPS["greedy"], **parts: Any) -> Agent:
     network = {
         **dict.fromkeys(("obs_low", "obs_high")),
         **{"obs_scale": "auto", "sees_action": True, "torso": torso, "core": partial(GRU, units=6)},
-        **{"streams": SINGLE, "layer": Linear, "head": HEADS["expected"]},
+        **{"streams": SINGLE, "layer": LINEAR, "head": HEADS["expected"]},
     }
     agent = Agent(
         network=partial(QNetwork, **(network | parts)),
@@ -181,7 +181,7 @@ def test_every_head_and_backup_trains(number, pair):
         backup=BACKUPS[backup],
         head=partial(HEADS[head], rescale=1e-3 if four else None),
         core=partial(LSTM if one else GRU, units=5),
-        layer=NOISY if two else Linear,
+        layer=NOISY if two else LINEAR,
         streams=partial(DuelingStreams if one != four else SINGLE.func, hidden_sizes=[], activation="relu"),
         sees_action=not two,
     )

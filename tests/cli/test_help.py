@@ -43,7 +43,7 @@ def test_every_key_has_its_value_and_a_meaning(rainbow):
 def test_groups_commands_and_recipes(rainbow):
     _, text = rainbow
     assert re.search(r"^agent=rainbow +or c51, double", text, re.MULTILINE)
-    assert re.search(r"^network/layer=noisy +or initialized, linear$", text, re.MULTILINE)
+    assert re.search(r"^network/layer=noisy +or linear$", text, re.MULTILINE)
     assert re.search(r"^hydra/launcher=processes +or ray, slurm$", text, re.MULTILINE)
     assert re.search(r"^  zoo/ +acrobot, ", text, re.MULTILINE)
     assert "--cfg job" in text

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from heads import HEADS, NOISY, generators
+from heads import HEADS, LINEAR, NOISY, generators
 from torch import Tensor, nn
 
 from dqn.agent import Policy, numpy_functions
 from dqn.agent.numpy_forward import TorchForward, forward_pass, numpy_forward
 from dqn.agent.rng import NumpyRng, TorchRng
 from dqn.errors import WrongValue
-from dqn.network import Conv, DuelingStreams, Impala, Linear, QNetwork, SingleStream, conv, flatten
+from dqn.network import Conv, DuelingStreams, Impala, QNetwork, SingleStream, conv, flatten
 from dqn.network.conv import Convolution, convolve, same_padding
 from dqn.network.impala import max_pool
 from dqn.types import EnvSpec, Image, ObsSpec
@@ -27,12 +27,12 @@ LARGE: dict[str, Any] = {"channels": [32, 64, 64], "kernel_sizes": [8, 4, 3], "s
 CPU = torch.device("cpu")
 
 
-def torso_of(*, in_shape=(2, 9, 8), vector_size=0, num_seeds=2, layer=Linear, **changes) -> Conv:
+def torso_of(*, in_shape=(2, 9, 8), vector_size=0, num_seeds=2, layer=LINEAR, **changes) -> Conv:
     given = {"in_shape": in_shape, "vector_size": vector_size, "generators": generators(num_seeds)}
     return Conv(**SETTINGS | changes, **given, layer=layer)
 
 
-def network_of(obs: ObsSpec, *, head="expected", streams=SingleStream, layer=Linear, **changes) -> QNetwork:
+def network_of(obs: ObsSpec, *, head="expected", streams=SingleStream, layer=LINEAR, **changes) -> QNetwork:
     return QNetwork(
         **{
             "obs_low": None,
@@ -236,7 +236,7 @@ def test_scaling_leaves_observations_as_they_are():
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("layer", [Linear, NOISY])
+@pytest.mark.parametrize("layer", [LINEAR, NOISY])
 def test_acting_in_numpy_equals_torch(head, layer):
     """With every head, dueling, noisy layers, both paddings, stacks and further numbers."""
     is_noisy = layer is NOISY
@@ -267,7 +267,7 @@ IMPALA = partial(Impala, channels=[3, 4], initializer="torch", hidden_sizes=[6])
 
 def impala_of(*, in_shape=(2, 9, 8), num_seeds=2, blocks=2, vector_size=0, width=1) -> Impala:
     given = {"in_shape": in_shape, "vector_size": vector_size, "generators": generators(num_seeds)}
-    return IMPALA(width=width, blocks=blocks, layer=Linear, **given)
+    return IMPALA(width=width, blocks=blocks, layer=LINEAR, **given)
 
 
 def test_max_pool_by_hand():

@@ -6,10 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from heads import HEADS, NOISY, SINGLE, generators, make_network
+from heads import HEADS, LINEAR, NOISY, SINGLE, generators, make_network
 
 from dqn.agent.rng import NumpyRng, TorchRng, uses_rng
-from dqn.network import DuelingStreams, HeadFactory, Linear, SingleStream
+from dqn.network import DuelingStreams, HeadFactory, SingleStream
 from dqn.network.layers import LayerNorm
 from dqn.types import ObsSpec
 
@@ -17,13 +17,13 @@ FEATURES = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(9))
 CPU = torch.device("cpu")
 
 
-def factory(layer=Linear, streams=SINGLE):
+def factory(layer=LINEAR, streams=SINGLE):
     return HeadFactory(
         in_features=6, num_actions=3, make_streams=streams, make_layer=layer, generators=generators()
     )
 
 
-def make(name, layer=Linear, streams=SINGLE):
+def make(name, layer=LINEAR, streams=SINGLE):
     return HEADS[name](make=factory(layer, streams))
 
 
@@ -127,7 +127,7 @@ def test_implicit_quantiles_choose_by_other_fractions_than_they_value(rescale):
     assert not torch.allclose(target.mean(), target.value.mean(-1))
 
 
-@pytest.mark.parametrize("layer", [Linear, NOISY])
+@pytest.mark.parametrize("layer", [LINEAR, NOISY])
 @pytest.mark.parametrize("name", HEADS)
 def test_without_rng_nothing_varies(name, layer):
     head = make(name, layer)
@@ -165,7 +165,7 @@ def test_noisy_layer_is_the_papers(role):
 
 
 def test_noisy_layer_without_rng_is_a_linear_one():
-    noisy, plain = (kind(in_features=6, out_features=3, generators=generators()) for kind in (NOISY, Linear))
+    noisy, plain = (kind(in_features=6, out_features=3, generators=generators()) for kind in (NOISY, LINEAR))
     assert torch.equal(noisy(FEATURES, None), plain(FEATURES, None))
 
 
@@ -192,7 +192,7 @@ def test_rngs_are_normal_and_uniform():
     np.testing.assert_allclose([uniform.mean(), uniform.std()], [0.5, math.sqrt(1 / 12)], atol=0.01)
 
 
-@pytest.mark.parametrize("layer", [Linear, NOISY])
+@pytest.mark.parametrize("layer", [LINEAR, NOISY])
 @pytest.mark.parametrize("name", HEADS)
 def test_a_network_is_known_to_vary(name, layer):
     obs = ObsSpec((4,), np.dtype(np.float32), 0, 1.0)

@@ -6,7 +6,7 @@ import modules
 import numpy as np
 import pytest
 import torch
-from heads import HEADS, SINGLE
+from heads import HEADS, LINEAR, SINGLE
 from helpers import config_of
 
 from dqn.agent import Policy
@@ -15,7 +15,7 @@ from dqn.agent.policy import parameter_generators
 from dqn.config.parts import make
 from dqn.config.validate import check
 from dqn.errors import WrongValue
-from dqn.network import Linear, QNetwork, StackedModule
+from dqn.network import QNetwork, StackedModule
 from dqn.types import EnvSpec, ObsSpec
 
 SHAPES = [(4,), (3, 5), (2, 3, 4)]
@@ -25,7 +25,7 @@ SEEDS = range(3, 6)
 def torso_of(node: dict, in_shape: tuple[int, ...], seeds: range = SEEDS) -> StackedModule:
     config = {"_target_": "dqn.network.StackedModule", "_partial_": True, "module": node}
     generators = parameter_generators(seeds)
-    made: StackedModule = make(config)(layer=Linear, in_shape=in_shape, generators=generators)
+    made: StackedModule = make(config)(layer=LINEAR, in_shape=in_shape, generators=generators)
     return made
 
 
@@ -76,7 +76,7 @@ def torso_node() -> dict:
 def test_acting_stays_in_torch():
     """NumPy's twin cannot follow an ordinary module."""
     torso = partial(StackedModule, module=lambda in_shape: modules.Flat(4, "none"))
-    parts = {"torso": torso, "streams": SINGLE, "head": HEADS["expected"], "layer": Linear}
+    parts = {"torso": torso, "streams": SINGLE, "head": HEADS["expected"], "layer": LINEAR}
     network = partial(
         QNetwork, obs_low=None, obs_high=None, obs_scale="auto", sees_action=False, core=None, **parts
     )

@@ -6,10 +6,10 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from heads import generators, make_network
+from heads import LINEAR, NOISY, generators, make_network
 from torch import nn
 
-from dqn.network import InitializedLinear, Linear, SingleStream, flatten
+from dqn.network import SingleStream, flatten
 from dqn.network.layers import Activation
 from dqn.network.parameters import ALIGNMENT
 from dqn.types import ObsSpec
@@ -81,22 +81,23 @@ def test_gradients_equal_those_of_vmap():
 
 
 def test_initial_parameters_are_uniform_within_torchs_bound():
-    layer = Linear(in_features=100, out_features=300, generators=generators(2))
+    layer = LINEAR(in_features=100, out_features=300, generators=generators(2))
     for leaf in (layer.weight, layer.bias):
         assert leaf.abs().max() <= 0.1
         assert leaf.abs().max() > 0.099
         assert abs(leaf.mean()) < 0.01
     assert not torch.equal(layer.weight[0], layer.weight[1])
-    alone = Linear(in_features=100, out_features=300, generators=generators()[1:])
+    alone = LINEAR(in_features=100, out_features=300, generators=generators()[1:])
     assert torch.equal(alone.weight[0], layer.weight[1])
 
 
+@pytest.mark.parametrize("kind", [LINEAR, NOISY], ids=["linear", "noisy"])
 @pytest.mark.parametrize(
     ("initializer", "bound"), [("xavier", (6 / 400) ** 0.5), ("variance_scaling", (3 / 3**0.5 / 100) ** 0.5)]
 )
-def test_initial_weights_are_uniform_within_a_chosen_bound(initializer, bound):
+def test_initial_weights_are_uniform_within_a_chosen_bound(initializer, bound, kind):
     given = {"initializer": initializer, "in_features": 100, "out_features": 300}
-    layer, alone = (InitializedLinear(**given, generators=each) for each in (generators(2), generators()[1:]))
+    layer, alone = (kind(**given, generators=each) for each in (generators(2), generators()[1:]))
     assert bound * 0.99 < layer.weight.abs().max() <= bound
     assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.01)
     assert torch.equal(alone.weight[0], layer.weight[1])

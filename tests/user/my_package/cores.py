@@ -14,7 +14,9 @@ class Average(nn.Module):
         super().__init__()
         self.decay = decay
         self.out_features = self.carry_size = units
-        self.input = Linear(in_features=in_features, out_features=units, generators=generators)
+        self.input = Linear(
+            initializer="torch", in_features=in_features, out_features=units, generators=generators
+        )
 
     def prepare(self, x: Tensor, rng: Rng | None) -> Tensor:
         """Return what needs no carry, for many steps at once: [K, N, in_features] to [K, N, units]."""
