@@ -10,10 +10,12 @@ limits, the reward and the return of `shift`, and the returns that `mix` average
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
+
+PrioritizedBy = Literal["td_error", "loss"]
 
 
 class ReturnDistribution(Protocol):
@@ -132,7 +134,7 @@ class Quantile:
 
     `value` is [*, A, N], or [*, N] for one action each, at the fractions `tau` [N] or [*, N]. `q` [*, A], if
     given, is the expected return, estimated at other fractions. With `rescale`, `value` is rescaled; as h is
-    increasing, these are the quantiles of h(return).
+    increasing, these are the quantiles of h(return). `prioritized_by` chooses what `priority` is.
     """
 
     value: Tensor
@@ -140,6 +142,7 @@ class Quantile:
     huber_delta: float | None
     q: Tensor | None = None
     rescale: float | None = None
+    prioritized_by: PrioritizedBy = "td_error"
 
     def mean(self) -> Tensor:
         return restored(self.value, self.rescale).mean(-1) if self.q is None else self.q
@@ -175,7 +178,9 @@ class Quantile:
         return (weight * distance).mean(-1).sum(-1)
 
     def priority(self, target: Self) -> Tensor:
-        """Return the absolute TD error of the expected returns, both rescaled."""
+        """Return the loss or, with `td_error`, the absolute TD error of the rescaled expected returns."""
+        if self.prioritized_by == "loss":
+            return self.loss(target)
         return (rescaled(target.mean(), self.rescale) - rescaled(self.mean(), self.rescale)).abs()
 
     def limits(self) -> tuple[float, float]:

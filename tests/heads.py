@@ -33,6 +33,7 @@ HEADS = {
         num_cosines=9,
         huber_delta=1.0,
         rescale=None,
+        prioritized_by="td_error",
     ),
 }
 LINEAR = partial(Linear, initializer="torch")

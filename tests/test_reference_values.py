@@ -298,7 +298,7 @@ def test_dueling_of_values():
 
 
 def test_dueling_of_quantiles():
-    combined, theirs = dueling("dueling, atoms 3", QuantileHead, num_quantiles=3)
+    combined, theirs = dueling("dueling, atoms 3", QuantileHead, num_quantiles=3, prioritized_by="loss")
     agree(combined.value, theirs)
 
 

@@ -143,6 +143,7 @@ def test_quantile_loss_by_hand():
     second = (0.25 * 0.125 + 0.25 * 2.5) / 2
     assert float(prediction.loss(target)) == pytest.approx(first + second)
     assert float(prediction.priority(target)) == pytest.approx(abs(-0.75 - 0.5))
+    assert float(replace(prediction, prioritized_by="loss").priority(target)) == pytest.approx(first + second)
     without = replace(prediction, huber_delta=None).loss(target)
     assert float(without) == pytest.approx((0.25 * 0.5 + 0.75 * 2 + 0.25 * 0.5 + 0.25 * 3) / 2)
     with_two = (0.25 * 0.125 + 0.75 * 2 + 0.25 * 0.125 + 0.25 * 2 * (3 - 1)) / 2  # (2018a), eq. 10

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dqn.network.protocols import Generators, MakeLayer, MakeStreams, Streams
 from dqn.types import AtLeastTwo, Finite, Positive, PositiveInt, Rng
-from dqn.value import Categorical, Expected, Quantile, rescaled, restored
+from dqn.value import Categorical, Expected, PrioritizedBy, Quantile, rescaled, restored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +110,8 @@ class QuantileHead(nn.Module):
         huber_delta: error from which the quantile loss is linear; None: it is linear throughout. The loss is
             that of Dabney et al. (2018b), eq. 3; see `Quantile.loss`.
         rescale: as in ExpectedHead.
+        prioritized_by: what prioritized replay takes as the error of a transition: the absolute TD error of
+            the mean, or the loss.
         make: makes the streams.
     """
 
@@ -119,10 +121,11 @@ class QuantileHead(nn.Module):
         num_quantiles: PositiveInt,
         huber_delta: Positive | None,
         rescale: Positive | None,
+        prioritized_by: PrioritizedBy,
         make: HeadFactory,
     ) -> None:
         super().__init__()
-        self.huber_delta, self.rescale = huber_delta, rescale
+        self.huber_delta, self.rescale, self.prioritized_by = huber_delta, rescale, prioritized_by
         self.register_buffer("tau", midpoints(num_quantiles))
         self.streams = make.streams(num_atoms=num_quantiles)
 
@@ -130,7 +133,7 @@ class QuantileHead(nn.Module):
 
     def forward(self, features: Tensor, rng: Rng | None) -> Quantile:
         value = self.streams.forward(features, rng)
-        return Quantile(value, self.tau, self.huber_delta, rescale=self.rescale)
+        return Quantile(value, self.tau, self.huber_delta, None, self.rescale, self.prioritized_by)
 
 
 class ImplicitQuantileHead(nn.Module):
@@ -147,6 +150,7 @@ class ImplicitQuantileHead(nn.Module):
         num_cosines: cosines i of the embedding.
         huber_delta: as in QuantileHead.
         rescale: as in ExpectedHead.
+        prioritized_by: as in QuantileHead.
         make: makes the streams and the layer of the embedding.
     """
 
@@ -159,10 +163,11 @@ class ImplicitQuantileHead(nn.Module):
         num_cosines: PositiveInt,
         huber_delta: Positive | None,
         rescale: Positive | None,
+        prioritized_by: PrioritizedBy,
         make: HeadFactory,
     ) -> None:
         super().__init__()
-        self.huber_delta, self.rescale = huber_delta, rescale
+        self.huber_delta, self.rescale, self.prioritized_by = huber_delta, rescale, prioritized_by
         self.num_target_samples = num_target_samples
         self.counts = {
             "prediction": num_samples,
@@ -186,10 +191,11 @@ class ImplicitQuantileHead(nn.Module):
         each = (embedded * features.unsqueeze(2)).flatten(1, 2)  # [K, B * N, in_features]
         value = torch.unflatten(self.streams.forward(each, rng).squeeze(-1), 1, (-1, count)).transpose(2, 3)
         if rng is None or rng.role != "target":
-            return Quantile(value, tau, self.huber_delta, rescale=self.rescale)  # [K, B, A, N]
-        valued = self.num_target_samples
-        q = restored(value[..., valued:], self.rescale).mean(-1)
-        return Quantile(value[..., :valued], tau[..., :valued], self.huber_delta, q, self.rescale)
+            q = None
+        else:
+            q = restored(value[..., self.num_target_samples :], self.rescale).mean(-1)
+            value, tau = value[..., : self.num_target_samples], tau[..., : self.num_target_samples]
+        return Quantile(value, tau, self.huber_delta, q, self.rescale, self.prioritized_by)  # [K, B, A, N]
 
 
 def midpoints(count: int) -> Tensor:
