@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dqn.errors import WrongValue
-from dqn.network.layers import ALIGNED, Activation, Initializer, activate, weight_bound
+from dqn.network.layers import ALIGNED, Activation, Initializer, activate, initial_bounds
 from dqn.network.protocols import Generators, MakeLayer
 from dqn.network.torsos import MLP
 from dqn.types import Positive, PositiveInt, Rng
@@ -126,8 +126,8 @@ fx.wrap("convolve")  # tracing sees one call: it cannot follow a loop over seeds
 class Convolution(nn.Module):
     """K convolutions: [K, B, in_channels, H, W] to [K, B, out_channels, H', W'].
 
-    Each seed's kernels are drawn from its generator, uniformly within `weight_bound`; so are the biases with
-    `torch`, as those of torch.nn.Conv2d, and else they are 0.
+    Each seed's kernels and biases are drawn from its generator, uniformly within `initial_bounds`; those of
+    torch.nn.Conv2d are drawn as with `torch`.
     """
 
     def __init__(
@@ -143,8 +143,7 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         area = kernel_size**2
-        bound = weight_bound(initializer, in_channels * area, out_channels * area)
-        bias_bound = bound if initializer == "torch" else 0.0
+        bound, bias_bound = initial_bounds(initializer, in_channels * area, out_channels * area)
         self.weight = nn.Parameter(
             torch.empty(len(generators), out_channels, in_channels, kernel_size, kernel_size)
         )

@@ -190,11 +190,11 @@ class ImplicitQuantileHead(nn.Module):
         embedded = torch.unflatten(torch.relu_(self.embedding.forward(cosines, rng)), 1, (-1, count))
         each = (embedded * features.unsqueeze(2)).flatten(1, 2)  # [K, B * N, in_features]
         value = torch.unflatten(self.streams.forward(each, rng).squeeze(-1), 1, (-1, count)).transpose(2, 3)
-        if rng is None or rng.role != "target":
-            q = None
-        else:
-            q = restored(value[..., self.num_target_samples :], self.rescale).mean(-1)
-            value, tau = value[..., : self.num_target_samples], tau[..., : self.num_target_samples]
+        q = None
+        if rng is not None and rng.role == "target":
+            valued = self.num_target_samples
+            q = restored(value[..., valued:], self.rescale).mean(-1)
+            value, tau = value[..., :valued], tau[..., :valued]
         return Quantile(value, tau, self.huber_delta, q, self.rescale, self.prioritized_by)  # [K, B, A, N]
 
 

@@ -51,12 +51,11 @@ def without_tail(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class Linear(nn.Module):
     """K affine maps: [K, B, in_features] to [K, B, out_features].
 
-    Each seed's weights [in, out] are drawn from its generator, uniformly within `weight_bound`; so are the
-    biases with `torch`, as those of torch.nn.Linear, whose weight [out, in] is the transpose, and else they
-    are 0.
+    Each seed's weights [in, out] and biases are drawn from its generator, uniformly within `initial_bounds`;
+    those of torch.nn.Linear, whose weight [out, in] is the transpose, are drawn as with `torch`.
 
     Args:
-        initializer: chooses the bound.
+        initializer: chooses the bounds.
         in_features: size of the input.
         out_features: size of the output.
         generators: one for the initial parameters of each seed.
@@ -66,8 +65,7 @@ class Linear(nn.Module):
         self, *, initializer: Initializer, in_features: int, out_features: int, generators: Generators
     ) -> None:
         super().__init__()
-        bound = weight_bound(initializer, in_features, out_features)
-        bias_bound = bound if initializer == "torch" else 0.0
+        bound, bias_bound = initial_bounds(initializer, in_features, out_features)
         weight = torch.empty(len(generators), in_features, out_features)
         bias = torch.empty(len(generators), 1, out_features)
         for k, generator in enumerate(generators):
@@ -103,22 +101,23 @@ class Linear(nn.Module):
         return rows * self.out_features % ALIGNED == 0 and self.in_features * self.out_features % ALIGNED == 0
 
 
-def weight_bound(initializer: Initializer, inputs: int, outputs: int) -> float:
-    """Return the largest initial weight of a layer.
+def initial_bounds(initializer: Initializer, inputs: int, outputs: int) -> tuple[float, float]:
+    """Return the largest initial weight and the largest initial bias of a layer.
 
-    With `torch` it is 1 / sqrt(inputs), as in torch.nn, with `xavier` sqrt(6 / (inputs + outputs)), as in
-    Glorot and Bengio (2010), eq. 16, and with `variance_scaling` sqrt(3 * scale / inputs), which gives a
-    variance of scale / inputs, with Dopamine's scale = 1 / sqrt(3).
+    With `torch` both are 1 / sqrt(inputs), as in torch.nn. Otherwise biases are 0, and weights are bounded
+    with `xavier` by sqrt(6 / (inputs + outputs)), as in Glorot and Bengio (2010), eq. 16, and with
+    `variance_scaling` by sqrt(3 * scale / inputs), which gives a variance of scale / inputs, with Dopamine's
+    scale = 1 / sqrt(3).
 
     Args:
-        initializer: chooses the bound.
+        initializer: chooses the bounds.
         inputs: number of inputs of an output.
         outputs: number of outputs of an input.
     """
     if initializer == "xavier":
-        return math.sqrt(6 / (inputs + outputs))
+        return math.sqrt(6 / (inputs + outputs)), 0.0
     bound = 1 / math.sqrt(inputs)
-    return bound if initializer == "torch" else bound * math.sqrt(math.sqrt(3))
+    return (bound, bound) if initializer == "torch" else (bound * math.sqrt(math.sqrt(3)), 0.0)
 
 
 class Noisy(Linear):
