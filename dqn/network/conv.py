@@ -126,8 +126,8 @@ fx.wrap("convolve")  # tracing sees one call: it cannot follow a loop over seeds
 class Convolution(nn.Module):
     """K convolutions: [K, B, in_channels, H, W] to [K, B, out_channels, H', W'].
 
-    Each seed's kernels and biases are drawn from its generator, uniformly within `initial_bounds`; those of
-    torch.nn.Conv2d are drawn as with `torch`.
+    Each seed's kernels and biases are drawn from its generator, uniformly within `initial_bounds`:
+    with `torch` as torch.nn.Conv2d draws them.
     """
 
     def __init__(

@@ -51,8 +51,8 @@ def without_tail(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 class Linear(nn.Module):
     """K affine maps: [K, B, in_features] to [K, B, out_features].
 
-    Each seed's weights [in, out] and biases are drawn from its generator, uniformly within `initial_bounds`;
-    those of torch.nn.Linear, whose weight [out, in] is the transpose, are drawn as with `torch`.
+    Each seed's weights [in, out] and biases are drawn from its generator, uniformly within `initial_bounds`:
+    with `torch` as torch.nn.Linear draws them, whose weight [out, in] is the transpose.
 
     Args:
         initializer: chooses the bounds.
